@@ -1,0 +1,51 @@
+"""Where a run's artifacts stand below the store's URL: the one contract of the runtime, the CLI and the cost report.
+
+    runs/<run id>/<unit>/checkpoints/...     written and pruned by the runtime
+    runs/<run id>/<unit>/output/...          the command's outputs, once it succeeded
+    runs/<run id>/<unit>/output.json         the marker, written last: lists the outputs; without it there are none
+    runs/<run id>/<unit>/attempts/<n>.json   the record of attempt n
+    runs/<run id>/<unit>/failed/<n>/...      last log lines and outputs so far of a failed attempt
+    runs/<run id>/<unit>/progress.json       what the command last reported of its progress
+
+A unit is `job` for a job that is no array, and the five-digit index for a child of one. A host that a recording
+machine (the local region) knows of stands in `hosts/<instance id>.json`.
+"""
+
+
+def run_prefix(run_id: str) -> str:
+    """The folder of a run, without a slash at its end."""
+    return f"runs/{run_id}"
+
+
+def unit_name(array_index: int | None) -> str:
+    """`job`, or the array index in five digits (an array has at most 10,000 children)."""
+    return "job" if array_index is None else f"{array_index:05d}"
+
+
+def unit_prefix(run_id: str, array_index: int | None) -> str:
+    """The folder of one job, or of one child of an array."""
+    return f"{run_prefix(run_id)}/{unit_name(array_index)}"
+
+
+def output_prefix(run_id: str, array_index: int | None) -> str:
+    return f"{unit_prefix(run_id, array_index)}/output"
+
+
+def output_marker(run_id: str, array_index: int | None) -> str:
+    return f"{unit_prefix(run_id, array_index)}/output.json"
+
+
+def attempt_record(run_id: str, array_index: int | None, attempt: int) -> str:
+    return f"{unit_prefix(run_id, array_index)}/attempts/{attempt:02d}.json"
+
+
+def checkpoint_prefix(run_id: str, array_index: int | None) -> str:
+    return f"{unit_prefix(run_id, array_index)}/checkpoints"
+
+
+def failed_prefix(run_id: str, array_index: int | None, attempt: int) -> str:
+    return f"{unit_prefix(run_id, array_index)}/failed/{attempt:02d}"
+
+
+def progress_key(run_id: str, array_index: int | None) -> str:
+    return f"{unit_prefix(run_id, array_index)}/progress.json"

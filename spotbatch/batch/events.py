@@ -1,0 +1,240 @@
+"""What goes into the scheduler and what comes out of it.
+
+Jobs, hosts and compute environments are numbered or named by the edge that drives the scheduler. A *unit* is what gets
+an attempt: `(job_no, index)`, where index is the array index of a child, and 0 for a job that is no array.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spotbatch.batch.dependency import DependencyType
+from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
+from spotbatch.batch.retry import RetryStrategy
+from spotbatch.batch.status import JobStatus
+
+# ---- events: what happened ----
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedDependency:
+    """A dependency whose job is known by its number; `index` names one child of an array, or None for the whole job.
+
+    SEQUENTIAL names no job.
+    """
+
+    job_no: int | None = None
+    index: int | None = None
+    type: DependencyType = DependencyType.PLAIN
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobSubmitted:
+    """A job was accepted. `size` is 0 for a job that is no array."""
+
+    job_no: int
+    queue: str
+    size: int = 0
+    requirements: ResourceRequirements = ResourceRequirements()
+    retry: RetryStrategy = RetryStrategy()
+    timeout_seconds: int | None = None
+    dependencies: tuple[ResolvedDependency, ...] = ()
+    share: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobRestored:
+    """A job comes back after a restart, with the status and the number of attempts of each of its units.
+
+    Restore all jobs in the order in which they were submitted, then feed AttemptEnded for every unit that stood
+    STARTING or RUNNING (its host is gone), and only then put the compute environments.
+    `statuses` holds one status code (the place in STATUSES) a unit, `attempts` the attempts started of each.
+    """
+
+    submitted: JobSubmitted
+    statuses: bytes
+    attempts: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobCancelled:
+    """CancelJob: acts on units that have not started. `index` None means the whole job."""
+
+    job_no: int
+    index: int | None = None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobTerminated:
+    """TerminateJob: acts on units in any status but the last two. `index` None means the whole job."""
+
+    job_no: int
+    index: int | None = None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostStarted:
+    """A host that LaunchHost asked for has booted."""
+
+    host_no: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostNoticed:
+    """A host was told that it will be reclaimed: it gets no new attempts."""
+
+    host_no: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostEnded:
+    """A host is gone: reclaimed, terminated, or never launched. Its attempts have been ended before this event."""
+
+    host_no: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptStarted:
+    """The container runs: STARTING becomes RUNNING."""
+
+    job_no: int
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptEnded:
+    """The container ended, or went with its host (then there is no exit code)."""
+
+    job_no: int
+    index: int
+    attempt: int
+    exit_code: int | None = None
+    reason: str = ""
+    status_reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentPut:
+    """A compute environment was created or changed."""
+
+    environment: ComputeEnvironment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentRemoved:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueuePut:
+    """A job queue was created or changed."""
+
+    queue: JobQueue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueRemoved:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimePassed:
+    """The moment that `Scheduler.next_wakeup` named has come."""
+
+
+Event = (
+    JobSubmitted
+    | JobRestored
+    | JobCancelled
+    | JobTerminated
+    | HostStarted
+    | HostNoticed
+    | HostEnded
+    | AttemptStarted
+    | AttemptEnded
+    | EnvironmentPut
+    | EnvironmentRemoved
+    | QueuePut
+    | QueueRemoved
+    | TimePassed
+)
+
+# ---- commands: what is to be done ----
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchHost:
+    """Get an instance from this pool. Answer with HostStarted or, if it cannot be had, HostEnded."""
+
+    host_no: int
+    environment: str
+    pool: Pool
+
+
+class HostEndCause(StrEnum):
+    """Why the scheduler lets a host go."""
+
+    IDLE = "IDLE"
+    ENVIRONMENT = "ENVIRONMENT"  # the environment was disabled, shrunk or removed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TerminateHost:
+    """Let a host without attempts go. Answer with HostEnded."""
+
+    host_no: int
+    cause: HostEndCause
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartAttempt:
+    """Start the container of a unit on a host. Answer with AttemptStarted, then AttemptEnded."""
+
+    job_no: int
+    index: int
+    attempt: int
+    host_no: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopAttempt:
+    """SIGTERM, 30 seconds, SIGKILL. Answer with AttemptEnded; what it says cannot turn the outcome any more."""
+
+    job_no: int
+    index: int
+    attempt: int
+    status_reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRetried:
+    """A unit goes back to RUNNABLE, at the front of its queue."""
+
+    job_no: int
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitEnded:
+    """A unit reached its last status."""
+
+    job_no: int
+    index: int
+    status: JobStatus
+    status_reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobEnded:
+    """A whole job, with all of its units, reached its last status."""
+
+    job_no: int
+    status: JobStatus
+    status_reason: str
+
+
+Command = LaunchHost | TerminateHost | StartAttempt | StopAttempt | AttemptRetried | UnitEnded | JobEnded

@@ -1,0 +1,150 @@
+"""Which host takes which job, and which instance type is launched when none can."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.job import ResourceRequirements
+
+
+class AllocationStrategy(StrEnum):
+    """How an instance type is chosen (AWS Batch user guide, "Instance type allocation strategies")."""
+
+    BEST_FIT = "BEST_FIT"
+    BEST_FIT_PROGRESSIVE = "BEST_FIT_PROGRESSIVE"
+    SPOT_CAPACITY_OPTIMIZED = "SPOT_CAPACITY_OPTIMIZED"
+    SPOT_PRICE_CAPACITY_OPTIMIZED = "SPOT_PRICE_CAPACITY_OPTIMIZED"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """One instance type in one zone: what EC2 keeps spare capacity of.
+
+    `memory_mib` is what containers can have, not the label: the ECS agent and the kernel take their share.
+    `depth` says how much spare capacity the pool has; only its order among pools counts.
+    """
+
+    instance_type: str
+    zone: str
+    vcpus: int
+    memory_mib: int
+    gpus: int = 0
+    usd_per_hour: float = 0.0
+    depth: float = 1.0
+
+    def fits(self, needs: ResourceRequirements) -> bool:
+        """Whether an empty host of this pool could take one such job."""
+        return self.vcpus >= needs.vcpus and self.memory_mib >= needs.memory_mib and self.gpus >= needs.gpus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeEnvironment:
+    """Where hosts may be launched, and how many."""
+
+    name: str
+    pools: tuple[Pool, ...]
+    min_vcpus: int = 0
+    max_vcpus: int = 256
+    strategy: AllocationStrategy = AllocationStrategy.SPOT_CAPACITY_OPTIMIZED
+    is_spot: bool = True
+    is_enabled: bool = True
+    idle_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_vcpus <= self.max_vcpus:
+            raise InvalidInput(
+                f"compute environment {self.name}: minvCpus must be 0 to maxvCpus ({self.max_vcpus}), not {self.min_vcpus}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShareWeight:
+    """A share identifier, or a prefix of some with a trailing `*`; a lower weight is a larger share."""
+
+    identifier: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FairShare:
+    """A scheduling policy (API reference, FairsharePolicy)."""
+
+    shares: tuple[ShareWeight, ...] = ()
+    decay_seconds: int = 0  # 0 means the least window of AWS Batch, 600 s
+    compute_reservation_percent: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StateTimeLimit:
+    """A jobStateTimeLimitAction: cancel the job at the head that has been RUNNABLE so long for this reason."""
+
+    reason: str
+    max_seconds: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobQueue:
+    """Jobs in their order, and the environments that take them, in theirs."""
+
+    name: str
+    environments: tuple[str, ...]
+    priority: int = 1
+    is_enabled: bool = True
+    fair_share: FairShare | None = None
+    time_limits: tuple[StateTimeLimit, ...] = ()
+
+
+class BlockedReason(StrEnum):
+    """Why the head of a queue cannot start (user guide, "Resolve blocked job queues"), in AWS Batch's own words."""
+
+    NO_CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
+    ENVIRONMENT_MAX = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
+    REQUIREMENT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
+
+
+# An instance larger than the work that waits is bought only if it is no more than this many times as large.
+_OVERSIZE: Final = 1.0
+
+
+def choose_pool(
+    environment: ComputeEnvironment,
+    needs: ResourceRequirements,
+    waiting_vcpus: int,
+    headroom_vcpus: int,
+) -> Pool | None:
+    """The pool to launch one host from, or None if no pool that fits the job fits the headroom too.
+
+    Of the pools that can take the job, prefer hosts that the waiting work fills, then what the strategy prefers:
+    the cheapest vCPU (BEST_FIT*), the deepest pool (capacity optimized), or both (price and capacity). AWS does not
+    publish its own rule; this one is deterministic, and keeps to what the user guide promises of each strategy.
+    """
+    fitting = [pool for pool in environment.pools if pool.fits(needs) and pool.vcpus <= headroom_vcpus]
+    if not fitting:
+        return None
+    filled = [pool for pool in fitting if pool.vcpus <= max(needs.vcpus, waiting_vcpus) * _OVERSIZE]
+    if not filled:
+        smallest = min(pool.vcpus for pool in fitting)
+        filled = [pool for pool in fitting if pool.vcpus == smallest]
+    return min(filled, key=lambda pool: _preference(environment.strategy, pool))
+
+
+def _preference(strategy: AllocationStrategy, pool: Pool) -> tuple[float, float, str, str]:
+    per_vcpu = pool.usd_per_hour / pool.vcpus
+    name = (pool.instance_type, pool.zone)
+    if strategy is AllocationStrategy.SPOT_CAPACITY_OPTIMIZED:
+        return (-pool.depth, per_vcpu, *name)
+    if strategy is AllocationStrategy.SPOT_PRICE_CAPACITY_OPTIMIZED:
+        return (per_vcpu / max(pool.depth, 1e-9), per_vcpu, *name)
+    return (per_vcpu, -pool.depth, *name)
+
+
+def blocked_reason(environments: Sequence[ComputeEnvironment], needs: ResourceRequirements) -> BlockedReason:
+    """Why a job that no host can take now, and that no launch can help, waits."""
+    fitting = [(env, pool) for env in environments for pool in env.pools if pool.fits(needs)]
+    if not fitting:
+        return BlockedReason.REQUIREMENT
+    if all(pool.vcpus > env.max_vcpus for env, pool in fitting):
+        return BlockedReason.ENVIRONMENT_MAX
+    return BlockedReason.NO_CAPACITY

@@ -1,0 +1,153 @@
+"""What the endpoint (`local/api`) asks of the engine (`local/engine`), and nothing more.
+
+The endpoint knows HTTP and AWS's shapes; the engine knows processes, hosts, time and the journal. Both live in one
+asyncio loop. A coroutine here returns once what it did is on disk.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from spotbatch.batch.events import JobSubmitted
+from spotbatch.batch.placement import ComputeEnvironment, JobQueue
+from spotbatch.batch.status import JobStatus
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContainerSpec:
+    """What is run for each attempt, with `Ref::` parameters and overrides already applied."""
+
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    memory_mib: int = 2048
+    vcpus: int = 1
+    gpus: int = 0
+    log_group: str = "/aws/batch/job"
+    log_stream_prefix: str = "job"  # streams are named `<prefix>/default/<task id>`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """One accepted SubmitJob. `described` is the part of DescribeJobs' answer that never changes, as JSON."""
+
+    job_id: str
+    name: str
+    queue: str
+    created_at: float
+    rules: JobSubmitted  # job_no is 0 here: the engine gives the number
+    container: ContainerSpec
+    described: Json
+    depends_on_ids: tuple[str, ...] = ()  # in the order of rules.dependencies; "" for SEQUENTIAL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptView:
+    """One attempt of a unit, as the journal has it. Times are UTC epoch seconds."""
+
+    attempt: int
+    started_at: float | None
+    stopped_at: float | None
+    exit_code: int | None
+    reason: str
+    status_reason: str
+    log_stream: str
+    instance_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitView:
+    """What changes about a job or a child: merge it into `described`."""
+
+    status: JobStatus
+    status_reason: str = ""
+    created_at: float
+    started_at: float | None = None
+    stopped_at: float | None = None
+    attempts: Sequence[AttemptView] = ()
+    is_cancelled: bool = False
+    is_terminated: bool = False
+    array_index: int | None = None
+    array_size: int | None = None  # of a parent or of a child's parent
+    summary: Mapping[JobStatus, int] | None = None  # parents only
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostView:
+    """A simulated EC2 instance, from its launch to its end."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    environment: str
+    is_spot: bool
+    vcpus: int
+    memory_mib: int
+    launched_at: float
+    started_at: float | None
+    noticed_at: float | None
+    ended_at: float | None
+    end_cause: str | None  # RECLAIMED, IDLE, ENVIRONMENT, REGION_STOPPED
+    running: int  # attempts on it now
+
+
+class Engine(Protocol):
+    """The engine's face. Unknown ids raise NotFound; bad values InvalidInput."""
+
+    # control plane: bodies are kept whole for the endpoint; the rules' view goes to the scheduler
+    def resources(self, kind: str) -> Mapping[str, Json]:
+        """All resources of a kind (compute-environment, job-queue, job-definition, scheduling-policy, stack, ...)."""
+        ...
+
+    async def put_resource(
+        self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
+    ) -> None: ...
+
+    async def delete_resource(self, kind: str, name: str) -> None: ...
+
+    # jobs
+    async def submit(self, submission: Submission) -> None: ...
+
+    async def cancel(self, job_id: str, reason: str) -> None: ...
+
+    async def terminate(self, job_id: str, reason: str) -> None: ...
+
+    def described(self, job_id: str) -> Json:
+        """The unchanging part, of the parent when the id names a child (`id:index`)."""
+        ...
+
+    def view(self, job_id: str) -> UnitView:
+        """The changing part, of a job, an array parent or a child (`id:index`)."""
+        ...
+
+    def list_jobs(
+        self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
+    ) -> Sequence[str]:
+        """Job ids, newest first; children in the order of their index."""
+        ...
+
+    def job_of_stream(self, log_stream: str) -> str | None:
+        """The job or child that wrote a log stream."""
+        ...
+
+    # logs: JSON lines are not wanted here, the raw text with the time of each line's arrival is
+    def log_streams(self, log_group: str, prefix: str = "") -> Sequence[str]: ...
+
+    def read_log(self, log_stream: str, *, offset: int = 0, limit: int = 10_000) -> tuple[Sequence[tuple[float, str]], int]:
+        """(time, line) pairs from a byte offset on, and the offset after them. At most `limit` lines."""
+        ...
+
+    # hosts and Spot
+    def hosts(self) -> Sequence[HostView]: ...
+
+    async def interrupt(
+        self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None
+    ) -> Sequence[str]:
+        """Give these hosts, or `count` hosts that run attempts (the oldest first), the notice, then reclaim them."""
+        ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yields whenever something changed; for live views. Bursts are merged."""
+        ...
