@@ -6,7 +6,8 @@ asyncio loop. A coroutine here returns once what it did is on disk.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 from spotbatch.batch.events import JobSubmitted
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
@@ -93,8 +94,44 @@ class HostView:
     running: int  # attempts on it now
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageEntry:
+    """What stands for container images on this machine: one row of the settings' image table."""
+
+    pattern: str  # shell-style, matched against the whole image name, tag included; the first row that matches counts
+    entry_point: tuple[str, ...] = ()  # goes before the command, as an image's ENTRYPOINT does
+    path: tuple[str, ...] = ()  # folders that go before PATH
+    working_directory: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineSettings:
+    """Everything the engine is told when the region starts: `local/engine` offers `open_engine(settings)`."""
+
+    home: Path  # journal, logs and notices go below it; the folder exists, and no other region uses it
+    artifacts: Path  # the local artifact store, for hosts' records
+    account_id: str = "123456789012"
+    region: str = "us-east-1"
+    job_environment: Mapping[str, str] = field(default_factory=dict)  # endpoint, credentials, PATH: for every job
+    images: tuple[ImageEntry, ...] = ()
+    notice_seconds: float = 120.0
+    boot_seconds: float = 1.0
+    idle_seconds: float = 60.0
+    stop_grace_seconds: float = 30.0
+    vcpu_quota: int | None = None  # vCPUs of all hosts together, whatever the environments' maxima say
+    reclaims_per_host_hour: float = 0.0
+    trace_file: Path | None = None
+    seed: int = 0
+    runner: Literal["process", "docker", "auto"] = "process"
+
+
 class Engine(Protocol):
-    """The engine's face. Unknown ids raise NotFound; bad values InvalidInput."""
+    """The engine's face. `open_engine` is `async def open_engine(settings: EngineSettings) -> Engine`. Unknown ids raise NotFound; bad values InvalidInput."""
+
+    async def close(self) -> None:
+        """End all attempts and hosts, flush and close the journal. Accepted jobs come back at the next start."""
+        ...
 
     # control plane: bodies are kept whole for the endpoint; the rules' view goes to the scheduler
     def resources(self, kind: str) -> Mapping[str, Json]:
@@ -135,7 +172,9 @@ class Engine(Protocol):
     # logs: JSON lines are not wanted here, the raw text with the time of each line's arrival is
     def log_streams(self, log_group: str, prefix: str = "") -> Sequence[str]: ...
 
-    def read_log(self, log_stream: str, *, offset: int = 0, limit: int = 10_000) -> tuple[Sequence[tuple[float, str]], int]:
+    def read_log(
+        self, log_stream: str, *, offset: int = 0, limit: int = 10_000
+    ) -> tuple[Sequence[tuple[float, str]], int]:
         """(time, line) pairs from a byte offset on, and the offset after them. At most `limit` lines."""
         ...
 
