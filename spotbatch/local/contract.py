@@ -127,7 +127,10 @@ class EngineSettings:
 
 
 class Engine(Protocol):
-    """The engine's face. `open_engine` is `async def open_engine(settings: EngineSettings) -> Engine`. Unknown ids raise NotFound; bad values InvalidInput."""
+    """The engine's face. Unknown ids raise NotFound; bad values InvalidInput.
+
+    It is made by `async def open_engine(settings: EngineSettings) -> Engine` in `spotbatch.local.engine`.
+    """
 
     async def close(self) -> None:
         """End all attempts and hosts, flush and close the journal. Accepted jobs come back at the next start."""
@@ -163,6 +166,10 @@ class Engine(Protocol):
         self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
     ) -> Sequence[str]:
         """Job ids, newest first; children in the order of their index."""
+        ...
+
+    def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
+        """(job or child id, since when it stands there) of the first RUNNABLE ones, in the order of dispatch."""
         ...
 
     def job_of_stream(self, log_stream: str) -> str | None:

@@ -1,0 +1,177 @@
+"""What a local region is started with: the arguments of `python -m spotbatch.local`, and the image table."""
+
+import argparse
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, cast
+
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.local.contract import ImageEntry
+from spotbatch.local.region_file import default_home
+
+_IMAGE_KEYS: Final = {"pattern", "entry_point", "path", "working_directory", "environment"}
+_ACCOUNT_DIGITS: Final = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionSettings:
+    """How the region runs. Times are seconds."""
+
+    home: Path
+    port: int = 0  # 0: the port of the last start if it is free, else any
+    region: str = "us-east-1"
+    account_id: str = "123456789012"
+    artifacts: Path | None = None  # None: `artifacts` in the home
+    templates: tuple[Path, ...] = ()
+    unsafe_no_auth: bool = False
+    images: tuple[ImageEntry, ...] = ()
+    pass_env: tuple[str, ...] = ()  # variables of the caller that jobs get too
+    notice_seconds: float = 120.0
+    boot_seconds: float = 1.0
+    idle_seconds: float = 60.0
+    stop_grace_seconds: float = 30.0
+    vcpu_quota: int | None = None
+    reclaims_per_host_hour: float = 0.0
+    trace_file: Path | None = None
+    seed: int = 0
+    runner: Literal["process", "docker", "auto"] = "process"
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Where local artifacts are plain files."""
+        return (self.artifacts or self.home / "artifacts").absolute()
+
+
+def parse_arguments(arguments: Sequence[str]) -> RegionSettings:
+    """The settings that a command line asks for. Raises InvalidInput or NotFound; argparse exits on bad usage."""
+    given = _parser().parse_args(arguments)
+    if not (given.account_id.isdigit() and len(given.account_id) == _ACCOUNT_DIGITS):
+        raise InvalidInput(f"--account-id is 12 digits, not {given.account_id!r}")
+    for template in given.template:
+        _must_exist("--template", template)
+    if given.trace_file is not None:
+        _must_exist("--trace-file", given.trace_file)
+    return RegionSettings(
+        home=given.home.absolute(),
+        port=given.port,
+        region=given.region,
+        account_id=given.account_id,
+        artifacts=given.artifacts,
+        templates=tuple(path.absolute() for path in given.template),
+        unsafe_no_auth=given.unsafe_no_auth,
+        images=read_images(given.images) if given.images else (),
+        pass_env=tuple(given.pass_env),
+        notice_seconds=given.notice_seconds,
+        boot_seconds=given.boot_seconds,
+        idle_seconds=given.idle_seconds,
+        stop_grace_seconds=given.stop_grace_seconds,
+        vcpu_quota=given.vcpu_quota,
+        reclaims_per_host_hour=given.reclaims_per_host_hour,
+        trace_file=given.trace_file,
+        seed=given.seed,
+        runner=cast("Literal['process', 'docker', 'auto']", given.runner),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m spotbatch.local",
+        description="Run a local AWS Batch region on 127.0.0.1 until SIGTERM or SIGINT.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--home", type=Path, default=default_home(), help="the region's folder (default: %(default)s)")
+    add("--port", type=_port, default=0, help="0 (default): the port of the last start if it is free, else any")
+    add("--region", default="us-east-1", help="the name that the region answers to (default: %(default)s)")
+    add("--account-id", default="123456789012", help="default: %(default)s")
+    add("--artifacts", type=Path, help="the folder of the artifact store (default: artifacts in the home)")
+    add("--template", type=Path, action="append", default=[], metavar="FILE", help="a synthesized template to load")
+    add("--images", type=Path, metavar="FILE", help="TOML: what stands for each container image on this machine")
+    add("--pass-env", action="append", default=[], metavar="NAME", help="a variable of the caller that jobs get too")
+    add("--unsafe-no-auth", action="store_true", help="accept unsigned requests: any local program can run code")
+    _add_spot_arguments(parser)
+    return parser
+
+
+def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--notice-seconds", type=_seconds, default=120.0, help="from a Spot notice to the reclaim (default: 120)")
+    add("--boot-seconds", type=_seconds, default=1.0, help="from a host's launch to its start (default: 1)")
+    add("--idle-seconds", type=_seconds, default=60.0, help="a host without attempts is kept so long (default: 60)")
+    add("--stop-grace-seconds", type=_seconds, default=30.0, help="from SIGTERM to SIGKILL (default: 30)")
+    add("--vcpu-quota", type=_positive, metavar="N", help="vCPUs of all hosts together (default: no quota)")
+    add("--reclaims-per-host-hour", type=_seconds, default=0.0, help="seeded random reclaims (default: 0)")
+    add("--trace-file", type=Path, help="reclaims from a trace")
+    add("--seed", type=int, default=0, help="of everything random (default: 0)")
+    add("--runner", choices=("process", "docker", "auto"), default="process", help="default: process")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is 0 to 65535, not {port}")
+    return port
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+    return value
+
+
+def _must_exist(argument: str, path: Path) -> None:
+    if not path.is_file():
+        raise NotFound(f"{argument} {path}: there is no such file")
+
+
+def read_images(path: Path) -> tuple[ImageEntry, ...]:
+    """The image table: `[[image]]` tables with a pattern, and what stands for the images that it matches."""
+    _must_exist("--images", path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not TOML: {error}") from error
+    rows = table.get("image", [])
+    if set(table) - {"image"} or not isinstance(rows, list):
+        raise InvalidInput(f"{path} holds [[image]] tables and nothing else, not {sorted(table)}")
+    return tuple(_image(row, f"{path}, image {number}") for number, row in enumerate(rows, start=1))
+
+
+def _image(row: Mapping[str, object], where: str) -> ImageEntry:
+    if not isinstance(row, dict):
+        raise InvalidInput(f"{where}: write [[image]], with two brackets")
+    if unknown := set(row) - _IMAGE_KEYS:
+        raise InvalidInput(f"{where}: {sorted(unknown)} is unknown; allowed are {sorted(_IMAGE_KEYS)}")
+    pattern = row.get("pattern")
+    if not isinstance(pattern, str) or not pattern:
+        raise InvalidInput(f"{where}: pattern is the image's name, with * for any part of it, not {pattern!r}")
+    folder = row.get("working_directory")
+    if not isinstance(folder, str | None):
+        raise InvalidInput(f"{where}: working_directory is a folder, not {folder!r}")
+    environment = row.get("environment", {})
+    if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
+        raise InvalidInput(f"{where}: environment is a table of strings, not {environment!r}")
+    return ImageEntry(
+        pattern=pattern,
+        entry_point=_strings(row, "entry_point", where),
+        path=_strings(row, "path", where),
+        working_directory=Path(folder).expanduser() if folder is not None else None,
+        environment=environment,
+    )
+
+
+def _strings(row: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
+    value = row.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise InvalidInput(f"{where}: {key} is a list of strings, not {value!r}")
+    return tuple(value)
