@@ -6,12 +6,16 @@ an attempt: `(job_no, index)`, where index is the array index of a child, and 0 
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.retry import RetryStrategy
 from spotbatch.batch.status import JobStatus
+
+_DEFAULT_REQUIREMENTS: Final = ResourceRequirements()
+_TRIED_ONCE: Final = RetryStrategy()
 
 # ---- events: what happened ----
 
@@ -35,8 +39,8 @@ class JobSubmitted:
     job_no: int
     queue: str
     size: int = 0
-    requirements: ResourceRequirements = ResourceRequirements()
-    retry: RetryStrategy = RetryStrategy()
+    requirements: ResourceRequirements = _DEFAULT_REQUIREMENTS
+    retry: RetryStrategy = _TRIED_ONCE
     timeout_seconds: int | None = None
     dependencies: tuple[ResolvedDependency, ...] = ()
     share: str = ""

@@ -1,9 +1,8 @@
 """Which host takes which job, and which instance type is launched when none can."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import ResourceRequirements
@@ -55,7 +54,8 @@ class ComputeEnvironment:
     def __post_init__(self) -> None:
         if not 0 <= self.min_vcpus <= self.max_vcpus:
             raise InvalidInput(
-                f"compute environment {self.name}: minvCpus must be 0 to maxvCpus ({self.max_vcpus}), not {self.min_vcpus}"
+                f"compute environment {self.name}: minvCpus must be 0 to maxvCpus "
+                f"({self.max_vcpus}), not {self.min_vcpus}"
             )
 
 
@@ -104,13 +104,11 @@ class BlockedReason(StrEnum):
     REQUIREMENT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 
 
-# An instance larger than the work that waits is bought only if it is no more than this many times as large.
-_OVERSIZE: Final = 1.0
-
-
 def choose_pool(
-    environment: ComputeEnvironment,
+    strategy: AllocationStrategy,
+    pools: Iterable[Pool],
     needs: ResourceRequirements,
+    *,
     waiting_vcpus: int,
     headroom_vcpus: int,
 ) -> Pool | None:
@@ -120,14 +118,14 @@ def choose_pool(
     the cheapest vCPU (BEST_FIT*), the deepest pool (capacity optimized), or both (price and capacity). AWS does not
     publish its own rule; this one is deterministic, and keeps to what the user guide promises of each strategy.
     """
-    fitting = [pool for pool in environment.pools if pool.fits(needs) and pool.vcpus <= headroom_vcpus]
+    fitting = [pool for pool in pools if pool.fits(needs) and pool.vcpus <= headroom_vcpus]
     if not fitting:
         return None
-    filled = [pool for pool in fitting if pool.vcpus <= max(needs.vcpus, waiting_vcpus) * _OVERSIZE]
+    filled = [pool for pool in fitting if pool.vcpus <= max(needs.vcpus, waiting_vcpus)]
     if not filled:
         smallest = min(pool.vcpus for pool in fitting)
         filled = [pool for pool in fitting if pool.vcpus == smallest]
-    return min(filled, key=lambda pool: _preference(environment.strategy, pool))
+    return min(filled, key=lambda pool: _preference(strategy, pool))
 
 
 def _preference(strategy: AllocationStrategy, pool: Pool) -> tuple[float, float, str, str]:
@@ -141,10 +139,10 @@ def _preference(strategy: AllocationStrategy, pool: Pool) -> tuple[float, float,
 
 
 def blocked_reason(environments: Sequence[ComputeEnvironment], needs: ResourceRequirements) -> BlockedReason:
-    """Why a job that no host can take now, and that no launch can help, waits."""
-    fitting = [(env, pool) for env in environments for pool in env.pools if pool.fits(needs)]
+    """Why a job that neither a host nor a launch can take now is blocked at the head of its queue."""
+    fitting = [(environment, pool) for environment in environments for pool in environment.pools if pool.fits(needs)]
     if not fitting:
         return BlockedReason.REQUIREMENT
-    if all(pool.vcpus > env.max_vcpus for env, pool in fitting):
+    if all(pool.vcpus > environment.max_vcpus for environment, pool in fitting):
         return BlockedReason.ENVIRONMENT_MAX
     return BlockedReason.NO_CAPACITY
