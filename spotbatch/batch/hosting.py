@@ -1,0 +1,212 @@
+"""Which unit gets which host, when a host is launched, and when one may go: the scheduler's chapter on placing."""
+
+from abc import ABC, abstractmethod
+
+from spotbatch.batch import events as ev
+from spotbatch.batch.books import Books, QueueRecord
+from spotbatch.batch.fleet import Fleet, Host, HostState
+from spotbatch.batch.ledger import STARTING, JobRecord, key_of, unit_of
+from spotbatch.batch.line import FifoOrder, Unit
+from spotbatch.batch.placement import BlockedReason, Pool, blocked_reason
+
+
+class Hosting(Books, ABC):
+    """Strict order within a queue, higher priorities first, hosts from zero to the environment's maximum."""
+
+    @abstractmethod
+    def _drop_waiting(self, record: JobRecord, index: int, reason: str) -> None:
+        """End a unit that has not started."""
+
+    def blocked(self, queue: str) -> BlockedReason | None:
+        """Why the head of a queue can never start as things are; None if it only waits its turn, or nothing waits."""
+        state = self.queues[queue]
+        head = state.order.head(self._now)
+        if head is None or any(
+            host.state in (HostState.READY, HostState.BOOTING) and _empty_would_fit(host, head[0])
+            for fleet in self._fleets_of(state)
+            for host in fleet.hosts.values()
+        ):
+            return None
+        return blocked_reason([fleet.environment for fleet in self._fleets_of(state)], head[0].needs)
+
+    def _fill_unless_blocked(self, state: QueueRecord) -> None:
+        """After something joined the line: if its head is known to wait, and is the head still, nothing changes."""
+        if state.blocked_head is None or state.order.is_fair or state.blocked_head != state.order.head(self._now):
+            self._fill(state)
+
+    def _fill(self, state: QueueRecord) -> None:
+        """Place units from the head on, in strict order, until one finds neither a host nor a launch."""
+        blocked_before, state.blocked_head = state.blocked_head, None
+        while True:
+            head = state.order.head(self._now)
+            if head is None:
+                return
+            host = self._host_for(state, head[0]) if self._may_start(state, head[0]) else None
+            if host is None:
+                state.blocked_head = head
+                if head != blocked_before:
+                    self._head_came_to_wait(state, head)
+                return
+            self._take(state, *head, host)
+
+    def _may_start(self, state: QueueRecord, record: JobRecord) -> bool:
+        """Whether a fair-share policy's compute reservation leaves room for this unit."""
+        order = state.order
+        if isinstance(order, FifoOrder):
+            return True
+        most = sum(fleet.environment.max_vcpus for fleet in self._fleets_of(state))
+        return order.may_start(record, most)
+
+    def _host_for(self, state: QueueRecord, record: JobRecord) -> Host | None:
+        fleets = [fleet for fleet in self._fleets_of(state) if fleet.is_open and not self._is_spoken_for(fleet, state)]
+        for fleet in fleets:
+            host = fleet.find(record.needs)
+            if host is not None:
+                return host
+        for fleet in fleets:
+            quota_left = self.quota_vcpus - self.launched_vcpus
+            pool = fleet.launchable(record.needs, state.waiting_vcpus, quota_left, self._now)
+            if pool is not None:
+                return self._launch(fleet, pool)
+        return None
+
+    def _is_spoken_for(self, fleet: Fleet, state: QueueRecord) -> bool:
+        """Whether the head of a queue with a higher priority waits for room in this environment."""
+        return any(
+            other.queue.priority > state.queue.priority
+            and other.blocked_head is not None
+            and fleet.could_fit(other.blocked_head[0].needs)
+            for other in self._queues_on(fleet)
+        )
+
+    def _head_came_to_wait(self, state: QueueRecord, head: Unit) -> None:
+        state.blocked_since = self._now
+        for limit in state.queue.time_limits:
+            self._wake_at(self._now + limit.max_seconds, self._time_limit_reached, state, head, limit.reason)
+
+    def _time_limit_reached(self, state: QueueRecord, head: Unit, reason: str) -> None:
+        """A jobStateTimeLimitAction (user guide): cancel the head that can never start, for the reason named."""
+        if state.blocked_head == head and self.blocked(state.queue.name) == reason:
+            self._drop_waiting(*head, reason)
+            self._fill(state)
+
+    def _launch(self, fleet: Fleet, pool: Pool) -> Host:
+        self._host_no += 1
+        host = self.hosts[self._host_no] = Host(self._host_no, fleet, pool)
+        fleet.add(host)
+        self.launched_vcpus += pool.vcpus
+        self._out.append(ev.LaunchHost(host_no=host.host_no, environment=fleet.environment.name, pool=pool))
+        return host
+
+    def _take(self, state: QueueRecord, record: JobRecord, index: int, host: Host) -> None:
+        state.order.take()
+        state.waiting_vcpus -= record.needs.vcpus
+        state.blocked_head = None
+        self._put_on(record, index, host)
+
+    def _put_on(self, record: JobRecord, index: int, host: Host) -> None:
+        key = key_of(record.job_no, index)
+        host.hold(key, record)
+        self.placed[key] = host
+        if host.state is HostState.READY:
+            self._start(record, index, host)
+
+    def _start(self, record: JobRecord, index: int, host: Host) -> None:
+        record.move(index, STARTING)
+        record.attempts[index] += 1
+        record.reasons.pop(index, None)
+        self.queues[record.submitted.queue].order.started(record, self._now)
+        attempt = record.attempts[index]
+        self._out.append(ev.StartAttempt(job_no=record.job_no, index=index, attempt=attempt, host_no=host.host_no))
+
+    def _room_came(self, host: Host) -> None:
+        """A unit left a host: give the room to the next in line, or let the host rest."""
+        fleet = host.fleet
+        if host.state is HostState.READY or host.state is HostState.BOOTING:
+            self._offer(host)
+            fleet.room_came(host)
+        if not host.units and host.state is HostState.READY:
+            self._rest(host)
+
+    def _offer(self, host: Host) -> None:
+        """Fill one host from the queues that use its environment, the higher priority first.
+
+        A head that this host cannot take, but another of its environment could, holds what stands behind it: else
+        small jobs would keep a big one waiting for ever.
+        """
+        fleet = host.fleet
+        if not fleet.is_open:
+            return
+        for state in self._queues_on(fleet):
+            head = self._fill_host(state, host)
+            if head is not None and state.blocked_head is None:
+                self._fill(state)  # this head was never looked at: it came up while the host was filled
+            blocked = state.blocked_head
+            if blocked is not None and fleet.could_fit(blocked[0].needs):
+                return
+        if host.state is HostState.READY:
+            self._take_from_booting(host)
+
+    def _fill_host(self, state: QueueRecord, host: Host) -> Unit | None:
+        """Give a host what it takes from the head of one queue; answers the head that is left."""
+        while True:
+            head = state.order.head(self._now)
+            if head is None or not host.fits(head[0].needs) or not self._may_start(state, head[0]):
+                return head
+            self._take(state, *head, host)
+
+    def _take_from_booting(self, host: Host) -> None:
+        """With nothing in line, units that wait for a host to boot need not: this one has room now."""
+        for other in host.fleet.hosts.values():
+            if other.state is not HostState.BOOTING:
+                continue
+            for key, record in list(other.units.items()):
+                if host.fits(record.needs):
+                    other.release(key)
+                    self._put_on(record, unit_of(key)[1], host)
+
+    def _unbind_all(self, host: Host) -> None:
+        """Units bound to a host that will not come return to the head of their line, in their order."""
+        for key in reversed(list(host.units)):
+            record = host.release(key)
+            del self.placed[key]
+            state = self.queues[record.submitted.queue]
+            state.order.line(record).put_back(record, unit_of(key)[1])
+            state.waiting_vcpus += record.needs.vcpus
+            state.blocked_head = None
+
+    def _rest(self, host: Host) -> None:
+        host.idle_since = self._now
+        wait = host.fleet.environment.idle_seconds if host.fleet.is_open else 0.0
+        self._wake_at(self._now + wait, self._idle_is_over, host, self._now)
+
+    def _idle_is_over(self, host: Host, since: float) -> None:
+        fleet = host.fleet
+        if host.idle_since != since or host.state is not HostState.READY or host.host_no not in self.hosts:
+            return
+        floor = fleet.environment.min_vcpus if fleet.is_open else 0
+        if fleet.vcpus - host.pool.vcpus >= floor:
+            cause = ev.HostEndCause.IDLE if fleet.is_open else ev.HostEndCause.ENVIRONMENT
+            host.state = HostState.ENDING
+            self._out.append(ev.TerminateHost(host_no=host.host_no, cause=cause))
+
+    def _refill_fleet(self, fleet: Fleet) -> None:
+        """Something about an environment's capacity changed: keep its minimum, and let its queues try again."""
+        self._keep_minimum(fleet)
+        for state in self._queues_on(fleet):
+            self._fill(state)
+
+    def _keep_minimum(self, fleet: Fleet) -> None:
+        environment = fleet.environment
+        while fleet.is_open and fleet.vcpus < environment.min_vcpus:
+            quota_left = self.quota_vcpus - self.launched_vcpus
+            pools = [pool for pool in environment.pools if fleet.pool_back_at.get(pool, 0.0) <= self._now]
+            headroom = min(environment.max_vcpus - fleet.vcpus, quota_left)
+            pools = [pool for pool in pools if pool.vcpus <= headroom]
+            if not pools:
+                return
+            self._launch(fleet, min(pools, key=lambda pool: (pool.vcpus, pool.usd_per_hour, pool.instance_type)))
+
+
+def _empty_would_fit(host: Host, record: JobRecord) -> bool:
+    return host.pool.fits(record.needs)
