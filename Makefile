@@ -1,0 +1,56 @@
+# demo  test  check  bench: each sets up what it needs, in .venv. Nothing here needs an AWS account or Docker.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+SOURCES := app.py spotbatch tests examples bench
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clients chaos slow format lock clean
+
+help:  ## show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found: make PYTHON=/path/to/python3.13 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "python3 could not make an environment; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "installing the locked requirements into .venv (once, a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+demo: $(READY)  ## the whole product on one machine: a real array job, reclaimed hosts, results, bill
+	@$(BIN)/python -m examples.flights.demo
+
+test: $(READY)  ## all tests
+	@$(BIN)/python -m pytest tests/ -n 2 --dist loadgroup
+
+check: $(READY)  ## ruff, mypy --strict, and the import table
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_house.py
+
+clients: $(READY)  ## the AWS CLI, redun and Snakemake, unmodified, against a local region
+	@$(BIN)/python -m pytest tests/ -m clients
+
+chaos: $(READY)  ## hundreds of jobs while hosts are reclaimed and the region is killed
+	@$(BIN)/python -m pytest tests/ -m chaos
+
+slow: $(READY)  ## the long tests
+	@$(BIN)/python -m pytest tests/ -m slow -n 2
+
+bench: $(READY)  ## every benchmark, ours beside its peers in the same run
+	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+
+format: $(READY)  ## ruff's formatting and safe fixes
+	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix $(SOURCES)
+
+lock: $(READY)  ## make requirements.txt from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --custom-compile-command 'make lock' pyproject.toml -o requirements.txt
+	@printf '%s\n' '# this project itself, editable' '-e .' >> requirements.txt
+
+clean:  ## what can be made again
+	rm -rf .venv cdk.out node_modules build dist *.egg-info demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,110 @@
+"""The import table of docs/architecture.md, enforced: which room of the house may see which other."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "spotbatch"
+
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "batch": (),
+    "pricing": (),
+    "policy": ("pricing",),
+    "runtime": ("batch.environment", "batch.artifacts"),
+    "local": ("batch", "pricing", "policy"),
+    "simulate": ("batch", "pricing", "policy"),
+    "aws": ("batch", "pricing"),
+    "web": ("batch", "pricing", "aws"),
+    "infra": ("batch", "policy"),
+    "cli": ("batch", "pricing", "policy", "runtime", "local", "simulate", "aws", "web"),
+}
+
+# Libraries that cost seconds or weigh much, and the only rooms that may name them.
+ONLY_THERE: dict[str, tuple[str, ...]] = {
+    "aws_cdk": ("infra",),
+    "constructs": ("infra",),
+    "cdk_nag": ("infra",),
+    "boto3": ("aws",),
+    "moto": ("local",),
+    "starlette": ("web", "local"),
+    "uvicorn": ("web", "local", "cli"),
+    "obstore": ("runtime",),
+}
+
+PURE = ("batch", "pricing", "policy")
+IMPURE_MODULES = {"random", "time", "socket", "subprocess", "sqlite3", "urllib", "http", "asyncio", "threading"}
+PURE_CALLS = ("datetime.now", "datetime.utcnow", "date.today", "time.time", "random.random")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def sources() -> Iterator[Path]:
+    for room in MAY_IMPORT:
+        yield from sorted((PACKAGE / room).rglob("*.py"))
+
+
+def imported_names(path: Path) -> Iterator[tuple[str, int]]:
+    """Every module that a file names, eagerly or not, with its line; relative imports are made absolute."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+def is_within(name: str, allowed: str) -> bool:
+    return name == allowed or name.startswith(f"{allowed}.")
+
+
+def test_every_room_of_the_house_has_a_line_in_the_import_table() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms <= set(MAY_IMPORT), f"rooms without a line: {sorted(rooms - set(MAY_IMPORT))}"
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_what_its_line_allows(room: str) -> None:
+    allowed = [f"spotbatch.{name}" for name in (room, *MAY_IMPORT[room])] + ["spotbatch.__version__"]
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        for name, line in imported_names(path):
+            if is_within(name, "spotbatch"):
+                assert any(is_within(name, each) for each in allowed), f"{path.relative_to(ROOT)}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("library", ONLY_THERE)
+def test_a_heavy_library_is_named_only_in_its_rooms(library: str) -> None:
+    for path in sources():
+        for name, line in imported_names(path):
+            if is_within(name, library):
+                assert room_of(path) in ONLY_THERE[library], f"{path.relative_to(ROOT)}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_a_pure_room_has_no_clock_no_chance_and_no_io(room: str) -> None:
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for name, line in imported_names(path):
+            assert name.partition(".")[0] not in IMPURE_MODULES, f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for call in PURE_CALLS:
+            assert f"{call}(" not in text, f"{path.relative_to(ROOT)} calls {call}()"
+
+
+def test_the_rulebook_needs_only_the_standard_library() -> None:
+    import sys
+
+    for path in sorted((PACKAGE / "batch").rglob("*.py")):
+        for name, line in imported_names(path):
+            top = name.partition(".")[0]
+            assert top in sys.stdlib_module_names or top == "spotbatch", f"{path.name}:{line} imports {name}"
+
+
+def test_every_module_says_in_its_docstring_what_lives_there() -> None:
+    for path in sources():
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path.relative_to(ROOT)} has none"
