@@ -1,0 +1,466 @@
+"""The rules of AWS Batch, one behaviour a test; `World.do` checks the invariants after every event."""
+
+import pytest
+
+from spotbatch.batch import events as ev
+from spotbatch.batch.dependency import DependencyType
+from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
+from spotbatch.batch.placement import (
+    BlockedReason,
+    ComputeEnvironment,
+    FairShare,
+    JobQueue,
+    ShareWeight,
+    StateTimeLimit,
+)
+from spotbatch.batch.retry import RetryStrategy
+from spotbatch.batch.status import DEPENDENCY_FAILED, TIMEOUT_EXCEEDED, JobStatus
+from tests.world import LARGE, SMALL, World
+
+FAILED, SUCCEEDED, RUNNABLE, PENDING = JobStatus.FAILED, JobStatus.SUCCEEDED, JobStatus.RUNNABLE, JobStatus.PENDING
+STARTING, RUNNING = JobStatus.STARTING, JobStatus.RUNNING
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.put()
+    return world
+
+
+def kinds(commands: list[ev.Command]) -> list[str]:
+    return [type(command).__name__ for command in commands]
+
+
+def after(job: int, kind: DependencyType = DependencyType.PLAIN) -> tuple[ev.ResolvedDependency, ...]:
+    return (ev.ResolvedDependency(job_no=job, type=kind),)
+
+
+# ---- one job ----
+
+
+def test_a_job_on_an_empty_environment_launches_a_host_from_zero(world: World) -> None:
+    job = world.submit()
+    assert kinds(world.commands) == ["LaunchHost"]
+    assert world.status(job) is RUNNABLE
+    assert kinds(world.boot()) == ["StartAttempt"]
+    assert world.status(job) is STARTING
+
+
+def test_a_job_that_exits_zero_has_succeeded(world: World) -> None:
+    job = world.submit()
+    world.boot()
+    world.run()
+    assert world.status(job) is RUNNING
+    world.finish(job)
+    assert world.status(job) is SUCCEEDED
+
+
+def test_a_job_that_fails_is_retried_at_the_front_of_its_queue() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    first, second, third = (world.submit(vcpus=2, retry=RetryStrategy(attempts=2)) for _ in range(3))
+    world.boot()
+    world.finish(first, exit_code=1)
+    assert world.status(first) is STARTING
+    assert world.scheduler.attempts_made(first) == 2
+    world.finish(first, exit_code=1)
+    assert world.status(first) is FAILED
+    assert (world.status(second), world.status(third)) == (STARTING, RUNNABLE)
+
+
+def test_news_of_an_attempt_that_is_over_changes_nothing(world: World) -> None:
+    job = world.submit(retry=RetryStrategy(attempts=2))
+    world.boot()
+    world.finish(job, exit_code=1)
+    assert world.do(ev.AttemptEnded(job_no=job, index=0, attempt=1, exit_code=0)) == []
+    assert world.status(job) is STARTING
+
+
+def test_a_timed_out_attempt_is_stopped_and_not_retried(world: World) -> None:
+    job = world.submit(timeout_seconds=60)
+    world.boot()
+    world.run()
+    stopped = world.wait(61)
+    assert kinds(stopped) == ["StopAttempt"]
+    world.finish(job, exit_code=0)
+    assert world.status(job) is FAILED
+    assert world.scheduler.status_reason(job) == TIMEOUT_EXCEEDED
+
+
+def test_a_job_number_is_taken_only_once(world: World) -> None:
+    world.submit()
+    with pytest.raises(InvalidInput, match="before"):
+        world.do(ev.JobSubmitted(job_no=1, queue="q"))
+
+
+def test_a_job_for_a_queue_that_is_not_there_is_refused(world: World) -> None:
+    with pytest.raises(NotFound, match="'nowhere'"):
+        world.submit(queue="nowhere")
+
+
+# ---- cancel and terminate ----
+
+
+def test_cancel_ends_a_job_that_waits_and_leaves_one_that_runs() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    runs, waits = world.submit(vcpus=2), world.submit(vcpus=2)
+    world.boot()
+    world.do(ev.JobCancelled(job_no=runs, reason="no"), ev.JobCancelled(job_no=waits, reason="not needed"))
+    assert world.status(runs) is STARTING
+    assert (world.status(waits), world.scheduler.status_reason(waits)) == (FAILED, "not needed")
+
+
+def test_terminate_stops_what_runs_and_it_is_not_retried(world: World) -> None:
+    job = world.submit(retry=RetryStrategy(attempts=5))
+    world.boot()
+    assert kinds(world.do(ev.JobTerminated(job_no=job, reason="enough"))) == ["StopAttempt"]
+    world.finish(job, exit_code=143)
+    assert (world.status(job), world.scheduler.status_reason(job)) == (FAILED, "enough")
+
+
+def test_cancelling_the_head_that_blocks_a_queue_lets_the_next_one_start() -> None:
+    world = World()
+    world.put(SMALL)
+    giant, small = world.submit(vcpus=64), world.submit()
+    assert world.running() == []
+    world.do(ev.JobCancelled(job_no=giant, reason="too big"))
+    world.boot()
+    assert world.status(small) is STARTING
+
+
+def test_cancelling_a_job_bound_to_a_booting_host_gives_its_room_to_the_next() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    first, second = world.submit(vcpus=2), world.submit(vcpus=2)
+    world.do(ev.JobCancelled(job_no=first, reason="no"))
+    world.boot()
+    assert world.status(second) is STARTING
+
+
+# ---- arrays ----
+
+
+def test_an_array_is_pending_while_children_run_and_its_summary_counts_them(world: World) -> None:
+    job = world.submit(size=5)
+    world.boot()
+    world.finish(job, 0)
+    assert world.status(job) is PENDING
+    assert world.scheduler.summary(job)[SUCCEEDED] == 1
+    world.finish_all()
+    assert world.status(job) is SUCCEEDED
+
+
+def test_an_array_fails_when_every_child_has_ended_and_one_failed(world: World) -> None:
+    job = world.submit(size=3)
+    world.boot()
+    world.finish(job, 1, exit_code=1)
+    assert world.status(job) is PENDING
+    world.finish_all()
+    assert world.status(job) is FAILED
+    assert [world.status(job, index) for index in range(3)] == [SUCCEEDED, FAILED, SUCCEEDED]
+
+
+def test_terminating_an_array_reaches_every_child() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    job = world.submit(size=4)
+    world.boot()
+    world.do(ev.JobTerminated(job_no=job, reason="stop"))
+    for index in (0, 1):
+        world.finish(job, index, exit_code=143)
+    assert world.status(job) is FAILED
+    assert world.scheduler.summary(job)[FAILED] == 4
+
+
+def test_ten_thousand_children_are_one_submission_and_only_what_fits_starts(world: World) -> None:
+    job = world.submit(size=10_000)
+    world.boot()
+    assert world.scheduler.summary(job)[STARTING] == 256
+    assert world.scheduler.summary(job)[RUNNABLE] == 10_000 - 256
+
+
+# ---- dependencies ----
+
+
+def test_a_job_waits_for_the_job_that_it_depends_on(world: World) -> None:
+    first = world.submit(size=2)
+    second = world.submit(dependencies=after(first))
+    assert world.status(second) is PENDING
+    world.boot()
+    world.finish(first, 0)
+    assert world.status(second) is PENDING
+    world.finish(first, 1)
+    assert world.status(second) in (RUNNABLE, STARTING)
+
+
+def test_a_job_whose_dependency_fails_is_failed_down_the_whole_chain(world: World) -> None:
+    jobs = [world.submit()]
+    for _ in range(300):
+        jobs.append(world.submit(dependencies=after(jobs[-1])))
+    world.boot()
+    world.scheduler.handle(ev.AttemptEnded(job_no=jobs[0], index=0, attempt=1, exit_code=1), world.now)
+    assert {world.status(job) for job in jobs} == {FAILED}
+    assert world.scheduler.status_reason(jobs[-1]) == DEPENDENCY_FAILED
+
+
+def test_a_dependency_that_has_ended_already_is_no_hindrance(world: World) -> None:
+    first = world.submit()
+    world.finish_all()
+    second = world.submit(dependencies=after(first))
+    assert world.status(second) in (RUNNABLE, STARTING)
+
+
+def test_n_to_n_lets_each_child_follow_its_own_index(world: World) -> None:
+    first = world.submit(size=3)
+    second = world.submit(size=3, dependencies=after(first, DependencyType.N_TO_N))
+    world.boot()
+    world.finish(first, 1)
+    world.boot()
+    assert [world.status(second, index) for index in range(3)] == [PENDING, STARTING, PENDING]
+    world.finish(first, 0, exit_code=1)
+    assert world.status(second, 0) is FAILED
+    world.finish_all()
+    assert world.status(second, 2) is SUCCEEDED
+
+
+def test_n_to_n_between_arrays_of_different_sizes_is_refused(world: World) -> None:
+    first = world.submit(size=3)
+    with pytest.raises(InvalidJob, match="one size, not 4 and 3"):
+        world.submit(size=4, dependencies=after(first, DependencyType.N_TO_N))
+
+
+def test_sequential_children_run_one_after_the_other(world: World) -> None:
+    job = world.submit(size=3, dependencies=(ev.ResolvedDependency(type=DependencyType.SEQUENTIAL),))
+    world.boot()
+    for index in range(3):
+        assert world.running() == [(job, index, 1)]
+        world.finish(job, index)
+        world.boot()
+    assert world.status(job) is SUCCEEDED
+
+
+def test_a_sequential_child_that_fails_fails_all_behind_it(world: World) -> None:
+    job = world.submit(size=10_000, dependencies=(ev.ResolvedDependency(type=DependencyType.SEQUENTIAL),))
+    world.boot()
+    world.finish(job, 0, exit_code=1)
+    assert world.scheduler.summary(job)[FAILED] == 10_000
+
+
+# ---- hosts ----
+
+
+def test_a_reclaimed_hosts_units_are_retried_elsewhere_with_the_next_attempt(world: World) -> None:
+    job = world.submit(size=4)
+    world.boot()
+    reclaimed, other = world.scheduler.hosts
+    world.reclaim(reclaimed)
+    assert world.scheduler.summary(job)[RUNNABLE] == 2
+    world.boot()
+    assert reclaimed not in world.scheduler.hosts
+    assert world.scheduler.host_units(other) == [(job, 2, 1), (job, 3, 1)]
+    assert sorted(world.running()) == [(job, 0, 2), (job, 1, 2), (job, 2, 1), (job, 3, 1)]
+
+
+def test_a_noticed_host_gets_no_new_units() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=4)
+    first, _, third = (world.submit(vcpus=2) for _ in range(3))
+    world.boot()
+    (host_no, *_) = world.scheduler.hosts
+    world.do(ev.HostNoticed(host_no=host_no))
+    world.finish(first)
+    assert world.scheduler.host_units(host_no) == []
+    assert world.status(third) is RUNNABLE
+
+
+def test_idle_hosts_are_let_go_down_to_the_minimum() -> None:
+    world = World()
+    world.put(SMALL, min_vcpus=2, idle_seconds=60.0)
+    world.submit(size=6)
+    world.finish_all()
+    world.wait(59)
+    assert not any(isinstance(command, ev.TerminateHost) for command in world.commands)
+    let_go = world.wait(2)
+    assert kinds(let_go).count("TerminateHost") >= 1
+    world.do(*(ev.HostEnded(host_no=c.host_no) for c in let_go if isinstance(c, ev.TerminateHost)))
+    assert sum(host.pool.vcpus for host in world.scheduler.hosts.values()) == 2
+
+
+def test_a_launch_that_fails_is_tried_again_later_and_loses_no_unit() -> None:
+    world = World()
+    world.put(SMALL)
+    job = world.submit()
+    (host_no,) = world.scheduler.hosts
+    world.do(ev.HostEnded(host_no=host_no))
+    assert world.status(job) is RUNNABLE
+    assert not world.scheduler.hosts
+    assert kinds(world.wait(31)) == ["LaunchHost"]
+    world.boot()
+    assert world.status(job) is STARTING
+
+
+def test_the_account_quota_limits_all_environments_together() -> None:
+    world = World()
+    world.scheduler.quota_vcpus = 4
+    world.put(SMALL)
+    world.submit(size=20)
+    world.boot()
+    assert len(world.running()) == 4
+
+
+def test_a_disabled_environment_starts_nothing_new_and_lets_its_idle_hosts_go() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    first, second = world.submit(vcpus=2), world.submit(vcpus=2)
+    world.boot()
+    off = ComputeEnvironment(name="e", pools=(SMALL,), max_vcpus=2, is_enabled=False)
+    world.do(ev.EnvironmentPut(environment=off))
+    world.finish(first)
+    assert world.status(second) is RUNNABLE
+    assert kinds(world.wait(1)) == ["TerminateHost"]
+
+
+def test_a_second_environment_takes_what_the_first_one_cannot() -> None:
+    world = World()
+    world.do(ev.QueuePut(queue=JobQueue(name="q", environments=("spot", "od"))))
+    world.do(ev.EnvironmentPut(environment=ComputeEnvironment(name="spot", pools=(SMALL,), max_vcpus=2)))
+    world.do(ev.EnvironmentPut(environment=ComputeEnvironment(name="od", pools=(LARGE,), max_vcpus=8, is_spot=False)))
+    for _ in range(2):
+        world.submit(vcpus=2)
+    launched = [command.environment for command in world.commands if isinstance(command, ev.LaunchHost)]
+    assert launched == ["spot", "od"]
+
+
+# ---- order ----
+
+
+def test_a_big_job_at_the_head_is_not_starved_by_small_ones_behind_it() -> None:
+    world = World()
+    world.put(LARGE, max_vcpus=8)
+    small = world.submit(size=8)
+    world.boot()
+    big = world.submit(vcpus=8)
+    later = world.submit(size=8)
+    for index in range(7):
+        world.finish(small, index)
+    assert world.scheduler.summary(later)[RUNNABLE] == 8
+    world.finish(small, 7)
+    assert world.status(big) is STARTING
+
+
+def test_the_queue_with_the_higher_priority_goes_first() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    world.do(ev.QueuePut(queue=JobQueue(name="urgent", environments=("e",), priority=10)))
+    runs, waits = world.submit(vcpus=2), world.submit(vcpus=2)
+    urgent = world.submit(vcpus=2, queue="urgent")
+    world.boot()
+    world.finish(runs)
+    assert (world.status(urgent), world.status(waits)) == (STARTING, RUNNABLE)
+
+
+def test_fair_shares_get_room_by_their_weights() -> None:
+    world = World()
+    policy = FairShare(shares=(ShareWeight(identifier="a", weight=1.0), ShareWeight(identifier="b", weight=3.0)))
+    world.put(SMALL, max_vcpus=2, queue=JobQueue(name="q", environments=("e",), fair_share=policy))
+    a, b = world.submit(size=400, share="a", vcpus=2), world.submit(size=400, share="b", vcpus=2)
+    world.boot()
+    for _ in range(400):
+        world.now += 10
+        ((job, index, _),) = world.running()
+        world.scheduler.handle(ev.AttemptEnded(job_no=job, index=index, attempt=1, exit_code=0), world.now)
+    done_a, done_b = (world.scheduler.summary(job)[SUCCEEDED] for job in (a, b))
+    assert 2.7 < done_a / done_b < 3.3
+
+
+def test_within_a_share_the_higher_scheduling_priority_goes_first() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2, queue=JobQueue(name="q", environments=("e",), fair_share=FairShare()))
+    first = world.submit(vcpus=2, share="a")
+    low, high = world.submit(vcpus=2, share="a", priority=1), world.submit(vcpus=2, share="a", priority=9)
+    world.boot()
+    world.finish(first)
+    assert (world.status(high), world.status(low)) == (STARTING, RUNNABLE)
+
+
+# ---- why a job is stuck ----
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "memory_mib", "max_vcpus", "reason"),
+    [
+        (1, 100_000, 256, BlockedReason.REQUIREMENT),
+        (8, 1000, 4, BlockedReason.ENVIRONMENT_MAX),
+    ],
+)
+def test_a_job_that_can_never_run_is_told_why(
+    vcpus: int, memory_mib: int, max_vcpus: int, reason: BlockedReason
+) -> None:
+    world = World()
+    world.put(max_vcpus=max_vcpus)
+    world.submit(vcpus=vcpus, memory_mib=memory_mib)
+    assert world.scheduler.blocked("q") is reason
+
+
+def test_a_job_that_only_waits_its_turn_is_not_called_blocked() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    world.submit(vcpus=2)
+    world.submit(vcpus=2)
+    assert world.scheduler.blocked("q") is None
+
+
+def test_a_state_time_limit_cancels_the_head_that_can_never_run() -> None:
+    world = World()
+    limit = StateTimeLimit(reason=BlockedReason.REQUIREMENT, max_seconds=600)
+    world.put(SMALL, queue=JobQueue(name="q", environments=("e",), time_limits=(limit,)))
+    stuck, fine = world.submit(memory_mib=100_000), world.submit()
+    world.wait(599)
+    assert world.status(stuck) is RUNNABLE
+    world.wait(2)
+    assert world.status(stuck) is FAILED
+    world.boot()
+    assert world.status(fine) is STARTING
+
+
+# ---- after a restart ----
+
+
+def test_restored_jobs_go_on_where_they_stood_and_lost_attempts_count() -> None:
+    before = World()
+    before.put(SMALL, max_vcpus=2)
+    array = before.submit(size=4)
+    follower = before.submit(dependencies=after(array))
+    before.boot()
+    before.finish(array, 0)
+    old = before.scheduler
+
+    world = World()
+    world.do(ev.QueuePut(queue=JobQueue(name="q", environments=("e",))))
+    for job in (array, follower):
+        submitted = old.jobs[job].submitted
+        world.do(ev.JobRestored(submitted=submitted, statuses=old.statuses(job), attempts=old.attempts(job)))
+    for index in (1, 2):
+        lost = ev.AttemptEnded(
+            job_no=array, index=index, attempt=1, status_reason="Host EC2 (instance i-1) terminated."
+        )
+        world.do(lost)
+    world.do(ev.EnvironmentPut(environment=ComputeEnvironment(name="e", pools=(SMALL,), max_vcpus=2)))
+    assert world.status(array, 0) is SUCCEEDED
+    world.boot()
+    assert world.running() == [(array, 1, 2), (array, 2, 2)]
+    world.finish_all()
+    assert (world.status(array), world.status(follower)) == (SUCCEEDED, SUCCEEDED)
+    assert list(world.scheduler.attempts(array)) == [1, 2, 2, 1]
+
+
+def test_a_job_is_forgotten_only_once_it_has_ended(world: World) -> None:
+    job = world.submit()
+    with pytest.raises(InvalidInput, match="has not ended"):
+        world.scheduler.forget(job)
+    world.finish_all()
+    world.scheduler.forget(job)
+    with pytest.raises(NotFound):
+        world.status(job)
