@@ -96,7 +96,7 @@ class Fleet:
 
     def room_came(self, host: Host) -> None:
         """Something became free on a host: forget which needs did not fit, if they do now."""
-        if self._full_for:
+        if host.free_vcpus and self._full_for:
             self._full_for = {needs for needs in self._full_for if not host.fits(needs)}
 
     def could_fit(self, needs: ResourceRequirements) -> bool:

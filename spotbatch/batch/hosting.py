@@ -138,14 +138,23 @@ class Hosting(Books, ABC):
         if not fleet.is_open:
             return
         for state in self._queues_on(fleet):
+            blocked_before = state.blocked_head
             head = self._fill_host(state, host)
             if head is not None and state.blocked_head is None:
-                self._fill(state)  # this head was never looked at: it came up while the host was filled
+                self._look_at(state, head, blocked_before)
             blocked = state.blocked_head
             if blocked is not None and fleet.could_fit(blocked[0].needs):
                 return
         if host.state is HostState.READY:
             self._take_from_booting(host)
+
+    def _look_at(self, state: QueueRecord, head: Unit, blocked_before: Unit | None) -> None:
+        """A head that came up while one host was filled: no other host changed, so a sibling waits as its elder did."""
+        if blocked_before is not None and blocked_before[0] is head[0] and not state.order.is_fair:
+            state.blocked_head = head
+            self._head_came_to_wait(state, head)
+        else:
+            self._fill(state)
 
     def _fill_host(self, state: QueueRecord, host: Host) -> Unit | None:
         """Give a host what it takes from the head of one queue; answers the head that is left."""

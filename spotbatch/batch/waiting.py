@@ -160,20 +160,29 @@ class Waiting(Hosting):
 
     def _end_unit(self, record: JobRecord, index: int, code: int, reason: str) -> None:
         """Put a unit into its last status, and carry the news to all that waited for it, however long the chain."""
-        ended: _Ended = deque([(record, index, code, reason)])
+        self._book_end(record, index, code, reason)
+        if record.unit_deps is None and not record.dependents:
+            return
+        ended = _Ended()
+        self._tell(record, index, code, ended)
         while ended:
-            record, index, code, reason = ended.popleft()
-            if record.status[index] >= TERMINAL_FROM:
-                continue
-            record.move(index, code)
-            if code == FAILED or reason != CONTAINER_EXITED:
-                record.reasons[index] = reason  # the usual reason of success costs no memory
-            status = STATUSES[code]
-            self._out.append(ev.UnitEnded(job_no=record.job_no, index=index, status=status, status_reason=reason))
-            if record.has_ended:
-                self._job_is_over(record, reason)
-            self._tell_waiting_units(record, index, code, ended)
-            self._tell_dependents(record, index, code, ended)
+            other, which, their_code, their_reason = ended.popleft()
+            if other.status[which] < TERMINAL_FROM:
+                self._book_end(other, which, their_code, their_reason)
+                self._tell(other, which, their_code, ended)
+
+    def _book_end(self, record: JobRecord, index: int, code: int, reason: str) -> None:
+        record.move(index, code)
+        if code == FAILED or reason != CONTAINER_EXITED:
+            record.reasons[index] = reason  # the usual reason of success costs no memory
+        out = self._out
+        out.append(ev.UnitEnded(job_no=record.job_no, index=index, status=STATUSES[code], status_reason=reason))
+        if record.has_ended:
+            self._job_is_over(record, reason)
+
+    def _tell(self, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
+        self._tell_waiting_units(record, index, code, ended)
+        self._tell_dependents(record, index, code, ended)
 
     def _job_is_over(self, record: JobRecord, reason: str) -> None:
         status = record.job_status()
