@@ -143,7 +143,9 @@ class Engine(Protocol):
 
     async def put_resource(
         self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
-    ) -> None: ...
+    ) -> None:
+        """Keep a document; with `rules`, tell the scheduler too. Without, what the scheduler knows stays."""
+        ...
 
     async def delete_resource(self, kind: str, name: str) -> None: ...
 

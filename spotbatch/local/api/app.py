@@ -1,0 +1,134 @@
+"""The ASGI application: limits, signature, and which service a request is for."""
+
+import hmac
+import re
+import sys
+import traceback
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+from xml.sax.saxutils import escape
+
+from spotbatch.local.api import admin, cloudformation, ecs, guard, logs, operations
+from spotbatch.local.api.errors import ApiError, ServerException, error_response
+from spotbatch.local.api.http import (
+    Body,
+    Head,
+    HttpError,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    head_of,
+    json_response,
+    read_body,
+    send_response,
+)
+from spotbatch.local.api.region import Region
+from spotbatch.local.api.sigv4 import Claim, SignatureRefused, Verifier, claim_of
+
+_MAX_BODY: Final = 16 << 20
+_MAX_OBJECT: Final = 1 << 30  # an S3 object or part in one request; larger ones go in parts
+_STALL_SECONDS: Final = 20.0
+_XML_CODES: Final = {  # the names that S3 and the query services have for the same refusals
+    "UnrecognizedClientException": "InvalidAccessKeyId",
+    "InvalidSignatureException": "SignatureDoesNotMatch",
+    "MissingAuthenticationTokenException": "AccessDenied",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Application:
+    """One endpoint for everything: AWS Batch and job logs are ours, the rest is moto's."""
+
+    region: Region
+    admin: admin.Admin
+    verifier: Verifier
+    secret_key: str
+    port: int
+    moto: Callable[[Head, Body], Awaitable[Response]]
+    is_unsafe: bool = False  # without signatures
+    stall_seconds: float = _STALL_SECONDS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Whatever goes wrong, there is an answer."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"only HTTP is served, not {scope['type']}")
+        head = head_of(scope)
+        try:
+            response = await self._respond(head, receive)
+        except HttpError as error:
+            # The body may not have been read: this connection is not used again.
+            response = json_response({"message": error.message}, error.status, [("connection", "close")])
+        except Exception:  # noqa: BLE001  (the last resort: a bug of ours must not hang the client)
+            traceback.print_exc(file=sys.stderr)
+            response = error_response(ServerException("the local region met a bug; its log has the details"))
+        headers = [*response.headers, ("x-amzn-requestid", str(uuid.uuid4()))]
+        await send_response(replace(response, headers=headers), head, send)
+
+    async def _respond(self, head: Head, receive: Receive) -> Response:
+        guard.check(head, self.port)
+        if head.raw_path.startswith(admin.PREFIX):
+            guard.bearer_check(head, self._is_secret)
+            return await self.admin.answer(head, (await self._body(head, receive, _MAX_BODY)).read())
+        try:
+            claim = claim_of(head)
+            service = self._service(head, claim)
+            body = await self._body(head, receive, _MAX_OBJECT if service == "s3" else _MAX_BODY)
+            if not self.is_unsafe:
+                self._verify(head, claim, body)
+        except SignatureRefused as error:
+            return _refusal(head, error)
+        return await self._serve(service, head, body)
+
+    async def _body(self, head: Head, receive: Receive, limit: int) -> Body:
+        return await read_body(head, receive, limit=limit, stall_seconds=self.stall_seconds)
+
+    def _is_secret(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self.secret_key.encode())
+
+    def _verify(self, head: Head, claim: Claim | None, body: Body) -> None:
+        if claim is None:
+            message = "the request is not signed; `spotbatch local env` prints this region's credentials"
+            raise SignatureRefused("MissingAuthenticationTokenException", message)
+        self.verifier.verify(head, claim, body.sha256)
+
+    def _service(self, head: Head, claim: Claim | None) -> str:
+        """By the credential scope; an unsigned request, where those are let in, by what it looks like."""
+        if claim is not None:
+            return claim.service
+        if head.raw_path.startswith("/v1/"):
+            return "batch"
+        return "logs" if head.header("x-amz-target").startswith("Logs_") else "s3"
+
+    async def _serve(self, service: str, head: Head, body: Body) -> Response:
+        if service == "batch":
+            return await operations.answer(self.region, head, body.read())
+        answer = self._ours(service, head, body)
+        return answer if answer is not None else await self.moto(head, body)
+
+    def _ours(self, service: str, head: Head, body: Body) -> Response | None:
+        if service == "logs":
+            return logs.answer(self.region, head, body.read())
+        if service == "cloudformation":
+            return cloudformation.answer(self.region, body.read())
+        if service == "ecs" and head.header("x-amz-target").endswith(".DescribeContainerInstances"):
+            return ecs.describe_container_instances(self.region, body.read())
+        return None
+
+
+def _refusal(head: Head, error: SignatureRefused) -> Response:
+    """403 in the form that the client of the service can read."""
+    is_form = head.header("content-type").startswith("application/x-www-form-urlencoded")
+    is_json = "x-amz-target" in {name for name, _ in head.headers} or re.match(r"/v[0-9]+/", head.raw_path)
+    if not is_form and (is_json or "json" in head.header("content-type")):
+        return error_response(ApiError(error.code, error.message, 403))
+    code = _XML_CODES.get(error.code, error.code)
+    inner = f"<Code>{code}</Code><Message>{escape(error.message)}</Message>"
+    if is_form:
+        inner = f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error></ErrorResponse>"
+    else:
+        inner = f"<Error>{inner}</Error>"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>{inner}'.encode()
+    return Response(status=403, headers=[("content-type", "application/xml")], body=body)

@@ -1,0 +1,161 @@
+"""A job's container: AWS's rules for its properties, the overrides of a submission, and what the engine will run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from spotbatch.batch.environment import RESERVED_PREFIX
+from spotbatch.batch.job import MIN_TIMEOUT_SECONDS, ResourceRequirements
+from spotbatch.batch.retry import Action, EvaluateOnExit, RetryStrategy
+from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.region import Document
+from spotbatch.local.contract import ContainerSpec
+
+DEFAULT_LOG_GROUP: Final = "/aws/batch/job"
+_WHOLE: Final = re.compile(r"[0-9]{1,9}(\.0+)?")
+_MAX_IMAGE: Final = 511
+_LIST_MEMBERS: Final = (
+    "command",
+    "environment",
+    "mountPoints",
+    "resourceRequirements",
+    "secrets",
+    "ulimits",
+    "volumes",
+)
+_PLACEHOLDER: Final = "Ref::"
+_RESERVED: Final = f"{RESERVED_PREFIX}_"
+
+
+def checked_properties(properties: Document) -> Document:
+    """containerProperties with AWS's defaults filled in. Raises ClientException as RegisterJobDefinition would."""
+    image = properties.get("image")
+    if not image or len(image) > _MAX_IMAGE:
+        raise ClientException(f"Container properties: image must have 1 to {_MAX_IMAGE} characters, not {image!r}")
+    check_environment(properties.get("environment", []))
+    requirements(properties)
+    for only_fargate in ("networkConfiguration", "fargatePlatformConfiguration", "ephemeralStorage"):
+        if only_fargate in properties:
+            raise ClientException(
+                f"Container properties: {only_fargate} is for Fargate; the local region has EC2 hosts"
+            )
+    return {**{member: [] for member in _LIST_MEMBERS}, **properties}
+
+
+def check_environment(variables: Sequence[Mapping[str, str]]) -> None:
+    """Raises ClientException for a variable that AWS Batch keeps to itself or that no process can have."""
+    for variable in variables:
+        name = variable.get("name", "")
+        if name.startswith(_RESERVED):
+            raise ClientException(
+                f"environment variables that begin with {_RESERVED} are AWS Batch's own, not {name!r}"
+            )
+        if not name or "=" in name:
+            raise ClientException(f"an environment variable needs a name without '=', not {name[:200]!r}")
+
+
+def requirements(properties: Document) -> ResourceRequirements:
+    """What one attempt needs, from resourceRequirements or the deprecated members. Raises ClientException."""
+    values = {}
+    for entry in properties.get("resourceRequirements", []):
+        kind = entry["type"]
+        if kind in values:
+            raise ClientException(f"resourceRequirements must not hold {kind} twice")
+        values[kind] = _whole(kind, entry["value"])
+    for kind, member in (("VCPU", "vcpus"), ("MEMORY", "memory")):
+        if kind not in values:
+            if not properties.get(member):
+                raise ClientException(
+                    f"resourceRequirements must contain {kind}, as nothing else says how much is needed"
+                )
+            values[kind] = properties[member]
+    if values["VCPU"] < 1 or values["MEMORY"] < 4 or values.get("GPU", 1) < 1:
+        raise ClientException(f"a job needs at least 1 vCPU and 4 MiB of memory, not {values}")
+    return ResourceRequirements(vcpus=values["VCPU"], memory_mib=values["MEMORY"], gpus=values.get("GPU", 0))
+
+
+def _whole(kind: str, value: str) -> int:
+    if not _WHOLE.fullmatch(value):
+        raise ClientException(f"resourceRequirements: {kind} on EC2 is a whole number, not {value[:50]!r}")
+    return int(float(value))
+
+
+def retry_of(strategy: Document) -> RetryStrategy:
+    """The rulebook's retry strategy. Raises InvalidJob as AWS would refuse it."""
+    entries = strategy.get("evaluateOnExit", [])
+    return RetryStrategy(
+        attempts=strategy.get("attempts", 1),
+        evaluate_on_exit=tuple(
+            EvaluateOnExit(
+                action=_action(entry["action"]),
+                on_exit_code=entry.get("onExitCode"),
+                on_reason=entry.get("onReason"),
+                on_status_reason=entry.get("onStatusReason"),
+            )
+            for entry in entries
+        ),
+    )
+
+
+def _action(name: str) -> Action:
+    if name.upper() not in Action.__members__:
+        raise ClientException(f"evaluateOnExit: action can only be one of {list(Action)}, not {name[:50]!r}")
+    return Action(name.upper())
+
+
+def timeout_of(timeout: Document) -> int | None:
+    """attemptDurationSeconds, where it is allowed. Raises ClientException."""
+    seconds: int | None = timeout.get("attemptDurationSeconds")
+    if seconds is not None and seconds < MIN_TIMEOUT_SECONDS:
+        raise ClientException(f"attemptDurationSeconds must be at least {MIN_TIMEOUT_SECONDS}, not {seconds}")
+    return seconds
+
+
+def with_overrides(properties: Document, overrides: Document) -> Document:
+    """The properties as a submission changes them: by name of the variable, by type of the requirement."""
+    check_environment(overrides.get("environment", []))
+    merged = dict(properties)
+    if overrides.get("command"):
+        merged["command"] = overrides["command"]
+    if overrides.get("environment"):
+        merged["environment"] = _merged(properties.get("environment", []), overrides["environment"], "name")
+    wanted = list(overrides.get("resourceRequirements", []))
+    named = {entry["type"] for entry in wanted}
+    # Deprecated, but some clients still send them. Requirements of the new kind win, as the API reference says.
+    for kind, member in (("VCPU", "vcpus"), ("MEMORY", "memory")):
+        if member in overrides and kind not in named:
+            wanted.append({"type": kind, "value": str(overrides[member])})
+    if wanted:
+        merged["resourceRequirements"] = _merged(properties.get("resourceRequirements", []), wanted, "type")
+    return merged
+
+
+def _merged(base: Sequence[Document], changes: Sequence[Document], key: str) -> list[Document]:
+    changed = {entry[key]: entry for entry in changes}
+    kept = [entry for entry in base if entry[key] not in changed]
+    return [*kept, *changed.values()]
+
+
+def filled_command(command: Sequence[str], parameters: Mapping[str, str]) -> tuple[str, ...]:
+    """The command with each argument `Ref::name` replaced; a name without a value stays as it stands."""
+    return tuple(
+        parameters.get(part.removeprefix(_PLACEHOLDER), part) if part.startswith(_PLACEHOLDER) else part
+        for part in command
+    )
+
+
+def spec_of(properties: Document, command: tuple[str, ...], definition_name: str) -> ContainerSpec:
+    """What the engine starts for each attempt."""
+    needs = requirements(properties)
+    log = properties.get("logConfiguration", {})
+    options = log.get("options", {}) if log.get("logDriver", "awslogs") == "awslogs" else {}
+    return ContainerSpec(
+        image=properties["image"],
+        command=command,
+        environment={entry["name"]: entry.get("value", "") for entry in properties.get("environment", [])},
+        memory_mib=needs.memory_mib,
+        vcpus=needs.vcpus,
+        gpus=needs.gpus,
+        log_group=options.get("awslogs-group", DEFAULT_LOG_GROUP),
+        log_stream_prefix=options.get("awslogs-stream-prefix", definition_name),
+    )

@@ -1,0 +1,131 @@
+"""Register, describe and deregister job definitions and their revisions (API reference, JobDefinition)."""
+
+from typing import Final
+
+from spotbatch.local.api import tags
+from spotbatch.local.api.container import checked_properties, retry_of, timeout_of
+from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.names import check_name
+from spotbatch.local.api.paging import page
+from spotbatch.local.api.region import DEFINITION, Document, Region
+
+_MAX_PAGE: Final = 100
+_MAX_PRIORITY: Final = 9999
+_KEPT: Final = ("parameters", "schedulingPriority", "retryStrategy", "timeout", "propagateTags", "platformCapabilities")
+_KINDS: Final = ("containerProperties", "ecsProperties", "nodeProperties", "eksProperties")
+
+
+async def register(region: Region, asked: Document) -> Document:
+    """RegisterJobDefinition: the next revision of its name. Raises ClientException as AWS would refuse it."""
+    name = check_name("jobDefinitionName", asked["jobDefinitionName"])
+    body = _checked_body(asked)
+    retry_of(asked.get("retryStrategy", {}))
+    timeout_of(asked.get("timeout", {}))
+    if not 0 <= asked.get("schedulingPriority", 0) <= _MAX_PRIORITY:
+        raise ClientException(f"schedulingPriority must be 0 to {_MAX_PRIORITY}, not {asked['schedulingPriority']}")
+    if "FARGATE" in asked.get("platformCapabilities", []):
+        raise ClientException("platformCapabilities: the local region has EC2 hosts, no Fargate")
+    revision = _last_revision(region, name) + 1
+    document: Document = {
+        "jobDefinitionName": name,
+        "jobDefinitionArn": region.names.arn(DEFINITION, f"{name}:{revision}"),
+        "revision": revision,
+        "status": "ACTIVE",
+        "type": asked["type"],
+        "parameters": {},
+        **{member: asked[member] for member in _KEPT if member in asked},
+        **body,
+        "tags": tags.checked(asked.get("tags", {})),
+        "containerOrchestrationType": "ECS",
+    }
+    await region.engine.put_resource(DEFINITION, f"{name}:{revision}", document)
+    return {"jobDefinitionName": name, "jobDefinitionArn": document["jobDefinitionArn"], "revision": revision}
+
+
+def _checked_body(asked: Document) -> Document:
+    given = [kind for kind in _KINDS if kind in asked]
+    if "eksProperties" in given:
+        raise ClientException("eksProperties: the local region runs jobs for ECS on EC2 only, not for EKS")
+    if asked["type"] == "multinode":
+        if given != ["nodeProperties"]:
+            raise ClientException(f"a multinode job definition has nodeProperties and no other, not {given}")
+        return {"nodeProperties": _checked_nodes(asked["nodeProperties"])}
+    if given == ["containerProperties"]:
+        return {"containerProperties": checked_properties(asked["containerProperties"])}
+    if given == ["ecsProperties"]:
+        return {"ecsProperties": _checked_ecs(asked["ecsProperties"])}
+    raise ClientException(f"a container job definition has containerProperties or ecsProperties, and no other: {given}")
+
+
+def _checked_ecs(properties: Document) -> Document:
+    tasks = properties["taskProperties"]
+    if len(tasks) != 1 or not 1 <= len(tasks[0]["containers"]) <= 10:
+        raise ClientException("ecsProperties holds one taskProperties with 1 to 10 containers")
+    for container in tasks[0]["containers"]:
+        checked_properties(container)
+    return properties
+
+
+def _checked_nodes(properties: Document) -> Document:
+    count = properties["numNodes"]
+    if count < 1 or not 0 <= properties["mainNode"] < count:
+        main = properties["mainNode"]
+        raise ClientException(f"numNodes must be at least 1 and mainNode below it, not {count} and {main}")
+    for node_range in properties["nodeRangeProperties"]:
+        if "container" in node_range:
+            checked_properties(node_range["container"])
+    return properties
+
+
+def _last_revision(region: Region, name: str) -> int:
+    documents = region.engine.resources(DEFINITION)
+    revisions = (key.rpartition(":") for key in documents)
+    return max((int(revision) for base, _, revision in revisions if base == name), default=0)
+
+
+def resolve(region: Region, reference: str) -> Document:
+    """The active definition that a job names: with a revision, or the latest. Raises ClientException."""
+    name = region.names.name_of(DEFINITION, reference)
+    base, _, revision = name.partition(":")
+    documents = region.engine.resources(DEFINITION)
+    if not revision:
+        active = [
+            key for key, body in documents.items() if key.partition(":")[0] == base and body["status"] == "ACTIVE"
+        ]
+        name = max(active, key=lambda key: int(key.partition(":")[2]), default="")
+    found = documents.get(name)
+    if found is None or found["status"] != "ACTIVE":
+        raise ClientException(f"JobDefinition {reference[:300]!r} does not exist or is not ACTIVE")
+    return dict(found)
+
+
+async def deregister(region: Region, asked: Document) -> Document:
+    """DeregisterJobDefinition: the revision becomes INACTIVE, and is still described."""
+    document = region.get(DEFINITION, asked["jobDefinition"])
+    key = f"{document['jobDefinitionName']}:{document['revision']}"
+    await region.engine.put_resource(DEFINITION, key, {**document, "status": "INACTIVE"})
+    return {}
+
+
+async def describe(region: Region, asked: Document) -> Document:
+    """DescribeJobDefinitions, the newest revision of each name first."""
+    documents = list(region.documents(DEFINITION).values())
+    if named := asked.get("jobDefinitions"):
+        if len(named) > _MAX_PAGE:
+            raise ClientException(f"jobDefinitions holds up to {_MAX_PAGE} entries, not {len(named)}")
+        wanted = {region.names.name_of(DEFINITION, reference) for reference in named}
+        documents = [one for one in documents if not wanted.isdisjoint({_key(one), one["jobDefinitionName"]})]
+    if name := asked.get("jobDefinitionName"):
+        documents = [one for one in documents if one["jobDefinitionName"] == region.names.name_of(DEFINITION, name)]
+    if status := asked.get("status"):
+        documents = [one for one in documents if one["status"] == status]
+    documents.sort(key=lambda one: (one["jobDefinitionName"], -one["revision"]))
+    keys = [_key(one) for one in documents]
+    part, token = page(
+        documents, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=_MAX_PAGE
+    )
+    return {"jobDefinitions": list(part), **({"nextToken": token} if token else {})}
+
+
+def _key(document: Document) -> str:
+    return f"{document['jobDefinitionName']}:{document['revision']}"

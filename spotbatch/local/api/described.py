@@ -1,0 +1,121 @@
+"""DescribeJobs: what never changes of a job is rendered to bytes once, and what changes is joined to it."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.status import STATUSES
+from spotbatch.local.api import ecs
+from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.names import Names
+from spotbatch.local.api.region import JOB_TAGS, Document, Region, Rendered
+from spotbatch.local.contract import AttemptView, UnitView
+
+_MAX_IDS: Final = 100
+_CACHED_JOBS: Final = 20_000  # a rendered job is a few kB at most
+_SEPARATORS: Final = (",", ":")
+
+
+async def describe_jobs(region: Region, asked: Document) -> bytes:
+    """DescribeJobs, as the bytes of its answer. Ids that are not there are left out."""
+    ids = asked["jobs"]
+    if len(ids) > _MAX_IDS:
+        raise ClientException(f"jobs holds up to {_MAX_IDS} job ids, not {len(ids)}")
+    found = [one for one in (_job(region, job_id) for job_id in dict.fromkeys(ids)) if one is not None]
+    return b'{"jobs":[' + b",".join(found) + b"]}"
+
+
+def _job(region: Region, job_id: str) -> bytes | None:
+    try:
+        view = region.engine.view(job_id)
+        fixed = _rendered(region, job_id.partition(":")[0])
+    except NotFound:
+        return None
+    head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region.names, view)}
+    # What the last attempt, running or ended, adds to the container; the parent of an array has none of its own.
+    container = _inner(_attempt_container(region.names, view.attempts[-1])) if view.attempts else b""
+    joined = fixed.container + (b"," if container and fixed.container else b"") + container
+    return b"{" + _inner(head) + b"," + fixed.members + b',"container":{' + joined + b"}}"
+
+
+def _rendered(region: Region, job_id: str) -> Rendered:
+    cached = region.rendered.get(job_id)
+    if cached is not None:
+        return cached
+    described = dict(region.engine.described(job_id))
+    for changing in ("jobArn", "jobId"):
+        described.pop(changing, None)
+    if changed := region.find(JOB_TAGS, job_id):
+        described["tags"] = changed["tags"]
+    container = described.pop("container", {})
+    if not isinstance(container, Mapping):
+        raise TypeError(f"job {job_id}: its container is no mapping")
+    rendered = Rendered(members=_inner(described), container=_inner(container))
+    if len(region.rendered) >= _CACHED_JOBS:
+        region.rendered.clear()
+    region.rendered[job_id] = rendered
+    return rendered
+
+
+def _inner(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, separators=_SEPARATORS, ensure_ascii=False).encode()[1:-1]
+
+
+def _changing(names: Names, view: UnitView) -> Document:
+    # AWS lists an attempt once it has ended; the one that runs shows in the container only.
+    ended = [attempt for attempt in view.attempts if attempt.stopped_at is not None]
+    document: Document = {
+        "status": view.status.value,
+        "attempts": [_attempt(names, attempt) for attempt in ended],
+        "isCancelled": view.is_cancelled,
+        "isTerminated": view.is_terminated,
+        **times(view),
+    }
+    if view.status_reason:
+        document["statusReason"] = view.status_reason
+    if view.array_size is not None:
+        document["arrayProperties"] = array_properties(view)
+    return document
+
+
+def times(view: UnitView) -> Document:
+    """createdAt, startedAt and stoppedAt in milliseconds, where there are any."""
+    moments = {"createdAt": view.created_at, "startedAt": view.started_at, "stoppedAt": view.stopped_at}
+    return {name: _milliseconds(moment) for name, moment in moments.items() if moment is not None}
+
+
+def array_properties(view: UnitView) -> Document:
+    """Of a child its index; of a parent its size and how many children stand in each status."""
+    if view.summary is None:
+        return {"index": view.array_index, "size": view.array_size, "statusSummary": {}}
+    counts = {status.value: view.summary.get(status, 0) for status in STATUSES}
+    return {"size": view.array_size, "statusSummary": counts}
+
+
+def _attempt(names: Names, attempt: AttemptView) -> Document:
+    document: Document = {"container": _attempt_container(names, attempt)}
+    for name, moment in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
+        if moment is not None:
+            document[name] = _milliseconds(moment)
+    if attempt.status_reason:
+        document["statusReason"] = attempt.status_reason
+    return document
+
+
+def _attempt_container(names: Names, attempt: AttemptView) -> Document:
+    document: Document = {"networkInterfaces": []}
+    if attempt.exit_code is not None:
+        document["exitCode"] = attempt.exit_code
+    if attempt.reason:
+        document["reason"] = attempt.reason
+    if attempt.log_stream:
+        document["logStreamName"] = attempt.log_stream
+        document["taskArn"] = ecs.task_arn(names, attempt)
+    if attempt.instance_id:
+        document["containerInstanceArn"] = ecs.container_instance_arn(names, attempt.instance_id)
+    return document
+
+
+def _milliseconds(moment: float) -> int:
+    return round(moment * 1000)

@@ -1,0 +1,179 @@
+"""Create, update, describe and delete compute environments (API reference, ComputeEnvironment)."""
+
+import secrets
+import uuid
+from typing import Final
+
+from spotbatch.batch.placement import AllocationStrategy, ComputeEnvironment
+from spotbatch.local.api import pools, tags
+from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.names import check_name
+from spotbatch.local.api.paging import page
+from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
+
+_MAX_ENVIRONMENTS: Final = 50  # quota of an account (user guide, "Service quotas")
+_MAX_PAGE: Final = 100
+# Members of computeResources that UpdateComputeEnvironment may change.
+_UPDATABLE: Final = frozenset({
+    "minvCpus", "maxvCpus", "desiredvCpus", "subnets", "securityGroupIds", "allocationStrategy", "instanceTypes",
+    "ec2KeyPair", "instanceRole", "tags", "placementGroup", "bidPercentage", "launchTemplate", "ec2Configuration",
+    "type", "imageId",
+})  # fmt: skip
+
+
+async def create(region: Region, asked: Document) -> Document:
+    """CreateComputeEnvironment. Raises ClientException as AWS would refuse it."""
+    name = check_name("computeEnvironmentName", asked["computeEnvironmentName"])
+    if region.find(ENVIRONMENT, name) is not None:
+        raise ClientException(f"Object already exists: compute environment {name}")
+    if len(region.engine.resources(ENVIRONMENT)) >= _MAX_ENVIRONMENTS:
+        raise ClientException(f"an account has at most {_MAX_ENVIRONMENTS} compute environments in a region")
+    for member in ("eksConfiguration",):
+        if member in asked:
+            raise ClientException(f"{member}: the local region runs jobs for ECS on EC2 only, not for EKS")
+    document = _document(region, name, asked)
+    await region.engine.put_resource(ENVIRONMENT, name, document, rules=_rules(region, document))
+    return {"computeEnvironmentName": name, "computeEnvironmentArn": document["computeEnvironmentArn"]}
+
+
+def _document(region: Region, name: str, asked: Document) -> Document:
+    document: Document = {
+        "computeEnvironmentName": name,
+        "computeEnvironmentArn": region.names.arn(ENVIRONMENT, name),
+        "ecsClusterArn": region.names.ecs_arn("cluster", f"AWSBatch-{name}-{secrets.token_hex(8)}"),
+        "tags": tags.checked(asked.get("tags", {})),
+        "type": asked["type"],
+        "state": asked.get("state", "ENABLED"),
+        "status": "VALID",
+        "statusReason": "ComputeEnvironment Healthy",
+        "serviceRole": asked.get("serviceRole") or _service_linked_role(region),
+        "containerOrchestrationType": "ECS",
+        "uuid": str(uuid.uuid4()),
+    }
+    if asked["type"] == "UNMANAGED":
+        if "computeResources" in asked:
+            raise ClientException("computeResources must not be given for an UNMANAGED compute environment")
+        document["unmanagedvCpus"] = asked.get("unmanagedvCpus", 0)
+        return document
+    if "computeResources" not in asked:
+        raise ClientException("computeResources must be provided for a MANAGED compute environment")
+    document["computeResources"] = {"minvCpus": 0, **asked["computeResources"]}
+    document["updatePolicy"] = {"terminateJobsOnUpdate": False, "jobExecutionTimeoutMinutes": 30}
+    return document
+
+
+def _service_linked_role(region: Region) -> str:
+    role = "aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch"
+    return f"arn:aws:iam::{region.names.account_id}:role/{role}"
+
+
+def _rules(region: Region, document: Document) -> ComputeEnvironment:
+    """What the scheduler knows of an environment. Raises ClientException for values that AWS would refuse."""
+    is_enabled = document["state"] == "ENABLED"
+    name = document["computeEnvironmentName"]
+    if document["type"] == "UNMANAGED":
+        return ComputeEnvironment(name=name, pools=(), max_vcpus=0, is_enabled=is_enabled)
+    resources = document["computeResources"]
+    check_resources(resources)
+    return ComputeEnvironment(
+        name=name,
+        pools=pools.pools_of(resources, region.names.region),
+        min_vcpus=resources["minvCpus"],
+        max_vcpus=resources["maxvCpus"],
+        strategy=AllocationStrategy(resources.get("allocationStrategy", "BEST_FIT")),
+        is_spot=resources["type"] == "SPOT",
+        is_enabled=is_enabled,
+        idle_seconds=region.idle_seconds,
+    )
+
+
+def check_resources(resources: Document) -> None:
+    """AWS's rules for computeResources (API reference, ComputeResource). Raises ClientException."""
+    kind = resources["type"]
+    if kind not in ("EC2", "SPOT"):
+        raise ClientException(f"computeResources.type: the local region has EC2 and SPOT hosts, not {kind}")
+    least, most = resources["minvCpus"], resources["maxvCpus"]
+    if least < 0 or most < 1 or least > most:
+        raise ClientException(f"minvCpus must be 0 or more and at most maxvCpus, not {least} and {most}")
+    wanted = resources.get("desiredvCpus")
+    if wanted is not None and not least <= wanted <= most:
+        raise ClientException(f"desiredvCpus must be between minvCpus and maxvCpus, not {wanted}")
+    for member in ("instanceTypes", "subnets"):
+        if not resources.get(member):
+            raise ClientException(f"computeResources.{member} must not be empty for {kind}")
+    if not resources.get("instanceRole"):
+        raise ClientException(f"computeResources.instanceRole must be set for {kind}")
+    if not resources.get("securityGroupIds") and "launchTemplate" not in resources:
+        raise ClientException("computeResources.securityGroupIds must be set, or stand in a launch template")
+    _check_spot(resources)
+
+
+def _check_spot(resources: Document) -> None:
+    strategy = resources.get("allocationStrategy", "BEST_FIT")
+    bid = resources.get("bidPercentage")
+    if resources["type"] == "SPOT":
+        if strategy == "BEST_FIT" and not resources.get("spotIamFleetRole"):
+            raise ClientException("computeResources.spotIamFleetRole must be set for SPOT with BEST_FIT")
+        if bid is not None and not 0 < bid <= 100:
+            raise ClientException(f"bidPercentage must be 1 to 100, not {bid}")
+    elif bid is not None:
+        raise ClientException("bidPercentage may be set for SPOT only")
+    elif strategy.startswith("SPOT_"):
+        raise ClientException(f"allocationStrategy {strategy} is for SPOT, not for EC2")
+
+
+async def update(region: Region, asked: Document) -> Document:
+    """UpdateComputeEnvironment: only what is given changes."""
+    document = region.get(ENVIRONMENT, asked["computeEnvironment"])
+    changes = asked.get("computeResources", {})
+    _check_update(document, asked, changes)
+    if changes:
+        kept = {name: value for name, value in changes.items() if name in _UPDATABLE}
+        document["computeResources"] = {**document["computeResources"], **kept}
+    for member in ("state", "unmanagedvCpus", "serviceRole", "updatePolicy"):
+        if member in asked:
+            document[member] = asked[member]
+    name = document["computeEnvironmentName"]
+    await region.engine.put_resource(ENVIRONMENT, name, document, rules=_rules(region, document))
+    return {"computeEnvironmentName": name, "computeEnvironmentArn": document["computeEnvironmentArn"]}
+
+
+def _check_update(document: Document, asked: Document, changes: Document) -> None:
+    if document["type"] == "UNMANAGED" and changes:
+        raise ClientException("an UNMANAGED compute environment has no computeResources to update")
+    if document["type"] == "MANAGED" and "unmanagedvCpus" in asked:
+        raise ClientException("unmanagedvCpus may be set for UNMANAGED compute environments only")
+    in_place = {"minvCpus", "maxvCpus", "desiredvCpus"}
+    strategy = document.get("computeResources", {}).get("allocationStrategy", "BEST_FIT")
+    if strategy == "BEST_FIT" and set(changes) - in_place:
+        # user guide, "Updating compute environments"
+        raise ClientException(
+            f"with BEST_FIT only {sorted(in_place)} and the state can be updated, not {sorted(changes)}"
+        )
+
+
+async def describe(region: Region, asked: Document) -> Document:
+    """DescribeComputeEnvironments. Unknown names are left out, as AWS leaves them out."""
+    named = asked.get("computeEnvironments")
+    documents = list(region.documents(ENVIRONMENT).values())
+    if named:
+        wanted = {region.names.name_of(ENVIRONMENT, reference) for reference in named}
+        documents = [one for one in documents if one["computeEnvironmentName"] in wanted]
+    keys = [one["computeEnvironmentName"] for one in documents]
+    part, token = page(
+        documents, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=_MAX_PAGE
+    )
+    return {"computeEnvironments": list(part), **({"nextToken": token} if token else {})}
+
+
+async def delete(region: Region, asked: Document) -> Document:
+    """DeleteComputeEnvironment: only a disabled one that no queue uses."""
+    document = region.get(ENVIRONMENT, asked["computeEnvironment"])
+    if document["state"] != "DISABLED":
+        raise ClientException("Cannot delete, state must be DISABLED")
+    arn = document["computeEnvironmentArn"]
+    for queue in region.documents(QUEUE).values():
+        if any(entry["computeEnvironment"] == arn for entry in queue["computeEnvironmentOrder"]):
+            raise ClientException("Cannot delete, found existing JobQueue relationship")
+    await region.engine.delete_resource(ENVIRONMENT, document["computeEnvironmentName"])
+    return {}

@@ -1,0 +1,41 @@
+"""The two errors that AWS Batch's API has, and how any error of ours becomes one of them."""
+
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
+from spotbatch.local.api.http import Response, json_response
+
+
+class ApiError(Exception):
+    """An error with one of AWS's codes, as a client library will raise it."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+class ClientException(ApiError):
+    """The caller's mistake (API reference, common to all operations of AWS Batch)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ClientException", message)
+
+
+class ServerException(ApiError):
+    """The region's own trouble: a full disk, a bug."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ServerException", message, 500)
+
+
+def as_api_error(error: SpotbatchError) -> ApiError:
+    """What AWS would answer where one of ours was raised."""
+    if isinstance(error, InvalidInput | NotFound):
+        return ClientException(str(error))
+    return ServerException(str(error))
+
+
+def error_response(error: ApiError) -> Response:
+    """The error as AWS's JSON protocols carry it."""
+    headers = [("x-amzn-errortype", error.code)]
+    return json_response({"__type": error.code, "message": error.message}, error.status, headers)

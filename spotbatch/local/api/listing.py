@@ -1,0 +1,124 @@
+"""ListJobs and GetJobQueueSnapshot (API reference)."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.status import JobStatus
+from spotbatch.local.api.described import array_properties, times
+from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.paging import page
+from spotbatch.local.api.region import DEFINITION, QUEUE, Document, Region
+
+_MOST: Final = 1000
+_MOST_FILTERED: Final = 100
+_FRONT: Final = 100
+
+
+async def list_jobs(region: Region, asked: Document) -> Document:
+    """ListJobs: of a queue, or the children of an array. Without a status or filter, the RUNNING ones."""
+    ids, most = _chosen(region, asked)
+    part, token = page(ids, ids, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=most)
+    summaries = [_summary(region, job_id) for job_id in part]
+    return {"jobSummaryList": summaries, **({"nextToken": token} if token else {})}
+
+
+def _chosen(region: Region, asked: Document) -> tuple[Sequence[str], int]:
+    named = [name for name in ("jobQueue", "arrayJobId", "multiNodeJobId") if asked.get(name)]
+    if len(named) != 1:
+        raise ClientException(f"give exactly one of jobQueue, arrayJobId and multiNodeJobId, not {named}")
+    status = JobStatus(asked["jobStatus"]) if "jobStatus" in asked else None
+    if named == ["multiNodeJobId"]:
+        return _known_job(region, asked["multiNodeJobId"], is_array=False), _MOST
+    if named == ["arrayJobId"]:
+        parent = asked["arrayJobId"]
+        _known_job(region, parent, is_array=True)
+        return region.engine.list_jobs(array_job_id=parent, status=status or JobStatus.RUNNING), _MOST
+    queue = region.get(QUEUE, asked["jobQueue"])["jobQueueName"]
+    filters = asked.get("filters", [])
+    if not filters:
+        return region.engine.list_jobs(queue=queue, status=status or JobStatus.RUNNING), _MOST
+    if len(filters) > 1:
+        raise ClientException(f"only one filter can be used at a time, not {len(filters)}")
+    keep = _filter(region, filters[0])
+    of_share = filters[0].get("name") == "SHARE_IDENTIFIER"
+    ids = region.engine.list_jobs(queue=queue, status=status if of_share else None)
+    return [job_id for job_id in ids if keep(job_id)], _MOST_FILTERED
+
+
+def _known_job(region: Region, job_id: str, *, is_array: bool) -> Sequence[str]:
+    try:
+        view = region.engine.view(job_id)
+    except NotFound:
+        raise ClientException(f"job {job_id[:100]!r} does not exist") from None
+    if is_array and view.summary is None:
+        raise ClientException(f"job {job_id} is not an array job")
+    return ()
+
+
+def _filter(region: Region, entry: Document) -> Callable[[str], bool]:
+    """Whether a job passes; names match without regard to case, and a trailing * matches any end."""
+    name, values = entry.get("name", ""), entry.get("values", [])
+    if len(values) != 1:
+        raise ClientException(f"a filter has exactly one value, not {len(values)}")
+    value = str(values[0])
+    if name in ("BEFORE_CREATED_AT", "AFTER_CREATED_AT"):
+        if not value.isdigit():
+            raise ClientException(f"{name}: the value is a time in milliseconds since 1970, not {value[:50]!r}")
+        moment, sign = int(value) / 1000, 1 if name == "AFTER_CREATED_AT" else -1
+        return lambda job_id: (region.engine.view(job_id).created_at - moment) * sign > 0
+    if name not in ("JOB_NAME", "JOB_DEFINITION", "SHARE_IDENTIFIER"):
+        raise ClientException(f"filter {name[:50]!r} is unknown")
+    member = {"JOB_NAME": "jobName", "JOB_DEFINITION": "jobDefinition", "SHARE_IDENTIFIER": "shareIdentifier"}[name]
+    pattern = _definition_pattern(region, value) if name == "JOB_DEFINITION" else value
+
+    def passes(job_id: str) -> bool:
+        return _matches(pattern, str(region.engine.described(job_id).get(member, "")))
+
+    return passes
+
+
+def _definition_pattern(region: Region, value: str) -> str:
+    if value.startswith("arn:"):
+        return value
+    return region.names.arn(DEFINITION, value if ":" in value or value.endswith("*") else f"{value}:*")
+
+
+def _matches(pattern: str, value: str) -> bool:
+    pattern, value = pattern.lower(), value.lower()
+    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
+
+
+def _summary(region: Region, job_id: str) -> Document:
+    view = region.engine.view(job_id)
+    described = region.engine.described(job_id)
+    summary: Document = {
+        "jobArn": region.names.arn("job", job_id),
+        "jobId": job_id,
+        "jobName": described["jobName"],
+        "jobDefinition": described["jobDefinition"],
+        "status": view.status.value,
+        "isCancelled": view.is_cancelled,
+        "isTerminated": view.is_terminated,
+        **times(view),
+    }
+    if "shareIdentifier" in described:
+        summary["shareIdentifier"] = described["shareIdentifier"]
+    if view.status_reason:
+        summary["statusReason"] = view.status_reason
+    if view.array_size is not None:
+        summary["arrayProperties"] = array_properties(view)
+    last = view.attempts[-1] if view.attempts else None
+    container = {"exitCode": last.exit_code if last else None, "reason": (last.reason or None) if last else None}
+    summary["container"] = {name: value for name, value in container.items() if value is not None}
+    return summary
+
+
+async def snapshot(region: Region, asked: Document) -> Document:
+    """GetJobQueueSnapshot: the first RUNNABLE jobs in the order in which they will be dispatched."""
+    queue = region.get(QUEUE, asked["jobQueue"])["jobQueueName"]
+    front = [
+        {"jobArn": region.names.arn("job", job_id), "earliestTimeAtPosition": round(since * 1000)}
+        for job_id, since in region.engine.front_of_queue(queue, limit=_FRONT)
+    ]
+    return {"frontOfQueue": {"jobs": front, "lastUpdatedAt": round(region.clock() * 1000)}}

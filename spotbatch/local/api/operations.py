@@ -1,0 +1,80 @@
+"""Which function answers which operation of AWS Batch, and the answer as HTTP."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from spotbatch.batch.errors import SpotbatchError
+from spotbatch.local.api import (
+    definitions,
+    described,
+    environments,
+    listing,
+    policies,
+    queues,
+    service_model,
+    stop,
+    tags,
+)
+from spotbatch.local.api import submit as submission
+from spotbatch.local.api.errors import ApiError, ClientException, as_api_error, error_response
+from spotbatch.local.api.http import JSON_TYPE, Head, Response, json_response
+from spotbatch.local.api.region import Document, Region
+
+Operation = Callable[[Region, Document], Awaitable[Document | bytes]]
+
+_MAX_SUBMIT_BYTES: Final = 30 * 1024  # quota: the size of a SubmitJob request
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    "CreateComputeEnvironment": environments.create,
+    "UpdateComputeEnvironment": environments.update,
+    "DescribeComputeEnvironments": environments.describe,
+    "DeleteComputeEnvironment": environments.delete,
+    "CreateJobQueue": queues.create,
+    "UpdateJobQueue": queues.update,
+    "DescribeJobQueues": queues.describe,
+    "DeleteJobQueue": queues.delete,
+    "CreateSchedulingPolicy": policies.create,
+    "UpdateSchedulingPolicy": policies.update,
+    "DescribeSchedulingPolicies": policies.describe,
+    "ListSchedulingPolicies": policies.list_policies,
+    "DeleteSchedulingPolicy": policies.delete,
+    "RegisterJobDefinition": definitions.register,
+    "DescribeJobDefinitions": definitions.describe,
+    "DeregisterJobDefinition": definitions.deregister,
+    "SubmitJob": submission.submit,
+    "DescribeJobs": described.describe_jobs,
+    "ListJobs": listing.list_jobs,
+    "GetJobQueueSnapshot": listing.snapshot,
+    "CancelJob": stop.cancel,
+    "CancelJobs": stop.cancel_jobs,
+    "TerminateJob": stop.terminate,
+    "TerminateJobs": stop.terminate_jobs,
+    "ListTagsForResource": tags.list_tags,
+    "TagResource": tags.tag,
+    "UntagResource": tags.untag,
+}
+
+
+async def answer(region: Region, head: Head, body: bytes) -> Response:
+    """What AWS Batch answers, an error included."""
+    try:
+        call = service_model.parse(head, body)
+        if call.operation == "SubmitJob" and len(body) > _MAX_SUBMIT_BYTES:
+            raise ClientException(f"a SubmitJob request may hold {_MAX_SUBMIT_BYTES} bytes, not {len(body)}")
+        result = await perform(region, call.operation, call.parameters)
+    except ApiError as error:
+        return error_response(error)
+    if isinstance(result, bytes):
+        return Response(headers=[("content-type", JSON_TYPE)], body=result)
+    return json_response(result)
+
+
+async def perform(region: Region, operation: str, parameters: Document) -> Document | bytes:
+    """One operation, for a caller in this process too. Raises ApiError."""
+    function = OPERATIONS.get(operation)
+    if function is None:
+        raise ClientException(f"the local region does not have the operation {operation}")
+    try:
+        return await function(region, parameters)
+    except SpotbatchError as error:
+        raise as_api_error(error) from error

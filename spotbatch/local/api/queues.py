@@ -1,0 +1,178 @@
+"""Create, update, describe and delete job queues (API reference, JobQueueDetail)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from spotbatch.batch.placement import FairShare, JobQueue, ShareWeight, StateTimeLimit
+from spotbatch.batch.status import JobStatus
+from spotbatch.local.api import pools, tags
+from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.names import check_name
+from spotbatch.local.api.paging import page
+from spotbatch.local.api.region import ENVIRONMENT, POLICY, QUEUE, Document, Region
+
+_MAX_QUEUES: Final = 50  # quota of an account (user guide, "Service quotas")
+_MAX_ENVIRONMENTS: Final = 3
+_MAX_PAGE: Final = 100
+_TIME_LIMIT_SECONDS: Final = (600, 86_400)
+_TIME_LIMIT_REASONS: Final = (
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE",
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+)
+
+
+async def create(region: Region, asked: Document) -> Document:
+    """CreateJobQueue. Raises ClientException as AWS would refuse it."""
+    name = check_name("jobQueueName", asked["jobQueueName"])
+    if region.find(QUEUE, name) is not None:
+        raise ClientException(f"Object already exists: job queue {name}")
+    if len(region.engine.resources(QUEUE)) >= _MAX_QUEUES:
+        raise ClientException(f"an account has at most {_MAX_QUEUES} job queues in a region")
+    if "serviceEnvironmentOrder" in asked:
+        raise ClientException("serviceEnvironmentOrder: the local region has no service environments")
+    document: Document = {
+        "jobQueueName": name,
+        "jobQueueArn": region.names.arn(QUEUE, name),
+        "state": asked.get("state", "ENABLED"),
+        "status": "VALID",
+        "statusReason": "JobQueue Healthy",
+        "priority": asked["priority"],
+        "computeEnvironmentOrder": _order(region, asked.get("computeEnvironmentOrder", [])),
+        "tags": tags.checked(asked.get("tags", {})),
+        "jobStateTimeLimitActions": _checked_limits(asked.get("jobStateTimeLimitActions", [])),
+    }
+    if policy := asked.get("schedulingPolicyArn"):
+        document["schedulingPolicyArn"] = region.get(POLICY, policy)["arn"]
+    await put(region, document)
+    return {"jobQueueName": name, "jobQueueArn": document["jobQueueArn"]}
+
+
+async def put(region: Region, document: Document) -> None:
+    """Keep a queue's document, and tell the scheduler what it says."""
+    await region.engine.put_resource(QUEUE, document["jobQueueName"], document, rules=_rules(region, document))
+
+
+def _order(region: Region, entries: Sequence[Document]) -> list[Document]:
+    if not 1 <= len(entries) <= _MAX_ENVIRONMENTS:
+        raise ClientException(
+            f"computeEnvironmentOrder holds 1 to {_MAX_ENVIRONMENTS} environments, not {len(entries)}"
+        )
+    if len({entry["order"] for entry in entries}) < len(entries):
+        raise ClientException("computeEnvironmentOrder must not hold one order twice")
+    documents = [region.get(ENVIRONMENT, entry["computeEnvironment"]) for entry in entries]
+    if len({document["computeEnvironmentArn"] for document in documents}) < len(documents):
+        raise ClientException("computeEnvironmentOrder must not hold one compute environment twice")
+    architectures = {pools.architecture_of(one["computeResources"]) for one in documents if "computeResources" in one}
+    if len(architectures) > 1:
+        raise ClientException(f"the environments of a queue must share one architecture, not {sorted(architectures)}")
+    order = [
+        {"order": entry["order"], "computeEnvironment": document["computeEnvironmentArn"]}
+        for entry, document in zip(entries, documents, strict=True)
+    ]
+    return sorted(order, key=lambda entry: entry["order"])
+
+
+def _checked_limits(actions: list[Document]) -> list[Document]:
+    shortest, longest = _TIME_LIMIT_SECONDS
+    for action in actions:
+        if not shortest <= action["maxTimeSeconds"] <= longest:
+            seconds = action["maxTimeSeconds"]
+            raise ClientException(f"maxTimeSeconds must be between {shortest} and {longest}, not {seconds}")
+        if action["reason"] not in _TIME_LIMIT_REASONS:
+            reason = action["reason"][:200]
+            raise ClientException(f"reason can only be one of {list(_TIME_LIMIT_REASONS)}, not {reason!r}")
+        if action["action"] != "CANCEL":
+            raise ClientException("the action for queues of compute environments can only be CANCEL")
+    return actions
+
+
+def _rules(region: Region, document: Document) -> JobQueue:
+    arn = document.get("schedulingPolicyArn")
+    return JobQueue(
+        name=document["jobQueueName"],
+        environments=tuple(
+            region.names.name_of(ENVIRONMENT, entry["computeEnvironment"])
+            for entry in document["computeEnvironmentOrder"]
+        ),
+        priority=document["priority"],
+        is_enabled=document["state"] == "ENABLED",
+        fair_share=_fair_share(region.get(POLICY, arn)) if arn else None,
+        time_limits=tuple(
+            StateTimeLimit(reason=action["reason"], max_seconds=action["maxTimeSeconds"])
+            for action in document["jobStateTimeLimitActions"]
+        ),
+    )
+
+
+def _fair_share(policy: Document) -> FairShare:
+    fair = policy.get("fairsharePolicy", {})
+    shares = (
+        ShareWeight(identifier=share["shareIdentifier"], weight=share.get("weightFactor", 1.0))
+        for share in fair.get("shareDistribution", [])
+    )
+    return FairShare(
+        shares=tuple(shares),
+        decay_seconds=fair.get("shareDecaySeconds", 0),
+        compute_reservation_percent=fair.get("computeReservation", 0),
+    )
+
+
+async def update(region: Region, asked: Document) -> Document:
+    """UpdateJobQueue: only what is given changes. A queue cannot gain or lose a scheduling policy."""
+    document = region.get(QUEUE, asked["jobQueue"])
+    if policy := asked.get("schedulingPolicyArn"):
+        if "schedulingPolicyArn" not in document:
+            raise ClientException("a job queue without a scheduling policy cannot be given one: make a new queue")
+        document["schedulingPolicyArn"] = region.get(POLICY, policy)["arn"]
+    if "computeEnvironmentOrder" in asked:
+        document["computeEnvironmentOrder"] = _order(region, asked["computeEnvironmentOrder"])
+    if "jobStateTimeLimitActions" in asked:
+        document["jobStateTimeLimitActions"] = _checked_limits(asked["jobStateTimeLimitActions"])
+    for member in ("state", "priority"):
+        if member in asked:
+            document[member] = asked[member]
+    await put(region, document)
+    return {"jobQueueName": document["jobQueueName"], "jobQueueArn": document["jobQueueArn"]}
+
+
+async def describe(region: Region, asked: Document) -> Document:
+    """DescribeJobQueues. Unknown names are left out, as AWS leaves them out."""
+    documents = list(region.documents(QUEUE).values())
+    if named := asked.get("jobQueues"):
+        wanted = {region.names.name_of(QUEUE, reference) for reference in named}
+        documents = [one for one in documents if one["jobQueueName"] in wanted]
+    keys = [one["jobQueueName"] for one in documents]
+    part, token = page(
+        documents, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=_MAX_PAGE
+    )
+    return {"jobQueues": list(part), **({"nextToken": token} if token else {})}
+
+
+async def delete(region: Region, asked: Document) -> Document:
+    """DeleteJobQueue: only a disabled one. Its jobs are terminated, then it goes."""
+    document = region.get(QUEUE, asked["jobQueue"])
+    if document["state"] != "DISABLED":
+        raise ClientException("Cannot delete, state must be DISABLED")
+    if document["status"] != "DELETING":
+        document["status"] = "DELETING"
+        await put(region, document)
+        region.keep(asyncio.create_task(finish_deletion(region, document["jobQueueName"])))
+    return {}
+
+
+async def finish_deletion(region: Region, name: str) -> None:
+    """Terminate what is left in a queue, wait until it has ended, and remove the queue."""
+    for job_id in _unfinished(region, name):
+        await region.engine.terminate(job_id, "Job queue deleted")
+    if _unfinished(region, name):
+        async for _ in region.engine.changes():
+            if not _unfinished(region, name):
+                break
+    await region.engine.delete_resource(QUEUE, name)
+
+
+def _unfinished(region: Region, name: str) -> list[str]:
+    open_statuses = [status for status in JobStatus if not status.is_terminal]
+    return [job_id for status in open_statuses for job_id in region.engine.list_jobs(queue=name, status=status)]

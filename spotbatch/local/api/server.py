@@ -1,0 +1,67 @@
+"""Serving the application on 127.0.0.1, and only there."""
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from spotbatch.batch.errors import Unavailable
+from spotbatch.local.api.app import Application
+from spotbatch.local.api.protocol import LimitedProtocol
+
+_HOST = "127.0.0.1"
+_BACKLOG = 512
+_MAX_CONNECTIONS = 1000
+_KEEP_ALIVE_SECONDS = 75
+_DRAIN_SECONDS = 3
+
+
+def bind(port: int, *, preferred: int = 0) -> socket.socket:
+    """A listening socket on the port; for port 0 on the preferred one if that is free, else on any.
+
+    Raises Unavailable when the port asked for is taken.
+    """
+    candidates = [port] if port else [preferred, 0] if preferred else [0]
+    for candidate in candidates:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((_HOST, candidate))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            continue
+        listener.setblocking(False)
+        return listener
+    raise Unavailable(f"port {port} of {_HOST} is taken or not allowed: choose another with --port, or 0 for any")
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handling: the region's main decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server_of(application: Application) -> Server:
+    """The server, not started yet: `serve(sockets=[...])` runs it, `should_exit = True` ends it."""
+    config = uvicorn.Config(
+        application,
+        http=LimitedProtocol,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        date_header=True,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    return Server(config)

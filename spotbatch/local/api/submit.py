@@ -1,0 +1,184 @@
+"""SubmitJob: a request and its job definition become one Submission (API reference, SubmitJob)."""
+
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Final
+
+from spotbatch.batch.dependency import MAX_DEPENDENCIES, DependencyType
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.events import JobSubmitted, ResolvedDependency
+from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
+from spotbatch.local.api import definitions, tags
+from spotbatch.local.api.container import filled_command, requirements, retry_of, spec_of, timeout_of, with_overrides
+from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.names import check_name
+from spotbatch.local.api.region import QUEUE, Document, Region
+from spotbatch.local.contract import Submission
+
+_MAX_PRIORITY: Final = 9999
+_SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}")
+_JOB_ID: Final = re.compile(r"[0-9a-f-]{36}(:[0-9]{1,5})?")
+
+
+async def submit(region: Region, asked: Document) -> Document:
+    """SubmitJob; answers once the job is on disk. Raises ClientException or InvalidJob as AWS would refuse it."""
+    name = check_name("jobName", asked["jobName"])
+    queue = _open_queue(region, asked["jobQueue"])
+    definition = definitions.resolve(region, asked["jobDefinition"])
+    submission = _submission(region, name, queue, definition, asked)
+    await region.engine.submit(submission)
+    return {"jobArn": region.names.arn("job", submission.job_id), "jobName": name, "jobId": submission.job_id}
+
+
+def _open_queue(region: Region, reference: str) -> Document:
+    queue = region.get(QUEUE, reference)
+    if queue["state"] != "ENABLED" or queue["status"] != "VALID":
+        state = f"{queue['state']} and {queue['status']}"
+        raise ClientException(f"job queue {queue['jobQueueName']} takes no jobs: it is {state}, not ENABLED and VALID")
+    return queue
+
+
+def _submission(region: Region, name: str, queue: Document, definition: Document, asked: Document) -> Submission:
+    properties = with_overrides(_container(definition, asked), asked.get("containerOverrides", {}))
+    parameters = {**definition["parameters"], **asked.get("parameters", {})}
+    command = filled_command(properties.get("command", []), parameters)
+    size = _array_size(asked)
+    strategy = asked.get("retryStrategy") or definition.get("retryStrategy") or {}
+    timeout = asked.get("timeout") or definition.get("timeout") or {}
+    wanted = asked.get("dependsOn", [])
+    job_id = str(uuid.uuid4())
+    rules = JobSubmitted(
+        job_no=0,
+        queue=queue["jobQueueName"],
+        size=size,
+        requirements=requirements(properties),
+        retry=retry_of(strategy),
+        timeout_seconds=timeout_of(timeout),
+        dependencies=_dependencies(region, wanted, size),
+        share=_share(queue, asked),
+        priority=_priority(definition, asked),
+    )
+    described = _described(region, job_id, queue, definition, asked) | {
+        "parameters": parameters,
+        "retryStrategy": {
+            "attempts": strategy.get("attempts", 1),
+            "evaluateOnExit": strategy.get("evaluateOnExit", []),
+        },
+        "dependsOn": wanted,
+        "container": {**properties, "command": list(command)},
+        **({"timeout": timeout} if timeout else {}),
+    }
+    return Submission(
+        job_id=job_id,
+        name=name,
+        queue=queue["jobQueueName"],
+        created_at=region.clock(),
+        rules=rules,
+        container=spec_of(properties, command, definition["jobDefinitionName"]),
+        described=described,
+        depends_on_ids=tuple(entry.get("jobId", "") for entry in wanted),
+    )
+
+
+def _described(region: Region, job_id: str, queue: Document, definition: Document, asked: Document) -> Document:
+    """What DescribeJobs will always say of this job."""
+    document: Document = {
+        "jobArn": region.names.arn("job", job_id),
+        "jobName": asked["jobName"],
+        "jobId": job_id,
+        "jobQueue": queue["jobQueueArn"],
+        "jobDefinition": definition["jobDefinitionArn"],
+        "tags": tags.checked(asked.get("tags", {})),
+        "propagateTags": asked.get("propagateTags", definition.get("propagateTags", False)),
+        "platformCapabilities": definition.get("platformCapabilities", ["EC2"]),
+    }
+    if "shareIdentifier" in asked:
+        document["shareIdentifier"] = asked["shareIdentifier"]
+        document["schedulingPriority"] = _priority(definition, asked)
+    return document
+
+
+def _container(definition: Document, asked: Document) -> Document:
+    """The properties of the one container that is run. Raises ClientException where there are several."""
+    if definition["type"] == "multinode":
+        raise ClientException("the local region does not run multi-node jobs: submit a container job")
+    if "containerProperties" in definition:
+        if "ecsPropertiesOverride" in asked:
+            raise ClientException("ecsPropertiesOverride is for job definitions with ecsProperties")
+        properties: Document = definition["containerProperties"]
+        return properties
+    containers = definition["ecsProperties"]["taskProperties"][0]["containers"]
+    if len(containers) > 1:
+        raise ClientException(f"the local region runs one container a job, not {len(containers)}")
+    if "containerOverrides" in asked:
+        raise ClientException("containerOverrides is for job definitions with containerProperties")
+    single: Document = containers[0]
+    for task in asked.get("ecsPropertiesOverride", {}).get("taskProperties", [])[:1]:
+        for override in task.get("containers", [])[:1]:
+            single = with_overrides(single, override)
+    return single
+
+
+def _array_size(asked: Document) -> int:
+    if "nodeOverrides" in asked:
+        raise ClientException("nodeOverrides is for multi-node jobs")
+    size: int | None = asked.get("arrayProperties", {}).get("size")
+    if size is None:
+        return 0
+    if not MIN_ARRAY_SIZE <= size <= MAX_ARRAY_SIZE:
+        raise ClientException(f"the array size must be between {MIN_ARRAY_SIZE} and {MAX_ARRAY_SIZE}, not {size}")
+    return size
+
+
+def _dependencies(region: Region, entries: Sequence[Document], size: int) -> tuple[ResolvedDependency, ...]:
+    if len(entries) > MAX_DEPENDENCIES:
+        raise ClientException(f"a job depends on at most {MAX_DEPENDENCIES} jobs, not {len(entries)}")
+    return tuple(_dependency(region, entry, size) for entry in entries)
+
+
+def _dependency(region: Region, entry: Document, size: int) -> ResolvedDependency:
+    kind = DependencyType(entry.get("type", DependencyType.PLAIN))
+    job_id = entry.get("jobId", "")
+    if kind is not DependencyType.PLAIN and not size:
+        raise ClientException(f"a dependency of type {kind} is for array jobs")
+    if kind is DependencyType.SEQUENTIAL:
+        if job_id:
+            raise ClientException("a SEQUENTIAL dependency is on the array itself: leave jobId out")
+        return ResolvedDependency(type=kind)
+    index = job_id.partition(":")[2]
+    target_size = _size_of(region, job_id)
+    if kind is DependencyType.N_TO_N and (index or target_size != size):
+        other = "no array" if not target_size or index else f"an array of {target_size}"
+        raise ClientException(f"an N_TO_N dependency needs another array of {size} children; {job_id} is {other}")
+    return ResolvedDependency(type=kind, index=int(index) if index else None)
+
+
+def _size_of(region: Region, job_id: str) -> int:
+    """The array size of a job that is depended on, 0 for none. Raises ClientException where there is no such job."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise ClientException(f"dependsOn: {job_id[:100]!r} is not a job id")
+    try:
+        return region.engine.view(job_id).array_size or 0
+    except NotFound:
+        raise ClientException(f"dependsOn: job {job_id} does not exist") from None
+
+
+def _share(queue: Document, asked: Document) -> str:
+    share: str = asked.get("shareIdentifier", "")
+    if "schedulingPolicyArn" in queue:
+        if not _SHARE.fullmatch(share):
+            raise ClientException(
+                "shareIdentifier must be given for a queue with a scheduling policy: letters and digits"
+            )
+    elif share:
+        raise ClientException("shareIdentifier must not be given for a queue without a scheduling policy")
+    return share
+
+
+def _priority(definition: Document, asked: Document) -> int:
+    default: int = definition.get("schedulingPriority", 0)
+    priority: int = asked.get("schedulingPriorityOverride", default)
+    if not 0 <= priority <= _MAX_PRIORITY:
+        raise ClientException(f"schedulingPriorityOverride must be 0 to {_MAX_PRIORITY}, not {priority}")
+    return priority

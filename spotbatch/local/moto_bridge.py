@@ -1,0 +1,161 @@
+"""Everything that is not ours (S3, STS, EC2, IAM, ...) goes to moto's server, in this process, by a WSGI bridge.
+
+A bridge of our own, since a general one decodes `%2F` in S3 keys, folds `_` in metadata names into `-`, and drops
+bodies without a length. moto is imported on a thread: it costs about a second, and no request should wait for it
+that does not need it.
+"""
+
+import asyncio
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from spotbatch.local.api.http import Body, Head, Response
+
+_THREADS: Final = 8
+_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "server", "date"})
+# The names that a loaded template gives in other services: service, target, member of the name (S3 has it in the path).
+_MAKERS: Final = {
+    "AWS::S3::Bucket": ("s3", "", ""),
+    "AWS::Logs::LogGroup": ("logs", "Logs_20140328.CreateLogGroup", "logGroupName"),
+    "AWS::ECR::Repository": ("ecr", "AmazonEC2ContainerRegistry_V20150921.CreateRepository", "repositoryName"),
+}
+_PRESERVED_NAMES: Final = "moto.preserved_header_names"  # moto.core.request reads it
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class MotoBridge:
+    """moto as one asynchronous function from a request to a response."""
+
+    def __init__(self, *, account_id: str, region: str, port: int) -> None:
+        self._account_id = account_id
+        self._region = region
+        self._port = port
+        self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="moto")
+        self._app: Future[WsgiApp] | None = None
+        self._held: list[tuple[str, str]] = []  # type and name of what is yet to be made
+
+    def warm_up(self) -> None:
+        """Begin to import moto now, on its thread. Idempotent."""
+        if self._app is None:
+            self._app = self._pool.submit(_load_moto, self._account_id)
+
+    async def answer(self, head: Head, body: Body) -> Response:
+        """What moto answers to a request whose signature has been verified."""
+        self.warm_up()
+        app = await asyncio.wrap_future(self._loaded())
+        while self._held:
+            await self._make(app, *self._held.pop(0))
+        return await self._in_thread(app, head, body)
+
+    def will_hold(self, kind: str, name: str) -> None:
+        """A resource of a CloudFormation type to be made before the next request is answered. Unknown types are not."""
+        if kind in _MAKERS:
+            self._held.append((kind, name))
+
+    async def _make(self, app: WsgiApp, kind: str, name: str) -> None:
+        service, target, member = _MAKERS[kind]
+        content = json.dumps({member: name}).encode() if member else b""
+        headers = [
+            ("host", f"127.0.0.1:{self._port}"),
+            (
+                "authorization",
+                f"AWS4-HMAC-SHA256 Credential=-/20260101/{self._region}/{service}/aws4_request, Signature=-",
+            ),
+        ]
+        if target:
+            headers += [("x-amz-target", target), ("content-type", "application/x-amz-json-1.1")]
+        method, path = ("POST", "/") if target else ("PUT", f"/{name}")
+        head = Head(method=method, raw_path=path, query="", headers=headers)
+        body = Body(file=io.BytesIO(content), length=len(content), sha256="")
+        await self._in_thread(app, head, body)
+
+    async def _in_thread(self, app: WsgiApp, head: Head, body: Body) -> Response:
+        environ = _environ(head, body, self._port)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _run, app, environ)
+
+    def _loaded(self) -> "Future[WsgiApp]":
+        if self._app is None:
+            raise RuntimeError("warm_up comes first")
+        return self._app
+
+    def close(self) -> None:
+        """Let the threads go; what moto holds is gone with them."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _load_moto(account_id: str) -> WsgiApp:
+    os.environ["MOTO_ACCOUNT_ID"] = account_id
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # no page of any other origin has business here
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    app: WsgiApp = DomainDispatcherApplication(create_backend_app)
+    return app
+
+
+def _environ(head: Head, body: Body, port: int) -> dict[str, Any]:
+    """PEP 3333's environment, with the path as it was sent in RAW_URI and a body that ends by itself."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": head.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(head.raw_path).decode("latin-1"),
+        "RAW_URI": head.raw_path + (f"?{head.query}" if head.query else ""),
+        "QUERY_STRING": head.query,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "CONTENT_LENGTH": str(body.length),  # whatever the transfer encoding was, the body is whole now
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": body.file,
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    environ[_PRESERVED_NAMES] = _add_headers(environ, head)
+    return environ
+
+
+def _add_headers(environ: dict[str, Any], head: Head) -> dict[str, str]:
+    preserved: dict[str, str] = {}
+    for name, value in head.headers:
+        if name in ("content-length", "transfer-encoding"):
+            continue
+        key = name.upper().replace("-", "_")
+        if key != "CONTENT_TYPE":
+            key = f"HTTP_{key}"
+        if "_" in name:
+            if not name.startswith("x-amz-meta-"):
+                continue  # WSGI cannot tell it from the name with dashes: never let it stand in for that
+            preserved[key] = name
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return preserved
+
+
+def _run(app: WsgiApp, environ: dict[str, Any]) -> Response:
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    written: list[bytes] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _error: object = None) -> Callable[[bytes], None]:
+        started[:] = [(status, headers)]
+        return written.append
+
+    chunks = app(environ, start_response)
+    try:
+        written.extend(chunks)
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+    status, headers = started[0]
+    kept = [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
+    return Response(status=int(status.split(" ", 1)[0]), headers=kept, body=b"".join(written))

@@ -1,0 +1,193 @@
+"""A region from its start to its stop: lock, socket, engine, endpoint, region file."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from spotbatch import __version__
+from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
+from spotbatch.local import region_file
+from spotbatch.local.api import queues, stacks
+from spotbatch.local.api.admin import Admin
+from spotbatch.local.api.app import Application
+from spotbatch.local.api.names import Names
+from spotbatch.local.api.region import QUEUE, STACK, Region
+from spotbatch.local.api.server import Server, bind, server_of
+from spotbatch.local.api.sigv4 import Verifier
+from spotbatch.local.contract import Engine, EngineSettings
+from spotbatch.local.moto_bridge import MotoBridge
+from spotbatch.local.region_file import RegionInfo
+from spotbatch.local.settings import RegionSettings
+from spotbatch.local.template import read_template, stack_name_of
+
+OpenEngine = Callable[[EngineSettings], Awaitable[Engine]]
+
+_LOCK_NAME: Final = "region.lock"
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+async def run(settings: RegionSettings, open_engine: OpenEngine) -> None:
+    """Run a region until SIGTERM or SIGINT, or until its API is told to stop. Raises SpotbatchError."""
+    _make_folders(settings)
+    with _lock(settings.home):
+        before = _last_info(settings.home)
+        preferred = urlsplit(before.endpoint).port or 0 if before else 0
+        with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
+            info = _info(settings, listener.getsockname()[1], before)
+            engine = await open_engine(_engine_settings(settings, info))
+            try:
+                await _serve(settings, info, engine, listener)
+            finally:
+                await engine.close()
+                region_file.mark_stopped(settings.home)
+
+
+async def _serve(settings: RegionSettings, info: RegionInfo, engine: Engine, listener: Any) -> None:
+    port = listener.getsockname()[1]
+    names = Names(region=info.region, account_id=info.account_id)
+    region = Region(engine=engine, names=names, artifacts_url=info.artifacts_url, idle_seconds=settings.idle_seconds)
+    moto = MotoBridge(account_id=info.account_id, region=info.region, port=port)
+    stop = asyncio.Event()
+
+    async def load(name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return await stacks.load(region, moto, name, body)
+
+    application = Application(
+        region=region,
+        admin=Admin(region=region, load_stack=load, shut_down=stop.set),
+        verifier=Verifier(secret_of={info.access_key: info.secret_key}.get),
+        secret_key=info.secret_key,
+        port=port,
+        moto=moto.answer,
+        is_unsafe=settings.unsafe_no_auth,
+    )
+    try:
+        _take_up(region, moto)
+        for path in settings.templates:
+            await load(stack_name_of(path), read_template(path))
+        await _until_stopped(server_of(application), listener, stop, settings.home, info)
+    finally:
+        region.close()
+        moto.close()
+
+
+def _take_up(region: Region, moto: MotoBridge) -> None:
+    """Go on where the last run of this region stopped."""
+    for stack in region.documents(STACK).values():
+        stacks.recall(moto, stack)
+    for name, queue in region.documents(QUEUE).items():
+        if queue["status"] == "DELETING":
+            region.keep(asyncio.create_task(queues.finish_deletion(region, name)))
+
+
+async def _until_stopped(server: Server, listener: Any, stop: asyncio.Event, home: Path, info: RegionInfo) -> None:
+    loop = asyncio.get_running_loop()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        # The socket listens since it was bound: a request that comes now is answered once the server has begun.
+        region_file.write(home, info)
+        _say_ready(info)
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+        await serving
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _say_ready(info: RegionInfo) -> None:
+    with contextlib.suppress(OSError):  # nobody may read our output any more
+        sys.stdout.write(f"spotbatch local region {info.region} ready at {info.endpoint} (pid {info.pid})\n")
+        sys.stdout.flush()
+
+
+def _make_folders(settings: RegionSettings) -> None:
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.artifacts_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"the folder {error.filename} cannot be made ({error.strerror}): choose another --home"
+        ) from error
+    if not os.access(settings.home, os.W_OK | os.X_OK):
+        raise Unavailable(f"the folder {settings.home} is read-only: choose another --home")
+
+
+@contextlib.contextmanager
+def _lock(home: Path) -> Iterator[None]:
+    """Two regions must not share a journal. The lock goes with the process, however it ends."""
+    descriptor = os.open(home / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"a region runs in {home} already: stop it with `spotbatch local down`") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _last_info(home: Path) -> RegionInfo | None:
+    try:
+        return region_file.read(home)
+    except NotFound:
+        return None
+    except SpotbatchError as error:
+        sys.stderr.write(f"{error}; going on with new credentials\n")
+        return None
+
+
+def _info(settings: RegionSettings, port: int, before: RegionInfo | None) -> RegionInfo:
+    pid = os.getpid()
+    return RegionInfo(
+        endpoint=f"http://127.0.0.1:{port}",
+        home=str(settings.home),
+        region=settings.region,
+        account_id=settings.account_id,
+        access_key=before.access_key if before else f"LKIA{secrets.token_hex(8).upper()}",
+        secret_key=before.secret_key if before else secrets.token_urlsafe(30),
+        artifacts=str(settings.artifacts_folder),
+        version=__version__,
+        pid=pid,
+        pid_started=region_file.process_started(pid),
+    )
+
+
+def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettings:
+    return EngineSettings(
+        home=settings.home,
+        artifacts=settings.artifacts_folder,
+        account_id=info.account_id,
+        region=info.region,
+        job_environment=_job_environment(settings, info),
+        images=settings.images,
+        notice_seconds=settings.notice_seconds,
+        boot_seconds=settings.boot_seconds,
+        idle_seconds=settings.idle_seconds,
+        stop_grace_seconds=settings.stop_grace_seconds,
+        vcpu_quota=settings.vcpu_quota,
+        reclaims_per_host_hour=settings.reclaims_per_host_hour,
+        trace_file=settings.trace_file,
+        seed=settings.seed,
+        runner=settings.runner,
+    )
+
+
+def _job_environment(settings: RegionSettings, info: RegionInfo) -> dict[str, str]:
+    """What every job gets: the region itself, this Python's folder on PATH, and what the caller named."""
+    own = str(Path(sys.executable).parent)
+    search = f"{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    passed = {name: os.environ[name] for name in settings.pass_env if name in os.environ}
+    return {**info.environment(), "PATH": search, **passed}
