@@ -11,8 +11,8 @@ PACKAGE = ROOT / "spotbatch"
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "batch": (),
-    "pricing": (),
-    "policy": ("pricing",),
+    "pricing": ("batch.errors",),
+    "policy": ("batch.errors", "pricing"),
     "runtime": ("batch.environment", "batch.artifacts"),
     "local": ("batch", "pricing", "policy"),
     "simulate": ("batch", "pricing", "policy"),
