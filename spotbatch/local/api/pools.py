@@ -1,67 +1,52 @@
 """From an environment's instance types and subnets to the pools that its hosts are launched from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
+from spotbatch.batch.errors import NotFound
 from spotbatch.batch.placement import Pool
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.region import Document
+from spotbatch.pricing.catalogue import InstanceType, catalogue
 
 _ZONES: Final = "abcdef"
+# How much spare capacity a type is taken to have, by the share of its instances that Spot reclaims in a month.
+_DEPTHS: Final = {"<5%": 5.0, "5-10%": 4.0, "10-15%": 3.0, "15-20%": 2.0, ">20%": 1.0}
+_UNKNOWN_DEPTH: Final = 1.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Facts:
-    vcpus: int
-    memory_mib: int
-    architecture: str
-    usd_per_hour: float
-
-
-@cache
-def _types() -> dict[str, _Facts]:
-    table = {}
-    for family, per_vcpu, price in (("c5", 2048, 0.0425), ("m5", 4096, 0.048), ("r5", 8192, 0.063)):
-        for size, vcpus in (("large", 2), ("xlarge", 4), ("2xlarge", 8), ("4xlarge", 16)):
-            table[f"{family}.{size}"] = _Facts(
-                vcpus=vcpus,
-                memory_mib=int(per_vcpu * vcpus * 0.94),
-                architecture="x86_64",
-                usd_per_hour=price * vcpus * 0.35,
-            )
-    return table
-
-
-def expanded(wanted: Sequence[str]) -> list[str]:
-    """Type names: families become their sizes."""
-    names: dict[str, None] = {}
-    for one in wanted:
-        chosen = [name for name in _types() if name == one or name.startswith(f"{one}.") or one in ("optimal",)]
-        if not chosen:
-            raise ClientException(f"instance type {one[:60]!r} is not known")
-        names.update(dict.fromkeys(chosen))
-    return list(names)
+def types_of(names: Sequence[str]) -> tuple[InstanceType, ...]:
+    """The types that `instanceTypes` stands for, all of one architecture. Raises ClientException."""
+    try:
+        types = catalogue().expand(names)
+    except NotFound as error:
+        raise ClientException(f"Error executing request, Exception : {error}") from None
+    architectures = sorted({one.architecture for one in types})
+    if len(architectures) > 1:
+        raise ClientException(f"instanceTypes must share one architecture, not {architectures}")
+    return types
 
 
 def architecture_of(resources: Document) -> str:
     """x86_64 or arm64."""
-    return _types()[expanded(resources["instanceTypes"])[0]].architecture
+    return types_of(resources["instanceTypes"])[0].architecture
 
 
 def pools_of(resources: Document, region: str) -> tuple[Pool, ...]:
-    """A pool for each type in each zone; subnets are taken to lie in the zones in their order."""
-    zones = [f"{region}{letter}" for letter in _ZONES[: min(len(resources["subnets"]), len(_ZONES))]]
-    return tuple(
-        Pool(
-            instance_type=name,
-            zone=zone,
-            vcpus=facts.vcpus,
-            memory_mib=facts.memory_mib,
-            usd_per_hour=facts.usd_per_hour,
-        )
-        for name in expanded(resources["instanceTypes"])
-        for facts in (_types()[name],)
-        for zone in zones
+    """A pool for each type in each zone. The subnets are taken to lie in the region's zones, in their order."""
+    zones = [f"{region}{letter}" for letter in _ZONES[: len(resources["subnets"])]]
+    is_spot = resources["type"] == "SPOT"
+    return tuple(_pool(one, zone, is_spot=is_spot) for one in types_of(resources["instanceTypes"]) for zone in zones)
+
+
+def _pool(one: InstanceType, zone: str, *, is_spot: bool) -> Pool:
+    spot = one.spot_usd_per_hour if one.spot_usd_per_hour is not None else one.on_demand_usd_per_hour
+    return Pool(
+        instance_type=one.name,
+        zone=zone,
+        vcpus=one.vcpus,
+        memory_mib=one.usable_memory_mib,
+        gpus=one.gpus,
+        usd_per_hour=float(spot if is_spot else one.on_demand_usd_per_hour),
+        depth=_DEPTHS.get(one.interruption_band or "", _UNKNOWN_DEPTH),
     )

@@ -125,11 +125,15 @@ class Verifier:
             raise SignatureRefused("UnrecognizedClientException", message)
         self._check_time(claim)
         if claim.is_v2:
-            expected = _v2_signature(head, claim, secret)
+            expected = [_v2_signature(head, claim, secret)]
         else:
             payload = self._payload_hash(head, claim, body_sha256)
-            expected = self._signature(claim, secret, canonical_request(head, claim, payload))
-        if not hmac.compare_digest(expected.encode(), claim.signature.encode("utf-8", "surrogatepass")):
+            expected = [
+                self._signature(claim, secret, canonical_request(head, claim, path, payload))
+                for path in _canonical_paths(head.raw_path or "/", claim.service)
+            ]
+        given = claim.signature.encode("utf-8", "surrogatepass")
+        if not any(hmac.compare_digest(one.encode(), given) for one in expected):
             message = "the signature does not match; see `spotbatch local env` for this region's credentials"
             raise SignatureRefused("InvalidSignatureException", message)
 
@@ -181,19 +185,25 @@ class Verifier:
         return key
 
 
-def canonical_request(head: Head, claim: Claim, payload_hash: str) -> str:
-    """The text whose hash is signed. The path is escaped once more for every service but S3."""
-    path = head.raw_path or "/"
-    if claim.service != "s3":
-        path = quote(_normalized(path), safe="/" + _UNRESERVED)
-    else:
-        path = quote(unquote(path, errors="surrogateescape"), safe="/" + _UNRESERVED, errors="surrogateescape")
+def canonical_request(head: Head, claim: Claim, path: str, payload_hash: str) -> str:
+    """The text whose hash is signed."""
     headers = "".join(
         f"{name}:{','.join(' '.join(value.split()) for value in head.headers_named(name))}\n"
         for name in claim.signed_headers
     )
     query = _canonical_query(head.query, leave_out="X-Amz-Signature" if claim.is_query else None)
     return "\n".join((head.method, path, query, headers, ";".join(claim.signed_headers), payload_hash))
+
+
+def _canonical_paths(path: str, service: str) -> list[str]:
+    """The path as it may have been signed: escaped once more for every service but S3.
+
+    S3 signs the key escaped once. Some clients send it otherwise, or sign `%2F` as it stands: both spellings count.
+    """
+    if service != "s3":
+        return [quote(_normalized(path), safe="/" + _UNRESERVED)]
+    escaped = quote(unquote(path, errors="surrogateescape"), safe="/" + _UNRESERVED, errors="surrogateescape")
+    return [path] if escaped == path else [path, escaped]
 
 
 def _normalized(path: str) -> str:

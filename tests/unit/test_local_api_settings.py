@@ -1,0 +1,86 @@
+"""The region's arguments and its image table."""
+
+from pathlib import Path
+
+import pytest
+
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.local.settings import parse_arguments, read_images
+
+TABLE = """
+[[image]]
+pattern = "*.dkr.ecr.*/flights:*"
+entry_point = ["python3"]
+path = ["/opt/bin"]
+working_directory = "/tmp"
+environment = { A = "1" }
+
+[[image]]
+pattern = "*"
+"""
+
+
+def test_defaults_are_aws_own(tmp_path: Path) -> None:
+    settings = parse_arguments(["--home", str(tmp_path)])
+    assert settings.notice_seconds == 120
+    assert settings.stop_grace_seconds == 30
+    assert not settings.unsafe_no_auth
+    assert settings.artifacts_folder == tmp_path / "artifacts"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "70000"],
+        ["--notice-seconds", "-1"],
+        ["--notice-seconds", "nan"],
+        ["--vcpu-quota", "0"],
+        ["--runner", "x"],
+    ],
+)
+def test_a_value_out_of_range_is_bad_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_arguments(arguments)
+    assert ended.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_an_account_id_has_twelve_digits() -> None:
+    with pytest.raises(InvalidInput, match="12 digits, not '12'"):
+        parse_arguments(["--account-id", "12"])
+
+
+def test_a_template_that_is_not_there_is_named() -> None:
+    with pytest.raises(NotFound, match=r"nowhere\.json"):
+        parse_arguments(["--template", "nowhere.json"])
+
+
+def test_the_image_table_is_read_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "images.toml"
+    path.write_text(TABLE)
+    first, second = read_images(path)
+    assert first.entry_point == ("python3",)
+    assert first.path == ("/opt/bin",)
+    assert first.working_directory == Path("/tmp")
+    assert first.environment == {"A": "1"}
+    assert second.pattern == "*"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x", "not TOML"),
+        ("[other]", r"\[\[image\]\]"),
+        ("[image]\npattern='a'", r"\[\[image\]\]"),
+        ("[[image]]", "pattern"),
+        ("[[image]]\npattern='a'\npaths=[]", "paths"),
+        ("[[image]]\npattern='a'\npath='b'", "path is a list"),
+        ("[[image]]\npattern='a'\nenvironment={A=1}", "environment"),
+        ("[[image]]\npattern='a'\nworking_directory=1", "working_directory"),
+    ],
+)
+def test_a_wrong_image_table_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "images.toml"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=said):
+        read_images(path)
