@@ -1,0 +1,1 @@
+"""The only boto3: jobs, logs, results, stack outputs, prices, deployment, each behind plain values of ours."""

@@ -1,0 +1,204 @@
+"""Clients of AWS's services: made in one place, with limits and retries, and with errors of our own tree.
+
+The endpoint is whatever the AWS settings name: the cloud, or the local region (`AWS_ENDPOINT_URL`).
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from urllib.parse import urlsplit
+
+from spotbatch import __version__
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_batch import BatchClient
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_pricing import PricingClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_service_quotas import ServiceQuotasClient
+    from mypy_boto3_sts import STSClient
+
+_CONNECT_SECONDS: Final = 5
+_READ_SECONDS: Final = 60
+_ATTEMPTS: Final = 8  # adaptive: the client slows down by itself when it is throttled
+_LOOPBACK_ATTEMPTS: Final = 2  # a region on this machine that does not answer is down: say so at once
+_LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_REFUSED: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403", "Forbidden"}
+)
+_BAD_CREDENTIALS: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "IncompleteSignature",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+        "AuthFailure",
+    }
+)
+_THROTTLED: Final = frozenset(
+    {"TooManyRequestsException", "Throttling", "ThrottlingException", "RequestLimitExceeded", "SlowDown"}
+)
+_MISSING_WORDS: Final = ("does not exist", "not found", "notfound", "nosuch", "no such")
+_CREDENTIALS_FIX: Final = (
+    "set AWS_PROFILE or run `aws configure` (or `aws sso login`); for the region on this machine, "
+    "`spotbatch local up` and the option --local"
+)
+
+
+@overload
+def client(service: Literal["batch"], *, profile: str | None = None, region: str | None = None) -> "BatchClient": ...
+@overload
+def client(
+    service: Literal["cloudformation"], *, profile: str | None = None, region: str | None = None
+) -> "CloudFormationClient": ...
+@overload
+def client(
+    service: Literal["cloudwatch"], *, profile: str | None = None, region: str | None = None
+) -> "CloudWatchClient": ...
+@overload
+def client(service: Literal["ec2"], *, profile: str | None = None, region: str | None = None) -> "EC2Client": ...
+@overload
+def client(service: Literal["ecr"], *, profile: str | None = None, region: str | None = None) -> "ECRClient": ...
+@overload
+def client(service: Literal["iam"], *, profile: str | None = None, region: str | None = None) -> "IAMClient": ...
+@overload
+def client(
+    service: Literal["logs"], *, profile: str | None = None, region: str | None = None
+) -> "CloudWatchLogsClient": ...
+@overload
+def client(
+    service: Literal["pricing"], *, profile: str | None = None, region: str | None = None
+) -> "PricingClient": ...
+@overload
+def client(service: Literal["s3"], *, profile: str | None = None, region: str | None = None) -> "S3Client": ...
+@overload
+def client(
+    service: Literal["service-quotas"], *, profile: str | None = None, region: str | None = None
+) -> "ServiceQuotasClient": ...
+@overload
+def client(service: Literal["sts"], *, profile: str | None = None, region: str | None = None) -> "STSClient": ...
+@overload
+def client(service: str, *, profile: str | None = None, region: str | None = None) -> Any: ...  # others: no stubs
+def client(service: str, *, profile: str | None = None, region: str | None = None) -> Any:
+    """A boto3 client whose calls raise errors of our tree; botocore's own stands in `__cause__` (see `error_code`).
+
+    Raises InvalidInput where no region or no such profile is set.
+    """
+    import boto3
+    from botocore.config import Config
+
+    attempts = _LOOPBACK_ATTEMPTS if is_local() else _ATTEMPTS
+    config = Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        retries={"mode": "adaptive", "total_max_attempts": attempts},
+        user_agent_extra=f"spotbatch/{__version__}",
+    )
+    # boto3 reads AWS_DEFAULT_REGION alone; AWS's other tools, and people, set AWS_REGION.
+    region = region or os.environ.get("AWS_REGION") or None
+    with translating():
+        session = boto3.Session(profile_name=profile, region_name=region)
+        made: Any = session.client(service, config=config)  # type: ignore[call-overload]  # the name is a variable
+    _translate_calls(made)
+    return made
+
+
+def is_local() -> bool:
+    """Whether the AWS settings of this process name an endpoint on this machine."""
+    return urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname in _LOOPBACK_HOSTS
+
+
+@contextlib.contextmanager
+def translating() -> Iterator[None]:
+    """Within it, botocore's errors become ours. Clients made here do it by themselves; reading a body does not."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise translated(error) from error
+
+
+def error_code(error: BaseException) -> str:
+    """AWS's code of the error behind one of ours ("AccessDeniedException", ...); "" if AWS did not speak."""
+    response = getattr(error.__cause__ or error, "response", None)
+    if not isinstance(response, dict):
+        return ""
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def translated(error: Exception) -> SpotbatchError:
+    """The error of our tree that says what botocore's means, with the fix."""
+    from botocore import exceptions as of_boto
+
+    match error:
+        case of_boto.ClientError():
+            return _answered(error)
+        case of_boto.NoCredentialsError() | of_boto.PartialCredentialsError() | of_boto.CredentialRetrievalError():
+            return Unavailable(f"there are no AWS credentials to work with ({error}): {_CREDENTIALS_FIX}")
+        case of_boto.SSOError() | of_boto.TokenRetrievalError():
+            return Unavailable(f"the AWS sign-in has ended ({error}): run `aws sso login`")
+        case of_boto.ProfileNotFound():
+            return InvalidInput(f"{error}: `aws configure list-profiles` shows those that there are")
+        case of_boto.NoRegionError():
+            return InvalidInput("no AWS region is set: give --region, or set AWS_REGION")
+        case of_boto.ParamValidationError():
+            return InvalidInput(" ".join(str(error).split()))
+        case of_boto.HTTPClientError() | of_boto.ConnectionError():
+            return Unavailable(_no_answer(error))
+        case _:
+            return Unavailable(f"AWS could not be asked: {error}")
+
+
+def _translate_calls(made: Any) -> None:
+    """Every call of a client goes through `_make_api_call`, a paginator's and a transfer's too."""
+    call = made._make_api_call  # noqa: SLF001 - botocore's events cannot replace an error, and nothing may be forgotten
+
+    def translating_call(operation: str, parameters: dict[str, Any]) -> Any:
+        with translating():
+            return call(operation, parameters)
+
+    made._make_api_call = translating_call  # noqa: SLF001 - as above
+
+
+def _answered(error: Any) -> SpotbatchError:
+    """What AWS said. The service's own words stay in, since they often hold the cause."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    message = str(error.response.get("Error", {}).get("Message", "")) or code
+    operation = error.operation_name
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _BAD_CREDENTIALS:
+        return Unavailable(f"AWS does not accept these credentials ({code}: {message}): {_CREDENTIALS_FIX}")
+    if code in _REFUSED:
+        return Unavailable(f"{operation} was refused: {message}. Ask for that permission, or use another --profile")
+    if code in _THROTTLED:
+        return Unavailable(f"{operation} is throttled by AWS ({message}): wait a minute, then try again")
+    if status >= 500:
+        return Unavailable(
+            f"AWS failed in {operation} ({code}: {message}): try again; status.aws.amazon.com tells more"
+        )
+    if any(word in f"{code} {message}".lower() for word in _MISSING_WORDS) or status == 404:
+        return NotFound(f"{operation}: {message}")
+    return InvalidInput(f"{operation}: {message}")
+
+
+def _no_answer(error: Exception) -> str:
+    endpoint = getattr(error, "kwargs", {}).get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+    if urlsplit(str(endpoint)).hostname in _LOOPBACK_HOSTS:
+        return f"the local region at {endpoint} does not answer: start it with `spotbatch local up`"
+    return f"{endpoint} does not answer ({type(error).__name__}): check the network, the proxy and --region"
