@@ -101,6 +101,7 @@ def _load_moto(account_id: str) -> WsgiApp:
 
 def _environ(head: Head, body: Body, port: int) -> dict[str, Any]:
     """PEP 3333's environment, with the path as it was sent in RAW_URI and a body that ends by itself."""
+    body.file.seek(0)  # one of ours may have looked at it first
     environ: dict[str, Any] = {
         "REQUEST_METHOD": head.method,
         "SCRIPT_NAME": "",

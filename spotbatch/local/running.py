@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,13 +25,23 @@ from spotbatch.local.api.sigv4 import Verifier
 from spotbatch.local.contract import Engine, EngineSettings
 from spotbatch.local.moto_bridge import MotoBridge
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.settings import RegionSettings
+from spotbatch.local.settings import RegionSettings, parse_arguments
 from spotbatch.local.template import read_template, stack_name_of
 
 OpenEngine = Callable[[EngineSettings], Awaitable[Engine]]
 
 _LOCK_NAME: Final = "region.lock"
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def main(arguments: Sequence[str], open_engine: OpenEngine) -> int:
+    """Run a region as a program. Returns the exit code: 0 after a clean stop, else the error's own."""
+    try:
+        asyncio.run(run(parse_arguments(arguments), open_engine))
+    except SpotbatchError as error:
+        sys.stderr.write(f"spotbatch local: {error}\n")
+        return error.exit_code
+    return 0
 
 
 async def run(settings: RegionSettings, open_engine: OpenEngine) -> None:

@@ -1,6 +1,5 @@
 """A region whose engine only remembers: jobs stay RUNNABLE. For tests of the endpoint until the engine is there."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 
@@ -8,8 +7,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import EngineSettings, HostView, Json, Submission, UnitView
-from spotbatch.local.running import run
-from spotbatch.local.settings import parse_arguments
+from spotbatch.local.running import main
 
 
 class FakeEngine:
@@ -106,4 +104,4 @@ async def open_fake(_settings: EngineSettings) -> FakeEngine:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(parse_arguments(sys.argv[1:]), open_fake))
+    sys.exit(main(sys.argv[1:], open_fake))

@@ -16,6 +16,7 @@ from spotbatch.local.api.http import Head
 
 _VERSION_PREFIX: Final = "/v1/"
 _MAX_DEPTH: Final = 40
+_ANY_CASE: Final = "RetryAction"  # API reference, EvaluateOnExit: "The values aren't case sensitive"
 _MAX_INTEGER: Final = 2**31 - 1
 _MAX_LONG: Final = 2**63 - 1
 
@@ -120,6 +121,8 @@ def _known(shape: Shape, value: object, where: str, depth: int = 0) -> Any:
 
 def _scalar(shape: Shape, value: object, where: str) -> object:
     if isinstance(value, str):
+        if shape.name == _ANY_CASE:
+            value = value.upper()
         allowed = getattr(shape, "enum", None)
         if allowed and value not in allowed:
             message = f"{where} can only be one of {list(allowed)}, not {value[:200]!r}"
