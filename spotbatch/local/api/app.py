@@ -1,5 +1,6 @@
 """The ASGI application: limits, signature, and which service a request is for."""
 
+import contextlib
 import hmac
 import re
 import sys
@@ -71,16 +72,18 @@ class Application:
         guard.check(head, self.port)
         if head.raw_path.startswith(admin.PREFIX):
             guard.bearer_check(head, self._is_secret)
-            return await self.admin.answer(head, (await self._body(head, receive, _MAX_BODY)).read())
+            with contextlib.closing((await self._body(head, receive, _MAX_BODY)).file) as file:
+                return await self.admin.answer(head, file.read())
         try:
             claim = claim_of(head)
             service = self._service(head, claim)
             body = await self._body(head, receive, _MAX_OBJECT if service == "s3" else _MAX_BODY)
-            if not self.is_unsafe:
-                self._verify(head, claim, body)
+            with contextlib.closing(body.file):
+                if not self.is_unsafe:
+                    self._verify(head, claim, body)
+                return await self._serve(service, head, body)
         except SignatureRefused as error:
             return _refusal(head, error)
-        return await self._serve(service, head, body)
 
     async def _body(self, head: Head, receive: Receive, limit: int) -> Body:
         return await read_body(head, receive, limit=limit, stall_seconds=self.stall_seconds)

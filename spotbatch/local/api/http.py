@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import json
 import tempfile
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -90,7 +91,7 @@ async def read_body(head: Head, receive: Receive, *, limit: int, stall_seconds: 
     declared = head.header("content-length")
     if declared.isdigit() and int(declared) > limit:
         raise HttpError(413, f"the body may hold {limit} bytes, not {declared}")
-    file = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115  (lives as long as the request)
+    file: IO[bytes] = io.BytesIO()
     digest = hashlib.sha256()
     length = 0
     more = True
@@ -107,10 +108,18 @@ async def read_body(head: Head, receive: Receive, *, limit: int, stall_seconds: 
         if length > limit:
             raise HttpError(413, f"the body may hold {limit} bytes")
         digest.update(chunk)
+        if length > _SPOOL_BYTES and isinstance(file, io.BytesIO):
+            file = _on_disk(file)
         file.write(chunk)
         more = message.get("more_body", False)
     file.seek(0)
     return Body(file=file, length=length, sha256=digest.hexdigest())
+
+
+def _on_disk(begun: io.BytesIO) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (the application closes it with the request)
+    file.write(begun.getbuffer())
+    return file
 
 
 async def send_response(response: Response, head: Head, send: Send) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MAX_HEAD_BYTES: Final = 64 << 10
-_HEAD_SECONDS: Final = 10.0
+_HEAD_SECONDS: Final = 5.0
 
 
 class LimitedProtocol(HttpToolsProtocol):

@@ -57,7 +57,7 @@ def server_of(application: Application) -> Server:
         lifespan="off",
         loop="none",
         access_log=False,
-        log_level="warning",
+        log_level="error",
         server_header=False,
         date_header=True,
         limit_concurrency=_MAX_CONNECTIONS,
