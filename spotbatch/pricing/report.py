@@ -1,0 +1,287 @@
+"""The cost report of a run: what was paid beside its on-demand twin, and what interruptions and the rest cost of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Final
+
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.pricing.advice import Advice, advise
+from spotbatch.pricing.history import Prices
+from spotbatch.pricing.ledger import Entry, Part, entries_of
+from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
+from spotbatch.pricing.units import PROVENANCE, Line, Number, total, usage_cost
+
+UNSPENT: Final = "(no attempt)"  # the group of booting, idle and minimum seconds
+_WASTED: Final = frozenset({Part.LOST, Part.RESTART})
+_NINE_PLACES: Final = Decimal("0.000000001")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The part of a report that belongs to one job, array, queue, tag or day."""
+
+    name: str
+    paid_usd: Decimal
+    on_demand_usd: Decimal
+    lost_usd: Decimal  # to interruptions and restarts
+    attempts: int
+    interruptions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostReport:
+    """A run's money. Every figure is a sum over the ledger's entries; nothing is rounded before it is printed.
+
+    gross = the sum of all parts; paid = gross - credit. The twin bills the same seconds of the same hosts at
+    on-demand prices; the undisturbed twin leaves out what on-demand hosts would not have lost.
+    """
+
+    entries: tuple[Entry, ...]
+    hosts: tuple[HostLife, ...]
+    attempts: tuple[AttemptUse, ...]
+    other: tuple[Line, ...]  # volumes, addresses, logs, requests: the same with Spot and without
+    advice: tuple[Advice, ...]
+    sources: tuple[str, ...]
+    notes: tuple[str, ...]  # what is missing or estimated, in plain words
+    is_simulated: bool
+
+    @cached_property
+    def parts(self) -> Mapping[Part, Decimal]:
+        """Gross USD by what it went to, every part named, before the first-hour credit."""
+        found = dict.fromkeys(Part, Decimal(0))
+        for each in self.entries:
+            found[each.part] += each.gross_usd
+        return found
+
+    @cached_property
+    def gross_usd(self) -> Decimal:
+        """What the hosts' seconds cost before the first-hour credit."""
+        return sum((each.gross_usd for each in self.entries), Decimal(0))
+
+    @cached_property
+    def paid_usd(self) -> Decimal:
+        """What EC2 bills for the hosts."""
+        return sum((each.paid_usd for each in self.entries), Decimal(0))
+
+    @cached_property
+    def on_demand_usd(self) -> Decimal:
+        """The twin at equal hours: the same hosts for the same time, on-demand."""
+        return sum((each.on_demand_usd for each in self.entries), Decimal(0))
+
+    @cached_property
+    def on_demand_undisturbed_usd(self) -> Decimal:
+        """The twin without what Spot made necessary: work done twice and restarts. The fairer comparison."""
+        return sum((each.on_demand_usd for each in self.entries if each.part not in _WASTED), Decimal(0))
+
+    @property
+    def credit_usd(self) -> Decimal:
+        """What EC2 waives for hosts that it interrupted in their first hour."""
+        return self.gross_usd - self.paid_usd
+
+    @property
+    def other_usd(self) -> Decimal:
+        return total(self.other)
+
+    @property
+    def saving_usd(self) -> Decimal:
+        """Against the undisturbed twin; below 0 where interruptions cost more than Spot saved."""
+        return self.on_demand_undisturbed_usd - self.paid_usd
+
+    @property
+    def saving_percent(self) -> Decimal | None:
+        """None where there is nothing to compare with."""
+        twin = self.on_demand_undisturbed_usd
+        return self.saving_usd * 100 / twin if twin else None
+
+    @property
+    def interruptions(self) -> int:
+        """Attempts that an interruption ended."""
+        return sum(each.end is AttemptEnd.INTERRUPTED for each in self.attempts)
+
+    @property
+    def reclaimed_hosts(self) -> int:
+        return sum(each.is_reclaimed for each in self.hosts)
+
+    def by(self, key: str) -> tuple[Group, ...]:
+        """The report by `job`, `array`, `queue`, `day` or `tag:NAME`, the dearest first (days in order).
+
+        Groups add up to the whole: seconds that no attempt used are in the group `(no attempt)`, of days in their day.
+        Raises InvalidInput for another key.
+        """
+        name_of = _grouping(key)
+        groups: dict[str, list[Entry]] = defaultdict(list)
+        for each in self.entries:
+            groups[each.day if key == "day" else UNSPENT if each.attempt is None else name_of(each.attempt)].append(
+                each
+            )
+        found = [_group(name, entries) for name, entries in groups.items()]
+        return tuple(sorted(found, key=lambda one: one.name if key == "day" else (-one.paid_usd, one.name)))
+
+    def to_json(self) -> dict[str, object]:
+        """Everything for a program to read: USD as strings with nine places, so that no float blurs a cent."""
+        ends = Counter(each.end.value for each in self.attempts)
+        return {
+            "is_simulated": self.is_simulated,
+            "paid_usd": usd(self.paid_usd),
+            "gross_usd": usd(self.gross_usd),
+            "first_hour_credit_usd": usd(self.credit_usd),
+            "on_demand_usd": usd(self.on_demand_usd),
+            "on_demand_undisturbed_usd": usd(self.on_demand_undisturbed_usd),
+            "saving_usd": usd(self.saving_usd),
+            "saving_percent": None if self.saving_percent is None else float(round(self.saving_percent, 2)),
+            "other_usd": usd(self.other_usd),
+            "parts_usd": {part.value: usd(amount) for part, amount in self.parts.items()},
+            "other": [
+                {"item": one.item, "quantity": usd(one.quantity), "unit": one.unit, "usd": usd(one.usd)}
+                for one in self.other
+            ],
+            "hosts": {"count": len(self.hosts), "reclaimed": self.reclaimed_hosts, "lines": _host_lines(self.entries)},
+            "attempts": {"count": len(self.attempts), "interrupted": self.interruptions, "by_end": dict(ends)},
+            "by": {key: [_group_json(one) for one in self.by(key)] for key in ("job", "array", "queue", "day")},
+            "advice": [one.to_json() for one in self.advice],
+            "sources": list(self.sources),
+            "notes": list(self.notes),
+        }
+
+
+def report_from(
+    hosts: Iterable[HostLife],
+    attempts: Iterable[AttemptUse],
+    prices: Prices,
+    *,
+    until: float,
+    other_quantities: Mapping[str, Number] | None = None,
+    is_simulated: bool = False,
+) -> CostReport:
+    """The cost report of these hosts and the attempts on them; `until` is now, UTC epoch seconds.
+
+    Give all attempts that ran on the hosts, or the rest will look like idle capacity. Hosts without a price are left
+    out of every sum and named in `notes`. `other_quantities` go to `usage_cost` (see `host_quantities`).
+
+        prices = prices_of(catalogue())
+        host = HostLife(instance_id="i-1", instance_type="c5.large", zone="us-east-1a", vcpus=2, memory_mib=3722,
+                        launched_at=0, started_at=30, ended_at=3630)
+        attempt = AttemptUse(job_id="j", job_name="sort", instance_id="i-1", vcpus=2, memory_mib=1024,
+                             started_at=30, stopped_at=3530, end=AttemptEnd.SUCCEEDED)
+        report = report_from([host], [attempt], prices, until=4000)
+        report.paid_usd, report.on_demand_usd, report.parts[Part.IDLE], report.by("job"), report.to_json()
+    """
+    all_hosts, all_attempts = tuple(hosts), tuple(attempts)
+    on_host: dict[str, list[AttemptUse]] = defaultdict(list)
+    for attempt in all_attempts:
+        on_host[attempt.instance_id].append(attempt)
+    priced = [each for each in all_hosts if _has_price(each, prices)]
+    entries: list[Entry] = []
+    for host in priced:
+        entries += entries_of(host, on_host.get(host.instance_id, ()), prices, until=until)
+    other = usage_cost(other_quantities or {})
+    return CostReport(
+        entries=tuple(entries),
+        hosts=all_hosts,
+        attempts=all_attempts,
+        other=other,
+        advice=advise(entries),
+        sources=(*prices.sources, *((f"other: {PROVENANCE}",) if other else ())),
+        notes=tuple(_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated)),
+        is_simulated=is_simulated,
+    )
+
+
+def usd(amount: Decimal) -> str:
+    """An amount for programs: nine places, never an exponent."""
+    return f"{amount.quantize(_NINE_PLACES):f}"
+
+
+def shown_usd(amount: Decimal) -> str:
+    """An amount for people: cents, and more places where it is less than ten cents, so that small runs show."""
+    if amount and abs(amount) < Decimal("0.1"):
+        return f"{amount:.6f} USD"
+    return f"{amount:,.2f} USD"
+
+
+def _has_price(host: HostLife, prices: Prices) -> bool:
+    kind, zone = host.instance_type, host.zone
+    return prices.on_demand.knows(kind, zone) and prices.of(is_spot=host.is_spot).knows(kind, zone)
+
+
+def _grouping(key: str) -> Callable[[AttemptUse], str]:
+    kind, _, tag = key.partition(":")
+    known: dict[str, Callable[[AttemptUse], str]] = {
+        "job": lambda attempt: attempt.unit,
+        "array": lambda attempt: f"{attempt.job_name} ({attempt.job_id})",
+        "queue": lambda attempt: attempt.queue or "(queue not known)",
+        "day": lambda attempt: attempt.job_id,  # days come from the entries
+        "tag": lambda attempt: attempt.tags.get(tag, f"(no tag {tag})"),
+    }
+    if kind not in known or bool(tag) != (kind == "tag"):
+        raise InvalidInput(f"a report is grouped by job, array, queue, day or tag:NAME, not by {key!r}")
+    return known[kind]
+
+
+def _group(name: str, entries: Sequence[Entry]) -> Group:
+    attempts = {id(each.attempt): each.attempt for each in entries if each.attempt is not None}
+    return Group(
+        name=name,
+        paid_usd=sum((each.paid_usd for each in entries), Decimal(0)),
+        on_demand_usd=sum((each.on_demand_usd for each in entries), Decimal(0)),
+        lost_usd=sum((each.paid_usd for each in entries if each.part in _WASTED), Decimal(0)),
+        attempts=len(attempts),
+        interruptions=sum(each.end is AttemptEnd.INTERRUPTED for each in attempts.values()),
+    )
+
+
+def _group_json(group: Group) -> dict[str, object]:
+    return {
+        "name": group.name,
+        "paid_usd": usd(group.paid_usd),
+        "on_demand_usd": usd(group.on_demand_usd),
+        "lost_usd": usd(group.lost_usd),
+        "attempts": group.attempts,
+        "interruptions": group.interruptions,
+    }
+
+
+def _host_lines(entries: Iterable[Entry]) -> list[dict[str, object]]:
+    found: dict[str, list[Entry]] = defaultdict(list)
+    for each in entries:
+        found[each.host.instance_id].append(each)
+    return [_host_line(of_host) for of_host in found.values()]
+
+
+def _host_line(entries: Sequence[Entry]) -> dict[str, object]:
+    host = entries[0].host
+    return {
+        "instance_id": host.instance_id,
+        "instance_type": host.instance_type,
+        "zone": host.zone,
+        "is_spot": host.is_spot,
+        "is_reclaimed": host.is_reclaimed,
+        "paid_usd": usd(sum((each.paid_usd for each in entries), Decimal(0))),
+        "gross_usd": usd(sum((each.gross_usd for each in entries), Decimal(0))),
+        "on_demand_usd": usd(sum((each.on_demand_usd for each in entries), Decimal(0))),
+    }
+
+
+def _notes(
+    hosts: Sequence[HostLife], priced: Sequence[HostLife], attempts: Sequence[AttemptUse], *, is_simulated: bool
+) -> Iterable[str]:
+    if is_simulated:
+        yield "the hosts are simulated: this is what the run would have cost on AWS, and nothing was paid"
+    known = {each.instance_id for each in priced}
+    without = sorted({each.instance_type for each in hosts if each.instance_id not in known})
+    if without:
+        yield f"no price is known for {', '.join(without)}: {len(hosts) - len(priced)} hosts are left out of every sum"
+    seen = {each.instance_id for each in hosts}
+    strays = sum(each.instance_id not in seen for each in attempts)
+    if strays:
+        yield f"{strays} attempts ran on hosts that are not known: their cost is not in this report"
+    interrupted = [each for each in attempts if each.end is AttemptEnd.INTERRUPTED]
+    blind = sum(each.observed is None or each.observed.lost_seconds is None for each in interrupted)
+    if blind:
+        yield f"{blind} interrupted attempts have no record of what they kept: they count as lost whole"
+    running = sum(each.ended_at is None for each in hosts)
+    if running:
+        yield f"{running} hosts still run: they are billed up to now"
