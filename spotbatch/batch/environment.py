@@ -26,11 +26,24 @@ SPOTBATCH_INPUT_DIR: Final = "SPOTBATCH_INPUT_DIR"
 SPOTBATCH_HEARTBEAT_FILE: Final = "SPOTBATCH_HEARTBEAT_FILE"
 SPOTBATCH_PROGRESS_FILE: Final = "SPOTBATCH_PROGRESS_FILE"
 
+SPOTBATCH_SAVE_REQUEST_FILE: Final = "SPOTBATCH_SAVE_REQUEST_FILE"  # a number in it asks for a save now
+SPOTBATCH_SAVE_DONE_FILE: Final = "SPOTBATCH_SAVE_DONE_FILE"  # the number of the last request that was saved
+SPOTBATCH_INTERRUPTED_FILE: Final = "SPOTBATCH_INTERRUPTED_FILE"  # exists from the moment that the attempt must end
+
 # Ours: settings of the runtime that a user may set (docs/runtime.md has the whole list).
 SPOTBATCH_INPUTS: Final = "SPOTBATCH_INPUTS"  # URLs to fetch into the input folder, separated by white space
 SPOTBATCH_CHECKPOINT_SECONDS: Final = "SPOTBATCH_CHECKPOINT_SECONDS"
+SPOTBATCH_CHECKPOINT_EXCLUDE: Final = "SPOTBATCH_CHECKPOINT_EXCLUDE"  # names not to save, shell-style
+SPOTBATCH_INTERRUPTIONS_PER_HOUR: Final = "SPOTBATCH_INTERRUPTIONS_PER_HOUR"  # expected, of one host
+SPOTBATCH_SCRATCH_DIR: Final = "SPOTBATCH_SCRATCH_DIR"  # where folders that are not given are made
+SPOTBATCH_RESTORE_SECONDS: Final = "SPOTBATCH_RESTORE_SECONDS"  # longest wait for the store at the start
+SPOTBATCH_UPLOAD_SECONDS: Final = "SPOTBATCH_UPLOAD_SECONDS"  # longest wait for the store at the end
+SPOTBATCH_STOP_SECONDS: Final = "SPOTBATCH_STOP_SECONDS"  # between the host's SIGTERM and its SIGKILL
+SPOTBATCH_STOP_HOOK: Final = "SPOTBATCH_STOP_HOOK"  # a command run instead of sending the stop signal
 SPOTBATCH_GRACE_SECONDS: Final = "SPOTBATCH_GRACE_SECONDS"
 SPOTBATCH_STOP_SIGNAL: Final = "SPOTBATCH_STOP_SIGNAL"
+SPOTBATCH_HEARTBEAT_SECONDS: Final = "SPOTBATCH_HEARTBEAT_SECONDS"  # oldest healthy age of the heartbeat file
+SPOTBATCH_UNHEALTHY_ATTEMPTS: Final = "SPOTBATCH_UNHEALTHY_ATTEMPTS"  # so many may end unhealthy and be retried
 SPOTBATCH_HEALTH_COMMAND: Final = "SPOTBATCH_HEALTH_COMMAND"
 SPOTBATCH_HEALTH_INTERVAL_SECONDS: Final = "SPOTBATCH_HEALTH_INTERVAL_SECONDS"
 SPOTBATCH_HEALTH_TIMEOUT_SECONDS: Final = "SPOTBATCH_HEALTH_TIMEOUT_SECONDS"

@@ -1,0 +1,51 @@
+"""One thread beside the main loop that talks to the store, so that no slow store ever delays the loop."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Ticket(Generic[T]):
+    """The outcome of one piece of background work, once there is one."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._result: T | None = None
+        self.error: BaseException | None = None
+        self.is_done = False
+
+    def run(self) -> None:
+        try:
+            self._result = self._work()
+        except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the result
+            self.error = error
+        self.is_done = True
+
+    def result(self) -> T:
+        """The result; raises what the work raised."""
+        assert self.is_done  # noqa: S101 - asked too early: a bug of ours
+        if self.error is not None:
+            raise self.error
+        return self._result  # type: ignore[return-value]  # set whenever there is no error
+
+
+class Background:
+    """Does one thing after the other. A daemon thread: one that hangs must not keep the runtime from leaving."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._waiting: queue.SimpleQueue[Ticket[object]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="store", daemon=True).start()
+
+    def do(self, work: Callable[[], T]) -> Ticket[T]:
+        ticket = Ticket(work)
+        self._waiting.put(ticket)  # type: ignore[arg-type]  # run() alone is called there
+        return ticket
+
+    def _run(self) -> None:
+        while True:
+            self._waiting.get().run()
+            self._wake()

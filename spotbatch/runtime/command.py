@@ -1,0 +1,213 @@
+"""The user's command as a child: started, signalled, reaped, its output passed on and its last lines kept."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from spotbatch.runtime import family
+from spotbatch.runtime.log import say
+
+EXIT_CANNOT_RUN = 126  # found, and cannot be executed: as shells, env(1) and Docker have it
+EXIT_NOT_FOUND = 127
+LAST_BYTES = 64 * 1024
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_FREEZE_SECONDS = 0.2
+
+
+class Command:
+    """A running command. Used by the main thread only: it alone reaps children."""
+
+    def __init__(self, argv: Sequence[str], variables: Mapping[str, str]) -> None:
+        """Start it.
+
+        Raises:
+            FileNotFoundError, PermissionError, OSError: it cannot be started.
+        """
+        _adopt_orphans()
+        self.tail = Tail()
+        is_one = _is_same_file(1, 2)
+        self._child = subprocess.Popen(
+            list(argv),
+            env=dict(variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if is_one else subprocess.PIPE,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one prctl, no locks
+        )
+        streams = [(self._child.stdout, 1), (self._child.stderr, 2)]
+        self._pumps = [
+            threading.Thread(target=self.tail.pump, args=(stream.fileno(), target), daemon=True)
+            for stream, target in streams
+            if stream is not None
+        ]
+        for pump in self._pumps:
+            pump.start()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def poll(self) -> int | None:
+        """The exit code once it has ended; 128 + n if signal n ended it, as shells say it."""
+        code = self._child.poll()
+        return code if code is None or code >= 0 else 128 - code
+
+    @property
+    def was_killed_by_signal(self) -> bool:
+        return self._child.returncode is not None and self._child.returncode < 0
+
+    def send(self, number: int) -> None:
+        """To the command itself, as `docker stop` does; once it has ended, to what it left behind."""
+        if self._child.poll() is None:
+            self._child.send_signal(number)
+            return
+        _signal_all(self.members(), number)
+
+    def kill(self) -> None:
+        """SIGKILL to all that descends from us, until nothing is left; whoever forks meanwhile is caught next round."""
+        for _ in range(100):
+            living = self.members()
+            if not living:
+                return
+            _signal_all(living, signal.SIGKILL)
+            self.reap()
+            time.sleep(0.01)
+        say(f"still there after SIGKILL: {[member.pid for member in self.members()]}")
+
+    def members(self) -> list[family.Member]:
+        """All that descends from us and lives: we adopt what is orphaned."""
+        return [member for member in family.members(os.getpid()) if member.state != "Z"]
+
+    def pids(self) -> list[int]:
+        return [member.pid for member in self.members()]
+
+    def reap(self) -> None:
+        """Collect ended orphans, which are ours to bury as PID 1 or subreaper, and the command itself."""
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            if ended.si_pid == self._child.pid:
+                self._child.poll()
+            else:
+                Bystanders.note(ended.si_pid)
+
+    def freeze(self) -> None:
+        """Stop all of it where it stands, so that its files can be looked at."""
+        _signal_all(self.members(), signal.SIGSTOP)
+        give_up = time.monotonic() + _FREEZE_SECONDS
+        while time.monotonic() < give_up and any(member.state not in "Tt" for member in self.members()):
+            time.sleep(0.001)
+
+    def thaw(self) -> None:
+        _signal_all(self.members(), signal.SIGCONT)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until all output is passed on."""
+        give_up = time.monotonic() + seconds
+        for pump in self._pumps:
+            pump.join(max(0.0, give_up - time.monotonic()))
+
+
+class Bystanders:
+    """Other children of ours (health commands, hooks) whose owner asks for the exit code later."""
+
+    _known: dict[int, subprocess.Popen[bytes]] = {}
+
+    @classmethod
+    def start(cls, argv: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(list(argv), env=dict(variables), stdin=subprocess.DEVNULL)
+        cls._known[child.pid] = child
+        return child
+
+    @classmethod
+    def note(cls, pid: int) -> None:
+        """Collect one that has ended."""
+        child = cls._known.pop(pid, None)
+        if child is not None:
+            child.poll()
+            return
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+class Tail:
+    """Passes output on as it comes and keeps the end of it."""
+
+    def __init__(self) -> None:
+        self._kept: deque[bytes] = deque()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def pump(self, source: int, target: int) -> None:
+        while True:
+            try:
+                data = os.read(source, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self._keep(data)
+            _write_all(target, data)
+
+    def text(self) -> bytes:
+        with self._lock:
+            return b"".join(self._kept)[-LAST_BYTES:]
+
+    def _keep(self, data: bytes) -> None:
+        with self._lock:
+            self._kept.append(data)
+            self._size += len(data)
+            while self._size - len(self._kept[0]) >= LAST_BYTES:
+                self._size -= len(self._kept.popleft())
+
+
+def _write_all(target: int, data: bytes) -> None:
+    """What nobody reads any more is dropped: the command must not stop for its log."""
+    left = memoryview(data)
+    while left:
+        try:
+            left = left[os.write(target, left) :]
+        except BlockingIOError:
+            time.sleep(0.01)
+        except OSError:
+            return
+
+
+def _signal_all(members: Sequence[family.Member], number: int) -> None:
+    for member in members:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(member.pid, number)
+
+
+def _is_same_file(one: int, other: int) -> bool:
+    """Whether standard output and error go to the same place: then one pipe keeps their order."""
+    try:
+        a, b = os.fstat(one), os.fstat(other)
+    except OSError:
+        return False
+    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _adopt_orphans() -> None:
+    """Be the parent of what the command leaves behind, also when we are not PID 1."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _die_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -1,0 +1,103 @@
+"""The command and all that it started, as /proc shows them. Where there is no /proc, a family looks empty."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_PROC = Path("/proc")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Member(NamedTuple):
+    """One process, from /proc/<pid>/stat."""
+
+    pid: int
+    parent: int
+    name: str
+    state: str  # R running, S sleeping, D waiting on a device, Z zombie, T stopped
+    resident_bytes: int
+
+
+def members(of_pid: int) -> list[Member]:
+    """Every descendant of a process, parents before children."""
+    children: dict[int, list[Member]] = {}
+    for member in _all():
+        children.setdefault(member.parent, []).append(member)
+    found, waiting = [], [of_pid]
+    while waiting:
+        born = children.get(waiting.pop(), [])
+        found += born
+        waiting += [member.pid for member in born]
+    return found
+
+
+def writers(pids: Iterable[int]) -> dict[tuple[int, int], bool]:
+    """Files that these processes have open for writing, by (device, inode); True where every writer only appends."""
+    found: dict[tuple[int, int], bool] = {}
+    for pid in pids:
+        for number, flags in _open_files(pid):
+            if flags & os.O_ACCMODE == os.O_RDONLY:
+                continue
+            try:
+                target = os.stat(f"/proc/{pid}/fd/{number}")
+            except OSError:
+                continue
+            key = (target.st_dev, target.st_ino)
+            found[key] = found.get(key, True) and bool(flags & os.O_APPEND)
+    return found
+
+
+def waiting_in(pid: int) -> str:
+    """Where in the kernel a process waits, as far as we may know."""
+    try:
+        return (_PROC / str(pid) / "wchan").read_text(encoding="ascii").strip("0\n") or "-"
+    except OSError:
+        return "-"
+
+
+def command_line(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:200]
+    except OSError:
+        return ""
+
+
+def _all() -> Iterator[Member]:
+    try:
+        names = os.listdir(_PROC)
+    except OSError:
+        return
+    for name in names:
+        if name.isdigit():
+            try:
+                yield _member(int(name), Path(_PROC, name, "stat").read_bytes())
+            except (OSError, ValueError, IndexError):
+                continue  # it has ended
+
+
+def _member(pid: int, line: bytes) -> Member:
+    """The name stands in brackets and may itself hold brackets and spaces: look for the last one."""
+    opened, closed = line.index(b"("), line.rindex(b")")
+    fields = line[closed + 2 :].split()
+    return Member(
+        pid=pid,
+        parent=int(fields[1]),
+        name=line[opened + 1 : closed].decode(errors="replace"),
+        state=fields[0].decode(),
+        resident_bytes=int(fields[21]) * _PAGE_BYTES,
+    )
+
+
+def _open_files(pid: int) -> Iterator[tuple[str, int]]:
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            lines = Path(f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")
+        yield number, int(flags, 8)

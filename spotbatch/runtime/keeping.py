@@ -1,0 +1,107 @@
+"""Everything that one attempt has to do with the store, as work for the background thread."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from spotbatch.batch import artifacts
+from spotbatch.runtime.errors import Missing, Overtaken, StoreError
+from spotbatch.runtime.limit import Limit, retrying
+from spotbatch.runtime.log import say, say_on_change
+from spotbatch.runtime.outputs import Uploaded, list_outputs, send_file, upload_outputs
+from spotbatch.runtime.record import Record
+from spotbatch.runtime.restoring import Restored, make_room, restore
+from spotbatch.runtime.saving import Saved, Writer
+from spotbatch.runtime.settings import Identity
+from spotbatch.runtime.store import Store
+
+RECORD_SECONDS = 10.0  # longest wait for a record or progress to be taken: they are not worth more
+FAILED_OUTPUT_BYTES = 64 * 1024 * 1024  # of outputs so far, kept from a failed attempt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Past:
+    """What earlier attempts of this work left in the store."""
+
+    attempt: int  # this one's number
+    unhealthy: int  # how many of them ended unhealthy
+
+
+class Keeper:
+    """The store, as this attempt uses it. Methods block; the background thread calls them one after the other."""
+
+    def __init__(self, store: Store, identity: Identity, writer: Writer, checkpoint_folder: Path) -> None:
+        self._store = store
+        self._run = identity.run_id
+        self._index = identity.array_index
+        self._identity = identity
+        self._writer = writer
+        self._folder = checkpoint_folder
+        self.is_overtaken = False
+
+    def look_back(self, limit: Limit) -> Past:
+        """Number this attempt after those of the same job; another job of the same run does not lose its records."""
+        prefix = f"{artifacts.unit_prefix(self._run, self._index)}/attempts/"
+        keys = retrying(lambda: sorted(key for key, _ in self._store.list(prefix)), limit)
+        numbers = {int(stem) for key in keys if (stem := Path(key).stem).isdigit()}
+        unhealthy, mine = 0, self._identity.attempt
+        for key in keys:
+            record = self._read_json(key, limit)
+            unhealthy += record.get("outcome") == "unhealthy"
+            if mine is not None and Path(key).stem == f"{mine:02d}" and record.get("job_id") != self._identity.job_id:
+                mine = None
+        return Past(attempt=mine or max(numbers, default=0) + 1, unhealthy=unhealthy)
+
+    def restore(self, limit: Limit) -> Restored:
+        self._writer.claim(limit)
+        make_room(self._folder)
+        found = restore(self._store, artifacts.checkpoint_prefix(self._run, self._index), self._folder, limit)
+        self._writer.start_from(found.manifest, found.corrupt)
+        return found
+
+    def save(self, limit: Limit) -> Saved:
+        """Publish the folder and prune; what cannot be pruned now is pruned after the next save."""
+        if self.is_overtaken:
+            raise Overtaken("a newer attempt of this work has begun; this one saves no more")
+        saved = self._writer.save(limit)
+        if saved.is_new:
+            try:
+                self._writer.prune(limit)
+            except Overtaken as error:
+                self.is_overtaken = True
+                say(str(error))
+            except StoreError as error:
+                say_on_change(
+                    "prune", f"old checkpoints could not be deleted ({error}); tried again after the next save"
+                )
+        return saved
+
+    def upload_outputs(self, folder: Path, limit: Limit) -> Uploaded:
+        prefix = artifacts.output_prefix(self._run, self._index)
+        return upload_outputs(self._store, prefix, artifacts.output_marker(self._run, self._index), folder, limit)
+
+    def keep_failed(self, attempt: int, tail: bytes, folder: Path, limit: Limit) -> None:
+        """Last log lines and, up to a limit, outputs so far, apart from real outputs."""
+        prefix = artifacts.failed_prefix(self._run, self._index, attempt)
+        retrying(lambda: self._store.put(f"{prefix}/log.txt", tail), limit)
+        left_bytes = FAILED_OUTPUT_BYTES
+        for file in list_outputs(folder):
+            left_bytes -= file.size
+            if left_bytes < 0:
+                say(f"kept only the first {FAILED_OUTPUT_BYTES >> 20} MiB of the failed attempt's outputs")
+                return
+            send_file(self._store, f"{prefix}/output/{file.path}", folder / file.path, limit)
+
+    def put_record(self, record: Record, limit: Limit | None = None) -> None:
+        key = artifacts.attempt_record(self._run, self._index, record.attempt)
+        retrying(lambda: self._store.put(key, record.to_json()), limit or Limit(RECORD_SECONDS))
+
+    def put_progress(self, data: bytes) -> None:
+        self._store.put(artifacts.progress_key(self._run, self._index), data)
+
+    def _read_json(self, key: str, limit: Limit) -> dict[str, object]:
+        try:
+            found = json.loads(retrying(lambda: self._store.get(key), limit))
+        except (Missing, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}

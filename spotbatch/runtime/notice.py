@@ -1,0 +1,38 @@
+"""The interruption notice that the host writes to a file, in the form of EC2's `spot/instance-action`."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+NOTICE_SECONDS = 120.0  # EC2's lead, assumed where the notice does not say the time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """What the host said."""
+
+    action: str  # terminate, stop or hibernate
+    at: float  # UTC epoch seconds when it happens
+
+
+def read_notice(file: Path, now: float) -> Notice | None:
+    """The notice, or None while there is none. A file that cannot be understood still means: leave now.
+
+    Source of the form: EC2 user guide, "Spot Instance interruption notices", instance-action.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError):
+        return Notice(action="unknown", at=now + NOTICE_SECONDS)
+    if not text.strip():
+        return None  # created, and not yet written
+    try:
+        said = json.loads(text)
+        at = datetime.fromisoformat(str(said["time"]).replace("Z", "+00:00"))
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return Notice(action=str(said.get("action", "terminate")), at=at.timestamp())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Notice(action="unknown", at=now + NOTICE_SECONDS)

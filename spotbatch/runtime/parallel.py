@@ -1,0 +1,56 @@
+"""A few threads beside each other, for transfers: bounded in number and in what they hold in memory."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Crew(Generic[T]):
+    """Threads that do `work` on what is given to them; `give` waits while all are busy, so that memory stays bounded.
+
+    They are daemon threads: one that hangs in the network must not keep the runtime from leaving in time.
+    """
+
+    def __init__(self, width: int, work: Callable[[T], None]) -> None:
+        self._work = work
+        self._items: queue.Queue[T | None] = queue.Queue(maxsize=1)
+        self._error: BaseException | None = None
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(width)]
+        for thread in self._threads:
+            thread.start()
+
+    def give(self, item: T) -> None:
+        """Raises the first error of any thread."""
+        if self._error is not None:
+            raise self._error
+        self._items.put(item)
+
+    def finish(self) -> None:
+        """Wait until all is done; raises the first error of any thread."""
+        for _ in self._threads:
+            self._items.put(None)
+        for thread in self._threads:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while (item := self._items.get()) is not None:
+            if self._error is None:  # after an error the rest is drained, so that nobody waits for ever
+                try:
+                    self._work(item)
+                except BaseException as error:  # noqa: BLE001 - handed to the caller by give() and finish()
+                    self._error = error
+
+
+def in_parallel(width: int, items: Iterable[T], work: Callable[[T], None]) -> None:
+    """Do `work` on every item, `width` at a time; raises the first error."""
+    crew = Crew(width, work)
+    try:
+        for item in items:
+            crew.give(item)
+    finally:
+        crew.finish()

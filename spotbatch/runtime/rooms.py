@@ -1,0 +1,89 @@
+"""The folders and files that the command is given, made where they are not, and the variables that name them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from spotbatch.batch import environment as env
+from spotbatch.runtime.errors import InvalidSetting
+from spotbatch.runtime.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rooms:
+    """All folders exist. What lies below `scratch` is ours and goes at the end."""
+
+    scratch: Path
+    checkpoint: Path
+    output: Path
+    input: Path
+
+    @property
+    def heartbeat_file(self) -> Path:
+        return self.scratch / "heartbeat"
+
+    @property
+    def progress_file(self) -> Path:
+        return self.scratch / "progress.json"
+
+    @property
+    def save_request_file(self) -> Path:
+        return self.scratch / "save-request"
+
+    @property
+    def save_done_file(self) -> Path:
+        return self.scratch / "save-done"
+
+    @property
+    def interrupted_file(self) -> Path:
+        return self.scratch / "interrupted"
+
+    def variables(self) -> dict[str, str]:
+        """What the command finds in its environment."""
+        return {
+            env.SPOTBATCH_CHECKPOINT_DIR: str(self.checkpoint),
+            env.SPOTBATCH_OUTPUT_DIR: str(self.output),
+            env.SPOTBATCH_INPUT_DIR: str(self.input),
+            env.SPOTBATCH_HEARTBEAT_FILE: str(self.heartbeat_file),
+            env.SPOTBATCH_PROGRESS_FILE: str(self.progress_file),
+            env.SPOTBATCH_SAVE_REQUEST_FILE: str(self.save_request_file),
+            env.SPOTBATCH_SAVE_DONE_FILE: str(self.save_done_file),
+            env.SPOTBATCH_INTERRUPTED_FILE: str(self.interrupted_file),
+        }
+
+    def remove(self) -> None:
+        """Take away what we made; what the user named stays."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def make_rooms(settings: Settings) -> Rooms:
+    """Make what is missing.
+
+    Raises:
+        InvalidSetting: nothing here can be written.
+    """
+    try:
+        if settings.scratch_folder is not None:
+            settings.scratch_folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="spotrun-", dir=settings.scratch_folder))
+        rooms = Rooms(
+            scratch=scratch,
+            checkpoint=settings.checkpoint_folder or scratch / "checkpoint",
+            output=settings.output_folder or scratch / "output",
+            input=settings.input_folder or scratch / "input",
+        )
+        for folder in (rooms.checkpoint, rooms.output, rooms.input):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidSetting(
+            f"no folder can be made ({error}): mount a writable volume or tmpfs and name it in {env.SPOTBATCH_SCRATCH_DIR}"
+        ) from error
+    return rooms
+
+
+def command_variables(rooms: Rooms, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Our own environment, the rooms, and tracebacks of all threads when a Python command is aborted."""
+    return {"PYTHONFAULTHANDLER": "1", **ours, **rooms.variables()}

@@ -1,0 +1,176 @@
+"""What the runtime is told, read once from the environment; a wrong value stops it before the command starts."""
+
+import math
+import os
+import re
+import shlex
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spotbatch.batch import environment as env
+from spotbatch.runtime.errors import InvalidSetting
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,127}")
+DEFAULT_EXCLUDE = ("*.tmp", "*.part", "*.partial", "*.swp", "*~")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthSettings:
+    """Docker's HEALTHCHECK words and defaults, and the oldest age of the heartbeat file that counts as healthy."""
+
+    command: tuple[str, ...] = ()
+    heartbeat_seconds: float | None = None
+    interval_seconds: float = 30.0
+    timeout_seconds: float = 30.0
+    retries: int = 3
+    start_period_seconds: float = 0.0
+    attempts: int = 2  # so many attempts of one job may end unhealthy and be retried
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """Whose attempt this is."""
+
+    run_id: str
+    job_id: str = ""
+    array_index: int | None = None
+    attempt: int | None = None
+    instance_type: str = ""
+    zone: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that variables say. Times are seconds."""
+
+    identity: Identity
+    store_url: str | None = None
+    checkpoint_folder: Path | None = None
+    output_folder: Path | None = None
+    input_folder: Path | None = None
+    scratch_folder: Path | None = None
+    notice_file: Path | None = None
+    inputs: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = DEFAULT_EXCLUDE
+    checkpoint_seconds: float | None = None  # None: by Daly's formula
+    interruptions_per_hour: float = 0.05
+    restore_seconds: float = 300.0
+    upload_seconds: float = 600.0
+    stop_seconds: float = 30.0
+    grace_seconds: float = 30.0
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_hook: tuple[str, ...] = ()
+    health: HealthSettings = field(default_factory=HealthSettings)
+
+
+def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from variables; an empty value counts as not set.
+
+    Raises:
+        InvalidSetting: with the variable, its value and what is allowed.
+    """
+    given = {name: value for name, value in variables.items() if value.strip()}
+    read = _Reader(given)
+    return Settings(
+        identity=_identity(given, read),
+        store_url=given.get(env.SPOTBATCH_ARTIFACTS_URL),
+        checkpoint_folder=read.path(env.SPOTBATCH_CHECKPOINT_DIR),
+        output_folder=read.path(env.SPOTBATCH_OUTPUT_DIR),
+        input_folder=read.path(env.SPOTBATCH_INPUT_DIR),
+        scratch_folder=read.path(env.SPOTBATCH_SCRATCH_DIR),
+        notice_file=read.path(env.SPOTBATCH_NOTICE_FILE),
+        inputs=tuple(given.get(env.SPOTBATCH_INPUTS, "").split()),
+        exclude=tuple(given.get(env.SPOTBATCH_CHECKPOINT_EXCLUDE, " ".join(DEFAULT_EXCLUDE)).split()),
+        checkpoint_seconds=read.seconds_or_none(env.SPOTBATCH_CHECKPOINT_SECONDS),
+        interruptions_per_hour=read.number(env.SPOTBATCH_INTERRUPTIONS_PER_HOUR, 0.05, least=1e-6, most=3600),
+        restore_seconds=read.seconds(env.SPOTBATCH_RESTORE_SECONDS, 300),
+        upload_seconds=read.seconds(env.SPOTBATCH_UPLOAD_SECONDS, 600),
+        stop_seconds=read.seconds(env.SPOTBATCH_STOP_SECONDS, 30),
+        grace_seconds=read.seconds(env.SPOTBATCH_GRACE_SECONDS, 30),
+        stop_signal=read.signal(env.SPOTBATCH_STOP_SIGNAL, signal.SIGTERM),
+        stop_hook=read.words(env.SPOTBATCH_STOP_HOOK),
+        health=HealthSettings(
+            command=read.words(env.SPOTBATCH_HEALTH_COMMAND),
+            heartbeat_seconds=read.seconds_or_none(env.SPOTBATCH_HEARTBEAT_SECONDS),
+            interval_seconds=read.seconds(env.SPOTBATCH_HEALTH_INTERVAL_SECONDS, 30),
+            timeout_seconds=read.seconds(env.SPOTBATCH_HEALTH_TIMEOUT_SECONDS, 30),
+            retries=read.whole(env.SPOTBATCH_HEALTH_RETRIES, 3, least=1, most=1000),
+            start_period_seconds=read.number(env.SPOTBATCH_HEALTH_START_PERIOD_SECONDS, 0, least=0, most=86400),
+            attempts=read.whole(env.SPOTBATCH_UNHEALTHY_ATTEMPTS, 2, least=0, most=10),
+        ),
+    )
+
+
+def _identity(given: Mapping[str, str], read: "_Reader") -> Identity:
+    job_id = given.get(env.AWS_BATCH_JOB_ID, "")
+    run_id = given.get(env.SPOTBATCH_RUN_ID) or job_id.partition(":")[0]
+    if not run_id and env.SPOTBATCH_ARTIFACTS_URL in given:
+        raise InvalidSetting(
+            f"{env.SPOTBATCH_ARTIFACTS_URL} is set, but nothing names the work: outside AWS Batch set {env.SPOTBATCH_RUN_ID}"
+        )
+    if run_id and not _RUN_ID.fullmatch(run_id):
+        raise InvalidSetting(f"{env.SPOTBATCH_RUN_ID}={run_id!r}: up to 128 of A-Z a-z 0-9 . _ = - are allowed")
+    has_index = env.AWS_BATCH_JOB_ARRAY_INDEX in given
+    return Identity(
+        run_id=run_id or "local",
+        job_id=job_id,
+        array_index=read.whole(env.AWS_BATCH_JOB_ARRAY_INDEX, 0, least=0, most=9999) if has_index else None,
+        attempt=read.whole(env.AWS_BATCH_JOB_ATTEMPT, 0, least=0, most=1000) or None,
+        instance_type=given.get(env.SPOTBATCH_INSTANCE_TYPE, ""),
+        zone=given.get(env.SPOTBATCH_ZONE, ""),
+    )
+
+
+class _Reader:
+    """Variables as values of a kind."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+
+    def path(self, name: str) -> Path | None:
+        return Path(self._given[name]).absolute() if name in self._given else None
+
+    def number(self, name: str, default: float, *, least: float, most: float) -> float:
+        text = self._given.get(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise InvalidSetting(f"{name}={text!r}: a number from {least:g} to {most:g} is wanted")
+        return value
+
+    def seconds(self, name: str, default: float) -> float:
+        return self.number(name, default, least=0.05, most=86400)
+
+    def seconds_or_none(self, name: str) -> float | None:
+        return self.seconds(name, 0) if name in self._given else None
+
+    def whole(self, name: str, default: int, *, least: int, most: int) -> int:
+        value = self.number(name, default, least=least, most=most)
+        if value != int(value):
+            raise InvalidSetting(f"{name}={self._given[name]!r}: a whole number is wanted")
+        return int(value)
+
+    def signal(self, name: str, default: signal.Signals) -> signal.Signals:
+        text = self._given.get(name, default.name).strip().upper()
+        try:
+            found = signal.Signals(int(text)) if text.isdigit() else signal.Signals[f"SIG{text.removeprefix('SIG')}"]
+        except (KeyError, ValueError):
+            raise InvalidSetting(f"{name}={text!r}: a signal's name or number is wanted, as SIGINT or 2") from None
+        return found
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """A command: run by the shell as `sh -c` does, as HEALTHCHECK CMD in its shell form."""
+        text = self._given.get(name)
+        if text is None:
+            return ()
+        try:
+            shlex.split(text)
+        except ValueError as error:
+            raise InvalidSetting(f"{name}={text!r} is no shell command: {error}") from None
+        return ("/bin/sh", "-c", text)

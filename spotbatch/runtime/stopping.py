@@ -1,0 +1,107 @@
+"""Ending the command in time: when, how, and what is then left to save the last checkpoint."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spotbatch.runtime.command import Bystanders, Command
+from spotbatch.runtime.family import writers
+from spotbatch.runtime.folder import list_folder
+from spotbatch.runtime.log import say
+
+MARGIN_SECONDS = 0.3  # kept free before the host's own SIGKILL, to write the record and leave
+LEAST_GRACE_SECONDS = 0.1
+CALM_SECONDS = 1.0  # spent looking for a moment when no checkpoint file is open for writing
+CALM_PAUSE_SECONDS = 0.005
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interruption:
+    """Why the command must end before its time, and when everything must be over."""
+
+    cause: str  # notice, SIGTERM, SIGINT, unhealthy
+    noticed_at: float  # UTC epoch seconds
+    lead_seconds: float  # from then to the announced end
+    deadline: float  # monotonic
+
+
+def interruption(cause: str, lead_seconds: float) -> Interruption:
+    now = time.monotonic()
+    return Interruption(cause=cause, noticed_at=time.time(), lead_seconds=lead_seconds, deadline=now + lead_seconds)
+
+
+def grace_seconds(left_seconds: float, wanted_seconds: float, save_seconds: float) -> float:
+    """How long the command may take to end: what it was promised, if a save (measured, doubled) still fits after it.
+
+    Half of the time left is the command's in any case, so that one slow save does not take its grace away.
+    """
+    usable = max(0.0, left_seconds - MARGIN_SECONDS)
+    after_save = usable - 2 * save_seconds - 0.5
+    return max(LEAST_GRACE_SECONDS, min(wanted_seconds, max(usable / 2, after_save)))
+
+
+class Stop:
+    """One command on its way out: told at once, killed when its grace is over."""
+
+    def __init__(
+        self,
+        command: Command,
+        *,
+        grace_seconds: float,
+        tell: Callable[[], None],
+        is_being_written: Callable[[], bool],
+    ) -> None:
+        self._command = command
+        self._kill_at = time.monotonic() + grace_seconds
+        self._tell_again = tell
+        self._is_being_written = is_being_written
+        self._has_told_orphans = False
+        self.is_folder_at_rest = calmly(command, is_being_written, tell)
+
+    def tick(self) -> None:
+        """Kill what outlives its grace; tell what the command left behind."""
+        if time.monotonic() >= self._kill_at and self._command.members():
+            say("the command did not end within its grace: killed")
+            self.is_folder_at_rest = calmly(self._command, self._is_being_written, self._command.kill)
+
+    def is_over(self) -> bool:
+        """The command has ended, and so has all that it started, or has had its grace."""
+        if self._command.poll() is None:
+            return False
+        if not self._command.members():
+            return True
+        if not self._has_told_orphans:
+            self._has_told_orphans = True
+            self._tell_again()
+        return time.monotonic() >= self._kill_at
+
+
+def calmly(command: Command, is_being_written: Callable[[], bool], act: Callable[[], None]) -> bool:
+    """Act (signal, kill) at a moment when no checkpoint file is half written; answers whether there was one.
+
+    All is frozen, looked at, told, and thawed: a program that the signal ends does not execute another instruction.
+    """
+    give_up = time.monotonic() + CALM_SECONDS
+    while time.monotonic() < give_up:
+        command.freeze()
+        if not is_being_written():
+            act()
+            command.thaw()
+            return True
+        command.thaw()
+        time.sleep(CALM_PAUSE_SECONDS)
+    act()
+    return False
+
+
+def is_open_below(folder: Path, pids: Iterable[int]) -> bool:
+    """Whether one of these processes holds a file of the folder open for writing, other than to append."""
+    held = {key for key, appends in writers(pids).items() if not appends}
+    return bool(held) and any((look.device, look.inode) in held for look in list_folder(str(folder), ()).files.values())
+
+
+def run_hook(hook: tuple[str, ...], variables: dict[str, str]) -> None:
+    with contextlib.suppress(OSError):
+        Bystanders.start(hook, variables)
