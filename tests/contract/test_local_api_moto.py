@@ -54,7 +54,7 @@ def put_by_hand(region: RunningRegion, key: str, body: Any, headers: dict[str, s
     )
     signer = S3SigV4Auth(Credentials(region.info.access_key, region.info.secret_key), "s3", "us-east-1")
     request.context["payload_signing_enabled"] = False
-    signer.payload = lambda _request: payload  # type: ignore[method-assign]
+    signer.payload = lambda request: payload  # type: ignore[method-assign]  # noqa: ARG005  (its signature)
     signer.add_auth(request)
     connection = http.client.HTTPConnection("127.0.0.1", region.port, timeout=30)
     sent = {name: value for name, value in request.headers.items() if name.lower() != "x-amz-content-sha256"}

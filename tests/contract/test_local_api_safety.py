@@ -58,7 +58,7 @@ def raw(
 
 
 def alive(region: RunningRegion) -> bool:
-    return region.admin.health()["status"] == "ok"
+    return bool(region.admin.health()["status"] == "ok")
 
 
 # ---- who ----

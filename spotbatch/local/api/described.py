@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import STATUSES
@@ -13,8 +13,10 @@ from spotbatch.local.api.region import JOB_TAGS, Document, Region, Rendered
 from spotbatch.local.contract import AttemptView, UnitView
 
 _MAX_IDS: Final = 100
-_CACHED_JOBS: Final = 20_000  # a rendered job is a few kB at most
+_CACHED: Final = 4096  # of each kind; a rendered job is about 1 kB
 _SEPARATORS: Final = (",", ":")
+
+Value = TypeVar("Value")
 
 
 async def describe_jobs(region: Region, asked: Document) -> bytes:
@@ -27,6 +29,9 @@ async def describe_jobs(region: Region, asked: Document) -> bytes:
 
 
 def _job(region: Region, job_id: str) -> bytes | None:
+    finished = region.finished.get(job_id)
+    if finished is not None:
+        return finished
     try:
         view = region.engine.view(job_id)
         fixed = _rendered(region, job_id.partition(":")[0])
@@ -36,7 +41,10 @@ def _job(region: Region, job_id: str) -> bytes | None:
     # What the last attempt, running or ended, adds to the container; the parent of an array has none of its own.
     container = _inner(_attempt_container(region.names, view.attempts[-1])) if view.attempts else b""
     joined = fixed.container + (b"," if container and fixed.container else b"") + container
-    return b"{" + _inner(head) + b"," + fixed.members + b',"container":{' + joined + b"}}"
+    answer = b"{" + _inner(head) + b"," + fixed.members + b',"container":{' + joined + b"}}"
+    if view.status.is_terminal:
+        _remember(region.finished, job_id, answer)
+    return answer
 
 
 def _rendered(region: Region, job_id: str) -> Rendered:
@@ -52,10 +60,15 @@ def _rendered(region: Region, job_id: str) -> Rendered:
     if not isinstance(container, Mapping):
         raise TypeError(f"job {job_id}: its container is no mapping")
     rendered = Rendered(members=_inner(described), container=_inner(container))
-    if len(region.rendered) >= _CACHED_JOBS:
-        region.rendered.clear()
-    region.rendered[job_id] = rendered
+    _remember(region.rendered, job_id, rendered)
     return rendered
+
+
+def _remember(cache: dict[str, Value], key: str, value: Value) -> None:
+    """Keep a value, and drop the one that came first once there are too many."""
+    if len(cache) >= _CACHED:
+        del cache[next(iter(cache))]
+    cache[key] = value
 
 
 def _inner(value: Mapping[str, object]) -> bytes:

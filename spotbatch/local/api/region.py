@@ -38,7 +38,8 @@ class Region:
     artifacts_url: str
     idle_seconds: float = 60.0
     clock: Callable[[], float] = time.time
-    rendered: dict[str, Rendered] = field(default_factory=dict)  # by job id; see described.py
+    rendered: dict[str, Rendered] = field(default_factory=dict)  # by job id, without an index; see described.py
+    finished: dict[str, bytes] = field(default_factory=dict)  # whole answers about jobs and children that have ended
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def documents(self, kind: str) -> Mapping[str, Document]:
@@ -56,6 +57,11 @@ class Region:
         if found is None:
             raise ClientException(f"{kind} {reference[:300]!r} does not exist")
         return found
+
+    def forget_rendered(self) -> None:
+        """Render again what DescribeJobs says: something that never changes did."""
+        self.rendered.clear()
+        self.finished.clear()
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold on to work that goes on after its answer was sent."""

@@ -69,7 +69,7 @@ async def _put(region: Region, arn: str, tags: dict[str, str]) -> None:
     kind, name = _split(region, arn)
     if kind == "job":
         await region.engine.put_resource(JOB_TAGS, name, {"tags": tags})
-        region.rendered.pop(name, None)
+        region.forget_rendered()
         return
     document = region.get(kind, name)
     await region.engine.put_resource(kind, name, {**document, "tags": tags})
