@@ -1,10 +1,10 @@
-"""The command `spotrun`: makes any command Spot-safe. `spotrun -- command ...`, or `python -m spotbatch.runtime -- ...`."""
+"""The command `spotrun -- command ...`, also `python -m spotbatch.runtime -- ...`: makes any command Spot-safe."""
 
 import os
 import sys
 from collections.abc import Sequence
 
-import spotbatch
+from spotbatch import __version__
 from spotbatch.runtime.attempt import EXIT_OURS, Attempt
 from spotbatch.runtime.errors import SpotrunError
 from spotbatch.runtime.log import say
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     if arguments and arguments[0] == "--version":
-        sys.stdout.write(f"spotrun {spotbatch.__version__}\n")
+        sys.stdout.write(f"spotrun {__version__}\n")
         return 0
     if arguments and arguments[0] == "--":
         arguments = arguments[1:]

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from spotbatch.runtime import family
+from spotbatch.runtime.children import reap_all
 from spotbatch.runtime.log import say
 
 EXIT_CANNOT_RUN = 126  # found, and cannot be executed: as shells, env(1) and Docker have it
@@ -39,7 +40,7 @@ class Command:
             env=dict(variables),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if is_one else subprocess.PIPE,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one prctl, no locks
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # one prctl, no locks
         )
         streams = [(self._child.stdout, 1), (self._child.stderr, 2)]
         self._pumps = [
@@ -70,6 +71,10 @@ class Command:
             return
         _signal_all(self.members(), number)
 
+    def send_all(self, number: int) -> None:
+        """To the command and all that descends from it."""
+        _signal_all(self.members(), number)
+
     def kill(self) -> None:
         """SIGKILL to all that descends from us, until nothing is left; whoever forks meanwhile is caught next round."""
         for _ in range(100):
@@ -90,17 +95,7 @@ class Command:
 
     def reap(self) -> None:
         """Collect ended orphans, which are ours to bury as PID 1 or subreaper, and the command itself."""
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            if ended.si_pid == self._child.pid:
-                self._child.poll()
-            else:
-                Bystanders.note(ended.si_pid)
+        reap_all(self._child)
 
     def freeze(self) -> None:
         """Stop all of it where it stands, so that its files can be looked at."""
@@ -117,28 +112,6 @@ class Command:
         give_up = time.monotonic() + seconds
         for pump in self._pumps:
             pump.join(max(0.0, give_up - time.monotonic()))
-
-
-class Bystanders:
-    """Other children of ours (health commands, hooks) whose owner asks for the exit code later."""
-
-    _known: dict[int, subprocess.Popen[bytes]] = {}
-
-    @classmethod
-    def start(cls, argv: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        child = subprocess.Popen(list(argv), env=dict(variables), stdin=subprocess.DEVNULL)
-        cls._known[child.pid] = child
-        return child
-
-    @classmethod
-    def note(cls, pid: int) -> None:
-        """Collect one that has ended."""
-        child = cls._known.pop(pid, None)
-        if child is not None:
-            child.poll()
-            return
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
 
 
 class Tail:

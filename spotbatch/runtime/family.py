@@ -40,7 +40,7 @@ def writers(pids: Iterable[int]) -> dict[tuple[int, int], bool]:
             if flags & os.O_ACCMODE == os.O_RDONLY:
                 continue
             try:
-                target = os.stat(f"/proc/{pid}/fd/{number}")
+                target = Path(f"/proc/{pid}/fd/{number}").stat()
             except OSError:
                 continue
             key = (target.st_dev, target.st_ino)
@@ -65,7 +65,7 @@ def command_line(pid: int) -> str:
 
 def _all() -> Iterator[Member]:
     try:
-        names = os.listdir(_PROC)
+        names = os.listdir(_PROC)  # noqa: PTH208 - names are wanted, not paths
     except OSError:
         return
     for name in names:
@@ -91,7 +91,7 @@ def _member(pid: int, line: bytes) -> Member:
 
 def _open_files(pid: int) -> Iterator[tuple[str, int]]:
     try:
-        numbers = os.listdir(f"/proc/{pid}/fd")
+        numbers = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - as above
     except OSError:
         return
     for number in numbers:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 
 from spotbatch.runtime.errors import Torn
@@ -62,7 +63,7 @@ def _list_into(listing: Listing, folder: str, below: str, exclude: tuple[str, ..
                 listing.folders[path] = stat.S_IMODE(found.st_mode)
                 _list_into(listing, entry.path, f"{path}/", exclude)
             elif stat.S_ISLNK(found.st_mode):
-                listing.links[path] = os.readlink(entry.path)
+                listing.links[path] = str(Path(entry.path).readlink())
             else:
                 listing.others.append(path)
         except FileNotFoundError:
@@ -122,7 +123,7 @@ def open_for_saving(top: str, path: str, sleep: Callable[[float], None] = time.s
     Raises:
         FileNotFoundError: it is gone.
     """
-    descriptor = os.open(os.path.join(top, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(Path(top, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         age_seconds = time.time() - os.fstat(descriptor).st_mtime
         if -1 < age_seconds < CLOCK_TICK_SECONDS:

@@ -71,9 +71,7 @@ class Keeper:
                 self.is_overtaken = True
                 say(str(error))
             except StoreError as error:
-                say_on_change(
-                    "prune", f"old checkpoints could not be deleted ({error}); tried again after the next save"
-                )
+                say_on_change("prune", f"old checkpoints stay for now, deleting failed: {error}")
         return saved
 
     def upload_outputs(self, folder: Path, limit: Limit) -> Uploaded:

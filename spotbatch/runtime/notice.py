@@ -31,7 +31,7 @@ def read_notice(file: Path, now: float) -> Notice | None:
         return None  # created, and not yet written
     try:
         said = json.loads(text)
-        at = datetime.fromisoformat(str(said["time"]).replace("Z", "+00:00"))
+        at = datetime.fromisoformat(str(said["time"]))
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         return Notice(action=str(said.get("action", "terminate")), at=at.timestamp())
     except (ValueError, KeyError, TypeError, AttributeError):

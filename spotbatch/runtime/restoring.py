@@ -85,7 +85,7 @@ def make_room(folder: Path) -> None:
             say(f"{folder} was not empty: what was in it is now in {aside}")
     except OSError as error:
         raise InvalidSetting(
-            f"the checkpoint folder {folder} must be writable and empty, or in a folder where it can be moved aside: {error}"
+            f"the checkpoint folder {folder} must be writable, and empty or such that it can be moved aside: {error}"
         ) from error
 
 

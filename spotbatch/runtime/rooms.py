@@ -79,7 +79,7 @@ def make_rooms(settings: Settings) -> Rooms:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidSetting(
-            f"no folder can be made ({error}): mount a writable volume or tmpfs and name it in {env.SPOTBATCH_SCRATCH_DIR}"
+            f"no folder can be made ({error}): mount a volume or tmpfs, and name it in {env.SPOTBATCH_SCRATCH_DIR}"
         ) from error
     return rooms
 

@@ -87,7 +87,7 @@ class Writer:
     def claim(self, limit: Limit) -> None:
         """Take the next epoch, before anything is restored: an older attempt that still runs will see it and stop."""
         epochs = [name.epoch for name in retrying(lambda: manifest_names(self._store, self._prefix), limit)]
-        epochs += retrying(self._claimed_epochs, limit)
+        epochs += [_epoch_of(claim) for claim in retrying(self._claims, limit)]
         self._epoch = max(epochs, default=0) + 1
         retrying(lambda: self._store.put(f"{self._prefix}/{CLAIMS}/{self._epoch:06d}-{self._writer}", b""), limit)
 
@@ -137,7 +137,8 @@ class Writer:
         Raises:
             StoreError, Overtaken.
         """
-        if any(epoch > self._epoch for epoch in retrying(self._claimed_epochs, limit)):
+        claims = retrying(self._claims, limit)
+        if any(_epoch_of(claim) > self._epoch for claim in claims):
             raise Overtaken("a newer attempt of this work has begun; this one saves no more")
         names = retrying(lambda: manifest_names(self._store, self._prefix), limit)
         if not self._has_listed_packs:
@@ -150,6 +151,7 @@ class Writer:
         self._store.delete(f"{self._prefix}/{MANIFESTS}/{name}" for name in gone)
         unneeded = [name for name in self._stored if name not in needed and _epoch_of(name) <= self._epoch]
         self._store.delete(f"{self._prefix}/{PACKS}/{name}" for name in unneeded)
+        self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if _epoch_of(name) < self._epoch)
         self._forget(set(unneeded), gone)
 
     def _packs_of(self, name: ManifestName, limit: Limit) -> set[str]:
@@ -164,8 +166,9 @@ class Writer:
             self._stored = {name: size for name, size in self._stored.items() if name not in packs}
             self._chunks = {digest: chunk for digest, chunk in self._chunks.items() if chunk.pack not in packs}
 
-    def _claimed_epochs(self) -> list[int]:
-        return [_epoch_of(PurePosixPath(key).name) for key, _ in self._store.list(f"{self._prefix}/{CLAIMS}/")]
+    def _claims(self) -> list[str]:
+        names = (PurePosixPath(key).name for key, _ in self._store.list(f"{self._prefix}/{CLAIMS}/"))
+        return [name for name in names if name.partition("-")[0].isdigit()]
 
     def _next_pack(self) -> str:
         self._packs_made += 1
@@ -263,7 +266,7 @@ class Writer:
         return all(chunk.digest in self._chunks or chunk.digest in upload.added for chunk in saved.chunks)
 
     def _being_written(self, listing: Listing) -> list[str]:
-        """Files that changed since the last checkpoint and that the command holds open to write, other than to append."""
+        """Files changed since the last checkpoint that the command holds open to write, other than to append."""
         fresh = {
             (known.look.device, known.look.inode): path
             for path, known in self._known.items()
@@ -280,20 +283,15 @@ class Writer:
         return now.st_size >= file.look.size and held.get((now.st_dev, now.st_ino), False)
 
     def _is_unchanged(self, listing: Listing, again: Listing) -> bool:
-        if (listing.folders, listing.links) != (
-            again.folders,
-            again.links,
-        ) or listing.files.keys() != again.files.keys():
+        if (listing.folders, listing.links) != (again.folders, again.links):
             return False
-        changed = [
-            path for path, look in again.files.items() if path not in self._known or self._known[path].look != look
-        ]
+        if not listing.files.keys() == again.files.keys() <= self._known.keys():
+            return False
+        changed = [path for path, look in again.files.items() if self._known[path].look != look]
         if not changed:
             return True
         held = writers(self._family())
-        return all(
-            path in self._known and _has_grown(self._known[path].look, again.files[path], held) for path in changed
-        )
+        return all(_has_grown(self._known[path].look, again.files[path], held) for path in changed)
 
 
 def _has_grown(before: Look, now: Look, held: dict[tuple[int, int], bool]) -> bool:

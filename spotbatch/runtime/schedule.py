@@ -26,6 +26,7 @@ class SaveSchedule:
         save: Callable[[Limit], Saved],
         record: Record,
         rooms: Rooms,
+        on_saved: Callable[[], object],
         fixed_seconds: float | None,
         interruptions_per_hour: float,
     ) -> None:
@@ -33,6 +34,7 @@ class SaveSchedule:
         self._save = save
         self._record = record
         self._rooms = rooms
+        self._on_saved = on_saved  # the record has changed
         self._fixed_seconds = fixed_seconds
         self._interruptions_per_hour = interruptions_per_hour
         self._limit = Limit(0)
@@ -92,6 +94,7 @@ class SaveSchedule:
         self._record.last_saved_at = saved.looked_at
         if saved.is_new:
             self._count(saved)
+            self._on_saved()
         self._answer()
         return saved
 

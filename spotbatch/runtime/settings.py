@@ -108,7 +108,8 @@ def _identity(given: Mapping[str, str], read: "_Reader") -> Identity:
     run_id = given.get(env.SPOTBATCH_RUN_ID) or job_id.partition(":")[0]
     if not run_id and env.SPOTBATCH_ARTIFACTS_URL in given:
         raise InvalidSetting(
-            f"{env.SPOTBATCH_ARTIFACTS_URL} is set, but nothing names the work: outside AWS Batch set {env.SPOTBATCH_RUN_ID}"
+            f"{env.SPOTBATCH_ARTIFACTS_URL} is set, but nothing names the work: set {env.SPOTBATCH_RUN_ID} "
+            "(on AWS Batch the job's id does)"
         )
     if run_id and not _RUN_ID.fullmatch(run_id):
         raise InvalidSetting(f"{env.SPOTBATCH_RUN_ID}={run_id!r}: up to 128 of A-Z a-z 0-9 . _ = - are allowed")

@@ -15,7 +15,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.asked_to_stop: signal.Signals | None = None
-        self.forward: Callable[[int], None] = lambda number: None
+        self.forward: Callable[[int], None] = _ignore
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -24,7 +24,7 @@ class Signals:
             signal.signal(number, self._stop)
         for number in FORWARDED:
             signal.signal(number, self._forward)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGCHLD, _ignore)
 
     def wait(self, seconds: float) -> None:
         """Until a signal comes, somebody calls `wake`, or the time is over."""
@@ -48,3 +48,7 @@ class Signals:
 
     def _forward(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as above
         self.forward(number)
+
+
+def _ignore(number: int, frame: FrameType | None = None) -> None:
+    """Its coming wakes the loop, and that is all."""

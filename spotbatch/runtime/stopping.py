@@ -1,12 +1,13 @@
 """Ending the command in time: when, how, and what is then left to save the last checkpoint."""
 
 import contextlib
+import resource
+import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from spotbatch.runtime.command import Bystanders, Command
+from spotbatch.runtime.command import Command
 from spotbatch.runtime.family import writers
 from spotbatch.runtime.folder import list_folder
 from spotbatch.runtime.log import say
@@ -15,21 +16,6 @@ MARGIN_SECONDS = 0.3  # kept free before the host's own SIGKILL, to write the re
 LEAST_GRACE_SECONDS = 0.1
 CALM_SECONDS = 1.0  # spent looking for a moment when no checkpoint file is open for writing
 CALM_PAUSE_SECONDS = 0.005
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interruption:
-    """Why the command must end before its time, and when everything must be over."""
-
-    cause: str  # notice, SIGTERM, SIGINT, unhealthy
-    noticed_at: float  # UTC epoch seconds
-    lead_seconds: float  # from then to the announced end
-    deadline: float  # monotonic
-
-
-def interruption(cause: str, lead_seconds: float) -> Interruption:
-    now = time.monotonic()
-    return Interruption(cause=cause, noticed_at=time.time(), lead_seconds=lead_seconds, deadline=now + lead_seconds)
 
 
 def grace_seconds(left_seconds: float, wanted_seconds: float, save_seconds: float) -> float:
@@ -59,6 +45,10 @@ class Stop:
         self._is_being_written = is_being_written
         self._has_told_orphans = False
         self.is_folder_at_rest = calmly(command, is_being_written, tell)
+
+    def shorten(self, grace_seconds: float) -> None:
+        """The end has come nearer."""
+        self._kill_at = min(self._kill_at, time.monotonic() + grace_seconds)
 
     def tick(self) -> None:
         """Kill what outlives its grace; tell what the command left behind."""
@@ -102,6 +92,10 @@ def is_open_below(folder: Path, pids: Iterable[int]) -> bool:
     return bool(held) and any((look.device, look.inode) in held for look in list_folder(str(folder), ()).files.values())
 
 
-def run_hook(hook: tuple[str, ...], variables: dict[str, str]) -> None:
-    with contextlib.suppress(OSError):
-        Bystanders.start(hook, variables)
+def abort(command: Command) -> None:
+    """SIGABRT to everything: Python and Go programs print the stacks of all their threads. No core file is left."""
+    for pid in command.pids():
+        with contextlib.suppress(OSError, ValueError):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_CORE)
+            resource.prlimit(pid, resource.RLIMIT_CORE, (0, hard))
+    command.send_all(signal.SIGABRT)

@@ -1,0 +1,131 @@
+"""Attending to the running command: one loop that sees its end, the notice, its health, and when to save."""
+
+import time
+from dataclasses import dataclass, field
+
+from spotbatch.runtime import stopping
+from spotbatch.runtime.children import start_child
+from spotbatch.runtime.command import Command
+from spotbatch.runtime.health import Health, describe_family
+from spotbatch.runtime.interruptions import Interruption, Interruptions
+from spotbatch.runtime.log import say
+from spotbatch.runtime.progress import Progress
+from spotbatch.runtime.rooms import Rooms, command_variables
+from spotbatch.runtime.schedule import SaveSchedule
+from spotbatch.runtime.settings import Settings
+from spotbatch.runtime.signals import Signals
+from spotbatch.runtime.watch import Watch
+
+TICK_SECONDS = 0.25
+DRAIN_SECONDS = 2.0  # for output that somebody still holds open after the command has ended
+LEFT_BEHIND_SECONDS = 1.0  # between SIGTERM and SIGKILL for what the command left running when it ended by itself
+UNHEALTHY_GRACE_SECONDS = 5.0  # to print its stacks
+
+
+@dataclass(kw_only=True)
+class Attendance:
+    """What the loop needs. `run` is called once."""
+
+    command: Command
+    settings: Settings
+    rooms: Rooms
+    signals: Signals
+    interruptions: Interruptions
+    health: Health
+    watch: Watch
+    schedule: SaveSchedule | None
+    progress: Progress | None
+    is_folder_at_rest: bool = True  # afterwards: whether the checkpoint folder can be trusted
+    _stop: stopping.Stop | None = field(default=None, init=False)
+    _stopped_for: Interruption | None = field(default=None, init=False)
+
+    def run(self) -> int:
+        """The command's exit code. Nothing that it started lives afterwards."""
+        while not self._is_over():
+            self.signals.wait(TICK_SECONDS)
+            self.command.reap()
+            self.interruptions.look()
+            self._tick()
+        self.health.close()
+        self._clear_away()
+        code = self.command.poll()
+        assert code is not None  # noqa: S101 - the loop ends when there is one
+        return code
+
+    def _is_over(self) -> bool:
+        return self._stop.is_over() if self._stop is not None else self.command.poll() is not None
+
+    def _tick(self) -> None:
+        if self.command.poll() is None:
+            self.watch.tick(self.command.members)
+            if self.progress is not None:
+                self.progress.tick()
+        why = self.interruptions.current
+        if self._stop is not None:
+            if why is not None and why is not self._stopped_for:
+                self._stopped_for = why
+                self._stop.shorten(self._grace_seconds(why))
+            self._stop.tick()
+        elif self.command.poll() is None:
+            self._tick_running(why)
+
+    def _tick_running(self, why: Interruption | None) -> None:
+        if why is not None:
+            self._interrupt(why)
+            return
+        self.health.tick()
+        if self.health.failed:
+            self._end_unhealthy()
+        elif self.schedule is not None:
+            self.schedule.tick()
+
+    def _interrupt(self, why: Interruption) -> None:
+        self.rooms.interrupted_file.write_text(why.cause, encoding="ascii")
+        self._stopped_for = why
+        self._stop = stopping.Stop(
+            self.command,
+            grace_seconds=self._grace_seconds(why),
+            tell=self._tell,
+            is_being_written=self._is_being_written,
+        )
+
+    def _end_unhealthy(self) -> None:
+        say(f"unhealthy ({self.health.failed}): stopped. What it was doing:")
+        for line in describe_family(self.command):
+            say(line)
+        self._stop = stopping.Stop(
+            self.command,
+            grace_seconds=UNHEALTHY_GRACE_SECONDS,
+            tell=lambda: stopping.abort(self.command),
+            is_being_written=self._is_being_written,
+        )
+
+    def _grace_seconds(self, why: Interruption) -> float:
+        save_seconds = self.schedule.save_seconds if self.schedule is not None else None
+        return stopping.grace_seconds(why.left_seconds(), self.settings.grace_seconds, save_seconds or 0.0)
+
+    def _tell(self) -> None:
+        if self.settings.stop_hook and self.command.poll() is None:
+            try:
+                start_child(self.settings.stop_hook, command_variables(self.rooms))
+            except OSError as error:
+                say(f"the stop hook cannot be run ({error}): the signal is sent instead")
+            else:
+                return
+        self.command.send(self.settings.stop_signal)
+
+    def _is_being_written(self) -> bool:
+        return stopping.is_open_below(self.rooms.checkpoint, self.command.pids())
+
+    def _clear_away(self) -> None:
+        """Nothing may write in our folders any more."""
+        if self._stop is None and self.command.members():
+            self.command.send(self.settings.stop_signal)
+            give_up = time.monotonic() + LEFT_BEHIND_SECONDS
+            while self.command.members() and time.monotonic() < give_up:
+                self.signals.wait(0.02)
+                self.command.reap()
+        self.command.kill()
+        self.command.drain(DRAIN_SECONDS)
+        if self._stop is not None:
+            self.is_folder_at_rest = self._stop.is_folder_at_rest or not self.command.was_killed_by_signal

@@ -1,0 +1,35 @@
+"""Children of the runtime beside the command: health commands and hooks, started and reaped in one place."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+_known: dict[int, subprocess.Popen[bytes]] = {}  # by process id; used by the main thread only
+
+
+def start_child(argv: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start one; whoever started it polls it, and `reap_all` collects it in any case."""
+    child = subprocess.Popen(list(argv), env=dict(variables), stdin=subprocess.DEVNULL)
+    _known[child.pid] = child
+    return child
+
+
+def reap_all(command: subprocess.Popen[bytes]) -> None:
+    """Collect every child that has ended: the command, ours, and orphans, which as PID 1 or subreaper are ours to bury.
+
+    Each is first looked at without being collected, so that its owner's exit code is never thrown away.
+    """
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        owner = command if ended.si_pid == command.pid else _known.pop(ended.si_pid, None)
+        if owner is not None and owner.returncode is None:
+            owner.poll()
+        else:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(ended.si_pid, os.WNOHANG)

@@ -1,0 +1,69 @@
+"""Whether the attempt must end before its time, why, and how long it has."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from spotbatch.runtime.log import say
+from spotbatch.runtime.notice import read_notice
+from spotbatch.runtime.record import Record
+from spotbatch.runtime.signals import Signals
+
+LAST_RESORT_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interruption:
+    """Why, and when everything must be over."""
+
+    cause: str  # notice, SIGTERM, SIGINT
+    deadline: float  # monotonic
+
+    def left_seconds(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+
+class Interruptions:
+    """Looks for the notice file and for signals; where both come, the earlier end counts."""
+
+    def __init__(self, signals: Signals, notice_file: Path | None, stop_seconds: float, record: Record) -> None:
+        self._signals = signals
+        self._notice_file = notice_file
+        self._stop_seconds = stop_seconds
+        self._record = record
+        self.current: Interruption | None = None
+
+    def look(self) -> None:
+        """Update `current`."""
+        self._look_for_notice()
+        asked, self._signals.asked_to_stop = self._signals.asked_to_stop, None
+        if asked is not None:
+            self._found(asked.name, self._stop_seconds)
+
+    def left_seconds(self, seconds: float) -> float:
+        """So much, or what an interruption leaves of it."""
+        if self.current is None:
+            return seconds
+        return min(seconds, max(LAST_RESORT_SECONDS, self.current.left_seconds() - LAST_RESORT_SECONDS))
+
+    def is_time_over(self) -> bool:
+        return self.current is not None and self.current.left_seconds() <= 2 * LAST_RESORT_SECONDS
+
+    def _look_for_notice(self) -> None:
+        if self._notice_file is None:
+            return
+        now = time.time()
+        notice = read_notice(self._notice_file, now)
+        if notice is not None:
+            self._notice_file = None  # said once
+            self._found("notice", max(0.0, notice.at - now))
+
+    def _found(self, cause: str, lead_seconds: float) -> None:
+        if self.current is None:
+            say(f"{cause}: {lead_seconds:.1f} s are left to save and leave")
+            self._record.interruption_cause = cause
+            self._record.noticed_at = time.time()
+            self._record.notice_lead_seconds = round(lead_seconds, 3)
+        deadline = time.monotonic() + lead_seconds
+        if self.current is None or deadline < self.current.deadline:
+            self.current = Interruption(cause=cause, deadline=deadline)

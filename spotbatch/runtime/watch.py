@@ -1,0 +1,106 @@
+"""Memory and disk of the attempt: seen in time, said once, and kept in its record."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from spotbatch.runtime.family import Member
+from spotbatch.runtime.log import say
+from spotbatch.runtime.record import Record
+
+LOOK_SECONDS = 2.0
+NEARLY_FULL = 0.9
+MOST_WARNINGS = 20
+MIB = 1024 * 1024
+_CGROUP = Path("/sys/fs/cgroup")
+_NO_LIMIT_BYTES = 1 << 60  # version 1 says "no limit" as a huge number
+
+
+class Watch:
+    """Looks now and then; a warning is said when a line is crossed, not at every look."""
+
+    def __init__(self, record: Record, folders: Iterable[Path], cgroup: Path = _CGROUP) -> None:
+        self._record = record
+        self._folders = tuple(folders)
+        self._cgroup = cgroup
+        self._next_at = 0.0
+        self._said: set[str] = set()
+        limit = memory_limit_bytes(cgroup)
+        record.memory_limit_mib = None if limit is None else round(limit / MIB, 1)
+        self._limit_bytes = limit
+
+    def tick(self, members: Callable[[], list[Member]]) -> None:
+        """Look, if it is time."""
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + LOOK_SECONDS
+        self._memory(members())
+        for folder in self._folders:
+            self._disk(folder)
+
+    def _memory(self, members: list[Member]) -> None:
+        used = sum(member.resident_bytes for member in members)
+        self._record.peak_memory_mib = round(max(self._record.peak_memory_mib, used / MIB), 1)
+        charged = memory_used_bytes(self._cgroup) if self._limit_bytes is not None else None
+        if charged is None or self._limit_bytes is None:
+            return
+        share = charged / self._limit_bytes
+        text = f"memory: {charged // MIB} of {self._limit_bytes // MIB} MiB ({share:.0%}) are in use"
+        self._warn("memory", share, text)
+
+    def _disk(self, folder: Path) -> None:
+        try:
+            found = os.statvfs(folder)
+        except OSError:
+            return
+        size = found.f_blocks * found.f_frsize
+        if size:
+            free = found.f_bavail * found.f_frsize
+            text = f"disk: {free // MIB} of {size // MIB} MiB are free where {folder} stands"
+            self._warn(f"disk {found.f_fsid}", 1 - free / size, text)
+
+    def _warn(self, topic: str, share: float, text: str) -> None:
+        if share < NEARLY_FULL:
+            self._said.discard(topic)
+        elif topic not in self._said:
+            self._said.add(topic)
+            say(text)
+            if len(self._record.warnings) < MOST_WARNINGS:
+                self._record.warnings.append(text)
+
+
+def memory_limit_bytes(cgroup: Path) -> int | None:
+    """The container's limit, from cgroup version 2 or 1; None where there is none."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        found = _number(cgroup / name)
+        if found is not None and found < _NO_LIMIT_BYTES:
+            return found
+    return None
+
+
+def memory_used_bytes(cgroup: Path) -> int | None:
+    """What counts against the limit, without file pages that the kernel can drop at once."""
+    for used_name, stat_name, inactive in (
+        ("memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ):
+        used = _number(cgroup / used_name)
+        if used is not None:
+            return max(0, used - _field(cgroup / stat_name, inactive))
+    return None
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None  # not there, or "max"
+
+
+def _field(file: Path, name: str) -> int:
+    try:
+        lines = file.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
