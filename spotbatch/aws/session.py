@@ -198,7 +198,7 @@ def _answered(error: Any) -> SpotbatchError:
 
 
 def _no_answer(error: Exception) -> str:
-    endpoint = getattr(error, "kwargs", {}).get("endpoint_url") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or getattr(error, "kwargs", {}).get("endpoint_url") or "AWS"
     if urlsplit(str(endpoint)).hostname in _LOOPBACK_HOSTS:
         return f"the local region at {endpoint} does not answer: start it with `spotbatch local up`"
     return f"{endpoint} does not answer ({type(error).__name__}): check the network, the proxy and --region"

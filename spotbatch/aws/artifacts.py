@@ -1,0 +1,158 @@
+"""The artifact store as the command line reads it: a bucket (`s3://bucket/prefix`) or a folder (`file:///folder`)."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+from spotbatch.aws import session
+from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+OnBytes = Callable[[int], object]
+_READ_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """An object of the store: its key below the store's URL, and its size."""
+
+    key: str
+    size_bytes: int
+
+
+class Artifacts(Protocol):
+    """What a store can do. Raises NotFound for a key that is not there, Unavailable where it does not answer."""
+
+    @property
+    def url(self) -> str:
+        """The store's URL, as jobs have it."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        """What lies below a prefix, in order of keys."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """A small object, whole."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put a small object in place, in one step."""
+        ...
+
+    def download(self, key: str, to: Path, on_bytes: OnBytes) -> None:
+        """Copy an object into a file, telling of each piece."""
+        ...
+
+
+def open_artifacts(url: str) -> Artifacts:
+    """The store that a URL names. Raises InvalidInput for another kind of URL."""
+    parts = urlsplit(url)
+    if parts.scheme == "file" and parts.path:
+        return Folder(url=url, root=Path(unquote(parts.path)))
+    if parts.scheme == "s3" and parts.netloc:
+        return Bucket(url=url, bucket=parts.netloc, prefix=parts.path.strip("/"))
+    raise InvalidInput(f"an artifact store is s3://bucket/prefix or file:///folder, not {url!r}")
+
+
+def read_json(store: Artifacts, key: str) -> Any:
+    """An object that holds JSON. Raises NotFound, or Unavailable where it is something else."""
+    try:
+        return json.loads(store.read(key))
+    except ValueError as error:
+        raise Unavailable(f"{store.url}/{key} is damaged: it is not JSON ({error})") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Folder:
+    """A folder on this machine: the local region's store."""
+
+    url: str
+    root: Path
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        top = self._path(prefix)
+        paths = sorted(path for path in top.rglob("*") if path.is_file())
+        for path in paths:
+            yield Found(key=path.relative_to(self.root).as_posix(), size_bytes=path.stat().st_size)
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise NotFound(f"there is no {key} in {self.url}") from None
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        scratch = path.with_name(f".{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_bytes(data)
+            scratch.replace(path)
+        except OSError as error:
+            raise Unavailable(f"{path} cannot be written: {error.strerror}") from error
+
+    def download(self, key: str, to: Path, on_bytes: OnBytes) -> None:
+        try:
+            source = self._path(key).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"there is no {key} in {self.url}") from None
+        with source, to.open("wb") as target:
+            while data := source.read(_READ_BYTES):
+                target.write(data)
+                on_bytes(len(data))
+        shutil.copystat(self._path(key), to)
+
+    def _path(self, key: str) -> Path:
+        return self.root / safe_relative(key)
+
+
+def _s3() -> "S3Client":
+    return session.client("s3")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bucket:
+    """A bucket, below a prefix."""
+
+    url: str
+    bucket: str
+    prefix: str
+    s3: "S3Client" = field(default_factory=_s3)
+
+    def list(self, prefix: str) -> Iterator[Found]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=f"{self._key(prefix).rstrip('/')}/"
+        )
+        cut = len(self._key(""))
+        for page in pages:
+            for each in page.get("Contents", []):
+                yield Found(key=each["Key"][cut:], size_bytes=each["Size"])
+
+    def read(self, key: str) -> bytes:
+        with session.translating():
+            return self.s3.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
+
+    def write(self, key: str, data: bytes) -> None:
+        self.s3.put_object(Bucket=self.bucket, Key=self._key(key), Body=data)
+
+    def download(self, key: str, to: Path, on_bytes: OnBytes) -> None:
+        with session.translating():
+            self.s3.download_file(self.bucket, self._key(key), str(to), Callback=on_bytes)
+
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+
+def safe_relative(key: str) -> PurePosixPath:
+    """A key as a path that stays below its folder. Raises InvalidInput for one that climbs out."""
+    path = PurePosixPath(key)
+    if path.is_absolute() or ".." in path.parts:
+        raise InvalidInput(f"the key {key!r} leads out of its folder: it is left alone")
+    return path

@@ -1,0 +1,193 @@
+"""AWS Batch's JSON shapes and our values: a `JobRequest` becomes SubmitJob's input, DescribeJobs' output a `Job`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from spotbatch.batch.dependency import Dependency, DependencyType
+from spotbatch.batch.job import ArrayProperties, Attempt, Job, JobRequest, ResourceRequirements
+from spotbatch.batch.retry import RetryStrategy
+from spotbatch.batch.status import JobStatus
+
+Shape = Mapping[str, Any]
+_UNFINISHED: Final = frozenset({JobStatus.STARTING, JobStatus.RUNNING})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobSummary:
+    """A job as ListJobs tells of it. Times are UTC epoch seconds."""
+
+    id: str
+    name: str
+    status: JobStatus
+    status_reason: str = ""
+    created_at: float | None = None
+    started_at: float | None = None
+    stopped_at: float | None = None
+    array_size: int | None = None
+    array_index: int | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    definition: str = ""
+
+
+def submit_shape(request: JobRequest) -> dict[str, Any]:
+    """Exactly what SubmitJob is sent (API reference, SubmitJob): what is not asked for is left out."""
+    shape: dict[str, Any] = {
+        "jobName": request.name,
+        "jobQueue": request.queue,
+        "jobDefinition": request.definition,
+        "arrayProperties": {"size": request.array_size} if request.array_size is not None else None,
+        "dependsOn": [_dependency_shape(each) for each in request.dependencies],
+        "parameters": dict(request.parameters),
+        "containerOverrides": _overrides(request),
+        "retryStrategy": _retry_shape(request.retry) if request.retry is not None else None,
+        "timeout": {"attemptDurationSeconds": request.timeout_seconds} if request.timeout_seconds else None,
+        "shareIdentifier": request.share_identifier,
+        "schedulingPriorityOverride": request.scheduling_priority,
+        "tags": dict(request.tags),
+    }
+    return {key: value for key, value in shape.items() if value is not None and value not in ([], {})}
+
+
+def _overrides(request: JobRequest) -> dict[str, Any]:
+    wanted = (("VCPU", request.vcpus), ("MEMORY", request.memory_mib), ("GPU", request.gpus))
+    shape: dict[str, Any] = {
+        "command": list(request.command) if request.command is not None else None,
+        "environment": [{"name": name, "value": value} for name, value in request.environment.items()],
+        "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in wanted if value],
+    }
+    return {key: value for key, value in shape.items() if value}
+
+
+def _dependency_shape(dependency: Dependency) -> dict[str, str]:
+    shape = {"jobId": dependency.job_id} if dependency.job_id is not None else {}
+    if dependency.type is not DependencyType.PLAIN:
+        shape["type"] = dependency.type.value
+    return shape
+
+
+def _retry_shape(retry: RetryStrategy) -> dict[str, Any]:
+    shape: dict[str, Any] = {"attempts": retry.attempts}
+    if retry.evaluate_on_exit:
+        shape["evaluateOnExit"] = [
+            {
+                key: value
+                for key, value in (
+                    ("action", entry.action.value),
+                    ("onExitCode", entry.on_exit_code),
+                    ("onReason", entry.on_reason),
+                    ("onStatusReason", entry.on_status_reason),
+                )
+                if value is not None
+            }
+            for entry in retry.evaluate_on_exit
+        ]
+    return shape
+
+
+def job_of(shape: Shape) -> Job:
+    """A `Job` from one entry of DescribeJobs' answer. An attempt that still runs stands last, without an end."""
+    container: Shape = shape.get("container", {})
+    array: Shape = shape.get("arrayProperties", {})
+    status = JobStatus(shape["status"])
+    return Job(
+        id=shape["jobId"],
+        name=shape["jobName"],
+        queue=str(shape.get("jobQueue", "")).rpartition("/")[2],
+        definition=str(shape.get("jobDefinition", "")).rpartition("/")[2],
+        status=status,
+        status_reason=shape.get("statusReason", ""),
+        created_at=_seconds(shape.get("createdAt")),
+        started_at=_seconds(shape.get("startedAt")),
+        stopped_at=_seconds(shape.get("stoppedAt")),
+        requirements=_requirements(container),
+        environment={each["name"]: each.get("value", "") for each in container.get("environment", [])},
+        attempts=_attempts(shape, container, status),
+        attempts_allowed=int(shape.get("retryStrategy", {}).get("attempts", 1)),
+        array=_array(array) if "size" in array and "index" not in array else None,
+        array_index=array.get("index"),
+        depends_on=tuple(_dependency(each) for each in shape.get("dependsOn", [])),
+        exit_code=container.get("exitCode"),
+        reason=container.get("reason", ""),
+        log_stream=container.get("logStreamName"),
+        log_group=container.get("logConfiguration", {}).get("options", {}).get("awslogs-group"),
+        tags=shape.get("tags", {}),
+    )
+
+
+def summary_of(shape: Shape) -> JobSummary:
+    """A `JobSummary` from one entry of ListJobs' answer."""
+    array: Shape = shape.get("arrayProperties", {})
+    container: Shape = shape.get("container", {})
+    return JobSummary(
+        id=shape["jobId"],
+        name=shape["jobName"],
+        status=JobStatus(shape["status"]),
+        status_reason=shape.get("statusReason", ""),
+        created_at=_seconds(shape.get("createdAt")),
+        started_at=_seconds(shape.get("startedAt")),
+        stopped_at=_seconds(shape.get("stoppedAt")),
+        array_size=array.get("size") if "index" not in array else None,
+        array_index=array.get("index"),
+        exit_code=container.get("exitCode"),
+        reason=container.get("reason", ""),
+        definition=str(shape.get("jobDefinition", "")).rpartition("/")[2],
+    )
+
+
+def _attempts(shape: Shape, container: Shape, status: JobStatus) -> tuple[Attempt, ...]:
+    ended = tuple(_attempt(each) for each in shape.get("attempts", []))
+    if status not in _UNFINISHED or (
+        "statusSummary" in shape.get("arrayProperties", {}) and "index" not in shape["arrayProperties"]
+    ):
+        return ended
+    running = Attempt(
+        started_at=_seconds(shape.get("startedAt")),
+        log_stream=container.get("logStreamName"),
+        host=_host(container),
+    )
+    return (*ended, running)
+
+
+def _attempt(shape: Shape) -> Attempt:
+    container: Shape = shape.get("container", {})
+    return Attempt(
+        started_at=_seconds(shape.get("startedAt")),
+        stopped_at=_seconds(shape.get("stoppedAt")),
+        exit_code=container.get("exitCode"),
+        reason=container.get("reason", ""),
+        status_reason=shape.get("statusReason", ""),
+        log_stream=container.get("logStreamName"),
+        host=_host(container),
+    )
+
+
+def _host(container: Shape) -> str | None:
+    """The host as Batch names it: an ECS container instance, by its ARN."""
+    return container.get("containerInstanceArn") or None
+
+
+def _requirements(container: Shape) -> ResourceRequirements:
+    found: dict[str, Any] = {each["type"]: each["value"] for each in container.get("resourceRequirements", [])}
+    return ResourceRequirements(
+        vcpus=max(1, round(float(found.get("VCPU") or container.get("vcpus") or 1))),
+        memory_mib=max(4, int(found.get("MEMORY") or container.get("memory") or 4)),
+        gpus=int(found.get("GPU", 0)),
+    )
+
+
+def _array(shape: Shape) -> ArrayProperties:
+    summary = shape.get("statusSummary", {})
+    return ArrayProperties(
+        size=int(shape["size"]), status_summary={status: int(summary.get(status.value, 0)) for status in JobStatus}
+    )
+
+
+def _dependency(shape: Shape) -> Dependency:
+    kind = shape.get("type")
+    return Dependency(job_id=shape.get("jobId"), type=DependencyType(kind) if kind else DependencyType.PLAIN)
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

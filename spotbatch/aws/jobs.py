@@ -1,0 +1,98 @@
+"""Jobs in AWS Batch, in the cloud or in the local region: submit, describe, list, cancel, terminate."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from spotbatch.aws import session
+from spotbatch.aws.job_shapes import JobSummary, job_of, submit_shape, summary_of
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.job import Job, JobRequest
+from spotbatch.batch.status import JobStatus
+
+if TYPE_CHECKING:
+    from mypy_boto3_batch import BatchClient
+
+_DESCRIBED_AT_ONCE: Final = 100  # API reference, DescribeJobs
+DEFAULT_LIMIT: Final = 1000
+
+
+def _client() -> "BatchClient":
+    return session.client("batch")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jobs:
+    """AWS Batch's operations on jobs. Every call raises the errors that `session.client` speaks of."""
+
+    batch: "BatchClient" = field(default_factory=_client)
+
+    def submit(self, request: JobRequest) -> str:
+        """Send SubmitJob; returns the job's id."""
+        answer: Any = self.batch.submit_job(**submit_shape(request))
+        return str(answer["jobId"])
+
+    def get(self, job_id: str) -> Job:
+        """One job, an array's parent or a child (`id:index`). Raises NotFound."""
+        found = self.describe([job_id])
+        if not found:
+            raise NotFound(
+                f"there is no job {job_id!r} here: `spotbatch list` shows those that there are "
+                "(AWS Batch forgets a job about a week after its end)"
+            )
+        return found[0]
+
+    def describe(self, job_ids: Sequence[str]) -> list[Job]:
+        """Those of the jobs that there are, in the order of their ids, 100 a call."""
+        found: list[Job] = []
+        for start in range(0, len(job_ids), _DESCRIBED_AT_ONCE):
+            ids = list(job_ids[start : start + _DESCRIBED_AT_ONCE])
+            shapes: Any = self.batch.describe_jobs(jobs=ids)["jobs"]
+            by_id = {shape["jobId"]: job_of(shape) for shape in shapes}
+            found += [by_id[job_id] for job_id in ids if job_id in by_id]
+        return found
+
+    def children(self, array_id: str, status: JobStatus, *, limit: int = DEFAULT_LIMIT) -> list[JobSummary]:
+        """The children of an array that stand in one status, by index, at most `limit`."""
+        found = self._listed(limit, arrayJobId=array_id, jobStatus=status.value)
+        return sorted(found, key=lambda child: child.array_index or 0)
+
+    def created_after(self, queue: str, moment: float, *, limit: int = DEFAULT_LIMIT) -> list[JobSummary]:
+        """The jobs of a queue, in any status, that were created after a time (UTC epoch seconds); newest first."""
+        after = [{"name": "AFTER_CREATED_AT", "values": [str(int(moment * 1000))]}]
+        return self._newest_first(self._listed(limit, jobQueue=queue, filters=after))
+
+    def in_status(self, queue: str, status: JobStatus, *, limit: int = DEFAULT_LIMIT) -> list[JobSummary]:
+        """The jobs of a queue in one status, at most `limit`, newest first."""
+        return self._newest_first(self._listed(limit, jobQueue=queue, jobStatus=status.value))
+
+    def named(self, queue: str, name: str, *, limit: int = DEFAULT_LIMIT) -> list[JobSummary]:
+        """The jobs of a queue with a name (a trailing `*` matches any end), newest first."""
+        return self._newest_first(self._listed(limit, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]))
+
+    def cancel(self, job_id: str, reason: str) -> None:
+        """CancelJob: acts on what has not started."""
+        self.batch.cancel_job(jobId=job_id, reason=reason)
+
+    def terminate(self, job_id: str, reason: str) -> None:
+        """TerminateJob: acts in any status, on all children of an array."""
+        self.batch.terminate_job(jobId=job_id, reason=reason)
+
+    def front_of_queue(self, queue: str) -> list[str]:
+        """The ids of the first RUNNABLE jobs, in the order in which they will be dispatched (up to 100)."""
+        snapshot: Any = self.batch.get_job_queue_snapshot(jobQueue=queue)
+        jobs = snapshot.get("frontOfQueue", {}).get("jobs", [])
+        return [str(each["jobArn"]).rpartition("job/")[2] for each in jobs]
+
+    def _listed(self, limit: int, **asked: Any) -> list[JobSummary]:
+        return list(islice(self._pages(asked), limit))
+
+    def _pages(self, asked: dict[str, Any]) -> Iterator[JobSummary]:
+        for page in self.batch.get_paginator("list_jobs").paginate(**asked):
+            for shape in page["jobSummaryList"]:
+                yield summary_of(shape)
+
+    @staticmethod
+    def _newest_first(found: list[JobSummary]) -> list[JobSummary]:
+        return sorted(found, key=lambda each: each.created_at or 0.0, reverse=True)

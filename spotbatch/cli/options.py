@@ -1,0 +1,15 @@
+"""Options and arguments that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+from spotbatch.cli.finding import JOB_HELP
+
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help=JOB_HELP)]
+StackOption = Annotated[
+    str | None, typer.Option("--stack", help="The stack to ask for queue and definition (default: the only one).")
+]
+QueueOption = Annotated[str | None, typer.Option("--queue", help="A job queue (default: the stack's).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

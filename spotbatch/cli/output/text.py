@@ -1,0 +1,139 @@
+"""Text for people: times, durations, sizes, tables and colours, without a library (rich costs 60 ms to load)."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+from spotbatch.batch.status import JobStatus
+
+_RESET: Final = "\x1b[0m"
+_CODES: Final = {"bold": "\x1b[1m", "dim": "\x1b[2m", "red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m"}
+_CODES_BLUE: Final = {"blue": "\x1b[34m", "cyan": "\x1b[36m", "magenta": "\x1b[35m"}
+_STYLES: Final = {**_CODES, **_CODES_BLUE}
+STATUS_STYLE: Final = {
+    JobStatus.SUBMITTED: "dim",
+    JobStatus.PENDING: "dim",
+    JobStatus.RUNNABLE: "yellow",
+    JobStatus.STARTING: "cyan",
+    JobStatus.RUNNING: "blue",
+    JobStatus.SUCCEEDED: "green",
+    JobStatus.FAILED: "red",
+}
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether to colour: on a terminal, unless NO_COLOR is set (no-color.org) or the terminal is dumb."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str, stream: TextIO | None = None) -> str:
+    """Text in a style (bold, dim, red, green, ...), where colours are wanted."""
+    return f"{_STYLES[style]}{text}{_RESET}" if has_colour(stream or sys.stdout) else text
+
+
+def status(value: JobStatus) -> str:
+    """A status in its colour."""
+    return styled(value.value, STATUS_STYLE[value])
+
+
+def say(line: str = "") -> None:
+    """A line of the answer, on standard output."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def hint(line: str) -> None:
+    """A line that is not the answer, on standard error: pipes and `$(...)` never see it."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def moment(at: float | None) -> str:
+    """A time (UTC epoch seconds) in full: 2026-11-23 09:44:22 UTC."""
+    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def clock(at: float) -> str:
+    """A time (UTC epoch seconds) of this day: 09:44:22."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in two units at most: 45 s, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
+    if seconds is None:
+        return "-"
+    whole = max(0, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def ago(at: float | None, now: float) -> str:
+    """How long ago a time was: 3 min ago."""
+    if at is None:
+        return "-"
+    return f"{duration(now - at).partition(' min ')[0]} min ago" if " min " in duration(now - at) else _ago(at, now)
+
+
+def _ago(at: float, now: float) -> str:
+    return "just now" if now - at < 1 else f"{duration(now - at)} ago"
+
+
+def size(count: float) -> str:
+    """Bytes in binary units: 12.3 MiB."""
+    if count < 1024:
+        return f"{count:.0f} B"
+    for unit in ("KiB", "MiB", "GiB"):
+        count /= 1024
+        if count < 1024:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1024:.1f} TiB"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Aligned columns. On a terminal the last column is cut to fit; in a pipe nothing is."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(head), *(visible(row[at]) for row in texts), 0) for at, head in enumerate(heads)]
+    say(styled(_line(heads, widths, right), "bold"))
+    for row in texts:
+        say(_line(row, widths, right))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> str:
+    padded = []
+    for at, cell in enumerate(cells):
+        room = " " * (widths[at] - visible(cell))
+        padded.append(room + cell if at in right else cell + room)
+    return fitted("  ".join(padded).rstrip())
+
+
+def visible(text: str) -> int:
+    """How wide a text is on a terminal: without its colours."""
+    return len(_without_colours(text))
+
+
+def fitted(line: str) -> str:
+    """A line cut to the terminal's width; as it is where there is no terminal, or where it holds colours late."""
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    excess = visible(line) - width
+    return line if excess <= 0 or _RESET in line[-excess - 8 :] else f"{line[: -excess - 1]}…"
+
+
+def _without_colours(text: str) -> str:
+    if "\x1b" not in text:
+        return text
+    for code in (*_STYLES.values(), _RESET):
+        text = text.replace(code, "")
+    return text

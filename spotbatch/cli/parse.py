@@ -1,0 +1,54 @@
+"""What people write on a command line, turned into values: memory, durations, variables, tags."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from spotbatch.batch.errors import InvalidInput
+
+_MEMORY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|M|MB|MiB|G|GB|GiB)", re.IGNORECASE)
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|s|m|min|h|d)", re.IGNORECASE)
+_SECONDS: Final[Mapping[str, float]] = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+
+def memory_mib(written: str) -> int:
+    """2048, 2G, 1.5GiB: MiB; G means GiB, as a job's memory is counted so. Raises InvalidInput."""
+    match = _MEMORY.fullmatch(written.strip())
+    if match is None:
+        raise InvalidInput(f"memory is written as 2048 (MiB), 512M or 2G, not {written!r}")
+    factor = 1024 if match[2].upper().startswith("G") else 1
+    return round(float(match[1]) * factor)
+
+
+def seconds(written: str) -> int:
+    """90, 90s, 15m, 2h, 1d. Raises InvalidInput."""
+    match = _DURATION.fullmatch(written.strip())
+    if match is None:
+        raise InvalidInput(f"a length of time is written as 90 (seconds), 15m, 2h or 1d, not {written!r}")
+    return round(float(match[1]) * _SECONDS[match[2].lower()])
+
+
+def variables(written: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """NAME=VALUE, or NAME alone for the caller's own value. Raises InvalidInput."""
+    found = {}
+    for each in written:
+        name, given, value = each.partition("=")
+        if not _VARIABLE.fullmatch(name):
+            raise InvalidInput(f"a variable is written as NAME=VALUE, not {each!r}")
+        if not given and name not in environ:
+            raise InvalidInput(f"--env {name}: there is no such variable here to pass on; write {name}=VALUE")
+        found[name] = value if given else environ[name]
+    return found
+
+
+def tags(written: Iterable[str]) -> dict[str, str]:
+    """KEY=VALUE. Raises InvalidInput."""
+    found = {}
+    for each in written:
+        key, given, value = each.partition("=")
+        if not key or not given:
+            raise InvalidInput(f"a tag is written as KEY=VALUE, not {each!r}")
+        found[key] = value
+    return found

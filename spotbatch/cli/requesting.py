@@ -1,0 +1,88 @@
+"""From what was asked for on a command line or in a job file to the `JobRequest` that is sent."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Final
+
+from spotbatch.batch.dependency import Dependency, DependencyType
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.job import JobRequest
+from spotbatch.batch.retry import MAX_ATTEMPTS, RetryStrategy, spot_safe
+
+_DEFAULT_NAME: Final = "job"
+_MAX_NAME: Final = 128
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What a user asked for. None: as the job definition says."""
+
+    command: tuple[str, ...] = ()
+    name: str | None = None
+    array: int | None = None
+    vcpus: int | None = None
+    memory_mib: int | None = None
+    gpus: int | None = None
+    retries: int | None = None
+    timeout_seconds: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()  # job ids
+    after_each: tuple[str, ...] = ()  # ids of arrays: child i waits for child i
+    is_sequential: bool = False
+    share: str | None = None
+    priority: int | None = None
+
+
+def request(asked: Asked, *, queue: str, definition: str) -> JobRequest:
+    """The request for SubmitJob. Raises InvalidJob or InvalidInput where AWS Batch would refuse it."""
+    return JobRequest(
+        name=asked.name or name_for(asked.command),
+        queue=queue,
+        definition=definition,
+        command=asked.command or None,
+        environment=asked.env,
+        parameters=asked.parameters,
+        vcpus=asked.vcpus,
+        memory_mib=asked.memory_mib,
+        gpus=asked.gpus,
+        array_size=asked.array,
+        dependencies=_dependencies(asked),
+        retry=_retry(asked.retries),
+        timeout_seconds=asked.timeout_seconds,
+        share_identifier=asked.share,
+        scheduling_priority=asked.priority,
+        tags=asked.tags,
+    )
+
+
+def name_for(command: Sequence[str]) -> str:
+    """A job name made from a command: its program, and the module or script that it runs."""
+    words = [PurePath(word).name for word in command[:3] if word and not word.startswith("-")]
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(words)).strip("-_")
+    return name[:_MAX_NAME] or _DEFAULT_NAME
+
+
+def _retry(retries: int | None) -> RetryStrategy | None:
+    """A job's retry strategy replaces its definition's whole, so the rules for lost hosts are sent along."""
+    if retries is None:
+        return None
+    if not 0 <= retries < MAX_ATTEMPTS:
+        raise InvalidInput(
+            f"--retries is 0 to {MAX_ATTEMPTS - 1} (AWS Batch tries at most {MAX_ATTEMPTS} times), not {retries}"
+        )
+    return spot_safe(attempts=retries + 1)
+
+
+def _dependencies(asked: Asked) -> tuple[Dependency, ...]:
+    if asked.is_sequential and asked.array is None:
+        raise InvalidInput("--sequential is for arrays: give --array too")
+    if asked.after_each and asked.array is None:
+        raise InvalidInput("--after-each is for arrays of the same size: give --array too")
+    plain = tuple(Dependency(job_id=each) for each in asked.after)
+    each_to_each = tuple(Dependency(job_id=each, type=DependencyType.N_TO_N) for each in asked.after_each)
+    sequential = (Dependency(type=DependencyType.SEQUENTIAL),) if asked.is_sequential else ()
+    return plain + each_to_each + sequential
