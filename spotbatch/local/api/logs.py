@@ -1,11 +1,13 @@
 """The reading side of CloudWatch Logs for what jobs wrote; all else of that service is moto's.
 
-Events are the lines of the log file. A nextToken is a byte offset, as opaque to clients as AWS's own.
+Events are the lines of the log file. A nextToken is a place in it, as opaque to clients as AWS's own.
 """
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from spotbatch.batch.errors import NotFound
@@ -15,9 +17,14 @@ from spotbatch.local.api.region import Document, Region
 
 _TARGET: Final = "Logs_20140328."
 _MAX_EVENTS: Final = 10_000
+_MAX_BYTES: Final = 1 << 20  # of an answer (API reference, GetLogEvents)
+_READ_LINES: Final = 500
 _MAX_STREAMS: Final = 50
 _FORWARD: Final = "f/"
 _BACKWARD: Final = "b/"
+_TOKEN: Final = re.compile(r"(f/|b/)([0-9]{1,18})\.([0-9]{1,18})")
+
+Line = tuple[float, str]
 
 
 def answer(region: Region, head: Head, body: bytes) -> Response | None:
@@ -48,31 +55,90 @@ def _is_ours(region: Region, asked: Document) -> bool:
     return bool(region.engine.log_streams(_group_of(asked)))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """A place in a log: a byte offset to go on from, and how many lines stand before it."""
+
+    offset: int = 0
+    line: int = 0
+
+    @property
+    def token(self) -> str:
+        return f"{self.offset}.{self.line}"
+
+
+_BEGINNING: Final = _Place()
+
+
 def _get_log_events(region: Region, asked: Document) -> Document:
-    stream = str(asked.get("logStreamName", ""))
-    limit = _limit(asked)
+    stream, limit, wanted = str(asked.get("logStreamName", "")), _limit(asked), _wanted(asked)
     token = asked.get("nextToken")
-    from_head = bool(asked.get("startFromHead")) or (isinstance(token, str) and token.startswith(_FORWARD))
-    wanted = _wanted(asked)
-    if token is None and not from_head:
-        start, events, end = _tail(region, stream, limit, wanted)
-    elif isinstance(token, str) and token.startswith(_BACKWARD):
-        # What lies before a tail is read from the beginning up to there.
-        start, events, end = _before(region, stream, _offset(token), limit, wanted)
+    if token is None:
+        is_forward, place = bool(asked.get("startFromHead")), None
     else:
-        start = _offset(token) if token else 0
-        events, end = _read(region, stream, start, limit)
-        events = [event for event in events if wanted(event[0])]
+        is_forward, place = _read_token(token)
+    if is_forward:
+        start = place or _BEGINNING
+        lines, end = _forward(region, stream, start, limit)
+    else:
+        start, lines, end = _before(region, stream, place, limit)
+    events = [(at, line) for at, line in lines if wanted(at)]
     return {
         "events": [
             {"timestamp": round(at * 1000), "message": line, "ingestionTime": round(at * 1000)} for at, line in events
         ],
-        "nextForwardToken": f"{_FORWARD}{end}",
-        "nextBackwardToken": f"{_BACKWARD}{start}",
+        "nextForwardToken": f"{_FORWARD}{end.token}",
+        "nextBackwardToken": f"{_BACKWARD}{start.token}",
     }
 
 
-Line = tuple[float, str]
+def _read_token(token: object) -> tuple[bool, _Place]:
+    match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+    if match is None:
+        raise ApiError("InvalidParameterException", f"nextToken {token!r:.100} is not one that this region gave")
+    return match[1] == _FORWARD, _Place(offset=int(match[2]), line=int(match[3]))
+
+
+def _forward(region: Region, stream: str, start: _Place, limit: int) -> tuple[list[Line], _Place]:
+    """Up to `limit` lines or about a megabyte from a place on, and the place after them."""
+    found: list[Line] = []
+    size = 0
+    place = start
+    while len(found) < limit and size < _MAX_BYTES:
+        lines, offset = _read(region, stream, place.offset, min(limit - len(found), _READ_LINES))
+        if not lines:
+            break
+        found += lines
+        size += sum(len(line) for _, line in lines)
+        place = _Place(offset=offset, line=place.line + len(lines))
+    return found, place
+
+
+def _before(region: Region, stream: str, stop: _Place | None, limit: int) -> tuple[_Place, list[Line], _Place]:
+    """The last `limit` lines before a place (or the end), where they start, and where they end.
+
+    The log is read from its beginning: AWS's own order without startFromHead, and rare for long logs.
+    """
+    kept: deque[tuple[_Place, list[Line]]] = deque()
+    count = 0
+    place = _BEGINNING
+    while stop is None or place.line < stop.line:
+        most = _READ_LINES if stop is None else min(_READ_LINES, stop.line - place.line)
+        lines, offset = _read(region, stream, place.offset, most)
+        if not lines:
+            break
+        kept.append((place, list(lines)))
+        count += len(lines)
+        place = _Place(offset=offset, line=place.line + len(lines))
+        while count - len(kept[0][1]) >= limit:
+            count -= len(kept.popleft()[1])
+    if not kept:
+        return place, [], place
+    surplus = max(0, count - limit)
+    begin = kept[0][0]
+    if surplus:
+        begin = _Place(offset=_read(region, stream, begin.offset, surplus)[1], line=begin.line + surplus)
+    return begin, [line for _, lines in kept for line in lines][surplus:], place
 
 
 def _read(region: Region, stream: str, offset: int, limit: int) -> tuple[Sequence[Line], int]:
@@ -80,34 +146,6 @@ def _read(region: Region, stream: str, offset: int, limit: int) -> tuple[Sequenc
         return region.engine.read_log(stream, offset=offset, limit=limit)
     except NotFound:
         raise ApiError("ResourceNotFoundException", "The specified log stream does not exist.") from None
-
-
-def _tail(region: Region, stream: str, limit: int, wanted: Callable[[float], bool]) -> tuple[int, Sequence[Line], int]:
-    """The last `limit` lines, as AWS gives them without startFromHead."""
-    return _before(region, stream, None, limit, wanted)
-
-
-def _before(
-    region: Region, stream: str, stop: int | None, limit: int, wanted: Callable[[float], bool]
-) -> tuple[int, Sequence[Line], int]:
-    """The last `limit` lines before an offset (or the end), where they start, and where they end."""
-    kept: list[tuple[int, Line]] = []
-    offset = 0
-    while stop is None or offset < stop:
-        lines, following = _read(region, stream, offset, _MAX_EVENTS)
-        if not lines:
-            break
-        position = offset
-        for at, line in lines:
-            if stop is not None and position >= stop:
-                break
-            if wanted(at):
-                kept.append((position, (at, line)))
-            position += len(line.encode("utf-8", "replace")) + 1
-        del kept[:-limit]
-        offset = following
-    end = stop if stop is not None else offset
-    return (kept[0][0] if kept else end), [line for _, line in kept], end
 
 
 def _wanted(asked: Document) -> Callable[[float], bool]:
@@ -130,13 +168,6 @@ def _limit(asked: Document) -> int:
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _MAX_EVENTS:
         raise ApiError("InvalidParameterException", f"limit must be 1 to {_MAX_EVENTS}, not {limit!r:.50}")
     return limit
-
-
-def _offset(token: object) -> int:
-    match = re.fullmatch(r"[fb]/([0-9]{1,18})", token) if isinstance(token, str) else None
-    if match is None:
-        raise ApiError("InvalidParameterException", f"nextToken {token!r:.100} is not one that this region gave")
-    return int(match[1])
 
 
 def _describe_streams(region: Region, asked: Document) -> Document:
@@ -177,8 +208,9 @@ def _filter_events(region: Region, asked: Document) -> Document:
     matches, wanted, limit = _pattern(str(asked.get("filterPattern", ""))), _wanted(asked), _limit(asked)
     place, offset = _resume(streams, asked.get("nextToken"))
     events: list[Document] = []
-    while place < len(streams) and len(events) < limit:
-        lines, following = _read(region, streams[place], offset, limit - len(events))
+    size = 0
+    while place < len(streams) and len(events) < limit and size < _MAX_BYTES:
+        lines, following = _read(region, streams[place], offset, min(_READ_LINES, limit - len(events)))
         events += [
             {
                 "logStreamName": streams[place],
@@ -190,6 +222,7 @@ def _filter_events(region: Region, asked: Document) -> Document:
             for number, (at, line) in enumerate(lines)
             if matches(line) and wanted(at)
         ]
+        size += sum(len(line) for _, line in lines)
         place, offset = (place, following) if lines else (place + 1, 0)
     found: Document = {"events": events, "searchedLogStreams": []}
     if place < len(streams):
