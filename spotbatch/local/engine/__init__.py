@@ -1,0 +1,14 @@
+"""The engine of the local region: journal, hosts, processes, logs, and the driving of the scheduler by a real clock."""
+
+from spotbatch.local.contract import EngineSettings
+from spotbatch.local.engine.engine import LocalEngine
+
+
+async def open_engine(settings: EngineSettings) -> LocalEngine:
+    """Open the journal, end what a killed region left behind, take its jobs up again, and be ready.
+
+    Raises Unavailable if the journal cannot be opened or belongs to a newer version.
+    """
+    engine = LocalEngine(settings)
+    await engine.open()
+    return engine

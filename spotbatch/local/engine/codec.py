@@ -1,0 +1,31 @@
+"""The rulebook's values as JSON, for the journal: validated when they come back."""
+
+from typing import Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from spotbatch.batch.errors import Unavailable
+from spotbatch.batch.events import JobSubmitted
+from spotbatch.batch.placement import ComputeEnvironment, JobQueue
+from spotbatch.local.contract import ContainerSpec
+
+Kept = ComputeEnvironment | JobQueue | JobSubmitted | ContainerSpec
+T = TypeVar("T", ComputeEnvironment, JobQueue, JobSubmitted, ContainerSpec)
+
+_ADAPTERS: Final[dict[type, TypeAdapter[Kept]]] = {
+    kind: TypeAdapter(kind) for kind in (ComputeEnvironment, JobQueue, JobSubmitted, ContainerSpec)
+}
+
+
+def encode(value: Kept) -> str:
+    return _ADAPTERS[type(value)].dump_json(value).decode()
+
+
+def decode(kind: type[T], text: str) -> T:
+    """Raises Unavailable for a text that is not such a value: the journal is damaged, or of another version."""
+    try:
+        value = _ADAPTERS[kind].validate_json(text)
+    except ValidationError as error:
+        raise Unavailable(f"the journal holds a {kind.__name__} that cannot be read: {error}") from error
+    assert isinstance(value, kind)  # noqa: S101 - the adapter's promise, for the type checker
+    return value

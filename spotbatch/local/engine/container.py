@@ -1,0 +1,80 @@
+"""What one attempt is started with: its command line, its environment, its folders."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from spotbatch.batch import environment as names
+from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView, ImageEntry
+from spotbatch.local.engine.orphans import COOKIE_VARIABLE, cookie_of
+
+_PLAIN_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NO_ENTRY: Final = ImageEntry(pattern="*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unit:
+    """One try of one unit, as AWS Batch names it to the container."""
+
+    job_id: str  # of the child, where there is an array: `<parent>:<index>`
+    attempt: int
+    queue: str
+    environment: str
+    array_index: int | None
+    array_size: int | None
+
+
+def image_entry(images: tuple[ImageEntry, ...], image: str) -> ImageEntry:
+    """The first row of the image table that matches; without one the command runs as it is."""
+    return next((entry for entry in images if fnmatchcase(image, entry.pattern)), _NO_ENTRY)
+
+
+def command_line(entry: ImageEntry, container: ContainerSpec) -> list[str]:
+    """The image's entry point, then the job's command, as Docker joins them."""
+    return [*entry.entry_point, *container.command]
+
+
+def variables(
+    settings: EngineSettings,
+    entry: ImageEntry,
+    container: ContainerSpec,
+    unit: Unit,
+    host: HostView,
+    scratch: Path,
+    notice_file: Path,
+) -> dict[str, str]:
+    """The whole environment of an attempt: nothing of the region's own comes in but what is named here."""
+    base = {
+        "PATH": _PLAIN_PATH,
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "LANG": "C.UTF-8",
+        **settings.job_environment,
+        names.SPOTBATCH_ARTIFACTS_URL: settings.artifacts.as_uri(),
+    }
+    merged = {**base, **entry.environment, **container.environment, **_of_the_host(unit, host, notice_file)}
+    merged[COOKIE_VARIABLE] = cookie_of(settings.home)
+    if entry.path:
+        merged["PATH"] = os.pathsep.join([*entry.path, merged["PATH"]])
+    return merged
+
+
+def _of_the_host(unit: Unit, host: HostView, notice_file: Path) -> Mapping[str, str]:
+    """AWS Batch's own variables (user guide, "AWS Batch job environment variables"), and where the host's notice is."""
+    own = {
+        names.AWS_BATCH_JOB_ID: unit.job_id,
+        names.AWS_BATCH_JOB_ATTEMPT: str(unit.attempt),
+        names.AWS_BATCH_CE_NAME: unit.environment,
+        names.AWS_BATCH_JQ_NAME: unit.queue,
+        names.AWS_EXECUTION_ENV: "AWS_ECS_EC2",
+        names.SPOTBATCH_NOTICE_FILE: str(notice_file),
+        names.SPOTBATCH_INSTANCE_TYPE: host.instance_type,
+        names.SPOTBATCH_ZONE: host.zone,
+    }
+    if unit.array_index is not None:
+        own[names.AWS_BATCH_JOB_ARRAY_INDEX] = str(unit.array_index)
+        own[names.AWS_BATCH_JOB_ARRAY_SIZE] = str(unit.array_size)
+    return own

@@ -1,0 +1,143 @@
+"""The helper that starts jobs' processes: single-threaded, standard library, run by `python -I -S helper.py FD`.
+
+It lives apart from the region because posix_spawn from a large process with a busy event loop stalls both. It talks
+JSON over a SOCK_SEQPACKET socket. In: ["start", id, argv, env, cwd, log], ["signal", id, number]. Out: ["started", id,
+pid], ["failed", id, why], ["ended", id, wait status]. When the region goes away, however it goes, the socket says EOF
+and the helper ends every process group that it started: SIGTERM, a short grace, SIGKILL.
+"""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import stat
+import sys
+import time
+
+_MESSAGE_BYTES = 1 << 20
+_GRACE_SECONDS = 2.0
+_DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
+
+
+class Helper:
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.pid_of: dict[int, int] = {}  # attempt id -> pid, which is its group and session too
+        self.id_of: dict[int, int] = {}
+        self.wakeup, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        os.set_blocking(self.wakeup, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)  # the region says when to stop; a Ctrl-C in its terminal does not
+
+    def run(self) -> None:
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        poller.register(self.wakeup, select.POLLIN)
+        while True:
+            for descriptor, _ in poller.poll():
+                if descriptor == self.wakeup:
+                    self.drain()
+                    self.reap()
+                elif not self.obey(self.sock.recv(_MESSAGE_BYTES)):
+                    self.end_all()
+                    return
+
+    def drain(self) -> None:
+        try:
+            while os.read(self.wakeup, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def obey(self, message: bytes) -> bool:
+        """Carry out one batch; False once the region is gone."""
+        if not message:
+            return False
+        for order in json.loads(message):
+            if order[0] == "start":
+                self.start(*order[1:])
+            else:
+                self.signal(order[1], order[2])
+        return True
+
+    def start(self, attempt_id: int, argv: list[str], env: dict[str, str], cwd: str, log: str) -> None:
+        try:
+            os.chdir(cwd)
+            program = find_program(argv[0], env.get("PATH", os.defpath))
+            pid = os.posix_spawn(
+                program,
+                argv,
+                env,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=_DEFAULT_SIGNALS,
+            )
+        except (OSError, ValueError) as error:
+            self.say(["failed", attempt_id, str(error)])
+            return
+        self.pid_of[attempt_id] = pid
+        self.id_of[pid] = attempt_id
+        self.say(["started", attempt_id, pid])
+
+    def signal(self, attempt_id: int, number: int) -> None:
+        pid = self.pid_of.get(attempt_id)
+        if pid is not None:
+            end_group(pid, number)
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            attempt_id = self.id_of.pop(pid, None)
+            if attempt_id is not None:
+                del self.pid_of[attempt_id]
+                end_group(pid, signal.SIGKILL)  # what the command left behind in its group goes with it
+                self.say(["ended", attempt_id, status])
+
+    def say(self, event: list[object]) -> None:
+        with contextlib.suppress(OSError):  # the region is gone: the next recv says so
+            self.sock.send(json.dumps([event]).encode())
+
+    def end_all(self) -> None:
+        for pid in list(self.id_of):
+            end_group(pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while self.id_of and time.monotonic() < deadline:
+            self.reap()
+            select.select([self.wakeup], [], [], 0.05)
+        for pid in list(self.id_of):
+            end_group(pid, signal.SIGKILL)
+
+
+def end_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def find_program(name: str, search: str) -> str:
+    """The file that a shell would run for this name. Raises FileNotFoundError in Docker's words."""
+    if "/" in name:
+        return name
+    for folder in search.split(os.pathsep):
+        candidate = f"{folder or '.'}/{name}"
+        if os.access(candidate, os.X_OK) and not stat.S_ISDIR(os.stat(candidate).st_mode):  # noqa: PTH116 - pathlib is slow to import here
+            return candidate
+    raise FileNotFoundError(f'exec: "{name}": executable file not found in $PATH')
+
+
+if __name__ == "__main__":
+    Helper(socket.socket(fileno=int(sys.argv[1]))).run()

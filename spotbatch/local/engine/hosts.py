@@ -1,0 +1,102 @@
+"""The simulated EC2 instances: their lives, and the notice file that every job on them can read."""
+
+import json
+import random
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from spotbatch.batch.placement import ComputeEnvironment, Pool
+from spotbatch.local.contract import HostView
+from spotbatch.local.engine.journal import Journal
+
+_PUT: Final = "INSERT OR REPLACE INTO host VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS: Final = (
+    "instance_id, instance_type, zone, environment, is_spot, vcpus, memory_mib, "
+    "launched_at, started_at, noticed_at, ended_at, end_cause"
+)
+MOST_REMEMBERED: Final = 10_000
+
+
+class Hosts:
+    """Every host by the scheduler's number while it lives; all of them in the journal."""
+
+    def __init__(self, journal: Journal, folder: Path, rng: random.Random) -> None:
+        self._journal = journal
+        self._folder = folder
+        self._rng = rng
+        self.alive: dict[int, HostView] = {}
+
+    def launch(self, host_no: int, environment: ComputeEnvironment, pool: Pool, now: float) -> HostView:
+        """A new instance, booting."""
+        host = HostView(
+            instance_id=f"i-{self._rng.getrandbits(68):017x}",
+            instance_type=pool.instance_type,
+            zone=pool.zone,
+            environment=environment.name,
+            is_spot=environment.is_spot,
+            vcpus=pool.vcpus,
+            memory_mib=pool.memory_mib,
+            launched_at=now,
+            started_at=None,
+            noticed_at=None,
+            ended_at=None,
+            end_cause=None,
+            running=0,
+        )
+        self.notice_file(host.instance_id).parent.mkdir(parents=True, exist_ok=True)
+        self._keep(host_no, host)
+        return host
+
+    def started(self, host_no: int, now: float) -> None:
+        self._keep(host_no, replace(self.alive[host_no], started_at=now))
+
+    def noticed(self, host_no: int, now: float, reclaim_at: float) -> None:
+        """Write the interruption notice, as the instance metadata words it (EC2 user guide, spot/instance-action)."""
+        host = replace(self.alive[host_no], noticed_at=now)
+        self._keep(host_no, host)
+        moment = datetime.fromtimestamp(reclaim_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        file = self.notice_file(host.instance_id)
+        beside = file.with_suffix(".tmp")
+        beside.write_text(json.dumps({"action": "terminate", "time": moment}), encoding="utf-8")
+        beside.replace(file)
+
+    def ended(self, host_no: int, now: float, cause: str) -> None:
+        host = replace(self.alive.pop(host_no), ended_at=now, end_cause=cause)
+        self._journal.write(_PUT, _row(host))
+        shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
+
+    def end_all(self, now: float) -> None:
+        """The region stops, or was killed before: no host outlives it."""
+        self._journal.write("UPDATE host SET ended_at = ?, end_cause = 'REGION_STOPPED' WHERE ended_at IS NULL", (now,))
+        self.alive.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def notice_file(self, instance_id: str) -> Path:
+        """Where the host's jobs find the notice, once there is one."""
+        return self._folder / instance_id / "notice.json"
+
+    def all(self, running: dict[int, int]) -> list[HostView]:
+        """The living with their numbers of attempts, and the dead, in the order of their launch."""
+        past = [
+            HostView(**dict(zip(_COLUMNS.split(", "), row, strict=True)), running=0)
+            for row in self._journal.rows(
+                f"SELECT {_COLUMNS} FROM host WHERE ended_at IS NOT NULL ORDER BY launched_at DESC LIMIT ?",  # noqa: S608
+                (MOST_REMEMBERED,),
+            )
+        ]
+        living = [replace(host, running=running.get(host_no, 0)) for host_no, host in self.alive.items()]
+        return sorted(
+            [*(replace(host, is_spot=bool(host.is_spot)) for host in past), *living],
+            key=lambda host: (host.launched_at, host.instance_id),
+        )
+
+    def _keep(self, host_no: int, host: HostView) -> None:
+        self.alive[host_no] = host
+        self._journal.write(_PUT, _row(host))
+
+
+def _row(host: HostView) -> tuple[object, ...]:
+    return tuple(getattr(host, name) for name in _COLUMNS.split(", "))

@@ -1,0 +1,150 @@
+"""The region's side of the helper process: orders go out in batches, news of processes comes back."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+_MESSAGE_BYTES: Final = 1 << 20
+_SOCKET_BUFFER_BYTES: Final = 4 << 20
+_HELPER: Final = Path(__file__).with_name("helper.py")
+_STOP_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """One process to start. `attempt_id` is ours; the log file takes both its outputs."""
+
+    attempt_id: int
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    log: Path
+
+
+class Launcher:
+    """Starts and signals process groups through one helper process.
+
+    `on_started(id, pid)`, `on_failed(id, why)` and `on_ended(id, exit code)` are called in the event loop; a process
+    that a signal ended has the exit code 128 + the signal, as Docker says it.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_started: Callable[[int, int], None],
+        on_failed: Callable[[int, str], None],
+        on_ended: Callable[[int, int], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._calls: dict[str, Callable[..., None]] = {"started": on_started, "failed": on_failed, "ended": on_ended}
+        self._on_lost = on_lost
+        self._waiting: deque[bytes] = deque()
+        self._is_closing = False
+
+    def open(self) -> None:
+        """Start the helper. Call it in the event loop."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for each in (ours, theirs):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
+        with theirs:
+            self._helper = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_HELPER), str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        self._socket = ours
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(ours, self._read)
+
+    def start(self, order: Start) -> None:
+        self._send(
+            ["start", order.attempt_id, [*order.argv], dict(order.environment), str(order.folder), str(order.log)]
+        )
+
+    def signal(self, attempt_id: int, number: signal.Signals) -> None:
+        """Send a signal to the whole process group of an attempt; nothing happens if it has ended."""
+        self._send(["signal", attempt_id, int(number)])
+
+    def open_again(self) -> None:
+        """Start a new helper in the place of one that was lost."""
+        self._socket.close()
+        self._helper.wait(_STOP_SECONDS)
+        self._is_closing = False
+        self.open()
+
+    async def close(self) -> None:
+        """End every process group that is left, and the helper."""
+        self._is_closing = True
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        try:
+            await asyncio.to_thread(self._helper.wait, _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._helper.kill()
+            await asyncio.to_thread(self._helper.wait)
+
+    def _send(self, order: list[object]) -> None:
+        message = json.dumps([order]).encode()
+        if self._waiting:
+            self._waiting.append(message)
+            return
+        try:
+            self._socket.send(message)
+        except BlockingIOError:
+            self._waiting.append(message)
+            self._loop.add_writer(self._socket, self._write)
+        except OSError:
+            self._lost()
+
+    def _write(self) -> None:
+        while self._waiting:
+            try:
+                self._socket.send(self._waiting[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._lost()
+                return
+            self._waiting.popleft()
+        self._loop.remove_writer(self._socket)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                message = self._socket.recv(_MESSAGE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                message = b""
+            if not message:
+                self._lost()
+                return
+            for kind, attempt_id, value in json.loads(message):
+                self._call(kind, attempt_id, value)
+
+    def _call(self, kind: str, attempt_id: int, value: Any) -> None:
+        if kind == "ended":
+            code = value >> 8 if value & 0x7F == 0 else 128 + (value & 0x7F)
+            self._calls[kind](attempt_id, code)
+        else:
+            self._calls[kind](attempt_id, value)
+
+    def _lost(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._waiting.clear()
+        if not self._is_closing:
+            self._is_closing = True
+            self._on_lost()

@@ -1,0 +1,265 @@
+"""What the engine answers: documents, jobs, attempts and logs, from memory or from the journal."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.status import STATUSES, JobStatus
+from spotbatch.local.contract import AttemptView, Json, UnitView
+from spotbatch.local.engine.journal import Journal
+from spotbatch.local.engine.logs import LogReader, log_file, task_id
+
+_ATTEMPT_COLUMNS = "attempt, started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, placed_at"
+_DESCRIBED_KEPT = 20_000
+
+
+class Reading:
+    """The books that answers are made from; `LocalEngine` adds what changes them."""
+
+    scheduler: Scheduler
+    journal: Journal
+    log_folder: Path
+
+    def __init__(self) -> None:
+        self.stops: dict[tuple[int, int | None], str] = {}  # what was cancelled or terminated, the whole job or a child
+        self.resource_rules: dict[tuple[str, str], str | None] = {}
+        self.next_job_no = 1
+        self._resources: dict[str, dict[str, Json]] = {}
+        self._no_of: dict[str, int] = {}
+        self._id_of: dict[int, str] = {}
+        self._created_at: dict[int, float] = {}
+        self._log_reader = LogReader()
+        self._described = lru_cache(maxsize=_DESCRIBED_KEPT)(self._read_described)
+
+    def settle(self) -> None:
+        """Commit what waits, before an answer."""
+        raise NotImplementedError
+
+    @staticmethod
+    def to_json(body: Json) -> str:
+        return json.dumps(body, separators=(",", ":"))
+
+    # ---- documents of the control plane ----
+
+    def resources(self, kind: str) -> Mapping[str, Json]:
+        """All documents of a kind by their names."""
+        return self._resources.get(kind, {})
+
+    def remember_resource(self, kind: str, name: str, body: Json, rules: str | None) -> None:
+        self._resources.setdefault(kind, {})[name] = body
+        self.resource_rules[kind, name] = rules
+
+    def forget_resource(self, kind: str, name: str) -> None:
+        del self._resources[kind][name]
+        self.resource_rules.pop((kind, name), None)
+
+    # ---- jobs by id ----
+
+    def enter_job(self, job_no: int, job_id: str, created_at: float) -> None:
+        self._no_of[job_id] = job_no
+        self._id_of[job_no] = job_id
+        self._created_at[job_no] = created_at
+        self.next_job_no = max(self.next_job_no, job_no + 1)
+
+    def drop_job(self, job_no: int) -> None:
+        """Take back `enter_job` for a job that the rules refused."""
+        del self._no_of[self._id_of.pop(job_no)]
+        del self._created_at[job_no]
+        self.next_job_no = job_no
+
+    def locate(self, job_id: str) -> tuple[int, int | None]:
+        """(job number, array index) of a job, or of a child (`id:index`). Raises NotFound."""
+        parent, _, child = job_id.partition(":")
+        job_no = self._no_of.get(parent)
+        if job_no is None:
+            raise NotFound(f"job {job_id} does not exist")
+        if not child:
+            return job_no, None
+        size = self.scheduler.jobs[job_no].submitted.size
+        if not (child.isdecimal() and int(child) < size):
+            raise NotFound(f"job {job_id} does not exist: job {parent} has {size} children")
+        return job_no, int(child)
+
+    def unit_id(self, job_no: int, index: int) -> str:
+        """How a unit calls itself: the job's id, with `:index` for a child of an array."""
+        job_id = self._id_of[job_no]
+        return f"{job_id}:{index}" if self.scheduler.jobs[job_no].submitted.size else job_id
+
+    def described(self, job_id: str) -> Json:
+        """The unchanging part of DescribeJobs' answer; a child's is its parent's."""
+        self.settle()
+        return self._described(self.locate(job_id)[0])
+
+    def _read_described(self, job_no: int) -> Json:
+        row = self.journal.row("SELECT described FROM job WHERE job_no = ?", (job_no,))
+        assert row is not None  # noqa: S101 - `locate` found it, and `settle` wrote it
+        found: dict[str, Any] = json.loads(row[0])
+        return found
+
+    # ---- views ----
+
+    def view(self, job_id: str) -> UnitView:
+        """What changes about a job, a parent or a child. Raises NotFound."""
+        job_no, index = self.locate(job_id)
+        size = self.scheduler.jobs[job_no].submitted.size
+        if size and index is None:
+            return self._parent_view(job_no, size)
+        return self._unit_view(job_no, index, size)
+
+    def _parent_view(self, job_no: int, size: int) -> UnitView:
+        status = self.scheduler.status(job_no)
+        ended = self.journal.row("SELECT ended_at FROM job WHERE job_no = ?", (job_no,)) if status.is_terminal else None
+        stop = self.stops.get((job_no, None))
+        return UnitView(
+            status=status,
+            status_reason=self.scheduler.status_reason(job_no),
+            created_at=self._created_at[job_no],
+            stopped_at=ended[0] if ended else None,
+            is_cancelled=stop == "cancelled",
+            is_terminated=stop == "terminated",
+            array_size=size,
+            summary=self.scheduler.summary(job_no),
+        )
+
+    def _unit_view(self, job_no: int, index: int | None, size: int) -> UnitView:
+        unit = index or 0
+        status = self.scheduler.status(job_no, unit)
+        attempts = self._attempts(job_no, unit)
+        stopped_at, reason = self._end_of(job_no, unit, status)
+        stop = self.stops.get((job_no, index)) or (self.stops.get((job_no, None)) if index is not None else None)
+        is_current = bool(attempts) and (status.is_terminal or attempts[-1].stopped_at is None)
+        return UnitView(
+            status=status,
+            status_reason=reason,
+            created_at=self._created_at[job_no],
+            started_at=attempts[-1].started_at if is_current else None,
+            stopped_at=stopped_at,
+            attempts=attempts,
+            is_cancelled=stop == "cancelled",
+            is_terminated=stop == "terminated",
+            array_index=index,
+            array_size=size or None,
+        )
+
+    def _end_of(self, job_no: int, unit: int, status: JobStatus) -> tuple[float | None, str]:
+        if not status.is_terminal:
+            return None, self.scheduler.status_reason(job_no, unit)
+        row = self.journal.row("SELECT ended_at, status_reason FROM unit WHERE job_no = ? AND idx = ?", (job_no, unit))
+        return row if row is not None else (None, self.scheduler.status_reason(job_no, unit))
+
+    def _attempts(self, job_no: int, unit: int) -> list[AttemptView]:
+        if self.scheduler.attempts_made(job_no, unit) == 0:
+            return []
+        prefix = self._stream_prefix(job_no)
+        query = f"SELECT {_ATTEMPT_COLUMNS} FROM attempt WHERE job_no = ? AND idx = ? ORDER BY attempt"  # noqa: S608
+        return [
+            AttemptView(
+                attempt=row[0],
+                started_at=row[1],
+                stopped_at=row[2],
+                exit_code=row[3],
+                reason=row[4] or "",
+                status_reason=row[5] or "",
+                log_stream=f"{prefix}/default/{row[6]}",
+                instance_id=row[7],
+            )
+            for row in self.journal.rows(query, (job_no, unit))
+        ]
+
+    # ---- lists ----
+
+    def list_jobs(
+        self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
+    ) -> Sequence[str]:
+        """Job ids, newest first; children in the order of their index. Raises NotFound for an unknown array."""
+        self.settle()
+        if array_job_id is not None:
+            return self._children(array_job_id, status)
+        return [
+            self._id_of[job_no]
+            for job_no in sorted(self._id_of, reverse=True)
+            if queue in (None, self.scheduler.jobs[job_no].submitted.queue)
+            and status in (None, self.scheduler.status(job_no))
+        ]
+
+    def _children(self, array_job_id: str, status: JobStatus | None) -> list[str]:
+        job_no, _ = self.locate(array_job_id)
+        if not self.scheduler.jobs[job_no].submitted.size:
+            return []
+        codes = self.scheduler.statuses(job_no)
+        return [f"{array_job_id}:{i}" for i, code in enumerate(codes) if status in (None, STATUSES[code])]
+
+    def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
+        """(id, since when) of the first RUNNABLE jobs of a queue: its head, then the others by age."""
+        if queue not in self.scheduler.queues:
+            return []
+        head = self.scheduler.queue_head(queue)
+        found: dict[str, float] = {}
+        if head is not None:
+            found[self.unit_id(*head)] = self._created_at[head[0]]
+        for job_no in sorted(self._id_of):
+            record = self.scheduler.jobs[job_no]
+            if record.submitted.queue != queue or not self.scheduler.summary(job_no)[JobStatus.RUNNABLE]:
+                continue
+            for index, code in enumerate(record.status):
+                if len(found) >= limit:
+                    return list(found.items())
+                if STATUSES[code] is JobStatus.RUNNABLE:
+                    found.setdefault(self.unit_id(job_no, index), self._created_at[job_no])
+        return list(found.items())
+
+    # ---- logs ----
+
+    def job_of_stream(self, log_stream: str) -> str | None:
+        """The job or child that wrote a log stream."""
+        row = self._stream_row(log_stream)
+        return None if row is None else self.unit_id(row[0], row[1])
+
+    def log_streams(self, log_group: str, prefix: str = "") -> Sequence[str]:
+        """The names of a group's streams that begin with a prefix, in the order of their attempts' start."""
+        self.settle()
+        query = (
+            "SELECT attempt.job_no, attempt.task FROM attempt JOIN job ON job.job_no = attempt.job_no "
+            "WHERE job.log_group = ? ORDER BY attempt.placed_at"
+        )
+        names = (
+            f"{self._stream_prefix(job_no)}/default/{task}" for job_no, task in self.journal.rows(query, (log_group,))
+        )
+        return [name for name in names if name.startswith(prefix)]
+
+    def read_log(
+        self, log_stream: str, *, offset: int = 0, limit: int = 10_000
+    ) -> tuple[Sequence[tuple[float, str]], int]:
+        """(time, line) pairs from a byte offset on, and the offset after them. Raises NotFound."""
+        self.settle()
+        row = self._stream_row(log_stream)
+        if row is None:
+            raise NotFound(f"the log stream {log_stream} does not exist")
+        job_no, index, attempt, began_at, stopped_at = row
+        file = log_file(self.log_folder, task_id(self.unit_id(job_no, index), attempt))
+        is_over = stopped_at is not None
+        return self._log_reader.read(file, began_at=began_at, is_over=is_over, offset=offset, limit=limit)
+
+    def _stream_row(self, log_stream: str) -> tuple[Any, ...] | None:
+        task = log_stream.rpartition("/")[2]
+        return self.journal.row(
+            "SELECT job_no, idx, attempt, COALESCE(started_at, placed_at), stopped_at FROM attempt WHERE task = ?",
+            (task,),
+        )
+
+    def _stream_prefix(self, job_no: int) -> str:
+        container = self._described(job_no).get("container")
+        options: Any = {}
+        if isinstance(container, dict):
+            options = (container.get("logConfiguration") or {}).get("options") or {}
+        own = options.get("awslogs-stream-prefix")
+        return str(own or self._definition_name(job_no))
+
+    def _definition_name(self, job_no: int) -> str:
+        """AWS Batch's own prefix is the job definition's name (user guide, "Log stream name")."""
+        reference = str(self._described(job_no).get("jobDefinition", "job"))
+        return reference.rpartition("/")[2].partition(":")[0]

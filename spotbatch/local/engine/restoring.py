@@ -1,0 +1,74 @@
+"""After a start: the journal goes back into the scheduler, and what ran is taken up as lost with its host."""
+
+from typing import TYPE_CHECKING
+
+from spotbatch.batch import events as ev
+from spotbatch.batch.placement import ComputeEnvironment, JobQueue
+from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
+from spotbatch.local.engine import codec
+
+if TYPE_CHECKING:
+    from spotbatch.local.engine.engine import LocalEngine
+
+ENVIRONMENT = "compute-environment"
+QUEUE = "job-queue"
+_RUNNING = STATUSES.index(JobStatus.RUNNING)
+_RUNNABLE = STATUSES.index(JobStatus.RUNNABLE)
+
+
+def restore(engine: "LocalEngine") -> None:
+    """Queues, then jobs in the order in which they came, then lost attempts; environments last, then work goes on."""
+    _restore_documents(engine)
+    for (kind, _), rules in engine.resource_rules.items():
+        if kind == QUEUE and rules is not None:
+            engine.apply(ev.QueuePut(queue=codec.decode(JobQueue, rules)))
+    _restore_jobs(engine)
+    for job_no, index, kind in engine.journal.rows("SELECT job_no, idx, kind FROM stop"):
+        engine.stops[job_no, None if index < 0 else index] = kind
+    _end_lost_attempts(engine)
+    for (kind, _), rules in engine.resource_rules.items():
+        if kind == ENVIRONMENT and rules is not None:
+            engine.apply(ev.EnvironmentPut(environment=codec.decode(ComputeEnvironment, rules)))
+
+
+def _restore_documents(engine: "LocalEngine") -> None:
+    import json
+
+    for kind, name, body, rules in engine.journal.rows("SELECT kind, name, body, rules FROM resource"):
+        engine.remember_resource(kind, name, json.loads(body), rules)
+
+
+def _restore_jobs(engine: "LocalEngine") -> None:
+    query = "SELECT job_no, id, created_at, rules, statuses, attempts FROM job ORDER BY job_no"
+    for job_no, job_id, created_at, rules, statuses, attempts in engine.journal.rows(query):
+        submitted = codec.decode(ev.JobSubmitted, rules)
+        engine.enter_job(job_no, job_id, created_at)
+        if statuses is None:
+            statuses, attempts = _unit_books(engine, job_no, submitted.size or 1)
+        engine.apply(ev.JobRestored(submitted=submitted, statuses=statuses, attempts=attempts))
+
+
+def _unit_books(engine: "LocalEngine", job_no: int, units: int) -> tuple[bytes, bytes]:
+    """Status and number of attempts of each unit of a job that has not ended."""
+    statuses, attempts = bytearray([_RUNNABLE]) * units, bytearray(units)
+    query = "SELECT idx, MAX(attempt), SUM(stopped_at IS NULL) FROM attempt WHERE job_no = ? GROUP BY idx"
+    for index, made, still_open in engine.journal.rows(query, (job_no,)):
+        attempts[index] = made
+        if still_open:
+            statuses[index] = _RUNNING
+    for index, status in engine.journal.rows("SELECT idx, status FROM unit WHERE job_no = ?", (job_no,)):
+        statuses[index] = status
+    return bytes(statuses), bytes(attempts)
+
+
+def _end_lost_attempts(engine: "LocalEngine") -> None:
+    """An attempt without an end was running when the region went: its host went too, and the retry strategy decides."""
+    query = "SELECT job_no, idx, attempt, instance_id FROM attempt WHERE stopped_at IS NULL"
+    for job_no, index, attempt, instance_id in list(engine.journal.rows(query)):
+        reason = host_terminated(instance_id)
+        stop = engine.stops.get((job_no, index)) or engine.stops.get((job_no, None))
+        engine.write_attempt_end((job_no, index, attempt), None, "", reason, engine.now())
+        if stop == "terminated":
+            size = engine.scheduler.jobs[job_no].submitted.size
+            engine.apply(ev.JobTerminated(job_no=job_no, index=index if size else None, reason=reason))
+        engine.apply(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason))
