@@ -64,7 +64,7 @@ class RunningRegion:
 
 
 @contextlib.contextmanager
-def running(home: Path, *arguments: str, module: str = "tests.contract.local_fake_engine") -> Iterator[RunningRegion]:
+def running(home: Path, *arguments: str, module: str = "spotbatch.local") -> Iterator[RunningRegion]:
     """A region with its home in a folder; ended when the block ends, however it ends."""
     log = home.parent / f"{home.name}.log"
     with log.open("ab") as out:
