@@ -142,6 +142,19 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def may_pass(error: SpotbatchError) -> bool:
+    """Whether asking again later may help: a lost network, throttling or AWS's own trouble, not a refusal."""
+    code = error_code(error)
+    return isinstance(error, Unavailable) and code not in _REFUSED | _BAD_CREDENTIALS and not _needs_sign_in(error)
+
+
+def _needs_sign_in(error: BaseException) -> bool:
+    from botocore import exceptions as of_boto
+
+    kinds = (of_boto.NoCredentialsError, of_boto.PartialCredentialsError, of_boto.SSOError, of_boto.TokenRetrievalError)
+    return isinstance(error.__cause__, kinds)
+
+
 def translated(error: Exception) -> SpotbatchError:
     """The error of our tree that says what botocore's means, with the fix."""
     from botocore import exceptions as of_boto

@@ -1,0 +1,221 @@
+"""Where a watched run goes: a live picture on a terminal, plain lines in a pipe, JSON events for programs."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli.output import json, text
+from spotbatch.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from spotbatch.cli.watch import Failure, Screen
+
+_BAR_ORDER: Final = (
+    JobStatus.SUCCEEDED,
+    JobStatus.FAILED,
+    JobStatus.RUNNING,
+    JobStatus.STARTING,
+    JobStatus.RUNNABLE,
+    JobStatus.PENDING,
+    JobStatus.SUBMITTED,
+)
+_BAR_CELLS: Final = 60
+_LINE_EVERY_SECONDS: Final = 30.0  # in a pipe, even when nothing changes
+
+
+def open_screen(*, as_json: bool) -> "Screen":
+    """The screen that fits where standard output goes."""
+    if as_json:
+        return EventScreen()
+    return LiveScreen() if sys.stdout.isatty() else LineScreen()
+
+
+def title(jobs: Sequence[Job]) -> str:
+    """What is watched, in a few words."""
+    if len(jobs) == 1:
+        size = f", {jobs[0].array.size:,} children" if jobs[0].array is not None else ""
+        return f"{jobs[0].name} ({jobs[0].id}{size})"
+    return f"{jobs[0].name}: {len(jobs)} arrays"
+
+
+def counts_line(progress: Progress) -> str:
+    """Every status that some unit stands in, with its count."""
+    return "  ".join(f"{status} {count:,}" for status in _BAR_ORDER if (count := progress.counts[status]))
+
+
+def facts_line(progress: Progress, money: str) -> str:
+    """Rate, time left, interruptions, retries and money: what there is of them."""
+    parts = []
+    if progress.units_per_second is not None:
+        parts.append(f"{progress.units_per_second * 60:.1f} a minute")
+    if progress.seconds_left is not None:
+        parts.append(f"about {text.duration(progress.seconds_left)} left")
+    if progress.interruptions or progress.retries:
+        seen = "" if progress.is_complete else " seen so far"
+        parts.append(f"{progress.interruptions} interruptions, {progress.retries} retries{seen}")
+    if money:
+        parts.append(money)
+    return " · ".join(parts)
+
+
+class LineScreen:
+    """A line whenever something changed: for pipes, logs and CI."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+        self._last_at = 0.0
+
+    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+        if self._last is None:
+            text.say(title(jobs))
+        now = time.monotonic()
+        state = (tuple(progress.counts.items()), progress.interruptions, progress.retries)
+        if state != self._last or now - self._last_at > _LINE_EVERY_SECONDS:
+            self._last, self._last_at = state, now
+            facts = facts_line(progress, money)
+            text.say(f"{text.clock(time.time())}  {counts_line(progress)}{'  · ' if facts else ''}{facts}")
+
+    def failure(self, failure: "Failure") -> None:
+        text.say(f"{text.clock(time.time())}  {failure.unit} FAILED: {failure.in_words}")
+
+    def note(self, line: str) -> None:
+        text.hint(line)
+
+    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+        text.say(ending(jobs, progress, money))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def ending(jobs: Sequence[Job], progress: Progress, money: str) -> str:
+    """The last line: how it ended, how long it took, what it met with."""
+    begun = min((job.created_at for job in jobs if job.created_at), default=None)
+    stopped = max((job.stopped_at for job in jobs if job.stopped_at), default=None)
+    took = f" in {text.duration(stopped - begun)}" if begun and stopped else ""
+    failed = progress.counts[JobStatus.FAILED]
+    verdict = "SUCCEEDED" if not failed else "FAILED" if progress.total == 1 else f"{failed} of {progress.total} FAILED"
+    met = f", {progress.interruptions} interruptions, {progress.retries} retries" if progress.seen else ""
+    return f"{verdict}{took}{met}{', ' if money else ''}{money}"
+
+
+class EventScreen:
+    """One JSON object a line: progress when it changed, failures as they happen, the end."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+
+    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+        state = (tuple(progress.counts.items()), progress.interruptions, progress.retries)
+        if state != self._last:
+            self._last = state
+            json.write_event({"event": "progress", **_fields(jobs, progress, money)})
+
+    def failure(self, failure: "Failure") -> None:
+        json.write_event(
+            {
+                "event": "failure",
+                "job_id": failure.unit,
+                "exit_code": failure.exit_code,
+                "reason": failure.reason,
+                "status_reason": failure.status_reason,
+            }
+        )
+
+    def note(self, line: str) -> None:
+        json.write_event({"event": "note", "text": line})
+
+    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+        json.write_event({"event": "ended", **_fields(jobs, progress, money)})
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _fields(jobs: Sequence[Job], progress: Progress, money: str) -> dict[str, object]:
+    return {
+        "at": time.time(),
+        "jobs": {job.id: job.status.value for job in jobs},
+        "counts": {status.value: count for status, count in progress.counts.items()},
+        "total": progress.total,
+        "interruptions": progress.interruptions,
+        "retries": progress.retries,
+        "units_seen": progress.seen,
+        "units_per_second": progress.units_per_second,
+        "seconds_left": progress.seconds_left,
+        "money": money or None,
+    }
+
+
+class LiveScreen:
+    """A picture that is painted over: one bar by status, counts, rate, money; failures scroll by above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._is_on = False
+
+    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+        if not self._is_on:
+            self._live.start()
+            self._is_on = True
+        self._live.update(picture(jobs, progress, money, time.time()), refresh=True)
+
+    def failure(self, failure: "Failure") -> None:
+        self._print(f"✗ {failure.unit} FAILED: {failure.in_words}", "red")
+
+    def note(self, line: str) -> None:
+        self._print(line, "yellow")
+
+    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+        self.close()
+        self._console.print(picture(jobs, progress, money, time.time()))
+        style = "bold red" if progress.counts[JobStatus.FAILED] else "bold green"
+        self._print(ending(jobs, progress, money), style)
+
+    def close(self) -> None:
+        if self._is_on:
+            self._live.stop()
+            self._is_on = False
+
+    def _print(self, line: str, style: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(line, style=style))
+
+
+def picture(jobs: Sequence[Job], progress: Progress, money: str, now: float) -> "Text":
+    """The bar and its lines, as rich text."""
+    from rich.text import Text
+
+    out = Text()
+    begun = min((job.created_at for job in jobs if job.created_at), default=now)
+    out.append(title(jobs), style="bold")
+    out.append(f"  {text.duration(now - begun)}\n", style="dim")
+    for status, cells in bar_cells(progress, _BAR_CELLS):
+        out.append("█" * cells if status.is_terminal else "▒" * cells, style=text.STATUS_STYLE[status])
+    out.append(f"  {progress.done:,}/{progress.total:,}\n")
+    for status in _BAR_ORDER:
+        if progress.counts[status]:
+            out.append(f"{status} {progress.counts[status]:,}  ", style=text.STATUS_STYLE[status])
+    facts = facts_line(progress, money)
+    out.append(f"\n{facts}" if facts else "")
+    return out
+
+
+def bar_cells(progress: Progress, width: int) -> list[tuple[JobStatus, int]]:
+    """How many cells of the bar each status gets; one at least where there is a unit, and all cells are used."""
+    present = [(status, progress.counts[status]) for status in _BAR_ORDER if progress.counts[status]]
+    cells = [max(1, count * width // max(1, progress.total)) for _, count in present]
+    while present and sum(cells) != width:
+        step = 1 if sum(cells) < width else -1
+        cells[cells.index(max(cells))] += step
+    return [(status, count) for (status, _), count in zip(present, cells, strict=True)]

@@ -1,0 +1,158 @@
+"""How far a run is, kept from one answer of DescribeJobs to the next: pure, with the time as an argument.
+
+Each poll asks for the parents, and in the room left in one call for some of the children, in turn: so that one call a
+poll is enough whatever the size, and for an array of up to 99 children everything is known each time.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.job import Attempt, Job
+from spotbatch.batch.status import HOST_TERMINATED_PATTERN, JobStatus
+
+_IDS_A_CALL: Final = 100
+_RATE_SECONDS: Final = 300.0  # the rate is that of the last five minutes
+_MOST_SAMPLES: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """What is shown. `interruptions` and `retries` are those seen so far; `is_complete` when every child was seen."""
+
+    counts: Mapping[JobStatus, int]
+    total: int
+    interruptions: int
+    retries: int
+    seen: int
+    units_per_second: float | None
+    seconds_left: float | None
+
+    @property
+    def done(self) -> int:
+        return self.counts[JobStatus.SUCCEEDED] + self.counts[JobStatus.FAILED]
+
+    @property
+    def is_over(self) -> bool:
+        return self.done >= self.total
+
+    @property
+    def is_complete(self) -> bool:
+        return self.seen >= self.total
+
+
+def is_interruption(attempt: Attempt) -> bool:
+    """Whether a lost host or a notice ended this attempt, rather than the command itself."""
+    gone = attempt.status_reason.startswith(HOST_TERMINATED_PATTERN.rstrip("*"))
+    return gone or attempt.exit_code == EXIT_INTERRUPTED
+
+
+@dataclass(kw_only=True)
+class Tracker:
+    """Follows the jobs of one run: one job, one array, or several arrays."""
+
+    ids: Sequence[str]
+    jobs: dict[str, Job] = field(default_factory=dict)  # the parents, as last described
+    _attempts: dict[str, tuple[int, int]] = field(default_factory=dict)  # unit -> attempts made, interruptions
+    _failed: set[str] = field(default_factory=set)
+    _ended: set[str] = field(default_factory=set)  # units whose story is complete
+    _turn: deque[str] = field(default_factory=deque)
+    _samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MOST_SAMPLES))
+
+    def next_ids(self) -> list[str]:
+        """What to describe in the next call: 100 ids at most, as long as there are fewer than 100 jobs in the run."""
+        room = max(0, _IDS_A_CALL - len(self.ids))
+        if not self._turn:
+            self._turn.extend(self._open_children())
+        return [*self.ids, *(self._turn.popleft() for _ in range(min(room, len(self._turn))))]
+
+    def take(self, described: Iterable[Job], now: float) -> list[Job]:
+        """Learn from an answer; gives the units that are FAILED and were not known to be."""
+        failures = []
+        for job in described:
+            if job.id in self.ids:
+                self.jobs[job.id] = job
+            if job.array is None:
+                failures += self._take_unit(job)
+        self._samples.append((now, self._done()))
+        return failures
+
+    def take_failed(self, unit: str) -> bool:
+        """Note a unit as FAILED that another call told of; whether that is news."""
+        is_new = unit not in self._failed
+        self._failed.add(unit)
+        return is_new
+
+    @property
+    def unknown_failures(self) -> int:
+        """How many more have FAILED than were told of."""
+        return self.counts()[JobStatus.FAILED] - len(self._failed)
+
+    def counts(self) -> dict[JobStatus, int]:
+        """Units in each status: children of arrays, and jobs that are no arrays."""
+        counts = dict.fromkeys(JobStatus, 0)
+        for job in self.jobs.values():
+            if job.array is None:
+                counts[job.status] += 1
+                continue
+            for status, count in job.array.status_summary.items():
+                counts[status] += count
+            # A fresh array may not count its children yet.
+            counts[JobStatus.SUBMITTED] += max(0, job.array.size - sum(job.array.status_summary.values()))
+        return counts
+
+    def progress(self) -> Progress:
+        """Where the run stands after the last answer."""
+        counts = self.counts()
+        total = sum(counts.values())
+        rate = self._rate()
+        left = total - counts[JobStatus.SUCCEEDED] - counts[JobStatus.FAILED]
+        return Progress(
+            counts=counts,
+            total=total,
+            interruptions=sum(lost for _, lost in self._attempts.values()),
+            retries=sum(max(0, made - 1) for made, _ in self._attempts.values()),
+            seen=len(self._attempts),
+            units_per_second=rate,
+            seconds_left=left / rate if rate and left else None,
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every job of the run stands in a status that it never leaves."""
+        return len(self.jobs) == len(self.ids) and all(job.status.is_terminal for job in self.jobs.values())
+
+    def is_all_seen(self) -> bool:
+        """Whether the story of every unit is known to its end."""
+        return not self._turn and not self._open_children()
+
+    def _take_unit(self, job: Job) -> list[Job]:
+        self._attempts[job.id] = (len(job.attempts), sum(is_interruption(each) for each in job.attempts))
+        if job.status.is_terminal:
+            self._ended.add(job.id)
+        return [job] if job.status is JobStatus.FAILED and self.take_failed(job.id) else []
+
+    def _open_children(self) -> list[str]:
+        return [
+            unit
+            for job in self.jobs.values()
+            if job.array is not None
+            for unit in (f"{job.id}:{index}" for index in range(job.array.size))
+            if unit not in self._ended
+        ]
+
+    def _done(self) -> int:
+        counts = self.counts()
+        return counts[JobStatus.SUCCEEDED] + counts[JobStatus.FAILED]
+
+    def _rate(self) -> float | None:
+        """Units a second over the last minutes; None until something ended while we watched."""
+        if not self._samples:
+            return None
+        last_at, last_done = self._samples[-1]
+        first_at, first_done = next(one for one in self._samples if one[0] >= last_at - _RATE_SECONDS)
+        return (
+            (last_done - first_done) / (last_at - first_at) if last_done > first_done and last_at > first_at else None
+        )

@@ -1,0 +1,194 @@
+"""`spotbatch watch`: follow jobs to their end with one API call a poll, whatever their size."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+import typer
+
+from spotbatch.aws import session
+from spotbatch.aws.job_shapes import JobSummary
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.errors import JobFailed, NotFound, Unavailable
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli import finding
+from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import text
+from spotbatch.cli.progress import Progress, Tracker
+
+T = TypeVar("T")
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_SHORTEST_SECONDS: Final = 1.1  # so that it is under one call a second
+_LONGEST_SECONDS: Final = 6.0
+_GIVE_UP_SECONDS: Final = 1800.0  # without any answer
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_FAILURES_TOLD: Final = 20
+_LAST_SCANS: Final = 10  # calls at most, at the end, to see the attempts of children not seen yet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """A unit that ended FAILED, and what is known of the cause."""
+
+    unit: str
+    exit_code: int | None
+    reason: str
+    status_reason: str
+
+    @property
+    def in_words(self) -> str:
+        code = f"exit code {self.exit_code}" if self.exit_code is not None else ""
+        return ": ".join(part for part in (code, self.reason or self.status_reason) if part) or "no reason given"
+
+
+class Screen(Protocol):
+    """Where progress goes: a live picture, plain lines, or JSON events."""
+
+    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None: ...
+
+    def failure(self, failure: Failure) -> None: ...
+
+    def note(self, line: str) -> None: ...
+
+    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@app.command()
+def watch(
+    job: JobArgument,
+    queue: QueueOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a job to its end: progress, retries, interruptions, failures.
+
+    Exit code 0 if it SUCCEEDED and 1 if it FAILED. Ctrl-C leaves the job running.
+    """
+    jobs = Jobs()
+    follow(finding.job_id(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json)
+
+
+def follow(job_id: str, *, jobs: Jobs, as_json: bool) -> None:
+    """Watch one job. Raises JobFailed if it ends FAILED, typer.Exit(130) on Ctrl-C."""
+    from spotbatch.cli.output.screens import open_screen
+
+    screen = open_screen(as_json=as_json)
+    following = Following(jobs=jobs, tracker=Tracker(ids=[job_id]), screen=screen)
+    try:
+        following.run()
+    except KeyboardInterrupt:
+        screen.close()
+        text.hint(f"the job goes on. Come back with: spotbatch watch {job_id}")
+        raise typer.Exit(130) from None
+    finally:
+        screen.close()
+    ended = following.tracker
+    if any(each.status is JobStatus.FAILED for each in ended.jobs.values()):
+        raise JobFailed(_verdict(job_id, ended))
+
+
+def _verdict(job_id: str, tracker: Tracker) -> str:
+    progress = tracker.progress()
+    if progress.total == 1:
+        return f"the job FAILED: `spotbatch logs {job_id}` shows what it wrote, `spotbatch show {job_id}` its story"
+    failed = progress.counts[JobStatus.FAILED]
+    return (
+        f"{failed} of {progress.total} children FAILED: `spotbatch logs {job_id} --failed` shows what they wrote, "
+        f"`spotbatch retry {job_id}` runs them again"
+    )
+
+
+@dataclass(kw_only=True)
+class Following:
+    """The loop: ask, show, wait. Waits longer while nothing happens, and survives throttling and a lost network."""
+
+    jobs: Jobs
+    tracker: Tracker
+    screen: Screen
+    money: Callable[[Tracker], str] = lambda _: ""
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _told: int = field(default=0, init=False)
+    _wait_seconds: float = field(default=_SHORTEST_SECONDS, init=False)
+
+    def run(self) -> None:
+        """Until every job has ended. Raises NotFound, or Unavailable after half an hour without an answer."""
+        before: object = None
+        while True:
+            calls = self._poll()
+            progress = self.tracker.progress()
+            money = self.money(self.tracker)
+            self.screen.show(list(self.tracker.jobs.values()), progress, money)
+            if self.tracker.is_over:
+                break
+            now = (progress.counts, progress.retries)
+            self._wait_seconds = _SHORTEST_SECONDS if now != before else min(self._wait_seconds * 1.3, _LONGEST_SECONDS)
+            before = now
+            self.sleep(self._wait_seconds * calls)
+        self._see_the_rest()
+        self.screen.end(list(self.tracker.jobs.values()), self.tracker.progress(), self.money(self.tracker))
+
+    def _poll(self) -> int:
+        """One look; gives how many calls it took."""
+        ids = self.tracker.next_ids()
+        described = self._patiently(lambda: self.jobs.describe(ids))
+        there = {job.id for job in described}
+        if missing := [each for each in self.tracker.ids if each not in there]:
+            raise NotFound(f"there is no job {missing[0]} here: `spotbatch list` shows those that there are")
+        for job in self.tracker.take(described, self.clock()):
+            self._tell(failure_of(job))
+        if self.tracker.unknown_failures > 0 and self._told < _FAILURES_TOLD:
+            return 1 + self._ask_for_failures()
+        return 1
+
+    def _ask_for_failures(self) -> int:
+        """One call for each array with failures that no turn has shown yet."""
+        arrays = [job.id for job in self.tracker.jobs.values() if _has_failures(job)]
+        for array_id in arrays:
+            ask = partial(self.jobs.children, array_id, JobStatus.FAILED, limit=_FAILURES_TOLD)
+            for child in self._patiently(ask):
+                if self.tracker.take_failed(child.id):
+                    self._tell(failure_of(child))
+        return len(arrays)
+
+    def _tell(self, failure: Failure) -> None:
+        self._told += 1
+        if self._told <= _FAILURES_TOLD:
+            self.screen.failure(failure)
+        elif self._told == _FAILURES_TOLD + 1:
+            self.screen.note("more children FAILED; `spotbatch list --array ID --status FAILED` lists them all")
+
+    def _see_the_rest(self) -> None:
+        """The last attempts of children that were not in their turn, so that the last figures are whole."""
+        for _ in range(_LAST_SCANS):
+            if self.tracker.is_all_seen():
+                return
+            self.sleep(_SHORTEST_SECONDS * self._poll())
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask until there is an answer: the job does not stop because we cannot see it."""
+        deadline = self.clock() + _GIVE_UP_SECONDS
+        pause = _SHORTEST_SECONDS
+        while True:
+            try:
+                return ask()
+            except Unavailable as error:
+                if not session.may_pass(error) or self.clock() + pause > deadline:
+                    raise
+                self.screen.note(f"{error}; asking again in {pause:.0f} s")
+            self.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+def failure_of(job: Job | JobSummary) -> Failure:
+    """What is told of a unit that ended FAILED."""
+    return Failure(unit=job.id, exit_code=job.exit_code, reason=job.reason, status_reason=job.status_reason)
+
+
+def _has_failures(job: Job) -> bool:
+    return job.array is not None and job.array.status_summary.get(JobStatus.FAILED, 0) > 0
