@@ -1,0 +1,197 @@
+"""`spotbatch show`: one job's whole story."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.errors import SpotbatchError
+from spotbatch.batch.job import Attempt, Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli import finding, records
+from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+from spotbatch.cli.progress import is_interruption
+from spotbatch.cli.records import AttemptRecord
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_FAILURES: Final = 10
+
+
+@app.command()
+def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None, as_json: JsonOption = False) -> None:
+    """One job's whole story: attempts, hosts, reasons, checkpoints. For an array, how its children stand."""
+    jobs = Jobs()
+    found = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
+    kept = _records(found, stack)
+    if as_json:
+        return json.write(_plain(found, kept))
+    _head(found)
+    if found.array is not None:
+        return _children(jobs, found)
+    return _attempts(found, kept)
+
+
+def _records(job: Job, stack: str | None) -> dict[int, AttemptRecord]:
+    """What the runtime wrote about each attempt; nothing where the store cannot be read."""
+    if job.array is not None:
+        return {}
+    try:
+        return records.of_unit(finding.store_of(job, stack=stack), finding.run_id(job), job.array_index)
+    except SpotbatchError as error:
+        text.hint(f"the attempts' records cannot be read: {error}")
+        return {}
+
+
+def _head(job: Job) -> None:
+    now = time.time()
+    text.say(f"{text.styled(job.name, 'bold')}  {job.id}")
+    why = f": {job.status_reason}" if job.status_reason else ""
+    text.say(f"status       {text.status(job.status)}{why}")
+    text.say(f"submitted    {text.moment(job.created_at)} ({text.ago(job.created_at, now)})")
+    if job.started_at:
+        waited = text.duration(_between(job.created_at, job.started_at))
+        text.say(f"started      {text.moment(job.started_at)} (waited {waited})")
+    if job.stopped_at and job.started_at:
+        text.say(f"ended        {text.moment(job.stopped_at)} (ran {text.duration(job.stopped_at - job.started_at)})")
+    needs = job.requirements
+    gpus = f", {needs.gpus} GPUs" if needs.gpus else ""
+    text.say(f"asks for     {needs.vcpus} vCPUs, {needs.memory_mib} MiB{gpus}, up to {job.attempts_allowed} attempts")
+    text.say(f"queue        {job.queue}, definition {job.definition}")
+    for dependency in job.depends_on:
+        text.say(f"waits for    {dependency.job_id or 'the child before it'} ({dependency.type})")
+    for key, value in job.tags.items():
+        text.say(f"tag          {key}={value}")
+
+
+def _between(start: float | None, end: float) -> float | None:
+    return None if start is None else end - start
+
+
+def _children(jobs: Jobs, job: Job) -> None:
+    array = job.array
+    if array is None:
+        return
+    counts = [f"{text.status(status)} {count:,}" for status, count in array.status_summary.items() if count]
+    text.say(f"children     {array.size:,}: {'  '.join(counts) or 'not counted yet'}")
+    if not array.status_summary.get(JobStatus.FAILED):
+        return
+    failed = jobs.children(job.id, JobStatus.FAILED, limit=_FAILURES)
+    text.say()
+    rows = [(child.id, str(child.exit_code or "-"), child.reason or child.status_reason) for child in failed]
+    text.table(("FAILED CHILD", "EXIT", "REASON"), rows)
+    if array.status_summary[JobStatus.FAILED] > len(failed):
+        text.hint(f"`spotbatch list --array {job.id} --status FAILED` lists all of them")
+
+
+def _attempts(job: Job, kept: dict[int, AttemptRecord]) -> None:
+    if not job.attempts:
+        text.say("attempts     none yet")
+        if not job.status.is_terminal:
+            text.hint(f"`spotbatch doctor {job.id}` says why")
+        return
+    for number, attempt in enumerate(job.attempts, start=1):
+        text.say()
+        _attempt(number, attempt, kept.get(number), job)
+
+
+def _attempt(number: int, attempt: Attempt, record: AttemptRecord | None, job: Job) -> None:
+    text.say(text.styled(f"attempt {number} of {job.attempts_allowed}", "bold") + f": {outcome(attempt)}")
+    if attempt.started_at:
+        end = text.clock(attempt.stopped_at) if attempt.stopped_at else "now"
+        ran = (attempt.stopped_at or time.time()) - attempt.started_at
+        text.say(f"  ran        {text.moment(attempt.started_at)} to {end} ({text.duration(ran)})")
+    if attempt.host:
+        where = f" ({record.instance_type}, {record.zone})" if record and record.instance_type else ""
+        text.say(f"  host       {short_host(attempt.host)}{where}")
+    for line in told_by(record):
+        text.say(f"  {line}")
+    if attempt.log_stream:
+        text.say(f"  log        {attempt.log_stream}")
+
+
+def outcome(attempt: Attempt) -> str:
+    """How an attempt ended, in words, with AWS Batch's own."""
+    if attempt.stopped_at is None:
+        return "running"
+    own = "; ".join(part for part in (attempt.reason, attempt.status_reason) if part)
+    code = "" if attempt.exit_code is None else f"exit code {attempt.exit_code}"
+    if is_interruption(attempt):
+        head = "interrupted: its host was reclaimed" if attempt.exit_code is None else "interrupted: it saved and left"
+    elif attempt.exit_code == 0:
+        head = "succeeded"
+    else:
+        head = "failed"
+    return ", ".join(part for part in (head, code) if part) + (f" ({own})" if own else "")
+
+
+def short_host(host: str) -> str:
+    """A host as Batch names it, without the length of its ARN."""
+    return host.rpartition("/")[2]
+
+
+def told_by(record: AttemptRecord | None) -> Sequence[str]:
+    """What the runtime's record adds: notice, checkpoints, lost work, memory."""
+    if record is None:
+        return ()
+    lines = []
+    if record.noticed_at is not None:
+        lead = f", {record.notice_lead_seconds:.0f} s ahead" if record.notice_lead_seconds is not None else ""
+        lines.append(f"notice     {text.moment(record.noticed_at)}{lead}")
+    if record.resumed_from:
+        took = f" in {record.restore_seconds:.1f} s" if record.restore_seconds is not None else ""
+        lines.append(f"resumed    from checkpoint {record.resumed_from}{took}")
+    if record.checkpoints_saved:
+        size = text.size(record.checkpoint_bytes)
+        lines.append(f"saved      {record.checkpoints_saved} checkpoints, the last {size}")
+    if record.work_lost_seconds is not None:
+        lines.append(f"lost       {record.work_lost_seconds:.1f} s of work since the last checkpoint")
+    if record.peak_memory_mib:
+        lines.append(f"used       {record.peak_memory_mib:.0f} MiB at most, {record.cpu_seconds:.1f} s of CPU")
+    lines += [f"warning    {warning}" for warning in record.warnings]
+    return lines
+
+
+def _plain(job: Job, kept: dict[int, AttemptRecord]) -> dict[str, object]:
+    return {
+        "job_id": job.id,
+        "name": job.name,
+        "run_id": finding.run_id(job),
+        "queue": job.queue,
+        "definition": job.definition,
+        "status": job.status,
+        "status_reason": job.status_reason,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "stopped_at": job.stopped_at,
+        "exit_code": job.exit_code,
+        "reason": job.reason,
+        "array_size": job.array.size if job.array else None,
+        "array_index": job.array_index,
+        "status_summary": dict(job.array.status_summary) if job.array else None,
+        "requirements": job.requirements,
+        "attempts_allowed": job.attempts_allowed,
+        "attempts": [
+            {"attempt": number, "outcome": outcome(attempt), **_attempt_plain(attempt), "record": kept.get(number)}
+            for number, attempt in enumerate(job.attempts, start=1)
+        ],
+        "depends_on": [{"job_id": one.job_id, "type": one.type} for one in job.depends_on],
+        "environment": dict(job.environment),
+        "log_group": job.log_group,
+        "log_stream": job.log_stream,
+        "tags": dict(job.tags),
+    }
+
+
+def _attempt_plain(attempt: Attempt) -> dict[str, object]:
+    return {
+        "started_at": attempt.started_at,
+        "stopped_at": attempt.stopped_at,
+        "exit_code": attempt.exit_code,
+        "reason": attempt.reason,
+        "status_reason": attempt.status_reason,
+        "log_stream": attempt.log_stream,
+        "host": attempt.host,
+    }
