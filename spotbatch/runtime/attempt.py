@@ -233,7 +233,8 @@ class Attempt:
     def _end(self, outcome: str, exit_code: int) -> int:
         saved_at = max(self._began_at, self._record.last_saved_at or 0.0)
         self._record.end(outcome=outcome, exit_code=exit_code, began_at=saved_at)
-        limit = Limit(self._interruptions.left_seconds(RECORD_SECONDS))
+        is_down = outcome == "not_restored"  # the store, in all likelihood: do not wait for it once more
+        limit = Limit(self._interruptions.left_seconds(1.0 if is_down else RECORD_SECONDS))
         ticket = self._put_record(limit)
         if ticket is not None:
             with contextlib.suppress(SpotrunError):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import ClientConfig, RetryConfig
 from obstore.store import S3Store as Bucket
 
 from spotbatch.runtime.errors import Missing, Refused, StoreError
@@ -35,12 +34,12 @@ class S3Store:
                 "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
                 **({"endpoint": endpoint} if endpoint else {}),
             },
-            client_options=ClientConfig(
-                connect_timeout=timedelta(seconds=CONNECT_SECONDS),
-                timeout=timedelta(seconds=REQUEST_SECONDS),
-                allow_http=bool(endpoint and endpoint.startswith("http://")),
-            ),
-            retry_config=RetryConfig(max_retries=RETRIES, retry_timeout=timedelta(seconds=REQUEST_SECONDS)),
+            client_options={
+                "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+                "timeout": timedelta(seconds=REQUEST_SECONDS),
+                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=REQUEST_SECONDS)},
         )
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:

@@ -43,6 +43,9 @@ class Saved:
     seconds: float = 0.0
 
 
+NOTHING = Manifest(epoch=0, sequence=0, writer="", saved_at=0.0, files=(), folders=(), links=(), packs={})
+
+
 class _Known(NamedTuple):
     """A file as it was when its content was last read."""
 
@@ -71,7 +74,7 @@ class Writer:
         self._epoch = 0
         self._sequence = 0
         self._packs_made = 0
-        self._last: Manifest | None = None
+        self._last = NOTHING
         self._known: dict[str, _Known] = {}
         self._published: dict[str, Look] = {}
         self._chunks: dict[str, Chunk] = {}  # by digest: what is in the store
@@ -119,7 +122,7 @@ class Writer:
         finally:
             self._learn(upload)
         manifest = self._manifest(files, listing)
-        if self._last is not None and _content(manifest) == _content(self._last):
+        if _content(manifest) == _content(self._last):
             self._published = {path: known.look for path, known in self._known.items()}
             return Saved(manifest=self._last, is_new=False, looked_at=looked_at)
         data = to_bytes(manifest)
