@@ -68,13 +68,14 @@ def client_environ(region: RunningRegion, binaries: Path, home: Path) -> dict[st
 
 
 def reclaim_a_running_host(region: RunningRegion) -> list[str]:
-    """Reclaim the host of the first attempt that is seen running. Returns the ids of the hosts."""
+    """Reclaim, at once, the first host that is seen with a RUNNING attempt. Returns its id in a list."""
 
-    def one_runs() -> bool:
-        return any(host.running and host.noticed_at is None for host in region.admin.hosts())
+    def busy() -> list[str]:
+        hosts = region.admin.hosts()
+        return [host.instance_id for host in hosts if host.running and host.started_at and host.ended_at is None]
 
-    until(one_runs, seconds=CLIENT_SECONDS)
-    return region.admin.interrupt(count=1)
+    chosen = until(busy, seconds=CLIENT_SECONDS)[:1]
+    return region.admin.interrupt(instance_ids=chosen, notice_seconds=0)
 
 
 def lost_attempts(region: RunningRegion) -> int:

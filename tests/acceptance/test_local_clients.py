@@ -57,7 +57,7 @@ def test_the_aws_cli_runs_an_array_and_reads_its_logs(tmp_path: Path, is_reclaim
 
         container = {
             "image": "busybox",
-            "command": ["sh", "-c", "sleep 1; echo child $AWS_BATCH_JOB_ARRAY_INDEX"],
+            "command": ["sh", "-c", "sleep 2; echo child $AWS_BATCH_JOB_ARRAY_INDEX"],
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "128"}],
         }
         run(
