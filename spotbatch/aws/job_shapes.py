@@ -112,6 +112,7 @@ def job_of(shape: Shape) -> Job:
         reason=container.get("reason", ""),
         log_stream=container.get("logStreamName"),
         log_group=container.get("logConfiguration", {}).get("options", {}).get("awslogs-group"),
+        is_terminated=bool(shape.get("isTerminated") or shape.get("isCancelled")),
         tags=shape.get("tags", {}),
     )
 

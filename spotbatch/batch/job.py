@@ -145,6 +145,7 @@ class Job:
     reason: str = ""
     log_stream: str | None = None
     log_group: str | None = None
+    is_terminated: bool = False  # somebody cancelled or terminated it
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
