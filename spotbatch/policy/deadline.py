@@ -1,0 +1,139 @@
+"""Our policy: the cheapest move by the table, over what is believed of the pool, behind an exact safety net."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from spotbatch.policy.hazard import HazardModel
+from spotbatch.policy.interface import Move, Terms, View, is_safe
+from spotbatch.policy.table import STAY_ON_DEMAND, STAY_ON_SPOT, WAIT, Table, solve
+
+
+class Memory(NamedTuple):
+    """What a pilot knows beside the view: enough to go on in another place. `age_seconds` is of the present period."""
+
+    beliefs: tuple[float, ...]
+    is_up: bool | None
+    age_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadlinePolicy:
+    """Semi-Markov dynamic programme on slack, hazards by age, regimes weighed by Bayes' rule as the pool is watched.
+
+    `first_age_seconds` is taken for the age of the period that a job begins in, where nobody watched the pool before.
+    """
+
+    model: HazardModel
+    name: str = "ours"
+    caution: float = 1.2
+    first_age_seconds: float = 0.0
+
+    def start(self, terms: Terms, memory: Memory | None = None) -> "DeadlinePilot":
+        """A pilot for one job. The first one for these terms solves the table, which takes a second or two."""
+        table = _solved(terms, self.model, self.caution)
+        return DeadlinePilot(terms, self.model, table, memory or self.fresh())
+
+    def fresh(self) -> Memory:
+        """What is believed of a pool that nobody watched."""
+        weights = tuple(each.weight for each in self.model.regimes)
+        return Memory(weights, None, self.first_age_seconds)
+
+
+@lru_cache(maxsize=2)  # a table takes tens of megabytes
+def _solved(terms: Terms, model: HazardModel, caution: float) -> Table:
+    return solve(terms, model.harsher(caution))
+
+
+class Beliefs:
+    """Bayes' rule over the regimes, a tick at a time."""
+
+    def __init__(self, model: HazardModel, tick_seconds: float, memory: Memory) -> None:
+        import numpy as np
+
+        self._model = model
+        self._tick = tick_seconds
+        self._np = np
+        self._weights = np.array(memory.beliefs)
+        self._is_up = memory.is_up
+        self._age = memory.age_seconds
+        ends = [
+            [
+                [model.end_probability(each, is_up, edge, tick_seconds) for each in model.regimes]
+                for edge in model.edges_seconds
+            ]
+            for is_up in (False, True)
+        ]
+        self._ended = np.array(ends)
+        self._stayed = 1.0 - self._ended
+
+    def see(self, is_up: bool) -> int:
+        """Take in one observation, a tick after the one before; answers the bucket of the present age."""
+        if self._is_up is not None:
+            bucket = self._model.bucket(self._age)
+            likelihood = self._stayed if is_up == self._is_up else self._ended
+            weights = self._weights * likelihood[int(self._is_up), bucket]
+            self._weights = weights / weights.sum()
+            self._age = self._age + self._tick if is_up == self._is_up else 0.0
+        self._is_up = is_up
+        return self._model.bucket(self._age)
+
+    @property
+    def weights(self) -> Any:
+        return self._weights
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(tuple(float(each) for each in self._weights), self._is_up, self._age)
+
+
+class DeadlinePilot:
+    """One job under way."""
+
+    def __init__(self, terms: Terms, model: HazardModel, table: Table, memory: Memory) -> None:
+        self._terms = terms
+        self._table = table
+        self._beliefs = Beliefs(model, terms.tick_seconds, memory)
+
+    @property
+    def memory(self) -> Memory:
+        """What to hand to `DeadlinePolicy.start` to go on elsewhere."""
+        return self._beliefs.memory
+
+    def watch(self, is_spot_available: bool) -> None:
+        """Take in what the pool did at a tick at which no move is due, as before the job begins."""
+        self._beliefs.see(is_spot_available)
+
+    def decide(self, view: View) -> Move:
+        bucket = self._beliefs.see(view.is_spot_available)
+        return self._cheapest(view, bucket)
+
+    def _cheapest(self, view: View, bucket: int) -> Move:
+        table, terms = self._table, self._terms
+        left = terms.deadline_seconds - view.elapsed_seconds
+        slack = left - (terms.work_seconds - view.done_seconds)
+        costs = table.costs[min(int(view.elapsed_seconds / table.step_seconds + 1e-6), len(table.costs) - 1)]
+        costs = costs[int(view.is_spot_available), bucket] @ self._beliefs.weights
+        kept = slack - view.pending_seconds
+        started = slack - terms.changeover_seconds
+        on_spot = kept if view.instance is Move.SPOT else started
+        on_demand = kept if view.instance is Move.ON_DEMAND else started
+        best, least = Move.ON_DEMAND, _at(costs, on_demand / table.cell_seconds, STAY_ON_DEMAND)
+        if view.is_spot_available and is_safe(terms, view, Move.SPOT):
+            cost = _at(costs, on_spot / table.cell_seconds, STAY_ON_SPOT)
+            if cost <= least:
+                best, least = Move.SPOT, cost
+        if is_safe(terms, view, Move.WAIT) and _at(costs, slack / table.cell_seconds, WAIT) < least:
+            return Move.WAIT
+        return best
+
+
+def _at(costs: Any, place: float, move: int) -> float:
+    """A cost between two cells of the slack."""
+    if place < 0:
+        return math.inf
+    low = min(int(place), len(costs) - 1)
+    high = min(low + 1, len(costs) - 1)
+    share = place - low
+    return float(costs[low, move]) * (1 - share) + float(costs[high, move]) * share
