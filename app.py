@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""The CDK application: cost-optimized batch processing with AWS Batch and EC2 Spot.
+
+`python app.py` synthesizes into cdk.out and needs neither AWS credentials nor the CDK command line.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from spotbatch.batch.errors import SpotbatchError
+from spotbatch.infra import Access, Artifacts, Compute, Images, Jobs, Monitoring, Network, Queue, StackSettings
+from spotbatch.infra.settings import CONTEXT_KEY
+
+from aws_cdk import App, CfnOutput, Environment, Stack, Tags  # isort: skip  # after infra, which chooses its Node
+from constructs import Construct  # isort: skip
+
+STACK_NAME = "CostOptimizedBatchProcessing"
+PROJECT = "CostOptimizedBatchProcessing"
+
+
+class CostOptimizedBatchProcessingStack(Stack):
+    """The whole infrastructure: network, registry, bucket, roles, Spot compute, queue, job definition, logs.
+
+    `settings` defaults to what the context key `spotbatch` says, and that to the defaults of `StackSettings`. Raises
+    InvalidInput for a wrong setting.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: StackSettings | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(scope, construct_id, **kwargs)
+        self.settings = settings or StackSettings.read(self.node.try_get_context(CONTEXT_KEY))
+        tags = {"Project": PROJECT, "Environment": self.settings.environment}
+        network = Network(self, "Network", settings=self.settings)
+        images = Images(self, "Images", settings=self.settings)
+        artifacts = Artifacts(self, "Artifacts", settings=self.settings)
+        monitoring = Monitoring(self, "Monitoring", settings=self.settings)
+        access = Access(
+            self,
+            "Access",
+            settings=self.settings,
+            repository=images.repository,
+            bucket=artifacts.bucket,
+            log_group=monitoring.log_group,
+        )
+        compute = Compute(
+            self,
+            "Compute",
+            settings=self.settings,
+            subnets=network.subnets,
+            security_group=network.security_group,
+            instance_profile=access.instance_profile,
+            instance_role=access.instance_role,
+            service_role=access.service_role,
+            tags=tags,
+        )
+        queue = Queue(self, "Queue", environment_arns=[compute.environment_arn])
+        jobs = Jobs(
+            self,
+            "Jobs",
+            settings=self.settings,
+            repository=images.repository,
+            bucket=artifacts.bucket,
+            log_group=monitoring.log_group,
+            job_role=access.job_role,
+            execution_role=access.execution_role,
+        )
+        for key, value in tags.items():
+            Tags.of(self).add(key, value)
+        self._output("ECRRepositoryURI", images.repository.repository_uri, "Push the job's image here")
+        self._output("JobQueueName", queue.queue_name, "Submit jobs to this queue")
+        self._output("JobDefinitionName", jobs.definition_name, "Submit jobs with this definition")
+        self._output("ComputeEnvironmentName", compute.environment_name, "Where the Spot hosts run")
+        self._output("ArtifactsBucketName", artifacts.bucket.bucket_name, "Checkpoints, outputs, attempt records")
+        self._output("LogGroupName", monitoring.log_group.log_group_name, "What the jobs print")
+
+    def _output(self, name: str, value: str, description: str) -> None:
+        CfnOutput(self, name, value=value, description=description)
+
+
+def _context_of_the_project() -> dict[str, Any]:
+    """The context of cdk.json, which only the CDK command line would hand over; what that hands over wins."""
+    file = Path(__file__).with_name("cdk.json")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["context"] if file.exists() else {}
+    return found
+
+
+def main() -> int:
+    """Synthesize one stack, named by the context key `stack_name`; returns the exit code."""
+    app = App(outdir=os.environ.get("CDK_OUTDIR", "cdk.out"), context=_context_of_the_project())
+    account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
+    name = app.node.try_get_context("stack_name") or STACK_NAME
+    try:
+        CostOptimizedBatchProcessingStack(
+            app,
+            name,
+            description="Cost-optimized batch processing with AWS Batch and EC2 Spot",
+            env=Environment(account=account, region=region) if account and region else None,
+        )
+        app.synth()
+    except SpotbatchError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

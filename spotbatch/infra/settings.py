@@ -1,0 +1,110 @@
+"""The stack's settings: one model, read from the context key `spotbatch`; a wrong value is refused before synthesis."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.placement import AllocationStrategy
+from spotbatch.batch.retry import MAX_ATTEMPTS
+
+CONTEXT_KEY: Final = "spotbatch"
+_INSTANCE_TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+_SIZES: Final = ("large", "xlarge", "2xlarge", "4xlarge")
+_FAMILIES: Final = ("c5", "m5", "r5")
+_RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)
+
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+class Egress(StrEnum):
+    """How instances reach ECR, ECS, CloudWatch and Batch."""
+
+    NAT_GATEWAY = "nat-gateway"  # one NAT gateway: about 33 USD a month while idle
+    PUBLIC = "public"  # public addresses, no ingress: nothing to pay while idle
+
+
+class StackSettings(BaseModel):
+    """Everything about the stack that may be chosen. docs/operating.md tells what each one is for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    environment: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "production"
+    # compute
+    min_vcpus: Annotated[int, Field(ge=0, le=10_000)] = 0
+    max_vcpus: Annotated[int, Field(ge=1, le=10_000)] = 256
+    instance_types: tuple[str, ...] = tuple(f"{family}.{size}" for family in _FAMILIES for size in _SIZES)
+    allocation_strategy: Literal[
+        AllocationStrategy.SPOT_CAPACITY_OPTIMIZED, AllocationStrategy.SPOT_PRICE_CAPACITY_OPTIMIZED
+    ] = AllocationStrategy.SPOT_CAPACITY_OPTIMIZED
+    bid_percentage: Annotated[int, Field(ge=1, le=100)] = 80
+    volume_gib: Annotated[int, Field(ge=30, le=16_384)] = 50
+    service_role: Literal["service-linked", "dedicated"] = "service-linked"
+    # jobs
+    image_tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] = "latest"
+    job_vcpus: Annotated[int, Field(ge=1, le=256)] = 1
+    job_memory_mib: Annotated[int, Field(ge=4, le=4_000_000)] = 2048
+    job_attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] = MAX_ATTEMPTS
+    job_timeout_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+    # network
+    vpc_cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-4])$")] = "10.0.0.0/16"
+    egress: Egress = Egress.NAT_GATEWAY
+    egress_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (443,)
+    # what is kept, and for how long
+    retain_data: bool = True  # the bucket and the images outlive a destroy
+    log_retention_days: Literal[_RETENTION_DAYS] = 30  # type: ignore[valid-type]  # CloudWatch Logs' own list
+    infrequent_access_days: Annotated[int, Field(ge=30, le=3650)] = 30
+    glacier_days: Annotated[int, Field(ge=60, le=3650)] = 90
+    old_version_days: Days = 30
+    images_kept: Annotated[int, Field(ge=1, le=1000)] = 10
+
+    @field_validator("instance_types")
+    @classmethod
+    def _types_are_named(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        if not types:
+            raise ValueError("at least one instance type is needed; ten or more are interrupted less")
+        for each in types:
+            if not _INSTANCE_TYPE.fullmatch(each):
+                raise ValueError(f"{each!r} is no instance type such as c5.xlarge ('optimal' is not allowed here)")
+        return types
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> Self:
+        if self.min_vcpus > self.max_vcpus:
+            raise ValueError(f"min_vcpus ({self.min_vcpus}) is above max_vcpus ({self.max_vcpus})")
+        if self.glacier_days < self.infrequent_access_days + 30:
+            raise ValueError(
+                f"glacier_days ({self.glacier_days}) must be 30 or more after infrequent_access_days "
+                f"({self.infrequent_access_days}), as S3 wants it"
+            )
+        return self
+
+    @classmethod
+    def read(cls, given: object) -> Self:
+        """The settings from a context value (a mapping or None). Raises InvalidInput: key, value, what is allowed."""
+        if given is None:
+            return cls()
+        if not isinstance(given, Mapping):
+            raise InvalidInput(f"the context key {CONTEXT_KEY!r} must be an object of settings, not {given!r}")
+        try:
+            return cls.model_validate(dict(given))
+        except ValidationError as error:
+            raise InvalidInput(_explained(error)) from error
+
+
+def _explained(error: ValidationError) -> str:
+    lines = [f"the stack's settings (context key {CONTEXT_KEY!r} in cdk.json) are wrong:"]
+    lines.extend(f"  {_one(each)}" for each in error.errors(include_url=False))
+    return "\n".join(lines)
+
+
+def _one(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "the settings together"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: there is no such setting; there are: {', '.join(sorted(StackSettings.model_fields))}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    value = "" if key == "the settings together" else f" (it is {problem['input']!r})"
+    return f"{key}: {message}{value}"
