@@ -1,0 +1,93 @@
+"""Hosts of AWS Batch's jobs: which EC2 instance stands behind a container instance, and when it lived."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from spotbatch.aws import session
+from spotbatch.batch.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+_DESCRIBED_AT_ONCE: Final = 100  # API reference, ECS DescribeContainerInstances
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """An EC2 instance. `launched_at` (UTC epoch seconds) is None where EC2 has forgotten it."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    launched_at: float | None = None
+    is_spot: bool = True
+    is_running: bool = False
+
+
+def _ecs() -> Any:
+    return session.client("ecs")
+
+
+def _ec2() -> "EC2Client":
+    return session.client("ec2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hosts:
+    """ECS knows what Batch's ARNs mean, EC2 when an instance was launched. Both forget ended instances in time."""
+
+    ecs: Any = field(default_factory=_ecs)
+    ec2: "EC2Client" = field(default_factory=_ec2)
+
+    def by_arn(self, arns: Iterable[str]) -> dict[str, Host]:
+        """The hosts behind container instance ARNs: those that ECS still remembers."""
+        clusters: dict[str, list[str]] = defaultdict(list)
+        for arn in dict.fromkeys(arns):
+            clusters[_cluster(arn)].append(arn)
+        found: dict[str, Host] = {}
+        for cluster, members in clusters.items():
+            for start in range(0, len(members), _DESCRIBED_AT_ONCE):
+                found |= self._described(cluster, members[start : start + _DESCRIBED_AT_ONCE])
+        return found
+
+    def launches(self, instance_ids: Iterable[str]) -> dict[str, tuple[float, bool, bool]]:
+        """When instances were launched, whether they are Spot, and whether they run still: those EC2 remembers.
+
+        EC2 forgets an instance about an hour after its end.
+        """
+        wanted = [{"Name": "instance-id", "Values": sorted(instance_ids)}]
+        if not wanted[0]["Values"]:
+            return {}
+        found = {}
+        pages: Any = self.ec2.get_paginator("describe_instances").paginate(Filters=wanted)  # type: ignore[arg-type]
+        for page in pages:
+            for reservation in page["Reservations"]:
+                for each in reservation["Instances"]:
+                    is_spot = each.get("InstanceLifecycle") == "spot"
+                    is_running = each["State"]["Name"] in ("pending", "running")
+                    found[each["InstanceId"]] = (each["LaunchTime"].timestamp(), is_spot, is_running)
+        return found
+
+    def _described(self, cluster: str, arns: list[str]) -> dict[str, Host]:
+        try:
+            answer = self.ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
+        except (NotFound, InvalidInput):  # the cluster went with its compute environment
+            return {}
+        return {each["containerInstanceArn"]: _host(each) for each in answer["containerInstances"]}
+
+
+def _cluster(arn: str) -> str:
+    """arn:aws:ecs:REGION:ACCOUNT:container-instance/CLUSTER/ID"""
+    return arn.partition("container-instance/")[2].rpartition("/")[0]
+
+
+def _host(shape: Mapping[str, Any]) -> Host:
+    attributes = {each["name"]: each.get("value", "") for each in shape.get("attributes", [])}
+    return Host(
+        instance_id=shape.get("ec2InstanceId", ""),
+        instance_type=attributes.get("ecs.instance-type", ""),
+        zone=attributes.get("ecs.availability-zone", ""),
+        is_running=shape.get("status") == "ACTIVE",
+    )

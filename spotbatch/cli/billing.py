@@ -1,0 +1,185 @@
+"""From jobs to what a bill is made of: their attempts, and the lives of the hosts on which they ran."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from spotbatch.aws.hosts import Host, Hosts
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.price_cache import current_catalogue, current_prices
+from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.errors import SpotbatchError
+from spotbatch.batch.job import Job
+from spotbatch.cli import finding, records
+from spotbatch.cli.records import AttemptRecord
+from spotbatch.local.contract import HostView
+from spotbatch.pricing.lives import AttemptUse, HostLife, end_of
+from spotbatch.pricing.records import inferred_hosts, observed_of
+from spotbatch.pricing.report import CostReport, report_from
+
+_MOST_UNITS: Final = 20_000  # described at most, 100 a call
+_NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
+_RECLAIMED: Final = "RECLAIMED"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bill:
+    """A cost report, and what it does not know."""
+
+    report: CostReport
+    notes: tuple[str, ...]
+
+
+def bill(jobs: Jobs, job: Job, *, stack: str | None, with_neighbours: bool = True) -> Bill:
+    """The cost of the hosts on which a job ran.
+
+    Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle.
+    """
+    units = units_of(jobs, job)
+    store_records, notes = _records(job, stack)
+    others = _neighbours(jobs, job) if with_neighbours else []
+    uses = [use for unit in [*units, *others] for use in _uses(unit)]
+    lives, uses, more = lives_of(uses, store_records)
+    own = {use.instance_id for use in uses if use.job_id == job.parent_id}
+    chosen = [life for life in lives if life.instance_id in own]
+    watched = [_observed(use, store_records) for use in uses if use.instance_id in own]
+    report = report_from(chosen, watched, current_prices(), until=time.time(), is_simulated=finding.is_local())
+    return Bill(report=report, notes=(*notes, *more))
+
+
+def units_of(jobs: Jobs, job: Job) -> list[Job]:
+    """The job itself, or the children of an array that left SUBMITTED, 100 a call."""
+    if job.array is None:
+        return [job]
+    return jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_UNITS))])
+
+
+def _neighbours(jobs: Jobs, job: Job) -> list[Job]:
+    """Units of other jobs of the queue that may have shared its hosts."""
+    since = (job.created_at or time.time()) - _NEIGHBOURS_SECONDS
+    found = jobs.created_after(job.queue, since, limit=1000)
+    last = job.stopped_at or time.time()
+    near = [one.id for one in found if one.id != job.parent_id and (one.created_at or 0) <= last]
+    units: list[Job] = []
+    for other in jobs.describe(near):
+        if len(units) >= _MOST_UNITS:
+            break
+        units += units_of(jobs, other)
+    return units
+
+
+def _records(job: Job, stack: str | None) -> tuple[dict[tuple[str, int], AttemptRecord], tuple[str, ...]]:
+    """The run's records by unit and attempt."""
+    try:
+        found = records.of_run(finding.store_of(job, stack=stack), finding.run_id(job))
+    except SpotbatchError as error:
+        return {}, (f"the attempts' records cannot be read, so lost work is taken as whole attempts ({error})",)
+    by_unit = {(record.job_id or job.id, record.attempt): record for record in found}
+    return by_unit, ()
+
+
+def _uses(unit: Job) -> list[AttemptUse]:
+    """The attempts of a job or child that ran somewhere. `instance_id` holds Batch's own name of the host so far."""
+    return [
+        AttemptUse(
+            job_id=unit.parent_id,
+            job_name=unit.name,
+            array_index=unit.array_index,
+            attempt=number,
+            queue=unit.queue,
+            tags=unit.tags,
+            instance_id=attempt.host,
+            vcpus=unit.requirements.vcpus,
+            memory_mib=unit.requirements.memory_mib,
+            started_at=attempt.started_at,
+            stopped_at=attempt.stopped_at,
+            end=end_of(
+                exit_code=attempt.exit_code,
+                status_reason=attempt.status_reason,
+                interrupted_exit_code=EXIT_INTERRUPTED,
+                is_running=attempt.stopped_at is None,
+                is_terminated=unit.is_terminated and number == len(unit.attempts),
+            ),
+        )
+        for number, attempt in enumerate(unit.attempts, start=1)
+        if attempt.host and attempt.started_at is not None
+    ]
+
+
+def _observed(use: AttemptUse, found: Mapping[tuple[str, int], AttemptRecord]) -> AttemptUse:
+    record = found.get((use.unit, use.attempt))
+    if record is None:
+        return use
+    return replace(use, observed=observed_of(asdict(record), stopped_at=use.stopped_at))
+
+
+def lives_of(
+    uses: Sequence[AttemptUse], found: Mapping[tuple[str, int], AttemptRecord]
+) -> tuple[list[HostLife], list[AttemptUse], tuple[str, ...]]:
+    """The hosts of attempts, the attempts with their hosts' instance ids, and what is not known."""
+    hosts = Hosts()
+    by_arn = hosts.by_arn(use.instance_id for use in uses)
+    named = [
+        replace(use, instance_id=by_arn[use.instance_id].instance_id) if use.instance_id in by_arn else use
+        for use in uses
+    ]
+    if finding.is_local():
+        return _local_lives({use.instance_id for use in named}), named, ()
+    return _cloud_lives(hosts, by_arn, named, found)
+
+
+def _local_lives(wanted: set[str]) -> list[HostLife]:
+    from spotbatch.cli.where import running_region
+    from spotbatch.local.client import RegionClient
+
+    views = RegionClient(info=running_region()).hosts()
+    return [_life_of_view(view) for view in views if view.instance_id in wanted]
+
+
+def _life_of_view(view: HostView) -> HostLife:
+    return HostLife(
+        instance_id=view.instance_id,
+        instance_type=view.instance_type,
+        zone=view.zone,
+        vcpus=view.vcpus,
+        memory_mib=view.memory_mib,
+        is_spot=view.is_spot,
+        launched_at=view.launched_at,
+        started_at=view.started_at,
+        ended_at=view.ended_at,
+        is_reclaimed=view.end_cause == _RECLAIMED,
+    )
+
+
+def _cloud_lives(
+    hosts: Hosts, by_arn: Mapping[str, Host], uses: Sequence[AttemptUse], found: Mapping[tuple[str, int], AttemptRecord]
+) -> tuple[list[HostLife], list[AttemptUse], tuple[str, ...]]:
+    """On AWS a host's life is its first attempt's start to its last one's end, and from its launch where EC2 knows."""
+    kinds = {host.instance_id: (host.instance_type, host.zone) for host in by_arn.values()}
+    for use in uses:
+        record = found.get((use.unit, use.attempt))
+        if use.instance_id not in kinds and record is not None and record.instance_type:
+            kinds[use.instance_id] = (record.instance_type, record.zone)
+    lives = list(inferred_hosts(uses, kinds, current_catalogue()))
+    launches = hosts.launches(life.instance_id for life in lives if life.instance_id.startswith("i-"))
+    exact = [_from_launch(life, launches.get(life.instance_id)) for life in lives]
+    guessed = len(lives) - len(launches)
+    unknown = len({use.instance_id for use in uses} - {life.instance_id for life in lives})
+    notes = []
+    if guessed:
+        notes.append(
+            f"EC2 has forgotten {guessed} of {len(lives)} hosts: they are counted from their first attempt's start to "
+            "their last one's end, so booting and idle time are missing"
+        )
+    if unknown:
+        notes.append(f"nothing tells the type of {unknown} hosts: they are left out")
+    return exact, list(uses), tuple(notes)
+
+
+def _from_launch(life: HostLife, launch: tuple[float, bool, bool] | None) -> HostLife:
+    if launch is None:
+        return life
+    launched_at, is_spot, is_running = launch
+    ended_at = None if is_running else life.ended_at
+    return replace(life, launched_at=min(launched_at, life.launched_at), is_spot=is_spot, ended_at=ended_at)
