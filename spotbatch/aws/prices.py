@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from spotbatch.aws import session
 from spotbatch.batch.errors import SpotbatchError, Unavailable
+from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import Price
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ PRICE_LIST_REGION: Final = "us-east-1"  # the Pricing API answers in three regio
 _MOST_TYPES: Final = 2_000
 _MOST_PRICES: Final = 500_000  # 7 days of 531 types in 6 zones are about 20,000
 _NAMES_A_CALL: Final = 40  # a filter's value holds 1,024 characters
-_SCORED_TYPES: Final = 10  # placement scores want 3 types or more, and take at most so many lists a day
+_SCORED_TYPES: Final = 10  # scores of one or two types are low by themselves; AWS asks for three or more
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,11 +67,16 @@ def fetch(region: str, names: Sequence[str], *, now: float, days: int = 7) -> Fe
     problems: list[str] = []
     since = now - days * 86_400
     ec2 = session.client("ec2", region=region)
-    types = _tried(problems, "instance types", lambda: tuple(instance_types(ec2, names)), ())
-    found = [each.name for each in types]
-    on_demand, date = _tried(problems, "on-demand prices", lambda: on_demand_prices(region, found), ({}, ""))
-    spot = _tried(problems, "Spot prices", lambda: tuple(spot_prices(ec2, found, since=since, until=now)), ())
-    scores = _tried(problems, "placement scores", lambda: placement_scores(ec2, region, found), ())
+    types: tuple[TypeSpec, ...] = ()
+    listed: tuple[Mapping[str, Decimal], str] = ({}, "")
+    spot: tuple[Price, ...] = ()
+    scores: tuple[Score, ...] = ()
+    types = _tried(problems, "instance types", lambda: tuple(instance_types(ec2, names)), types)
+    found = [each.name for each in types] or [each.name for each in catalogue().expand(names)]
+    listed = _tried(problems, "on-demand prices", lambda: on_demand_prices(region, found), listed)
+    spot = _tried(problems, "Spot prices", lambda: tuple(spot_prices(ec2, found, since=since, until=now)), spot)
+    scores = _tried(problems, "placement scores", lambda: placement_scores(ec2, region, found), scores)
+    on_demand, date = listed
     if not (types or on_demand or spot):
         raise Unavailable("no prices could be fetched: " + "; ".join(problems or ["AWS knows none of these types"]))
     return Fetched(
@@ -85,7 +92,7 @@ def fetch(region: str, names: Sequence[str], *, now: float, days: int = 7) -> Fe
     )
 
 
-def _tried[Found](problems: list[str], what: str, ask: Callable[[], Found], otherwise: Found) -> Found:
+def _tried(problems: list[str], what: str, ask: Callable[[], _Found], otherwise: _Found) -> _Found:
     try:
         return ask()
     except SpotbatchError as error:

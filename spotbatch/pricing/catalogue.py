@@ -68,9 +68,17 @@ def usable_memory_mib(label_mib: int) -> int:
 class Catalogue:
     """Instance types by name. Families and bundles (`optimal`) are expanded as AWS Batch expands them."""
 
-    def __init__(self, types: Iterable[InstanceType], *, source: str = ON_DEMAND_SOURCE, region: str = "us-east-1"):
+    def __init__(
+        self,
+        types: Iterable[InstanceType],
+        *,
+        source: str = ON_DEMAND_SOURCE,
+        spot_source: str = SPOT_SOURCE,
+        region: str = "us-east-1",
+    ):
         self._types = {each.name: each for each in types}
         self.source = source
+        self.spot_source = spot_source
         self.region = region
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from spotbatch.batch.errors import InvalidInput, NotFound
-from spotbatch.pricing.catalogue import ON_DEMAND_SOURCE, SPOT_SOURCE, Catalogue
+from spotbatch.pricing.catalogue import Catalogue
 
 MINIMUM_SECONDS: Final = 60  # EC2 pricing: Linux is billed by the second, 60 s at the least for each start
 FREE_SECONDS: Final = 3600  # EC2 user guide, "Billing for interrupted Spot Instances": within the first hour, no charge
@@ -172,10 +172,10 @@ def prices_of(catalogue: Catalogue) -> Prices:
     types = list(catalogue)
     spot = {each.name: each.spot_usd_per_hour for each in types if each.spot_usd_per_hour is not None}
     return Prices(
-        spot=flat(spot, source=SPOT_SOURCE, as_of=_days(each.spot_date for each in types)),
+        spot=flat(spot, source=catalogue.spot_source, as_of=_days(each.spot_date for each in types)),
         on_demand=flat(
             {each.name: each.on_demand_usd_per_hour for each in types},
-            source=ON_DEMAND_SOURCE,
+            source=catalogue.source,
             as_of=_days(each.on_demand_date for each in types),
         ),
     )

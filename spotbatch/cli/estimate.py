@@ -1,0 +1,286 @@
+"""`spotbatch estimate`: what a run would cost and when it would end, before it starts."""
+
+import math
+import time as clock
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.cli import parse
+from spotbatch.cli.options import JsonOption
+from spotbatch.cli.output import json, text
+
+if TYPE_CHECKING:
+    from spotbatch.pricing.catalogue import Catalogue
+    from spotbatch.pricing.forecast import Forecast, Plan
+    from spotbatch.pricing.records import Sample
+
+_DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
+_DEFAULT_MEMORY: Final = "2G"
+_SHOWN_TYPES: Final = 8
+_MOST_RECORDS: Final = 100_000
+_SAFE_PEAK: Final = 1.2
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def estimate(
+    jobs: Annotated[int, typer.Option("--jobs", "-n", help="How many jobs, or children of an array.")] = 100,
+    time: Annotated[str, typer.Option("--time", help="How long one job works: 45m, 2h.")] = "1h",
+    vcpus: Annotated[int, typer.Option(help="vCPUs that a job asks for.")] = 1,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory that a job asks for: 2048 (MiB), 4G (default: 2G, or as measured).")
+    ] = None,
+    gpus: Annotated[int, typer.Option(help="GPUs that a job asks for.")] = 0,
+    sample: Annotated[
+        str | None, typer.Option(help="Measure time, memory, saves and interruptions from a run: s3://.../runs/ID.")
+    ] = None,
+    types: Annotated[str, typer.Option(help="Instance types and families, with commas.")] = _DEFAULT_TYPES,
+    max_vcpus: Annotated[int, typer.Option(help="The compute environment's limit.")] = 256,
+    deadline: Annotated[str | None, typer.Option(help="What is the chance to be later than this? 6h")] = None,
+    spread: Annotated[float, typer.Option(help="How uneven jobs are: standard deviation over mean.")] = 0.0,
+    save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
+    restart_time: Annotated[str, typer.Option(help="From a reclaim until the work goes on.")] = "3m",
+    interruptions_per_hour: Annotated[
+        float | None, typer.Option(help="Of a host (default: from each type's Spot Instance Advisor band).")
+    ] = None,
+    on_demand_share: Annotated[float, typer.Option(help="Of the mixed fleet's hosts.")] = 0.25,
+    cheapest_share: Annotated[
+        float, typer.Option(help="Of the types that fit, by price: 1 is SPOT_CAPACITY_OPTIMIZED.")
+    ] = 1.0,
+    samples: Annotated[int, typer.Option(help="How many runs are drawn.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    idle: Annotated[bool, typer.Option("--idle", help="Only: what the stack costs while nothing runs.")] = False,
+    template: Annotated[Path | None, typer.Option(help="The synthesized template to count idle resources in.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write cost and finish time as a picture (png, svg, pdf).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a run would cost and when it would end: on Spot, on demand and mixed."""
+    if idle:
+        from spotbatch.cli.idle import show_idle
+
+        return show_idle(template, as_json=as_json)
+    from spotbatch.pricing.choice import Need
+    from spotbatch.pricing.forecast import Plan
+
+    plan = Plan(
+        jobs=jobs,
+        work_seconds=parse.seconds(time),
+        need=Need(vcpus=vcpus, memory_mib=parse.memory_mib(memory or _DEFAULT_MEMORY), gpus=gpus),
+        spread=spread,
+        max_vcpus=max_vcpus,
+        deadline_seconds=parse.seconds(deadline) if deadline else None,
+        save_seconds=parse.seconds(save_time),
+        restart_seconds=parse.seconds(restart_time),
+        interruptions_per_hour=interruptions_per_hour,
+        on_demand_share=on_demand_share,
+        cheapest_share=cheapest_share,
+        samples=samples,
+        seed=seed,
+    )
+    measured = _measured(sample) if sample else None
+    if measured:
+        plan = as_measured(plan, measured, is_memory_given=memory is not None)
+    known, sources = _known()
+    found = _forecast(plan, known, types)
+    if plot:
+        from spotbatch.cli.estimate_plot import draw
+
+        draw(found, plot)
+    if as_json:
+        return json.write(as_document(found, sources))
+    _say(found, sources, is_measured=measured is not None)
+    if plot:
+        text.hint(f"wrote {plot}")
+    return None
+
+
+def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Plan":
+    """The plan with what a sample run measured; what the caller gave goes before it, but for the time and the saves."""
+    from spotbatch.pricing.records import mean_seconds
+
+    need, rate = plan.need, plan.interruptions_per_hour
+    if not is_memory_given and sample.peak_memory_mib:
+        need = replace(need, memory_mib=math.ceil(sample.peak_memory_mib * _SAFE_PEAK / 128) * 128)
+    if rate is None and sample.interruptions:  # none seen in a short run says nothing: the bands say more
+        rate = sample.interruptions_per_hour
+    return replace(
+        plan,
+        work_seconds=mean_seconds(sample),
+        measured_seconds=sample.work_seconds,
+        need=need,
+        save_seconds=sample.save_seconds or plan.save_seconds,
+        interruptions_per_hour=rate,
+    )
+
+
+def _forecast(plan: "Plan", known: "Catalogue", types: str) -> "Forecast":
+    try:
+        from spotbatch.pricing import fleet_model  # noqa: F401 - to say what is missing before anything is done
+    except ModuleNotFoundError as error:
+        raise InvalidInput(f"an estimate needs {error.name}: pip install 'spotbatch[money]'") from error
+    from spotbatch.pricing.forecast import forecast
+
+    return forecast(plan, known.expand(name.strip() for name in types.split(",") if name.strip()))
+
+
+def _known() -> "tuple[Catalogue, tuple[str, ...]]":
+    """The newest prices on this machine, and in words: whence, of when, and whether of another region."""
+    from spotbatch.aws.price_cache import age_text, current_catalogue, kept, region_name
+    from spotbatch.pricing.history import prices_of
+
+    fetched = kept()
+    known = current_catalogue(fetched)
+    said = [*prices_of(known).sources, f"prices: {age_text(fetched, clock.time())}"]
+    if known.region != region_name():
+        said.append(f"prices are of {known.region}: those of {region_name()} are not known before a refresh")
+    return known, tuple(said)
+
+
+def _measured(place: str) -> "Sample":
+    from spotbatch.pricing.records import sample_of
+
+    return sample_of(_records(place))
+
+
+def _records(place: str) -> Iterator[Mapping[str, object]]:
+    """All attempt records below a folder or an s3:// URL. Raises InvalidInput where there are none."""
+    from spotbatch.aws.artifacts import open_artifacts, read_json
+
+    url, _, prefix = place.partition("/runs/") if "://" in place else (Path(place).resolve().as_uri(), "", "")
+    store = open_artifacts(url)
+    count = 0
+    for found in store.list(f"runs/{prefix}" if prefix else ""):
+        if "/attempts/" in f"/{found.key}" and found.key.endswith(".json"):
+            count += 1
+            if count > _MOST_RECORDS:
+                return
+            document = read_json(store, found.key)
+            if isinstance(document, dict):
+                yield document
+    if not count:
+        raise InvalidInput(
+            f"there are no attempt records below {place}: give a run, as s3://bucket/runs/RUN or a folder"
+        )
+
+
+def as_document(found: "Forecast", sources: Sequence[str]) -> dict[str, object]:
+    """The estimate for a program to read."""
+    plan = found.plan
+    return {
+        "jobs": plan.jobs,
+        "work_seconds": plan.work_seconds,
+        "vcpus": plan.need.vcpus,
+        "memory_mib": plan.need.memory_mib,
+        "max_vcpus": plan.max_vcpus,
+        "seed": plan.seed,
+        "scenarios": {
+            each.name: {
+                "cost_usd": _quantiles(each.cost_usd, 6),
+                "finish_seconds": _quantiles(each.finish_seconds, 1),
+                "interruptions": _quantiles(each.interruptions, 2),
+                "hosts": each.hosts,
+                "chance_late": each.chance_late,
+                "samples": each.samples,
+            }
+            for each in found.scenarios
+        },
+        "checkpoint": found.checkpoint,
+        "types": [
+            {
+                "instance_type": each.type.name,
+                "jobs_per_host": each.jobs_per_host,
+                "spot_usd_per_job_hour": each.spot_usd_per_job_hour,
+                "on_demand_usd_per_job_hour": each.on_demand_usd_per_job_hour,
+                "saving_percent": each.saving_percent,
+                "interruptions_per_hour": round(each.interruptions_per_hour, 6),
+            }
+            for each in found.choices
+        ],
+        "sources": sources,
+        "notes": found.notes,
+    }
+
+
+def _quantiles(values: Any, places: int) -> dict[str, float]:
+    return {name: round(getattr(values, name), places) for name in ("p50", "p90", "p95", "mean")}
+
+
+def _say(found: "Forecast", sources: Sequence[str], *, is_measured: bool) -> None:
+    plan = found.plan
+    how = "as measured" if is_measured else "each"
+    text.say(
+        f"{plan.jobs} jobs of {text.duration(plan.work_seconds)} {how}, {plan.need.vcpus} vCPUs, "
+        f"{plan.need.memory_mib} MiB, on up to {plan.max_vcpus} vCPUs"
+    )
+    text.say()
+    _say_scenarios(found)
+    _say_checkpoint(found)
+    _say_types(found)
+    text.say()
+    for line in (*sources, *found.notes):
+        text.say(f"- {line}")
+
+
+def _say_scenarios(found: "Forecast") -> None:
+    heads = ["", "cost p50", "p90", "p95", "ends in p50", "p90", "p95", "interruptions", "late"]
+    rows = []
+    for each in found.scenarios:
+        cost, finish = each.cost_usd, each.finish_seconds
+        late = "-" if each.chance_late is None else _chance(each.late or 0, each.samples)
+        rows.append(
+            [
+                each.name,
+                *(f"{value:,.2f} USD" for value in (cost.p50, cost.p90, cost.p95)),
+                *(text.duration(value) for value in (finish.p50, finish.p90, finish.p95)),
+                f"{each.interruptions.mean:.1f}",
+                late,
+            ]
+        )
+    text.table(heads, rows, right=range(1, len(heads)))
+
+
+def _chance(late: int, samples: int) -> str:
+    """A share of samples, never put better than so many samples can show."""
+    if not late:
+        return f"< {300 / samples:.1f} %"  # the rule of three: 95 % sure
+    return f"{100 * late / samples:.1f} %"
+
+
+def _say_checkpoint(found: "Forecast") -> None:
+    advice = found.checkpoint
+    text.say()
+    if advice is None:
+        text.say("no interruptions are assumed: checkpoints would save nothing")
+    elif advice.interval_seconds is None:
+        text.say(f"checkpoints: jobs of {text.duration(found.plan.work_seconds)} are too short to gain by them")
+    else:
+        gain = "without them, such jobs would hardly ever end"
+        if advice.saved_usd is not None and advice.seconds_without < 100 * advice.seconds_with:
+            gain = f"a job then takes {text.duration(advice.seconds_with)}, not {text.duration(advice.seconds_without)}"
+            gain += f", and the run costs {advice.saved_usd:,.2f} USD less on Spot"
+        text.say(f"checkpoints: save every {text.duration(advice.interval_seconds)} (Daly): {gain}")
+
+
+def _say_types(found: "Forecast") -> None:
+    text.say()
+    text.say(f"the cheapest {min(_SHOWN_TYPES, len(found.choices))} of {len(found.choices)} types, USD per job-hour:")
+    rows = [
+        [
+            each.type.name,
+            each.type.architecture,
+            str(each.jobs_per_host),
+            "not known" if each.spot_usd_per_job_hour is None else f"{each.spot_usd_per_job_hour:.5f}",
+            f"{each.on_demand_usd_per_job_hour:.5f}",
+            "-" if each.saving_percent is None else f"{each.saving_percent:.0f} %",
+            each.type.interruption_band or "not known",
+        ]
+        for each in found.choices[:_SHOWN_TYPES]
+    ]
+    heads = ["type", "architecture", "jobs a host", "Spot", "on-demand", "saving", "interrupted"]
+    text.table(heads, rows, right=(2, 3, 4, 5, 6))

@@ -1,0 +1,36 @@
+"""The picture of an estimate: what the run costs and when it ends, over all samples of each scenario."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spotbatch.batch.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from spotbatch.pricing.forecast import Forecast
+
+_COLOURS: Final = {"spot": "#2a9d8f", "mixed": "#e9a23b", "on-demand": "#6c757d"}
+_HOUR: Final = 3600
+
+
+def draw(found: "Forecast", path: Path) -> None:
+    """Write the picture; its kind follows from the file's name. Raises InvalidInput where it cannot be written."""
+    from matplotlib.figure import Figure  # about half a second: only for who asks for a picture
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    cost, finish = figure.subplots(1, 2)
+    for each in found.scenarios:
+        share = [100 * (at + 1) / each.samples for at in range(each.samples)]
+        style = {"color": _COLOURS[each.name], "linewidth": 2, "label": each.name}
+        cost.step(sorted(each.costs), share, where="post", **style)
+        finish.step([value / _HOUR for value in sorted(each.finishes)], share, where="post", **style)
+    if found.plan.deadline_seconds:
+        finish.axvline(found.plan.deadline_seconds / _HOUR, color="#c1121f", linestyle="--", label="deadline")
+    cost.set(title="What the run costs", xlabel="USD, hosts only", ylabel="samples at or below, %", xlim=(0, None))
+    finish.set(title="When it ends", xlabel="hours", xlim=(0, None))
+    for axes in (cost, finish):
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"the picture {path} could not be written: {error}") from error
