@@ -179,6 +179,7 @@ def test_snakemake_runs_a_graph_of_three_jobs(tmp_path: Path, is_reclaimed: bool
         _run_client(region, binaries, tmp_path, command, is_reclaimed)
         body = region.client("s3").get_object(Bucket="work", Key="smk/sum.txt")["Body"].read()
         assert body.strip() == b"25"
+        assert bool(lost_attempts(region)) is is_reclaimed
 
 
 def _run_client(region: RunningRegion, binaries: Path, folder: Path, command: list[str], is_reclaimed: bool) -> str:
