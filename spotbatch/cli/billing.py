@@ -16,7 +16,7 @@ from spotbatch.cli.records import AttemptRecord
 from spotbatch.local.contract import HostView
 from spotbatch.pricing.lives import AttemptUse, HostLife, end_of
 from spotbatch.pricing.records import inferred_hosts, observed_of
-from spotbatch.pricing.report import CostReport, report_from
+from spotbatch.pricing.report import CostReport, report_from, shown_usd
 
 _MOST_UNITS: Final = 20_000  # described at most, 100 a call
 _NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
@@ -46,6 +46,20 @@ def bill(jobs: Jobs, job: Job, *, stack: str | None, with_neighbours: bool = Tru
     watched = [_observed(use, store_records) for use in uses if use.instance_id in own]
     report = report_from(chosen, watched, current_prices(), until=time.time(), is_simulated=finding.is_local())
     return Bill(report=report, notes=(*notes, *more))
+
+
+def in_short(jobs: Jobs, watched: Sequence[Job]) -> str:
+    """The cost so far of jobs on their hosts, in a few words; "" while nothing is known. Records are not read."""
+    uses = [use for job in watched for unit in units_of(jobs, job) for use in _uses(unit)]
+    if not uses:
+        return ""
+    lives, named, _ = lives_of(uses, {})
+    report = report_from(lives, named, current_prices(), until=time.time(), is_simulated=finding.is_local())
+    if not report.paid_usd and not report.credit_usd:
+        return ""
+    percent = report.saving_percent
+    saved = f", {percent:.0f} % less than on demand" if percent is not None and percent > 0 else ""
+    return f"{shown_usd(report.paid_usd)}{saved}"
 
 
 def units_of(jobs: Jobs, job: Job) -> list[Job]:

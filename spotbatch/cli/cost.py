@@ -55,8 +55,6 @@ def _show(job: Job, report: CostReport) -> None:
     reclaimed = f", {report.reclaimed_hosts} of them reclaimed" if report.reclaimed_hosts else ""
     head = f"{job.name} ({job.id}): {len(report.attempts)} attempts on {len(report.hosts)} hosts{reclaimed}"
     text.say(text.styled(head, "bold"))
-    if report.is_simulated:
-        text.say("simulated hosts: nothing was paid; this is what EC2 would have charged for the same lives")
     percent = "" if report.saving_percent is None else f"  ({report.saving_percent:.0f} %)"
     _amount("paid for the hosts", report.paid_usd)
     _amount("the same work on demand", report.on_demand_undisturbed_usd)

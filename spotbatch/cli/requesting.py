@@ -12,6 +12,7 @@ from spotbatch.batch.job import JobRequest
 from spotbatch.batch.retry import MAX_ATTEMPTS, RetryStrategy, spot_safe
 
 _DEFAULT_NAME: Final = "job"
+_WORD: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
 _MAX_NAME: Final = 128
 
 
@@ -60,8 +61,8 @@ def request(asked: Asked, *, queue: str, definition: str) -> JobRequest:
 
 
 def name_for(command: Sequence[str]) -> str:
-    """A job name made from a command: its program, and the module or script that it runs."""
-    words = [PurePath(word).name for word in command[:3] if word and not word.startswith("-")]
+    """A job name made from a command: its program, and the module or script that it runs (not a shell's text)."""
+    words = [PurePath(word).name for word in command[:3] if _WORD.fullmatch(word)]
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(words)).strip("-_")
     return name[:_MAX_NAME] or _DEFAULT_NAME
 

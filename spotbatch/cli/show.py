@@ -6,6 +6,7 @@ from typing import Final
 
 import typer
 
+from spotbatch.aws.hosts import Host, Hosts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
@@ -92,20 +93,20 @@ def _attempts(job: Job, kept: dict[int, AttemptRecord]) -> None:
         if not job.status.is_terminal:
             text.hint(f"`spotbatch doctor {job.id}` says why")
         return
+    hosts = _hosts(job)
     for number, attempt in enumerate(job.attempts, start=1):
         text.say()
-        _attempt(number, attempt, kept.get(number), job)
+        text.say(text.styled(f"attempt {number} of {job.attempts_allowed}", "bold") + f": {outcome(attempt)}")
+        _attempt(attempt, kept.get(number), hosts)
 
 
-def _attempt(number: int, attempt: Attempt, record: AttemptRecord | None, job: Job) -> None:
-    text.say(text.styled(f"attempt {number} of {job.attempts_allowed}", "bold") + f": {outcome(attempt)}")
+def _attempt(attempt: Attempt, record: AttemptRecord | None, hosts: dict[str, Host]) -> None:
     if attempt.started_at:
         end = text.clock(attempt.stopped_at) if attempt.stopped_at else "now"
         ran = (attempt.stopped_at or time.time()) - attempt.started_at
         text.say(f"  ran        {text.moment(attempt.started_at)} to {end} ({text.duration(ran)})")
     if attempt.host:
-        where = f" ({record.instance_type}, {record.zone})" if record and record.instance_type else ""
-        text.say(f"  host       {short_host(attempt.host)}{where}")
+        text.say(f"  host       {_host(attempt.host, hosts, record)}")
     for line in told_by(record):
         text.say(f"  {line}")
     if attempt.log_stream:
@@ -127,9 +128,21 @@ def outcome(attempt: Attempt) -> str:
     return ", ".join(part for part in (head, code) if part) + (f" ({own})" if own else "")
 
 
-def short_host(host: str) -> str:
-    """A host as Batch names it, without the length of its ARN."""
-    return host.rpartition("/")[2]
+def _hosts(job: Job) -> dict[str, Host]:
+    """The EC2 instances behind the attempts, as long as ECS remembers them."""
+    arns = [attempt.host for attempt in job.attempts if attempt.host]
+    try:
+        return Hosts().by_arn(arns) if arns else {}
+    except SpotbatchError:
+        return {}  # the permission may be missing; Batch's own name of the host is shown then
+
+
+def _host(arn: str, hosts: dict[str, Host], record: AttemptRecord | None) -> str:
+    host = hosts.get(arn)
+    if host is not None:
+        return f"{host.instance_id} ({host.instance_type}, {host.zone})"
+    where = f" ({record.instance_type}, {record.zone})" if record and record.instance_type else ""
+    return f"{arn.rpartition('/')[2]}{where}"
 
 
 def told_by(record: AttemptRecord | None) -> Sequence[str]:

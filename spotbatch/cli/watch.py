@@ -11,7 +11,7 @@ import typer
 from spotbatch.aws import session
 from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.jobs import Jobs
-from spotbatch.batch.errors import JobFailed, NotFound, Unavailable
+from spotbatch.batch.errors import JobFailed, NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding
@@ -26,6 +26,9 @@ _LONGEST_SECONDS: Final = 6.0
 _GIVE_UP_SECONDS: Final = 1800.0  # without any answer
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _FAILURES_TOLD: Final = 20
+_MONEY_EVERY_SECONDS: Final = 15.0
+_MONEY_LIVE: Final = 100  # units: one call of DescribeJobs
+_MONEY_AT_END: Final = 2000
 _LAST_SCANS: Final = 10  # calls at most, at the end, to see the attempts of children not seen yet
 
 
@@ -37,6 +40,12 @@ class Failure:
     exit_code: int | None
     reason: str
     status_reason: str
+
+    @property
+    def label(self) -> str:
+        """`child 7` of an array, or `the job`."""
+        index = self.unit.partition(":")[2]
+        return f"child {index}" if index else "the job"
 
     @property
     def in_words(self) -> str:
@@ -78,7 +87,7 @@ def follow(job_id: str, *, jobs: Jobs, as_json: bool) -> None:
     from spotbatch.cli.output.screens import open_screen
 
     screen = open_screen(as_json=as_json)
-    following = Following(jobs=jobs, tracker=Tracker(ids=[job_id]), screen=screen)
+    following = Following(jobs=jobs, tracker=Tracker(ids=[job_id]), screen=screen, money=Money(jobs=jobs))
     try:
         following.run()
     except KeyboardInterrupt:
@@ -101,6 +110,33 @@ def _verdict(job_id: str, tracker: Tracker) -> str:
         f"{failed} of {progress.total} children FAILED: `spotbatch logs {job_id} --failed` shows what they wrote, "
         f"`spotbatch retry {job_id}` runs them again"
     )
+
+
+@dataclass(kw_only=True)
+class Money:
+    """The cost so far, asked for now and then, and only of runs small enough that it takes few calls."""
+
+    jobs: Jobs
+    clock: Callable[[], float] = time.monotonic
+    _last: str = ""
+    _last_at: float | None = None
+
+    def __call__(self, tracker: Tracker) -> str:
+        now = self.clock()
+        total = tracker.progress().total
+        is_due = self._last_at is None or now - self._last_at > _MONEY_EVERY_SECONDS or tracker.is_over
+        if is_due and total <= (_MONEY_AT_END if tracker.is_over else _MONEY_LIVE):
+            self._last_at = now
+            self._last = self._ask(tracker)
+        return self._last
+
+    def _ask(self, tracker: Tracker) -> str:
+        from spotbatch.cli.billing import in_short
+
+        try:
+            return in_short(self.jobs, list(tracker.jobs.values()))
+        except SpotbatchError:
+            return self._last  # money is shown beside the progress; it must not stop the watching
 
 
 @dataclass(kw_only=True)

@@ -81,7 +81,7 @@ class LineScreen:
             text.say(f"{text.clock(time.time())}  {counts_line(progress)}{'  · ' if facts else ''}{facts}")
 
     def failure(self, failure: "Failure") -> None:
-        text.say(f"{text.clock(time.time())}  {failure.unit} FAILED: {failure.in_words}")
+        text.say(f"{text.clock(time.time())}  {failure.label} FAILED: {failure.in_words}")
 
     def note(self, line: str) -> None:
         text.hint(line)
@@ -170,7 +170,7 @@ class LiveScreen:
         self._live.update(picture(jobs, progress, money, time.time()), refresh=True)
 
     def failure(self, failure: "Failure") -> None:
-        self._print(f"✗ {failure.unit} FAILED: {failure.in_words}", "red")
+        self._print(f"✗ {failure.label} FAILED: {failure.in_words}", "red")
 
     def note(self, line: str) -> None:
         self._print(line, "yellow")
