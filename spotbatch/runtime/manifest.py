@@ -18,6 +18,8 @@ from spotbatch.runtime.errors import Corrupt
 MANIFESTS = "manifests"
 PACKS = "packs"
 CLAIMS = "claims"
+SMALL_PACK_BYTES = 1024 * 1024
+MOST_SMALL_PACKS = 64
 _MAGIC = b"spotbatch checkpoint 1 "
 
 
@@ -140,3 +142,29 @@ def from_bytes(data: bytes) -> Manifest:
 def chunks_of(manifest: Manifest) -> Iterator[Chunk]:
     for each in manifest.files:
         yield from each.chunks
+
+
+def content_id(manifest: Manifest) -> str:
+    """Equal for checkpoints that restore to the same, times aside."""
+    files = [(each.path, each.mode, [chunk.digest for chunk in each.chunks]) for each in manifest.files]
+    return hashlib.sha256(repr((files, manifest.folders, manifest.links)).encode()).hexdigest()
+
+
+def scattered(manifest: Manifest) -> set[str]:
+    """Digests of chunks that should be sent anew in packs of their own, so that storage and restores stay small.
+
+    Content that changes leaves packs behind of which little is still needed. Once the packs together hold twice what is
+    needed, those of which less than half is needed are given up; once there are many small packs, these are joined. So
+    each byte is sent again at most about once for each time that the checkpoint is written over.
+    """
+    needed: dict[str, dict[str, int]] = {}
+    for chunk in chunks_of(manifest):
+        needed.setdefault(chunk.pack, {})[chunk.digest] = chunk.length
+    live = {pack: sum(chunks.values()) for pack, chunks in needed.items()}
+    given_up: set[str] = set()
+    if sum(manifest.packs.values()) > 2 * sum(live.values()):
+        given_up |= {pack for pack, size in live.items() if 2 * size < manifest.packs[pack]}
+    small = {pack for pack, size in live.items() if size < SMALL_PACK_BYTES}
+    if len(small) > MOST_SMALL_PACKS:
+        given_up |= small
+    return {digest for pack in given_up for digest in needed[pack]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from spotbatch.runtime.errors import Overtaken, StoreError, Torn
+from spotbatch.runtime.errors import Corrupt, Missing, Overtaken, StoreError, Torn
 from spotbatch.runtime.family import writers
 from spotbatch.runtime.folder import Listing, Look, OpenFile, list_folder, open_for_saving
 from spotbatch.runtime.limit import Limit, retrying
@@ -22,6 +22,8 @@ from spotbatch.runtime.manifest import (
     ManifestName,
     SavedFile,
     chunks_of,
+    content_id,
+    scattered,
     to_bytes,
 )
 from spotbatch.runtime.restoring import manifest_names, read_manifest
@@ -44,6 +46,13 @@ class Saved:
 
 
 NOTHING = Manifest(epoch=0, sequence=0, writer="", saved_at=0.0, files=(), folders=(), links=(), packs={})
+
+
+class _Reference(NamedTuple):
+    """What pruning must know of a checkpoint."""
+
+    content: str
+    packs: set[str]
 
 
 class _Known(NamedTuple):
@@ -79,7 +88,7 @@ class Writer:
         self._published: dict[str, Look] = {}
         self._chunks: dict[str, Chunk] = {}  # by digest: what is in the store
         self._stored: dict[str, int] = {}  # packs that may be in the store: bytes by name
-        self._references: dict[ManifestName, set[str]] = {}
+        self._references: dict[ManifestName, _Reference] = {}
         self._corrupt: set[ManifestName] = set()
         self._has_listed_packs = False
 
@@ -102,7 +111,7 @@ class Writer:
         self._last = manifest
         self._stored.update(manifest.packs)
         self._chunks = {chunk.digest: chunk for chunk in chunks_of(manifest)}
-        self._references[ManifestName(manifest.epoch, manifest.sequence, manifest.writer)] = set(manifest.packs)
+        self._refer_to(manifest)
         looks = list_folder(self._folder, self._exclude).files
         self._known = {each.path: _Known(looks[each.path], each) for each in manifest.files if each.path in looks}
         self._published = {path: known.look for path, known in self._known.items()}
@@ -116,19 +125,25 @@ class Writer:
             Overtaken: a newer attempt has begun.
         """
         began = time.monotonic()
+        looked_at = time.time()
+        if self._is_as_published(list_folder(self._folder, self._exclude)):
+            return Saved(manifest=self._last, is_new=False, looked_at=looked_at)
+        for digest in scattered(self._last):
+            self._chunks.pop(digest, None)  # read and sent anew, together
         upload = Upload(self._store, f"{self._prefix}/{PACKS}/", limit, self._next_pack)
         try:
             files, listing, looked_at = self._snapshot(upload, limit)
         finally:
             self._learn(upload)
         manifest = self._manifest(files, listing)
-        if _content(manifest) == _content(self._last):
+        if self._is_last_ours() and content_id(manifest) == content_id(self._last):
             self._published = {path: known.look for path, known in self._known.items()}
             return Saved(manifest=self._last, is_new=False, looked_at=looked_at)
         data = to_bytes(manifest)
         retrying(lambda: self._store.put(f"{self._prefix}/{MANIFESTS}/{manifest.name}", data), limit)
         self._sequence += 1
         self._last = manifest
+        self._refer_to(manifest)
         self._published = {path: known.look for path, known in self._known.items()}
         seconds = time.monotonic() - began
         uploaded = upload.sent_bytes + len(data)
@@ -148,8 +163,8 @@ class Writer:
             listed = retrying(lambda: list(self._store.list(f"{self._prefix}/{PACKS}/")), limit)
             self._stored.update((PurePosixPath(key).name, size) for key, size in listed)
             self._has_listed_packs = True
-        kept = [name for name in names if name not in self._corrupt][-KEEP:]
-        needed = set().union(*(self._packs_of(name, limit) for name in kept))
+        kept = self._newest_whole(names, limit)
+        needed = set().union(*(self._references[name].packs for name in kept))
         gone = [name for name in names if name not in kept]
         self._store.delete(f"{self._prefix}/{MANIFESTS}/{name}" for name in gone)
         unneeded = [name for name in self._stored if name not in needed and _epoch_of(name) <= self._epoch]
@@ -157,10 +172,26 @@ class Writer:
         self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if _epoch_of(name) < self._epoch)
         self._forget(set(unneeded), gone)
 
-    def _packs_of(self, name: ManifestName, limit: Limit) -> set[str]:
-        if name not in self._references:
-            self._references[name] = set(read_manifest(self._store, self._prefix, name, limit).packs)
-        return self._references[name]
+    def _newest_whole(self, names: list[ManifestName], limit: Limit) -> list[ManifestName]:
+        """The newest few that differ: a copy does not count as one more."""
+        kept: list[ManifestName] = []
+        contents: set[str] = set()
+        for name in reversed(names):
+            if name in self._corrupt or len(kept) == KEEP:
+                continue
+            if name not in self._references:
+                try:
+                    self._refer_to(read_manifest(self._store, self._prefix, name, limit))
+                except (Corrupt, Missing):
+                    continue
+            if self._references[name].content not in contents:
+                contents.add(self._references[name].content)
+                kept.append(name)
+        return kept
+
+    def _refer_to(self, manifest: Manifest) -> None:
+        name = ManifestName(manifest.epoch, manifest.sequence, manifest.writer)
+        self._references[name] = _Reference(content_id(manifest), set(manifest.packs))
 
     def _forget(self, packs: set[str], manifests: Iterable[ManifestName]) -> None:
         for name in manifests:
@@ -196,7 +227,7 @@ class Writer:
             for path, each in sorted(files.items())
         )
         packs = {chunk.pack: self._stored[chunk.pack] for each in placed for chunk in each.chunks}
-        manifest = Manifest(
+        return Manifest(
             epoch=self._epoch,
             sequence=self._sequence + 1,
             writer=self._writer,
@@ -206,8 +237,19 @@ class Writer:
             links=tuple(sorted(listing.links.items())),
             packs=packs,
         )
-        self._references[ManifestName(self._epoch, manifest.sequence, self._writer)] = set(packs)
-        return manifest
+
+    def _is_last_ours(self) -> bool:
+        """Whether the last checkpoint is of this attempt. A restored one is published once more, as a copy that costs
+        one small object: else an older attempt that still runs could publish after it, and be restored instead of it.
+        """
+        return self._last.epoch == self._epoch or self._last is NOTHING
+
+    def _is_as_published(self, listing: Listing) -> bool:
+        if not self._is_last_ours():
+            return False
+        is_same = tuple(sorted(listing.folders.items())) == self._last.folders
+        is_same = is_same and tuple(sorted(listing.links.items())) == self._last.links
+        return is_same and listing.files == self._published
 
     # --- looking at the folder: read what changed, then look again; equal looks mean that it was all so at one moment
 
@@ -300,11 +342,6 @@ class Writer:
 def _has_grown(before: Look, now: Look, held: dict[tuple[int, int], bool]) -> bool:
     same = (before.inode, before.device, before.mode) == (now.inode, now.device, now.mode)
     return same and now.size >= before.size and held.get((now.device, now.inode), False)
-
-
-def _content(manifest: Manifest) -> object:
-    files = [(each.path, each.mode, [chunk.digest for chunk in each.chunks]) for each in manifest.files]
-    return files, manifest.folders, manifest.links
 
 
 def _epoch_of(name: str) -> int:

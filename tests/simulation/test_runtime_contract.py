@@ -1,0 +1,171 @@
+"""The checkpoint contract as a property: a restore gives a published state, none older than the last acknowledged."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spotbatch.runtime.errors import Overtaken, StoreError
+from spotbatch.runtime.limit import Limit
+from spotbatch.runtime.restoring import restore
+from spotbatch.runtime.saving import Writer
+from spotbatch.runtime.store import FolderStore
+
+PREFIX = "p"
+State = dict[str, bytes]
+
+
+class HostIsGone(BaseException):
+    """The attempt is killed within a call to the store."""
+
+
+class Failing(FolderStore):
+    """Kills, or loses answers, at chosen calls that change the store."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.calls_left: int | None = None
+        self.takes_effect = False
+        self.is_lost_answer = False
+
+    def arm(self, calls: int, *, takes_effect: bool, is_lost_answer: bool) -> None:
+        self.calls_left, self.takes_effect, self.is_lost_answer = calls, takes_effect, is_lost_answer
+
+    def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
+        if self._strikes():
+            if self.takes_effect:
+                super().put(key, data)
+            self._fail()
+        super().put(key, data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            if self._strikes():
+                if self.takes_effect:
+                    super().delete([key])
+                self._fail()
+            super().delete([key])
+
+    def _strikes(self) -> bool:
+        if self.calls_left is None:
+            return False
+        self.calls_left -= 1
+        return self.calls_left < 0
+
+    def _fail(self) -> None:
+        if self.is_lost_answer:
+            self.calls_left = None
+            raise StoreError("the answer was lost")
+        raise HostIsGone
+
+
+@dataclass
+class Life:
+    """What the model knows: states that a save tried to publish, and those not older than the last acknowledged one."""
+
+    top: Path
+    store: Failing
+    allowed: list[State] = field(default_factory=lambda: [{}])  # what a restore may give now
+    lives: int = 0
+    folder: Path = field(init=False)
+    writer: Writer = field(init=False)
+
+    def begin(self) -> None:
+        """A new attempt: it must find an allowed state, and then only that one and later ones are allowed."""
+        self.store.calls_left = None
+        self.lives += 1
+        self.folder = self.top / f"life-{self.lives}"
+        self.folder.mkdir()
+        self.writer = Writer(self.store, PREFIX, self.folder)
+        self.writer.claim(Limit(2))
+        found = restore(self.store, PREFIX, self.folder, Limit(2))
+        assert not found.corrupt
+        self.writer.start_from(found.manifest)
+        state = self.state()
+        assert state in self.allowed, f"restored {state}, allowed were {self.allowed}"
+        self.allowed = [state]
+
+    def state(self) -> State:
+        return {file.name: file.read_bytes() for file in self.folder.iterdir()}
+
+    def save(self) -> None:
+        state = self.state()
+        self.allowed.append(state)  # from the moment that the manifest may have landed
+        try:
+            saved = self.writer.save(Limit(0.05))
+        except StoreError:
+            return
+        if saved.manifest.epoch:  # an empty folder, before anything was ever saved, is no checkpoint
+            self.allowed = [state]
+        if saved.is_new:
+            try:
+                self.writer.prune(Limit(0.05))
+            except StoreError:
+                return
+
+
+def apply(life: Life, step: tuple[object, ...]) -> None:
+    match step:
+        case ("write", str(name), int(content)):
+            beside = life.folder.parent / "beside"
+            beside.write_bytes(b"%d" % content * 9)
+            beside.replace(life.folder / name)
+        case ("overwrite", str(name), int(content)):
+            (life.folder / name).write_bytes(b"%d" % content * 9)
+        case ("remove", str(name)):
+            (life.folder / name).unlink(missing_ok=True)
+        case ("save",):
+            life.save()
+        case ("kill",):
+            life.begin()
+        case ("save and fail", int(calls), bool(takes_effect), bool(is_lost_answer)):
+            life.store.arm(calls, takes_effect=takes_effect, is_lost_answer=is_lost_answer)
+            try:
+                life.save()
+                life.store.calls_left = None
+            except HostIsGone:
+                life.begin()
+        case ("old attempt saves", int(content)):
+            old, life.store.calls_left = life.writer, None
+            old_folder = life.folder
+            life.begin()
+            (old_folder / "a").write_bytes(b"old%d" % content)
+            try:
+                old.save(Limit(0.05))
+                old.prune(Limit(0.05))
+            except Overtaken:
+                life.allowed.append({file.name: file.read_bytes() for file in old_folder.iterdir()})
+        case _:
+            raise AssertionError(step)
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), NAMES, st.integers(0, 3)),
+        st.tuples(st.just("overwrite"), NAMES, st.integers(0, 3)),
+        st.tuples(st.just("remove"), NAMES),
+        st.tuples(st.just("save")),
+        st.tuples(st.just("kill")),
+        st.tuples(st.just("save and fail"), st.integers(0, 6), st.booleans(), st.booleans()),
+        st.tuples(st.just("old attempt saves"), st.integers(0, 3)),
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=STEPS)
+def test_a_restore_gives_a_published_state_never_older_than_the_last_acknowledged(
+    steps: list[tuple[object, ...]],
+) -> None:
+    with tempfile.TemporaryDirectory() as top:
+        life = Life(top=Path(top), store=Failing(Path(top, "store")))
+        life.begin()
+        for step in steps:
+            apply(life, step)
+        life.begin()

@@ -1,0 +1,329 @@
+"""Saving and restoring a checkpoint folder: what is sent, what is kept, what is refused."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from spotbatch.runtime.errors import Missing, Overtaken, StoreError, Torn
+from spotbatch.runtime.limit import Limit
+from spotbatch.runtime.manifest import MOST_SMALL_PACKS
+from spotbatch.runtime.restoring import Restored, manifest_names, restore
+from spotbatch.runtime.saving import Saved, Writer
+from spotbatch.runtime.store import FolderStore
+
+MIB = 1024 * 1024
+PREFIX = "runs/r/job/checkpoints"
+
+
+class Life:
+    """One attempt: a folder, a store, a writer that has claimed its epoch and restored."""
+
+    def __init__(self, tmp_path: Path, number: int, store: FolderStore | None = None) -> None:
+        self.folder = tmp_path / f"life-{number}"
+        self.folder.mkdir()
+        self.store = store or FolderStore(tmp_path / "store")
+        self.writer = Writer(self.store, PREFIX, self.folder, exclude=("*.tmp",), family=lambda: (os.getpid(),))
+        self.writer.claim(Limit(5))
+        self.restored: Restored = restore(self.store, PREFIX, self.folder, Limit(5))
+        self.writer.start_from(self.restored.manifest, self.restored.corrupt)
+
+    def write(self, name: str, data: bytes) -> None:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f"{file.name}.tmp")
+        beside.write_bytes(data)
+        beside.replace(file)
+
+    def save(self, seconds: float = 5) -> Saved:
+        saved = self.writer.save(Limit(seconds))
+        if saved.is_new:
+            self.writer.prune(Limit(5))
+        return saved
+
+    def content(self) -> dict[str, bytes]:
+        return {
+            file.relative_to(self.folder).as_posix(): file.read_bytes()
+            for file in sorted(self.folder.rglob("*"))
+            if file.is_file()
+        }
+
+
+def keys(store: FolderStore, kind: str) -> list[str]:
+    return sorted(key for key, _ in store.list(f"{PREFIX}/{kind}/"))
+
+
+def noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def test_what_was_saved_comes_back_with_modes_times_folders_and_links(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.write("deep/er/state", noise(1, 3 * MIB + 5))
+    life.write("empty", b"")
+    (life.folder / "hollow").mkdir(mode=0o700)
+    (life.folder / "link").symlink_to("deep/er/state")
+    (life.folder / "deep/er/state").chmod(0o640)
+    before = (life.folder / "deep/er/state").stat()
+    life.save()
+    again = Life(tmp_path, 2)
+    after = (again.folder / "deep/er/state").stat()
+    assert again.content() == life.content()
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert (again.folder / "hollow").stat().st_mode & 0o777 == 0o700
+    assert str((again.folder / "link").readlink()) == "deep/er/state"
+
+
+def test_nothing_is_sent_when_nothing_changed_even_after_a_restore(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.write("state", noise(1, MIB))
+    assert life.save().is_new
+    assert not life.save().is_new
+    again = Life(tmp_path, 2)
+    assert again.save().uploaded_bytes < 1000  # a copy of the manifest, in this attempt's name
+    assert not again.save().is_new
+    assert len(keys(again.store, "packs")) == 1
+
+
+def test_attempts_that_make_no_progress_do_not_push_out_the_checkpoint_before(tmp_path: Path) -> None:
+    first = Life(tmp_path, 1)
+    for number in (1, 2):
+        first.write("state", noise(number, MIB))
+        first.save()
+    for number in range(2, 6):
+        Life(tmp_path, number).save()
+    assert len(keys(first.store, "packs")) == 2
+    (tmp_path / "store" / keys(first.store, "packs")[1]).unlink()
+    assert Life(tmp_path, 9).content() == {"state": noise(1, MIB)}
+
+
+def test_an_empty_folder_is_no_checkpoint_until_one_was_saved(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    assert not life.save().is_new
+    life.write("state", b"x")
+    assert life.save().is_new
+    (life.folder / "state").unlink()
+    assert life.save().is_new
+    assert Life(tmp_path, 2).content() == {}
+
+
+def test_of_a_large_file_only_the_changed_part_is_sent(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    data = bytearray(noise(1, 20 * MIB))
+    life.write("state", bytes(data))
+    assert life.save().uploaded_bytes > 20 * MIB
+    data[5 * MIB + 17] ^= 1
+    life.write("state", bytes(data))
+    assert life.save().uploaded_bytes < 1.1 * MIB
+    assert Life(tmp_path, 2).content() == {"state": bytes(data)}
+
+
+def test_a_file_that_was_only_touched_or_renamed_is_not_sent_again(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.write("state", noise(1, 2 * MIB))
+    life.save()
+    os.utime(life.folder / "state")
+    assert not life.save().is_new
+    (life.folder / "state").rename(life.folder / "renamed")
+    assert life.save().uploaded_bytes < 2000
+    assert list(Life(tmp_path, 2).content()) == ["renamed"]
+
+
+def test_many_small_files_travel_together(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    for number in range(500):
+        life.write(f"part/{number}", noise(number, 100))
+    life.save()
+    assert len(keys(life.store, "packs")) == 1
+    assert Life(tmp_path, 2).content() == life.content()
+
+
+def test_a_change_in_place_within_the_same_clock_tick_is_seen(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    file = life.folder / "state"
+    for number in range(30):
+        file.write_bytes(b"%08d" % number)
+        life.save()
+        restored = tmp_path / f"seen-{number}"
+        restored.mkdir()
+        restore(life.store, PREFIX, restored, Limit(5))
+        assert (restored / "state").read_bytes() == b"%08d" % number
+
+
+def test_two_whole_checkpoints_stay_and_older_ones_go_with_their_packs(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    for number in range(6):
+        life.write("state", noise(number, MIB))
+        life.save()
+    assert len(keys(life.store, "manifests")) == 2
+    assert len(keys(life.store, "packs")) == 2
+
+
+def test_what_a_killed_attempt_left_half_done_is_cleared_away(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.write("state", b"1")
+    life.save()
+    life.store.put(f"{PREFIX}/packs/000001-abcdef-000077", b"never listed by a manifest")
+    again = Life(tmp_path, 2)
+    again.write("state", b"2")
+    again.save()
+    assert not [key for key in keys(again.store, "packs") if "abcdef" in key]
+    assert len(keys(again.store, "claims")) == 1
+
+
+@pytest.mark.parametrize("kind", ["manifests", "packs"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_says_so(
+    tmp_path: Path, kind: str, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    life = Life(tmp_path, 1)
+    for number in (1, 2):
+        life.write("state", noise(number, 2 * MIB))
+        life.save()
+    victim = tmp_path / "store" / keys(life.store, kind)[-1]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    if damage == "remove":
+        victim.unlink()
+    else:
+        victim.write_bytes(data if damage == "flip" else data[: len(data) // 2])
+    again = Life(tmp_path, 2)
+    assert again.content() == {"state": noise(1, 2 * MIB)}
+    if (kind, damage) != ("manifests", "remove"):  # a manifest that is gone never was
+        assert "falling back to the one before" in capsys.readouterr().err
+    again.write("state", noise(3, MIB))
+    again.save()
+    assert Life(tmp_path, 3).content() == {"state": noise(3, MIB)}
+
+
+def test_when_all_checkpoints_are_damaged_the_work_begins_anew_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    life = Life(tmp_path, 1)
+    life.write("state", b"1")
+    life.save()
+    (tmp_path / "store" / keys(life.store, "manifests")[0]).write_bytes(b"no manifest")
+    assert Life(tmp_path, 2).content() == {}
+    assert "starting from the beginning" in capsys.readouterr().err
+
+
+def test_an_attempt_that_was_replaced_can_neither_prune_nor_pass_for_the_newest(tmp_path: Path) -> None:
+    old = Life(tmp_path, 1)
+    old.write("state", b"old")
+    old.save()
+    new = Life(tmp_path, 2)
+    new.write("state", b"new")
+    new.save()
+    old.write("state", b"from beyond")
+    with pytest.raises(Overtaken):
+        old.save()
+    assert Life(tmp_path, 3).content() == {"state": b"new"}
+
+
+@contextmanager
+def held_open(file: Path, mode: str) -> Iterator[None]:
+    with file.open(mode) as opened:
+        opened.write(b"half")
+        opened.flush()
+        yield
+
+
+def test_a_file_that_is_open_for_writing_is_not_published(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.write("state", b"whole")
+    life.save()
+    with held_open(life.folder / "state", "wb"), pytest.raises(Torn, match="state"):
+        life.save()
+    assert len(keys(life.store, "manifests")) == 1
+    assert life.save().is_new
+
+
+def test_a_log_that_is_only_appended_to_is_saved_while_it_is_open(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    with held_open(life.folder / "log", "ab"):
+        assert life.save().is_new
+    assert Life(tmp_path, 2).content() == {"log": b"half"}
+
+
+def test_names_that_are_excluded_are_neither_saved_nor_waited_for(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.write("state", b"1")
+    (life.folder / "x.tmp").write_bytes(b"half")
+    life.save()
+    assert Life(tmp_path, 2).content() == {"state": b"1"}
+
+
+class Full(FolderStore):
+    """A store that takes only so many packs."""
+
+    room = 1
+
+    def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
+        if "/packs/" in key:
+            if self.room <= 0:
+                raise StoreError("no answer")
+            self.room -= 1
+        super().put(key, data)
+
+
+def test_a_save_that_failed_half_way_does_not_send_again_what_had_arrived(tmp_path: Path) -> None:
+    store = Full(tmp_path / "store")
+    life = Life(tmp_path, 1, store)
+    life.write("state", noise(1, 24 * MIB))
+    with pytest.raises(StoreError):
+        life.save(0.1)
+    store.room = 100
+    assert 15 * MIB < life.save().uploaded_bytes < 17 * MIB
+    assert Life(tmp_path, 2).content() == life.content()
+
+
+def test_storage_stays_within_a_small_multiple_of_the_content(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    for number in range(8):
+        life.write(f"part-{number}", noise(number, MIB))
+    life.save()
+    for turn in range(60):
+        life.write(f"part-{turn % 7}", noise(100 + turn, MIB))
+        life.save()
+    stored = sum(size for _, size in life.store.list(f"{PREFIX}/packs/"))
+    assert stored <= 4 * 8 * MIB
+    assert Life(tmp_path, 2).content() == life.content()
+
+
+def test_many_small_packs_are_joined(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    for number in range(MOST_SMALL_PACKS + 20):
+        life.write(f"part-{number}", noise(number, 50))
+        life.save()
+    assert len(keys(life.store, "packs")) <= MOST_SMALL_PACKS + 2
+    assert Life(tmp_path, 2).content() == life.content()
+
+
+def test_a_manifest_that_points_outside_the_folder_is_refused(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.write("state", b"1")
+    life.save()
+    from dataclasses import replace
+
+    from spotbatch.runtime.manifest import to_bytes
+
+    found = life.restored.manifest or life.writer._last
+    evil = replace(found, sequence=99, files=tuple(replace(file, path="../outside") for file in found.files))
+    life.store.put(f"{PREFIX}/manifests/{evil.name}", to_bytes(evil))
+    assert Life(tmp_path, 2).content() == {"state": b"1"}
+    assert not (tmp_path / "outside").exists()
+
+
+def test_somebody_elses_objects_are_left_alone(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    life.store.put(f"{PREFIX}/manifests/readme.txt", b"mine")
+    life.store.put(f"{PREFIX}/packs/readme.txt", b"mine")
+    life.write("state", b"1")
+    life.save()
+    assert life.store.get(f"{PREFIX}/packs/readme.txt") == b"mine"
+    assert len(manifest_names(life.store, PREFIX)) == 1
+    with pytest.raises(Missing):
+        life.store.get(f"{PREFIX}/manifests/none")
