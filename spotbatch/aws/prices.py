@@ -93,10 +93,12 @@ def fetch(region: str, names: Sequence[str], *, now: float, days: int = 7) -> Fe
 
 
 def _tried(problems: list[str], what: str, ask: Callable[[], _Found], otherwise: _Found) -> _Found:
+    from botocore.parsers import ResponseParserError  # no BotoCoreError: a proxy that answers in HTML raises it
+
     try:
         return ask()
-    except SpotbatchError as error:
-        problems.append(f"{what} were not refreshed: {error}")
+    except (SpotbatchError, ResponseParserError) as error:
+        problems.append(f"{what} were not refreshed: {str(error).partition(chr(10))[0]}")
         return otherwise
 
 
