@@ -99,7 +99,7 @@ class Demo:
             "--", "python", "-m", "flights.bootstrap",
         )  # fmt: skip
         gather = self.submitted(
-            "--name", "gather", "--after", array, "--env", f"SPOTBATCH_INPUTS=runs/{array}/",
+            "--name", "gather", "--after", array, "--env", f"SPOTBATCH_INPUTS=outputs:{array}",
             "--", "python", "-m", "flights.gather",
         )  # fmt: skip
         return array, gather
