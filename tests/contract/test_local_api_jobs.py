@@ -218,6 +218,18 @@ def test_stopping_what_is_not_there_is_no_error_but_a_reason_is_needed(batch: An
     assert "1 to 1024" in refusal(batch.cancel_job, jobId=str(uuid.uuid4()), reason="x" * 1025)
 
 
+@pytest.mark.parametrize("index", ["", "00", "01", "-1", "+1", "1 ", "1:1", "x", "\u0661", "3"])
+def test_only_the_one_spelling_of_a_childs_id_means_it(batch: Any, index: str) -> None:
+    job_id = submit(batch, jobQueue="idle", arrayProperties={"size": 3})
+    wrong = f"{job_id}:{index}"
+    assert batch.describe_jobs(jobs=[wrong])["jobs"] == []
+    batch.terminate_job(jobId=wrong, reason="must hit nothing")
+    assert describe(batch, job_id)["arrayProperties"]["statusSummary"]["FAILED"] == 0
+    asked = {"jobName": "job", "jobQueue": "q", "jobDefinition": "shell", "dependsOn": [{"jobId": wrong}]}
+    assert "dependsOn" in refusal(batch.submit_job, **asked)
+    assert "does not exist" in refusal(batch.list_jobs, arrayJobId=wrong)
+
+
 # ---- refusals ----
 
 

@@ -8,7 +8,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import STATUSES
 from spotbatch.local.api import ecs
 from spotbatch.local.api.errors import ClientException
-from spotbatch.local.api.names import Names
+from spotbatch.local.api.names import Names, is_job_id
 from spotbatch.local.api.region import JOB_TAGS, Document, Region, Rendered
 from spotbatch.local.contract import AttemptView, UnitView
 
@@ -24,7 +24,8 @@ async def describe_jobs(region: Region, asked: Document) -> bytes:
     ids = asked["jobs"]
     if len(ids) > _MAX_IDS:
         raise ClientException(f"jobs holds up to {_MAX_IDS} job ids, not {len(ids)}")
-    found = [one for one in (_job(region, job_id) for job_id in dict.fromkeys(ids)) if one is not None]
+    known = (_job(region, job_id) for job_id in dict.fromkeys(ids) if is_job_id(job_id))
+    found = [one for one in known if one is not None]
     return b'{"jobs":[' + b",".join(found) + b"]}"
 
 

@@ -7,6 +7,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.api.described import array_properties, times
 from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.names import is_job_id
 from spotbatch.local.api.paging import page
 from spotbatch.local.api.region import DEFINITION, QUEUE, Document, Region
 
@@ -48,9 +49,11 @@ def _chosen(region: Region, asked: Document) -> tuple[Sequence[str], int]:
 
 def _known_job(region: Region, job_id: str, *, is_array: bool) -> Sequence[str]:
     try:
-        view = region.engine.view(job_id)
+        view = region.engine.view(job_id) if is_job_id(job_id) else None
     except NotFound:
-        raise ClientException(f"job {job_id[:100]!r} does not exist") from None
+        view = None
+    if view is None:
+        raise ClientException(f"job {job_id[:100]!r} does not exist")
     if is_array and view.summary is None:
         raise ClientException(f"job {job_id} is not an array job")
     return ()

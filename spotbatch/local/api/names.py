@@ -7,6 +7,7 @@ from typing import Final
 from spotbatch.local.api.errors import ClientException
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_JOB_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:(0|[1-9][0-9]{0,3}))?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,3 +44,8 @@ def check_name(member: str, name: str) -> str:
             f"not {name[:200]!r}"
         )
     return name
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text is the one spelling of a job's id, or of an array child's (`<id>:<index>`)."""
+    return _JOB_ID.fullmatch(text) is not None

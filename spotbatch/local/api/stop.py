@@ -1,10 +1,12 @@
 """CancelJob and TerminateJob, one at a time or up to 50 (API reference)."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from spotbatch.batch.errors import NotFound
 from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.names import is_job_id
 from spotbatch.local.api.region import Document, Region
 
 _MAX_REASON: Final = 1024
@@ -45,11 +47,10 @@ async def _bulk(stop: Stop, asked: Document) -> Document:
 
 
 async def _stop(stop: Stop, job_id: str, reason: str) -> None:
-    try:
-        await stop(job_id, reason)
-    except NotFound:
-        # The API reference: the operation succeeds even if no job is cancelled.
-        return
+    # The API reference: the operation succeeds even if no job is cancelled.
+    with contextlib.suppress(NotFound):
+        if is_job_id(job_id):
+            await stop(job_id, reason)
 
 
 def _reason(asked: Document) -> str:

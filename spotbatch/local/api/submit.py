@@ -12,13 +12,12 @@ from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
 from spotbatch.local.api import definitions, tags
 from spotbatch.local.api.container import filled_command, requirements, retry_of, spec_of, timeout_of, with_overrides
 from spotbatch.local.api.errors import ClientException
-from spotbatch.local.api.names import check_name
+from spotbatch.local.api.names import check_name, is_job_id
 from spotbatch.local.api.region import QUEUE, Document, Region
 from spotbatch.local.contract import Submission
 
 _MAX_PRIORITY: Final = 9999
 _SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}")
-_JOB_ID: Final = re.compile(r"[0-9a-f-]{36}(:[0-9]{1,5})?")
 
 
 async def submit(region: Region, asked: Document) -> Document:
@@ -156,7 +155,7 @@ def _dependency(region: Region, entry: Document, size: int) -> ResolvedDependenc
 
 def _size_of(region: Region, job_id: str) -> int:
     """The array size of a job that is depended on, 0 for none. Raises ClientException where there is no such job."""
-    if not _JOB_ID.fullmatch(job_id):
+    if not is_job_id(job_id):
         raise ClientException(f"dependsOn: {job_id[:100]!r} is not a job id")
     try:
         return region.engine.view(job_id).array_size or 0
