@@ -6,10 +6,16 @@
     runs/<run id>/<unit>/attempts/<n>.json   the record of attempt n
     runs/<run id>/<unit>/failed/<n>/...      last log lines and outputs so far of a failed attempt
     runs/<run id>/<unit>/progress.json       what the command last reported of its progress
+    runs/<run id>/inputs/<n>.json            lines n * 1000 and on of the run's list of inputs, one a child
+    runs/<run id>/run.json                   the jobs of a run that is more than one job
 
 A unit is `job` for a job that is no array, and the five-digit index for a child of one. A host that a recording
 machine (the local region) knows of stands in `hosts/<instance id>.json`.
 """
+
+from typing import Final
+
+INPUTS_A_LIST: Final = 1000
 
 
 def run_prefix(run_id: str) -> str:
@@ -49,3 +55,12 @@ def failed_prefix(run_id: str, array_index: int | None, attempt: int) -> str:
 
 def progress_key(run_id: str, array_index: int | None) -> str:
     return f"{unit_prefix(run_id, array_index)}/progress.json"
+
+
+def input_list(run_id: str, array_index: int) -> str:
+    """Where the line of a child stands, among `INPUTS_A_LIST` of them: a JSON list of strings."""
+    return f"{run_prefix(run_id)}/inputs/{array_index // INPUTS_A_LIST:05d}.json"
+
+
+def run_manifest(run_id: str) -> str:
+    return f"{run_prefix(run_id)}/run.json"

@@ -15,6 +15,8 @@ RESERVED_PREFIX: Final = "AWS_BATCH"  # AWS Batch refuses overrides whose names 
 # Ours: where things are. The stack's job definition, or the local region, sets these.
 SPOTBATCH_ARTIFACTS_URL: Final = "SPOTBATCH_ARTIFACTS_URL"  # s3://bucket/prefix or file:///folder
 SPOTBATCH_RUN_ID: Final = "SPOTBATCH_RUN_ID"  # names the work; default: the job id without its array index
+SPOTBATCH_ARRAY_INDEXES: Final = "SPOTBATCH_ARRAY_INDEXES"  # the run's indexes that this array holds, as 3,17,40-45
+SPOTBATCH_INPUT_LIST: Final = "SPOTBATCH_INPUT_LIST"  # 1: each child has a line of the run's list of inputs
 SPOTBATCH_NOTICE_FILE: Final = "SPOTBATCH_NOTICE_FILE"  # the host writes the interruption notice there (JSON)
 SPOTBATCH_INSTANCE_TYPE: Final = "SPOTBATCH_INSTANCE_TYPE"  # what the host is, for the attempt's record
 SPOTBATCH_ZONE: Final = "SPOTBATCH_ZONE"
@@ -22,6 +24,7 @@ SPOTBATCH_ZONE: Final = "SPOTBATCH_ZONE"
 # Ours: what the runtime gives to the command.
 SPOTBATCH_CHECKPOINT_DIR: Final = "SPOTBATCH_CHECKPOINT_DIR"
 SPOTBATCH_OUTPUT_DIR: Final = "SPOTBATCH_OUTPUT_DIR"
+SPOTBATCH_INPUT: Final = "SPOTBATCH_INPUT"  # the child's own line of the list of inputs
 SPOTBATCH_INPUT_DIR: Final = "SPOTBATCH_INPUT_DIR"
 SPOTBATCH_HEARTBEAT_FILE: Final = "SPOTBATCH_HEARTBEAT_FILE"
 SPOTBATCH_PROGRESS_FILE: Final = "SPOTBATCH_PROGRESS_FILE"

@@ -8,6 +8,7 @@ from spotbatch import __version__
 from spotbatch.runtime.attempt import EXIT_OURS, Attempt
 from spotbatch.runtime.errors import SpotrunError
 from spotbatch.runtime.log import say
+from spotbatch.runtime.place import take_place
 from spotbatch.runtime.settings import read_settings
 
 USAGE = """usage: spotrun [-h | --version] [--] command [argument ...]
@@ -49,6 +50,7 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(USAGE)
         return EXIT_OURS
     try:
+        take_place(os.environ)
         return Attempt(read_settings(), arguments).run()
     except SpotrunError as problem:
         say(str(problem))

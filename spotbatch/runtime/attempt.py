@@ -18,6 +18,7 @@ from spotbatch.runtime.interruptions import Interruptions
 from spotbatch.runtime.keeping import RECORD_SECONDS, Keeper, Past
 from spotbatch.runtime.limit import Limit
 from spotbatch.runtime.log import say
+from spotbatch.runtime.place import fetch_own_input
 from spotbatch.runtime.progress import Progress
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.restoring import Restored
@@ -121,7 +122,8 @@ class Attempt:
             say(f"resumed from checkpoint {restored.manifest.name} ({len(restored.manifest.files)} files)")
 
     def _fetch(self, limit: Limit) -> int:
-        return fetch_inputs(self._settings.inputs, self._store, self._rooms.input, limit)
+        own = fetch_own_input(self._settings.identity, self._store, limit)
+        return fetch_inputs((*self._settings.inputs, *own), self._store, self._rooms.input, limit)
 
     def _not_begun(self, problem: SpotrunError) -> int:
         """Without knowing the last checkpoint, beginning anew would throw work away: so do not begin."""

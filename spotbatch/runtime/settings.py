@@ -117,7 +117,7 @@ def _identity(given: Mapping[str, str], read: "_Reader") -> Identity:
     return Identity(
         run_id=run_id or "local",
         job_id=job_id,
-        array_index=read.whole(env.AWS_BATCH_JOB_ARRAY_INDEX, 0, least=0, most=9999) if has_index else None,
+        array_index=read.whole(env.AWS_BATCH_JOB_ARRAY_INDEX, 0, least=0, most=10**7) if has_index else None,
         attempt=read.whole(env.AWS_BATCH_JOB_ATTEMPT, 0, least=0, most=1000) or None,
         instance_type=given.get(env.SPOTBATCH_INSTANCE_TYPE, ""),
         zone=given.get(env.SPOTBATCH_ZONE, ""),

@@ -1,0 +1,68 @@
+"""Which part of a run this job is: its index in the whole run, and the line of the list of inputs that belongs to it.
+
+A run may be spread over several arrays (more than 10,000 inputs), or an array may hold some of a run's children only
+(those that are run again after they failed). `SPOTBATCH_ARRAY_INDEXES` then says which.
+"""
+
+import json
+import os
+from collections.abc import MutableMapping
+
+from spotbatch.batch import artifacts
+from spotbatch.batch import environment as env
+from spotbatch.runtime.errors import InvalidSetting
+from spotbatch.runtime.limit import Limit, retrying
+from spotbatch.runtime.settings import Identity
+from spotbatch.runtime.store import Store
+
+
+def take_place(variables: MutableMapping[str, str] = os.environ) -> None:
+    """Make AWS_BATCH_JOB_ARRAY_INDEX the index in the whole run, for us and for the command.
+
+    Raises:
+        InvalidSetting: the indexes cannot be read, or this child is beyond them.
+    """
+    text = variables.pop(env.SPOTBATCH_ARRAY_INDEXES, "").strip()
+    if not text:
+        return
+    own = variables.get(env.AWS_BATCH_JOB_ARRAY_INDEX) or "0"  # a job that is no array holds one index
+    place = int(own) if own.isdigit() else -1
+    for first, last in _ranges(text):
+        if 0 <= place <= last - first:
+            variables[env.AWS_BATCH_JOB_ARRAY_INDEX] = str(first + place)
+            return
+        place -= last - first + 1
+    raise InvalidSetting(f"{env.SPOTBATCH_ARRAY_INDEXES}={text!r} has no index for child {own}")
+
+
+def _ranges(text: str) -> list[tuple[int, int]]:
+    found = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
+            raise InvalidSetting(f"{env.SPOTBATCH_ARRAY_INDEXES}={text!r}: indexes are written as 3,17,40-45")
+        found.append((int(first), int(last or first)))
+    return found
+
+
+def fetch_own_input(
+    identity: Identity, store: Store | None, limit: Limit, variables: MutableMapping[str, str] = os.environ
+) -> tuple[str, ...]:
+    """Put the child's line into SPOTBATCH_INPUT; gives it back to be fetched, where it is the URL of an object.
+
+    Raises:
+        InvalidSetting: there is no store, no index, or no such line.
+        Missing, StoreError: the list is not there, or the store does not answer.
+    """
+    if variables.get(env.SPOTBATCH_INPUT_LIST) != "1":
+        return ()
+    index = identity.array_index
+    if store is None or index is None:
+        raise InvalidSetting(f"{env.SPOTBATCH_INPUT_LIST} needs {env.SPOTBATCH_ARTIFACTS_URL} and a child of an array")
+    lines = json.loads(retrying(lambda: store.get(artifacts.input_list(identity.run_id, index)), limit))
+    place = index % artifacts.INPUTS_A_LIST
+    if place >= len(lines):
+        raise InvalidSetting(f"the run's list of inputs has no line for child {index}")
+    line = str(lines[place])
+    variables[env.SPOTBATCH_INPUT] = line
+    return (line,) if line.startswith(("s3://", "file://")) and not line.endswith("/") else ()
