@@ -1,0 +1,193 @@
+"""DescribeJobs of 100 ids, 200 a second: idle, while jobs start at full speed, and while S3 uploads run too.
+
+Each latency counts from the moment at which the request was due, so that a stall delays all that come after it.
+Targets (issue 3): p99 under 15 ms and under 2.5 times idle while jobs start, under 40 ms with uploads.
+"""
+
+import argparse
+import json
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from spotbatch.cli.local import start
+from spotbatch.local import region_file
+from spotbatch.local.client import RegionClient
+from spotbatch.local.region_file import RegionInfo
+
+IDS = 100
+UPLOAD_BYTES = 8 << 20
+STOP_SECONDS = 30.0
+RESOURCES = {
+    "type": "SPOT",
+    "allocationStrategy": "SPOT_CAPACITY_OPTIMIZED",
+    "maxvCpus": 4,
+    "instanceTypes": ["c5.xlarge"],
+    "subnets": ["subnet-1"],
+    "securityGroupIds": ["sg-1"],
+    "instanceRole": "arn:aws:iam::123456789012:instance-profile/batch",
+}
+CONTAINER = {
+    "image": "busybox",
+    "command": ["true"],
+    "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latencies:
+    """Sorted, in milliseconds."""
+
+    milliseconds: list[float]
+
+    def quantile(self, share: float) -> float:
+        return self.milliseconds[min(len(self.milliseconds) - 1, int(len(self.milliseconds) * share))]
+
+    def line(self, name: str, idle: "Latencies | None" = None) -> str:
+        ratio = f"  {self.quantile(0.99) / idle.quantile(0.99):5.2f} x idle" if idle else ""
+        p50, p99, worst = self.quantile(0.5), self.quantile(0.99), self.milliseconds[-1]
+        count = len(self.milliseconds)
+        return f"{name:34} {count:6} requests  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  max {worst:7.2f} ms{ratio}"
+
+
+def port_of(info: RegionInfo) -> int:
+    return int(info.endpoint.rpartition(":")[2])
+
+
+def client(info: RegionInfo, service: str) -> Any:
+    return boto3.client(
+        service,  # type: ignore[call-overload]  # any service, by its name
+        endpoint_url=info.endpoint,
+        region_name=info.region,
+        aws_access_key_id=info.access_key,
+        aws_secret_access_key=info.secret_key,
+    )
+
+
+@contextmanager
+def running(home: Path) -> Iterator[RegionInfo]:
+    info = start(home, ["--boot-seconds", "0.05"])
+    try:
+        yield info
+    finally:
+        RegionClient(info=info).shut_down()
+        deadline = time.monotonic() + STOP_SECONDS
+        while region_file.is_alive(info) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def describe_request(info: RegionInfo, ids: list[str]) -> bytes:
+    """One signed request as bytes: it is sent again and again, since a client library would be the limit."""
+    body = json.dumps({"jobs": ids}).encode()
+    request = AWSRequest(method="POST", url=f"{info.endpoint}/v1/describejobs", data=body)
+    SigV4Auth(Credentials(info.access_key, info.secret_key), "batch", info.region).add_auth(request)
+    lines = [f"Host: 127.0.0.1:{port_of(info)}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    return ("POST /v1/describejobs HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def measure(info: RegionInfo, request: bytes, *, rate: float, goes_on: Callable[[float], bool]) -> Latencies:
+    """Send at a fixed rate, on one connection, as long as `goes_on(seconds since the start)`."""
+    found: list[float] = []
+    with socket.create_connection(("127.0.0.1", port_of(info)), timeout=60) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reader = connection.makefile("rb")
+        started = time.perf_counter()
+        while goes_on(time.perf_counter() - started):
+            due = started + len(found) / rate
+            time.sleep(max(0.0, due - time.perf_counter()))
+            connection.sendall(request)
+            length, status = 0, reader.readline()
+            assert b" 200 " in status, status
+            while (line := reader.readline()) != b"\r\n":
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            reader.read(length)
+            found.append((time.perf_counter() - due) * 1000)
+        reader.close()
+    return Latencies(milliseconds=sorted(found))
+
+
+def prepare(batch: Any) -> list[str]:
+    """A queue that runs `true` four at a time, and 100 jobs that wait for ever: their answers change, so cost most."""
+    for name, state in (("on", "ENABLED"), ("off", "DISABLED")):
+        batch.create_compute_environment(
+            computeEnvironmentName=name, type="MANAGED", state=state, computeResources=RESOURCES
+        )
+        order = [{"order": 1, "computeEnvironment": name}]
+        batch.create_job_queue(jobQueueName=name, priority=1, computeEnvironmentOrder=order)
+    batch.register_job_definition(jobDefinitionName="d", type="container", containerProperties=CONTAINER)
+    return [batch.submit_job(jobName="wait", jobQueue="off", jobDefinition="d")["jobId"] for _ in range(IDS)]
+
+
+def run_array(batch: Any, size: int) -> "Future[float]":
+    """Submit an array of no-ops; the future is done, with the jobs a second, once it has ended."""
+
+    def watch() -> float:
+        started = time.perf_counter()
+        asked = {"jobName": "array", "jobQueue": "on", "jobDefinition": "d", "arrayProperties": {"size": size}}
+        job_id = batch.submit_job(**asked)["jobId"]
+        while batch.describe_jobs(jobs=[job_id])["jobs"][0]["status"] != "SUCCEEDED":
+            time.sleep(0.2)
+        return size / (time.perf_counter() - started)
+
+    return ThreadPoolExecutor(max_workers=1).submit(watch)
+
+
+@contextmanager
+def uploads(info: RegionInfo) -> Iterator[list[int]]:
+    """Put objects of 8 MiB without a pause, on a thread."""
+    s3 = client(info, "s3")
+    s3.create_bucket(Bucket="bench")
+    done: list[int] = []
+    stop = threading.Event()
+
+    def put() -> None:
+        content = b"\0" * UPLOAD_BYTES
+        while not stop.is_set():
+            s3.put_object(Bucket="bench", Key="object", Body=content)
+            done.append(1)
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        thread.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=200.0, help="requests a second (default: 200)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of the idle measurement (default: 8)")
+    parser.add_argument("--jobs", type=int, default=2000, help="no-op jobs started meanwhile (default: 2000)")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "home") as info:
+        batch = client(info, "batch")
+        request = describe_request(info, prepare(batch))
+        idle = measure(info, request, rate=chosen.rate, goes_on=lambda elapsed: elapsed < chosen.seconds)
+        print(idle.line("idle"))
+        jobs = run_array(batch, chosen.jobs)
+        busy = measure(info, request, rate=chosen.rate, goes_on=lambda _elapsed: not jobs.done())
+        print(busy.line(f"while jobs start ({jobs.result():.0f}/s)", idle))
+        with uploads(info) as done:
+            jobs = run_array(batch, chosen.jobs)
+            both = measure(info, request, rate=chosen.rate, goes_on=lambda _elapsed: not jobs.done())
+        print(both.line(f"and {len(done)} uploads of 8 MiB ({jobs.result():.0f}/s)", idle))
+
+
+if __name__ == "__main__":
+    main()
