@@ -4,6 +4,7 @@ import math
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from spotbatch.pricing.records import Sample
 
 _DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
+_VOLUME_GIB: Final = 30  # of each host in the default stack
 _DEFAULT_MEMORY: Final = "2G"
 _SHOWN_TYPES: Final = 8
 _MOST_RECORDS: Final = 100_000
@@ -42,6 +44,7 @@ def estimate(
     ] = None,
     types: Annotated[str, typer.Option(help="Instance types and families, with commas.")] = _DEFAULT_TYPES,
     max_vcpus: Annotated[int, typer.Option(help="The compute environment's limit.")] = 256,
+    bid_percentage: Annotated[float, typer.Option(help="The most that a Spot host may cost, of on-demand.")] = 80,
     deadline: Annotated[str | None, typer.Option(help="What is the chance to be later than this? 6h")] = None,
     spread: Annotated[float, typer.Option(help="How uneven jobs are: standard deviation over mean.")] = 0.0,
     save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
@@ -74,6 +77,7 @@ def estimate(
         need=Need(vcpus=vcpus, memory_mib=parse.memory_mib(memory or _DEFAULT_MEMORY), gpus=gpus),
         spread=spread,
         max_vcpus=max_vcpus,
+        bid_percentage=bid_percentage,
         deadline_seconds=parse.seconds(deadline) if deadline else None,
         save_seconds=parse.seconds(save_time),
         restart_seconds=parse.seconds(restart_time),
@@ -185,6 +189,8 @@ def as_document(found: "Forecast", sources: Sequence[str]) -> dict[str, object]:
                 "finish_seconds": _quantiles(each.finish_seconds, 1),
                 "interruptions": _quantiles(each.interruptions, 2),
                 "hosts": each.hosts,
+                "host_hours": round(each.host_hours, 3),
+                "volumes_usd": _volumes_usd(each.host_hours),
                 "chance_late": each.chance_late,
                 "samples": each.samples,
             }
@@ -220,6 +226,8 @@ def _say(found: "Forecast", sources: Sequence[str], *, is_measured: bool) -> Non
     )
     text.say()
     _say_scenarios(found)
+    spot = found.scenario("spot")
+    text.say(f"beside it the hosts' volumes: about {_volumes_usd(spot.host_hours):,.2f} USD; see --idle for the stack")
     _say_checkpoint(found)
     _say_types(found)
     text.say()
@@ -250,6 +258,13 @@ def _chance(late: int, samples: int) -> str:
     if not late:
         return f"< {300 / samples:.1f} %"  # the rule of three: 95 % sure
     return f"{100 * late / samples:.1f} %"
+
+
+def _volumes_usd(host_hours: float) -> Decimal:
+    """What the hosts' volumes cost: they are on the bill beside the hosts."""
+    from spotbatch.pricing.units import HOURS_A_MONTH, total, usage_cost
+
+    return total(usage_cost({"ebs_gp3_gib": _VOLUME_GIB * host_hours / HOURS_A_MONTH}))
 
 
 def _say_checkpoint(found: "Forecast") -> None:

@@ -34,6 +34,7 @@ class Outcome:
     finish_seconds: list[float]
     interruptions: list[float]
     hosts: int
+    host_hours: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,11 +69,13 @@ def simulate(plan: "Plan", types: Sequence[Choice], on_demand_share: float) -> O
     draws = _draw(plan, types, shape, rng)
     free, interruptions = _run(plan, types, shape, draws, rng)
     ends = free.max(axis=1)
+    hours = _host_hours(free, shape, plan.boot_seconds)
     return Outcome(
-        cost_usd=_bill(free, shape, draws, plan.boot_seconds).tolist(),
+        cost_usd=_bill(hours, shape, draws).tolist(),
         finish_seconds=(ends + plan.boot_seconds).tolist(),
         interruptions=interruptions.tolist(),
         hosts=shape.hosts,
+        host_hours=float(hours.sum(axis=1).mean()),
     )
 
 
@@ -168,12 +171,16 @@ def _hits(draws: _Draws, pool: NDArray[np.int64], start: Floats, stop: Floats) -
     return np.where(pool >= 0, found, 0.0)
 
 
-def _bill(free: Floats, shape: _Shape, draws: _Draws, boot_seconds: float) -> Floats:
-    """Each host is paid for from its boot until its last slot is free: room on the last host and the tail count."""
+def _host_hours(free: Floats, shape: _Shape, boot_seconds: float) -> Floats:
+    """Each host lives from its boot until its last slot is free: room on the last host and the tail count."""
     padding = shape.hosts * shape.per_host - shape.slots
     by_host = np.pad(free, ((0, 0), (0, padding))).reshape(shape.samples, shape.hosts, shape.per_host)
+    hours: Floats = (by_host.max(axis=2) + boot_seconds) / 3600
+    return hours
+
+
+def _bill(hours: Floats, shape: _Shape, draws: _Draws) -> Floats:
     pool_of_host = shape.pool_of_slot[:: shape.per_host]
-    hours = (by_host.max(axis=2) + boot_seconds) / 3600
     bill: Floats = (hours * draws.usd_per_slot_hour[:, pool_of_host] * shape.per_host).sum(axis=1)
     return bill
 

@@ -28,6 +28,7 @@ class Plan:
     spread: float = 0.0  # standard deviation of a job's work over its mean (lognormal)
     measured_seconds: tuple[float, ...] = ()  # of a sample run: taken instead of mean and spread
     max_vcpus: int = 256
+    bid_percentage: float = 80  # of the on-demand price: above it EC2 gives no Spot host, and takes those there are
     deadline_seconds: float | None = None
     save_seconds: float = 5.0  # to save a checkpoint
     interval_seconds: float | None = None  # between two; None: the best
@@ -46,6 +47,7 @@ class Plan:
             ("work_seconds", self.work_seconds, 0.001, 1e9),
             ("spread", self.spread, 0, 10),
             ("max_vcpus", self.max_vcpus, 1, 1_000_000),
+            ("bid_percentage", self.bid_percentage, 1, 100),
             ("save_seconds", self.save_seconds, 0.001, 1e6),
             ("restart_seconds", self.restart_seconds, 0, 1e6),
             ("boot_seconds", self.boot_seconds, 0, 1e6),
@@ -81,6 +83,7 @@ class Scenario:
     finish_seconds: Quantiles
     interruptions: Quantiles
     hosts: int
+    host_hours: float  # the mean over the samples: for what comes with hosts, as their volumes
     late: int | None  # samples that miss the deadline; None: no deadline
     samples: int
     costs: Sequence[float]  # every sample, for plots
@@ -123,7 +126,7 @@ class Forecast:
 def forecast(plan: Plan, types: Iterable[InstanceType]) -> Forecast:
     """Estimate a plan on hosts of these types; the same plan and types give the same figures. Needs numpy.
 
-    Raises InvalidInput if no type can hold the job, or none that can has a known Spot price.
+    Raises InvalidInput if no type can hold the job, or none that can has a known Spot price below the bid.
     """
     ranked = choices(
         [each for each in types if each.vcpus <= plan.max_vcpus],
@@ -134,10 +137,11 @@ def forecast(plan: Plan, types: Iterable[InstanceType]) -> Forecast:
         restart_seconds=plan.restart_seconds,
         rate_per_hour=plan.interruptions_per_hour,
     )
-    priced = [each for each in ranked if each.spot_usd_per_hour is not None]
+    priced = [each for each in ranked if _is_below_bid(each, plan.bid_percentage)]
     if not priced:
         raise InvalidInput(
-            f"no Spot price is known for any of {len(ranked)} types that fit: `spotbatch prices refresh`"
+            f"none of the {len(ranked)} types that fit has a known Spot price of {plan.bid_percentage:g} % of its "
+            f"on-demand price or less: `spotbatch prices refresh`, or a higher bid"
         )
     pool_types = _filled(priced, plan)
     from spotbatch.pricing.fleet_model import simulate
@@ -152,6 +156,11 @@ def forecast(plan: Plan, types: Iterable[InstanceType]) -> Forecast:
         checkpoint=advice,
         notes=tuple(_notes(plan, ranked, pool_types, scenarios)),
     )
+
+
+def _is_below_bid(choice: Choice, bid_percentage: float) -> bool:
+    spot = choice.spot_usd_per_hour
+    return spot is not None and spot * 100 <= choice.type.on_demand_usd_per_hour * Decimal(str(bid_percentage))
 
 
 def _filled(priced: Sequence[Choice], plan: Plan) -> Sequence[Choice]:
@@ -204,6 +213,7 @@ def _scenario(name: str, outcome: "Outcome", plan: Plan) -> Scenario:
         finish_seconds=_quantiles(finishes),
         interruptions=_quantiles(outcome.interruptions),
         hosts=outcome.hosts,
+        host_hours=outcome.host_hours,
         late=None if deadline is None else sum(each > deadline for each in finishes),
         samples=len(finishes),
         costs=outcome.cost_usd,
@@ -231,9 +241,12 @@ def _notes(
         f"Spot hosts come from {plan.pools} pools, each of a type drawn evenly from {len(pool_types)} that fit; all "
         f"hosts of a pool are reclaimed together; a restart takes {plan.restart_seconds:g} s"
     )
-    unknown = len(ranked) - sum(each.spot_usd_per_hour is not None for each in ranked)
+    unknown = sum(each.spot_usd_per_hour is None for each in ranked)
     if unknown:
         yield f"{unknown} types that fit have no known Spot price, and are left out"
+    dear = len(ranked) - unknown - sum(_is_below_bid(each, plan.bid_percentage) for each in ranked)
+    if dear:
+        yield f"{dear} types that fit stand above the bid of {plan.bid_percentage:g} %, and are left out"
     a_job = scenarios[0].interruptions.mean / plan.jobs
     if a_job > _MANY_INTERRUPTIONS:
         yield f"a job is interrupted {a_job:.1f} times on average: AWS Batch gives it 10 attempts, so some will fail"

@@ -221,3 +221,12 @@ def test_too_many_interruptions_for_ten_attempts_are_warned_about() -> None:
 def test_a_plan_out_of_bounds_is_refused_with_the_bounds(change: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
         replace(SMALL, **change)  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_a_type_above_the_bid_gives_no_hosts() -> None:
+    kinds = [a_type(), a_type(name="x.dear", spot_usd_per_hour=Decimal("0.39"))]
+    found = forecast(SMALL, kinds)
+    assert max(found.scenario("spot").costs) < found.scenario("on-demand").cost_usd.p50 * 0.9
+    assert any("1 types that fit stand above the bid of 80 %" in note for note in found.notes)
+    with pytest.raises(InvalidInput, match="of 20 % of its"):
+        forecast(replace(SMALL, bid_percentage=20), kinds)

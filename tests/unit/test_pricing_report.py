@@ -13,6 +13,7 @@ from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import Price, PriceHistory, Prices, Usage, flat, prices_of
 from spotbatch.pricing.ledger import Part
 from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed, end_of
+from spotbatch.pricing.reconcile import reconcile
 from spotbatch.pricing.report import UNSPENT, CostReport, report_from, shown_usd
 
 SPOT = Decimal("0.36")
@@ -268,3 +269,15 @@ def test_the_catalogues_prices_serve_every_zone_and_name_their_days() -> None:
     assert prices.on_demand.usd_per_hour("c5.large", "us-east-1f", 0) == Decimal("0.085")
     assert "2026-07-20" in prices.sources[1]
     assert "2025-06-28" in prices.sources[0]
+
+
+def test_what_we_reckon_stands_beside_what_aws_billed_day_by_day() -> None:
+    report = a_report(host=a_host(launched_at=86_000, started_at=86_000, ended_at=90_000))
+    first, second, third = reconcile(
+        report, {"1970-01-01": SPOT * 410 / 3600, "1970-01-05": Decimal(2), "1970-01-06": Decimal(0)}
+    )
+    assert (first.day, first.is_close) == ("1970-01-01", True)
+    assert (second.day, second.billed_usd, second.is_close) == ("1970-01-02", None, None)
+    assert (third.day, third.is_close) == ("1970-01-05", False)
+    assert third.difference_usd == third.billed_usd == 2
+    assert first.to_json()["billed_usd"] == "0.041000000"
