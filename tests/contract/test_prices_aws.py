@@ -110,8 +110,9 @@ def settings(moto: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }.items():
         monkeypatch.setenv(name, value)
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "SPOTBATCH_LOCAL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_SESSION_TOKEN", "SPOTBATCH_LOCAL"):
+        monkeypatch.setenv(name, "")  # so that it is absent again afterwards, even if the command itself sets it
+        monkeypatch.delenv(name)
 
 
 def test_what_an_api_does_not_answer_is_said_and_the_rest_is_kept() -> None:

@@ -1,0 +1,143 @@
+"""The commands about money as a user types them: estimate, its picture and its sample, idle cost, prices."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spotbatch.batch.artifacts import attempt_record
+from spotbatch.cli import main
+from spotbatch.runtime.record import Record
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "SPOTBATCH_LOCAL"):
+        monkeypatch.setenv(name, "")  # so that it is absent again afterwards, even if the command itself sets it
+        monkeypatch.delenv(name)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main.main(arguments)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_an_estimate_shows_three_scenarios_and_where_its_prices_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "estimate", "--jobs", "40", "--time", "2h", "--deadline", "3h", "--samples", "100")
+    assert code == 0
+    for word in ("spot", "mixed", "on-demand", "as of 2026-07-20", "as of 2025-06-28", "save every", "shipped with"):
+        assert word in out
+    assert "< 3.0 %" in out, "100 samples cannot show less than 3 % with confidence"
+
+
+def test_an_estimate_as_json_is_the_same_for_the_same_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = (
+        run(capsys, "estimate", "--samples", "50", "--time", "20h", "--seed", "3", "--json")[1] for _ in range(2)
+    )
+    assert one == two
+    found = json.loads(one)
+    assert found["scenarios"]["spot"]["cost_usd"]["p50"] < found["scenarios"]["on-demand"]["cost_usd"]["p50"]
+    assert found["types"][0]["spot_usd_per_job_hour"] is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--jobs", "0"], "jobs of an estimate must be 1"),
+        (["--memory", "9000G"], "can hold a job"),
+        (["--types", "c5.lagre"], "did you mean c5.large"),
+        (["--time", "soon"], "not 'soon'"),
+        (["--deadline", "0"], "deadline_seconds"),
+    ],
+)
+def test_wrong_input_is_refused_with_the_value_and_the_fix(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    code, out, err = run(capsys, "estimate", *arguments)
+    assert code in (2, 3)
+    assert words in err
+    assert out == ""
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_the_picture_of_an_estimate_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str) -> None:
+    picture = tmp_path / f"estimate.{kind}"
+    code, _, err = run(capsys, "estimate", "--samples", "20", "--deadline", "9h", "--plot", str(picture))
+    assert code == 0
+    assert str(picture) in err
+    assert picture.stat().st_size > 5_000
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "estimate", "--samples", "20", "--plot", str(tmp_path / "no" / "folder.png"))
+    assert code == 2
+    assert "could not be written" in err
+
+
+def a_run(store: Path) -> Path:
+    for index in range(3):
+        record = Record(
+            run_id="r",
+            job_id="j",
+            array_index=index,
+            attempt=1,
+            instance_type="c5.large",
+            zone="z",
+            started_at=1000.0,
+            ended_at=1000.0 + 60 * (index + 1),
+            outcome="succeeded",
+            checkpoints_saved=4,
+            checkpoint_seconds=8.0,
+            peak_memory_mib=1500.0,
+        )
+        path = store / attempt_record("r", index, 1)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(record.to_json())
+    return store
+
+
+@pytest.mark.parametrize("place", ["{}", "{}/runs/r", "file://{}/runs/r"])
+def test_an_estimate_is_made_from_a_sample_run(capsys: pytest.CaptureFixture[str], tmp_path: Path, place: str) -> None:
+    where = place.format(a_run(tmp_path / "store"))
+    code, out, err = run(capsys, "estimate", "--sample", where, "--jobs", "300", "--samples", "50", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["work_seconds"] == 120.0
+    assert found["memory_mib"] == 1920, "the peak and a fifth, in steps of 128"
+
+
+def test_a_sample_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, _, err = run(capsys, "estimate", "--sample", str(tmp_path))
+    assert code == 2
+    assert "there are no attempt records below" in err
+
+
+def test_prices_are_shown_with_their_days_and_their_age(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "prices", "show", "--types", "c5.large,m7g.medium")
+    assert code == 0
+    assert "2026-07-20" in out
+    assert "shipped with spotbatch" in err
+
+
+def test_all_prices_come_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run(capsys, "prices", "show", "--types", "all", "--json")[1])
+    assert len(found["types"]) > 500
+
+
+def test_prices_of_another_region_are_not_claimed(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, err = run(capsys, "--region", "eu-west-1", "prices", "show", "--types", "c5.large")
+    assert "prices of us-east-1; those of eu-west-1 are not known" in err
+
+
+def test_an_estimate_loads_no_library_for_pictures_or_for_aws() -> None:
+    code = (
+        "import sys; from spotbatch.cli import main;"
+        "assert main.main(['estimate', '--samples', '20', '--json']) == 0;"
+        "print([n for n in ('matplotlib', 'boto3', 'botocore', 'moto') if n in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
