@@ -1,0 +1,133 @@
+"""One job with a deadline, under each placement policy, over many windows of availability: the policy table."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from statistics import fmean, stdev
+from typing import Final
+
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.placement import Pool
+from spotbatch.policy.deadline import DeadlinePolicy
+from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.hazard import HazardModel
+from spotbatch.policy.interface import Policy, Terms
+from spotbatch.policy.optimum import Optimum
+from spotbatch.policy.replay import replay, saving
+from spotbatch.policy.yardsticks import Greedy, OnDemandOnly, SpotOnly, UniformProgress
+from spotbatch.simulate.montecarlo import percentile
+from spotbatch.simulate.weather import ModelWeather
+
+_BATCH: Final = 100
+
+Windows = Mapping[str, Sequence[Sequence[bool]]]  # by zone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """How a policy did. Savings are parts of the on-demand bill for the bare work; costs are parts of that bill."""
+
+    name: str
+    windows: int
+    mean_saving: float
+    zone_error: float | None  # standard error of the mean over zones
+    zone_savings: Mapping[str, float]
+    p95_cost: float
+    worst_cost: float
+    late: int
+
+
+def policies() -> tuple[Policy, ...]:
+    """The yardsticks, and ours with the model that ships."""
+    return (
+        OnDemandOnly(),
+        SpotOnly(),
+        Greedy(),
+        UniformProgress(is_as_coded=False),
+        UniformProgress(),
+        DeadlinePolicy(model=FITTED),
+    )
+
+
+def windows_of(
+    traces: Mapping[str, Sequence[bool]], terms: Terms, stride_ticks: int, most: int | None = None
+) -> dict[str, list[Sequence[bool]]]:
+    """All whole windows of each trace that begin so many ticks apart; traces must have the terms' ticks.
+
+    Raises InvalidInput where no trace holds a window.
+    """
+    found = {
+        zone: [trace[at : at + terms.ticks] for at in range(0, len(trace) - terms.ticks + 1, stride_ticks)][:most]
+        for zone, trace in traces.items()
+    }
+    if not any(found.values()):
+        longest = max((len(each) for each in traces.values()), default=0)
+        raise InvalidInput(f"a deadline of {terms.ticks} ticks needs a trace as long; the longest has {longest}")
+    return {zone: each for zone, each in found.items() if each}
+
+
+def drawn_windows(model: HazardModel, terms: Terms, count: int, seed: int) -> dict[str, list[Sequence[bool]]]:
+    """Windows drawn from a model instead of a trace. Each pool has run for a day before its window."""
+    nowhere = Pool(instance_type="any", zone="model", vcpus=1, memory_mib=1)
+    windows: list[Sequence[bool]] = []
+    for number in range(count):
+        outages = ModelWeather(model=model).outages(nowhere, Random(f"{seed}/{number}"))  # noqa: S311 - seeded
+        outage = next(outages)
+        window = []
+        for tick in range(terms.ticks):
+            at = 86_400.0 + tick * terms.tick_seconds
+            while outage.ends <= at:
+                outage = next(outages)
+            window.append(at + terms.tick_seconds <= outage.begins)
+        windows.append(window)
+    return {"model": windows}
+
+
+def score(terms: Terms, policy: Policy, windows: Windows) -> Score:
+    """A policy over all windows."""
+    zones = {
+        zone: [(outcome.cost, outcome.is_late) for outcome in (replay(terms, policy, each) for each in found)]
+        for zone, found in windows.items()
+    }
+    return _score(policy.name, terms, zones)
+
+
+def score_optimum(terms: Terms, windows: Windows) -> Score:
+    """The omniscient optimum over all windows."""
+    zones = {}
+    for zone, found in windows.items():
+        costs = [
+            cost for at in range(0, len(found), _BATCH) for cost in Optimum().costs(terms, found[at : at + _BATCH])
+        ]
+        zones[zone] = [(cost, False) for cost in costs]
+    return _score(Optimum().name, terms, zones)
+
+
+def table(
+    terms: Terms, windows: Windows, chosen: Iterable[Policy], on_progress: Callable[[str], None] | None = None
+) -> list[Score]:
+    """The scores of these policies, and the optimum last."""
+    scores = []
+    for policy in chosen:
+        if on_progress:
+            on_progress(policy.name)
+        scores.append(score(terms, policy, windows))
+    if on_progress:
+        on_progress(Optimum().name)
+    return [*scores, score_optimum(terms, windows)]
+
+
+def _score(name: str, terms: Terms, zones: Mapping[str, Sequence[tuple[float, bool]]]) -> Score:
+    bill = terms.work_seconds * terms.price_ratio
+    all_costs = [cost / bill for found in zones.values() for cost, _ in found]
+    by_zone = {zone: fmean(saving(cost, terms) for cost, _ in found) for zone, found in zones.items()}
+    return Score(
+        name=name,
+        windows=len(all_costs),
+        mean_saving=1.0 - fmean(all_costs),
+        zone_error=stdev(by_zone.values()) / len(by_zone) ** 0.5 if len(by_zone) > 1 else None,
+        zone_savings=by_zone,
+        p95_cost=percentile(all_costs, 95),
+        worst_cost=max(all_costs),
+        late=sum(is_late for found in zones.values() for _, is_late in found),
+    )

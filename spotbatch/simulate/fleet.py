@@ -1,0 +1,43 @@
+"""The simulated EC2: pools with their weather, and hosts that boot, are refused, noticed and reclaimed."""
+
+import math
+from collections.abc import Iterator
+from random import Random
+
+from spotbatch.batch.placement import Pool
+from spotbatch.simulate.weather import Outage, Weather
+
+
+class SimulatedHost:
+    """An instance from its launch on."""
+
+    __slots__ = ("host_no", "is_noticed", "launched_at", "pool", "reclaim_at", "started_at")
+
+    def __init__(self, host_no: int, pool: Pool, launched_at: float) -> None:
+        self.host_no = host_no
+        self.pool = pool
+        self.launched_at = launched_at
+        self.started_at: float | None = None
+        self.reclaim_at = math.inf
+        self.is_noticed = False
+
+
+class SimulatedPool:
+    """One pool's spare capacity over time. Each has its own chance, so that pools do not disturb each other."""
+
+    __slots__ = ("_outages", "hosts", "next_outage", "random")
+
+    def __init__(self, pool: Pool, weather: Weather, seed: int) -> None:
+        self.random = Random(f"{seed}/{pool.instance_type}/{pool.zone}")  # noqa: S311 - a seeded world is no secret
+        self._outages: Iterator[Outage] = weather.outages(pool, self.random)
+        self.next_outage = next(self._outages, None)
+        self.hosts: dict[int, SimulatedHost] = {}
+
+    def forward(self, now: float) -> None:
+        """Leave behind what is over."""
+        while self.next_outage is not None and self.next_outage.ends <= now:
+            self.next_outage = next(self._outages, None)
+
+    def has_capacity(self, now: float) -> bool:
+        self.forward(now)
+        return self.next_outage is None or now < self.next_outage.begins

@@ -1,0 +1,103 @@
+"""Who looks on while a world runs: the one who bills hosts, and the one who also writes down every life."""
+
+from decimal import Decimal
+from typing import Final
+
+from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.pricing.history import Prices, Usage
+from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
+from spotbatch.simulate.fleet import SimulatedHost
+from spotbatch.simulate.result import Story
+from spotbatch.simulate.scenario import Scenario
+from spotbatch.simulate.work import Attempt
+
+MOST_RECORDED_ATTEMPTS: Final = 50_000
+
+
+class Watcher:
+    """Bills each host as it ends, at list prices; without prices it counts no money."""
+
+    def __init__(self, prices: Prices | None, *, is_spot: bool) -> None:
+        self._prices = prices
+        self._is_spot = is_spot
+        self.usd = Decimal(0)
+        self.on_demand_usd = Decimal(0)
+
+    def host_ended(self, host: SimulatedHost, now: float, *, is_reclaimed: bool) -> None:
+        if self._prices is None:
+            return
+        usage = _usage(host, now, is_reclaimed=is_reclaimed and self._is_spot)
+        self.usd += self._prices.of(is_spot=self._is_spot).cost(usage)
+        self.on_demand_usd += self._prices.on_demand.cost(_usage(host, now, is_reclaimed=False))
+
+    def attempt_ended(self, job_no: int, index: int, attempt: Attempt, now: float, exit_code: int | None) -> None:
+        """Attempts are not billed: hosts are."""
+
+
+class Recorder(Watcher):
+    """Also keeps the lives, up to 50,000 attempts. Raises InvalidInput beyond: a chart of more shows nothing."""
+
+    def __init__(self, prices: Prices | None, scenario: Scenario) -> None:
+        super().__init__(prices, is_spot=scenario.is_spot)
+        self._scenario = scenario
+        self._hosts: list[HostLife] = []
+        self._attempts: list[AttemptUse] = []
+
+    def host_ended(self, host: SimulatedHost, now: float, *, is_reclaimed: bool) -> None:
+        super().host_ended(host, now, is_reclaimed=is_reclaimed)
+        self._hosts.append(
+            HostLife(
+                instance_id=_name(host.host_no),
+                instance_type=host.pool.instance_type,
+                zone=host.pool.zone,
+                vcpus=host.pool.vcpus,
+                memory_mib=host.pool.memory_mib,
+                is_spot=self._scenario.is_spot,
+                launched_at=host.launched_at,
+                started_at=host.started_at,
+                ended_at=now,
+                is_reclaimed=is_reclaimed,
+            )
+        )
+
+    def attempt_ended(self, job_no: int, index: int, attempt: Attempt, now: float, exit_code: int | None) -> None:
+        if len(self._attempts) >= MOST_RECORDED_ATTEMPTS:
+            raise InvalidInput(f"more than {MOST_RECORDED_ATTEMPTS} attempts are too many to draw: simulate fewer jobs")
+        self._attempts.append(
+            AttemptUse(
+                job_id=f"job-{job_no}",
+                job_name="simulated",
+                array_index=index,
+                attempt=attempt.number,
+                instance_id=_name(attempt.host_no),
+                vcpus=self._scenario.jobs.vcpus,
+                memory_mib=self._scenario.jobs.memory_mib,
+                started_at=attempt.started_at,
+                stopped_at=now,
+                end=_end_of(exit_code),
+            )
+        )
+
+    def story(self) -> Story:
+        return Story(hosts=tuple(self._hosts), attempts=tuple(self._attempts))
+
+
+def _end_of(exit_code: int | None) -> AttemptEnd:
+    if exit_code == 0:
+        return AttemptEnd.SUCCEEDED
+    return AttemptEnd.INTERRUPTED if exit_code in (None, EXIT_INTERRUPTED) else AttemptEnd.FAILED
+
+
+def _name(host_no: int) -> str:
+    return f"i-{host_no:017x}"
+
+
+def _usage(host: SimulatedHost, now: float, *, is_reclaimed: bool) -> Usage:
+    return Usage(
+        instance_type=host.pool.instance_type,
+        zone=host.pool.zone,
+        started_at=host.launched_at,
+        stopped_at=now,
+        is_interrupted_by_ec2=is_reclaimed,
+    )
