@@ -59,6 +59,20 @@ class MotoBridge:
         if kind in _MAKERS:
             self._held.append((kind, name))
 
+    def secret_of(self, access_key: str) -> str | None:
+        """The secret of credentials that moto's STS or IAM gave out, or None."""
+        if self._app is None or not self._app.done():
+            return None
+        from moto.iam.models import iam_backends
+        from moto.sts.models import sts_backends
+
+        given: list[Any] = list(sts_backends[self._account_id]["aws"].assumed_roles)
+        for user in list(iam_backends[self._account_id]["aws"].users.values()):
+            given += user.access_keys
+        secrets = {one.access_key_id: one.secret_access_key for one in given}
+        secret: str | None = secrets.get(access_key)
+        return secret
+
     async def _make(self, app: WsgiApp, kind: str, name: str) -> None:
         service, target, member = _MAKERS[kind]
         content = json.dumps({member: name}).encode() if member else b""

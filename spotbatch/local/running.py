@@ -70,10 +70,13 @@ async def _serve(settings: RegionSettings, info: RegionInfo, engine: Engine, lis
     async def load(name: str, body: dict[str, Any]) -> dict[str, Any]:
         return await stacks.load(region, moto, name, body)
 
+    def secret_of(access_key: str) -> str | None:
+        return info.secret_key if access_key == info.access_key else moto.secret_of(access_key)
+
     application = Application(
         region=region,
         admin=Admin(region=region, load_stack=load, shut_down=stop.set),
-        verifier=Verifier(secret_of={info.access_key: info.secret_key}.get),
+        verifier=Verifier(secret_of=secret_of),
         secret_key=info.secret_key,
         port=port,
         moto=moto.answer,

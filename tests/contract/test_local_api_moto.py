@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import boto3
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.contract.local_api_region import RunningRegion, running
+from tests.contract.local_api_region import RunningRegion, refusal, running
 
 BUCKET = "bucket-of-tests"
 KEYS = [
@@ -173,3 +174,17 @@ def test_other_services_answer(region: RunningRegion) -> None:
     assert {zone["RegionName"] for zone in zones} == {"us-east-1"}
     role = region.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]
     assert role["Arn"] == "arn:aws:iam::123456789012:role/r"
+
+
+def test_temporary_credentials_and_a_users_keys_are_accepted_back(region: RunningRegion) -> None:
+    sts, iam = region.client("sts"), region.client("iam")
+    lent = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/any", RoleSessionName="session")["Credentials"]
+    iam.create_user(UserName="somebody")
+    kept = iam.create_access_key(UserName="somebody")["AccessKey"]
+    for given, token in ((lent, lent["SessionToken"]), (kept, None)):
+        asked: Any = {"endpoint_url": region.info.endpoint, "region_name": "us-east-1", "aws_session_token": token}
+        key, secret = given["AccessKeyId"], given["SecretAccessKey"]
+        batch = boto3.client("batch", aws_access_key_id=key, aws_secret_access_key=secret, **asked)
+        assert batch.describe_job_queues()["jobQueues"] == []
+        forged = boto3.client("batch", aws_access_key_id=key, aws_secret_access_key="guessed", **asked)
+        assert "InvalidSignatureException" in refusal(forged.describe_job_queues)
