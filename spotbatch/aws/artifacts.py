@@ -50,6 +50,10 @@ class Artifacts(Protocol):
         """Copy an object into a file, telling of each piece."""
         ...
 
+    def upload(self, source: Path, key: str) -> None:
+        """Put a file in place, in one step."""
+        ...
+
 
 def open_artifacts(url: str) -> Artifacts:
     """The store that a URL names. Raises InvalidInput for another kind of URL."""
@@ -109,6 +113,16 @@ class Folder:
                 on_bytes(len(data))
         shutil.copystat(self._path(key), to)
 
+    def upload(self, source: Path, key: str) -> None:
+        path = self._path(key)
+        scratch = path.with_name(f".{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, scratch)
+            scratch.replace(path)
+        except OSError as error:
+            raise Unavailable(f"{source} cannot be copied to {path}: {error.strerror}") from error
+
     def _path(self, key: str) -> Path:
         return self.root / safe_relative(key)
 
@@ -127,8 +141,9 @@ class Bucket:
     s3: "S3Client" = field(default_factory=_s3)
 
     def list(self, prefix: str) -> Iterator[Found]:
+        below = self._key(prefix).strip("/")
         pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{self._key(prefix).rstrip('/')}/"
+            Bucket=self.bucket, Prefix=f"{below}/" if below else ""
         )
         cut = len(self._key(""))
         for page in pages:
@@ -145,6 +160,15 @@ class Bucket:
     def download(self, key: str, to: Path, on_bytes: OnBytes) -> None:
         with session.translating():
             self.s3.download_file(self.bucket, self._key(key), str(to), Callback=on_bytes)
+
+    def upload(self, source: Path, key: str) -> None:
+        from boto3.exceptions import S3UploadFailedError
+
+        try:
+            with session.translating():
+                self.s3.upload_file(str(source), self.bucket, self._key(key))
+        except (OSError, S3UploadFailedError) as error:
+            raise Unavailable(f"{source} cannot be sent to {self.url}/{key}: {error}") from error
 
     def _key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key

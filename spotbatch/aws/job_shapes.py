@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spotbatch.batch.dependency import Dependency, DependencyType
+from spotbatch.batch.environment import RESERVED_PREFIX
 from spotbatch.batch.job import ArrayProperties, Attempt, Job, JobRequest, ResourceRequirements
 from spotbatch.batch.retry import RetryStrategy
 from spotbatch.batch.status import JobStatus
@@ -84,6 +85,63 @@ def _retry_shape(retry: RetryStrategy) -> dict[str, Any]:
             for entry in retry.evaluate_on_exit
         ]
     return shape
+
+
+def again_shape(shape: Shape, *, environment: Mapping[str, str], array_size: int | None) -> dict[str, Any]:
+    """SubmitJob's input for a job like one that DescribeJobs told of, with these variables beside its own."""
+    container: Shape = shape.get("container", {})
+    variables = {each["name"]: each.get("value", "") for each in container.get("environment", [])} | dict(environment)
+    found: dict[str, Any] = {
+        "jobName": shape["jobName"],
+        "jobQueue": shape["jobQueue"],
+        "jobDefinition": shape["jobDefinition"],
+        "arrayProperties": {"size": array_size} if array_size is not None else None,
+        "containerOverrides": {
+            "command": list(container.get("command", [])),
+            "environment": [
+                {"name": name, "value": value}
+                for name, value in variables.items()
+                if not name.startswith(RESERVED_PREFIX)
+            ],
+            "resourceRequirements": list(container.get("resourceRequirements", [])),
+        },
+        "retryStrategy": shape.get("retryStrategy"),
+        "timeout": shape.get("timeout"),
+        "shareIdentifier": shape.get("shareIdentifier"),
+        "tags": shape.get("tags"),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Definition:
+    """What a job definition says that commands need."""
+
+    name: str
+    revision: int
+    image: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    requirements: ResourceRequirements
+    job_role: str = ""
+    execution_role: str = ""
+    log_group: str = ""
+
+
+def definition_of(shape: Shape) -> Definition:
+    """A `Definition` from one entry of DescribeJobDefinitions' answer."""
+    container: Shape = shape.get("containerProperties", {})
+    return Definition(
+        name=shape["jobDefinitionName"],
+        revision=int(shape["revision"]),
+        image=container.get("image", ""),
+        command=tuple(container.get("command", [])),
+        environment={each["name"]: each.get("value", "") for each in container.get("environment", [])},
+        requirements=_requirements(container),
+        job_role=container.get("jobRoleArn", ""),
+        execution_role=container.get("executionRoleArn", ""),
+        log_group=container.get("logConfiguration", {}).get("options", {}).get("awslogs-group", ""),
+    )
 
 
 def job_of(shape: Shape) -> Job:

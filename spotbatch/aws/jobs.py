@@ -1,12 +1,20 @@
 """Jobs in AWS Batch, in the cloud or in the local region: submit, describe, list, cancel, terminate."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from spotbatch.aws import session
-from spotbatch.aws.job_shapes import JobSummary, job_of, submit_shape, summary_of
+from spotbatch.aws.job_shapes import (
+    Definition,
+    JobSummary,
+    again_shape,
+    definition_of,
+    job_of,
+    submit_shape,
+    summary_of,
+)
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job, JobRequest
 from spotbatch.batch.status import JobStatus
@@ -70,6 +78,28 @@ class Jobs:
     def named(self, queue: str, name: str, *, limit: int = DEFAULT_LIMIT) -> list[JobSummary]:
         """The jobs of a queue with a name (a trailing `*` matches any end), newest first."""
         return self._newest_first(self._listed(limit, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]))
+
+    def again(self, job_id: str, *, environment: Mapping[str, str], array_size: int | None) -> str:
+        """Submit a job once more as it was, with other variables and another size; returns the new id."""
+        shapes: Any = self.batch.describe_jobs(jobs=[job_id])["jobs"]
+        if not shapes:
+            raise NotFound(f"there is no job {job_id!r} here any more")
+        answer: Any = self.batch.submit_job(**again_shape(shapes[0], environment=environment, array_size=array_size))
+        return str(answer["jobId"])
+
+    def definition(self, reference: str) -> Definition:
+        """A job definition, the newest active revision where none is named. Raises NotFound."""
+        name, _, revision = reference.rpartition("/")[2].partition(":")
+        found: Any = self._definitions(name, revision)
+        if not found:
+            raise NotFound(f"there is no active job definition {reference!r} here")
+        return definition_of(max(found, key=lambda one: int(one["revision"])))
+
+    def _definitions(self, name: str, revision: str) -> Any:
+        if revision:
+            return self.batch.describe_job_definitions(jobDefinitions=[f"{name}:{revision}"])["jobDefinitions"]
+        pages = self.batch.get_paginator("describe_job_definitions").paginate(jobDefinitionName=name, status="ACTIVE")
+        return [each for page in pages for each in page["jobDefinitions"]]
 
     def cancel(self, job_id: str, reason: str) -> None:
         """CancelJob: acts on what has not started."""

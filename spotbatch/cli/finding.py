@@ -8,7 +8,7 @@ from spotbatch.aws import session, stack_outputs
 from spotbatch.aws.artifacts import Artifacts, open_artifacts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_ARTIFACTS_URL, SPOTBATCH_RUN_ID
-from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job
 
 JOB_HELP: Final = "A job's id, a child's (id:index), or a name: the newest job of that name."
@@ -55,6 +55,31 @@ def job_id(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | N
     if not found:
         raise NotFound(f"there is no job of the name {name!r} in queue {where}: `spotbatch list` shows what there is")
     return f"{found[0].id}:{index}" if index else found[0].id
+
+
+def job_ids(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> list[str]:
+    """The ids of the jobs that a user means: one, or all of a run that is named by its run id."""
+    try:
+        return [job_id(written, jobs=jobs, stack=stack, queue=queue)]
+    except NotFound as error:
+        from spotbatch.cli.runs import read_run
+
+        where = place(stack=stack, queue=queue)
+        try:
+            return read_run(store_at(jobs, where), written).job_ids
+        except SpotbatchError:
+            raise error from None
+
+
+def store_at(jobs: Jobs, where: Place) -> Artifacts:
+    """The artifact store of jobs that have not been submitted yet: the definition's variable, or the stack's bucket."""
+    url = jobs.definition(where.definition).environment.get(SPOTBATCH_ARTIFACTS_URL)
+    if not url and not where.bucket:
+        raise NotFound(
+            f"job definition {where.definition} has no {SPOTBATCH_ARTIFACTS_URL} and no bucket is known, "
+            "so there is no place for inputs"
+        )
+    return open_artifacts(url or f"s3://{where.bucket}")
 
 
 def run_id(job: Job) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Final
 
@@ -31,11 +31,27 @@ class Asked:
     env: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    after: tuple[str, ...] = ()  # job ids
-    after_each: tuple[str, ...] = ()  # ids of arrays: child i waits for child i
+    inputs: str | None = None  # one child an input
+    after: tuple[str, ...] = ()  # jobs, as a user names them; their ids in the end
+    after_each: tuple[str, ...] = ()  # arrays: child i waits for child i
     is_sequential: bool = False
     share: str | None = None
     priority: int | None = None
+    queue: str | None = None
+    definition: str | None = None
+    stack: str | None = None
+
+    def over(self, other: "Asked") -> "Asked":
+        """Both: what is said here wins, and tables are joined."""
+        joined = {
+            each.name: {**getattr(other, each.name), **getattr(self, each.name)}
+            for each in fields(self)
+            if isinstance(getattr(self, each.name), Mapping)
+        }
+        said = {
+            each.name: value for each in fields(self) if (value := getattr(self, each.name)) not in (None, (), False)
+        }
+        return replace(other, **{**said, **joined})
 
 
 def request(asked: Asked, *, queue: str, definition: str) -> JobRequest:

@@ -1,6 +1,7 @@
 """`spotbatch submit`: a command becomes a job in AWS Batch."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -10,10 +11,12 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import JobRequest
-from spotbatch.cli import finding, parse
+from spotbatch.cli import finding, job_file, parse
+from spotbatch.cli.inputs import Inputs, find_inputs
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.requesting import Asked, request
+from spotbatch.cli.runs import Run, new_run_id, parts_of, submit_run
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _SIZE: Final = "What the job needs"
@@ -37,6 +40,10 @@ Name = Annotated[str | None, typer.Option(help="The job's name (default: from th
 Tag = Annotated[list[str] | None, typer.Option(help="KEY=VALUE; may be given again.")]
 Parameter = Annotated[list[str] | None, typer.Option(help="KEY=VALUE for Ref::KEY in the definition's command.")]
 Definition = Annotated[str | None, typer.Option(help="A job definition (default: the stack's).")]
+InputsFrom = Annotated[
+    str | None, typer.Option(metavar="FILE|GLOB|s3://...", help="One child an input: a line, a file or an object.")
+]
+JobFile = Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML); options win over it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the SubmitJob request and send nothing.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 
@@ -45,6 +52,8 @@ Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 def submit(
     command: Command = None,
     array: Array = None,
+    inputs: InputsFrom = None,
+    file: JobFile = None,
     vcpus: Vcpus = None,
     memory: Memory = None,
     gpus: Gpus = None,
@@ -66,41 +75,76 @@ def submit(
 ) -> None:
     """Send a command to AWS Batch. The job's id goes to standard output.
 
-    Example: spotbatch submit --array 12 --memory 2G -- python -m flights.bootstrap
+    Examples:
+
+    spotbatch submit --array 12 --memory 2G -- python -m flights.bootstrap
+
+    spotbatch submit --inputs 's3://bucket/raw/' -- python convert.py
     """
     asked = Asked(
         command=tuple(command or ()),
         name=name,
         array=array,
+        inputs=inputs,
         vcpus=vcpus,
         memory_mib=parse.memory_mib(memory) if memory else None,
         gpus=gpus,
+        after=tuple(after or ()),
+        after_each=tuple(after_each or ()),
+        is_sequential=sequential,
+        env=parse.variables(env or ()),
         retries=retries,
         timeout_seconds=parse.seconds(timeout) if timeout else None,
-        env=parse.variables(env or ()),
-        parameters=parse.tags(parameter or ()),
         tags=parse.tags(tag or ()),
-        is_sequential=sequential,
+        parameters=parse.tags(parameter or ()),
+        queue=queue,
+        definition=definition,
+        stack=stack,
     )
     if dry_run and watch:
         raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
+    send(asked.over(job_file.read(file)) if file else asked, is_dry=dry_run, watch=watch, as_json=as_json)
+
+
+def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
+    """Submit what was asked for, or show what would be sent."""
+    if asked.inputs is not None and asked.array is not None:
+        raise InvalidInput(f"--inputs makes the array: leave --array {asked.array} out")
+    inputs = find_inputs(asked.inputs) if asked.inputs is not None else None
     jobs = Jobs()
-    where = finding.place(stack=stack, queue=queue, definition=definition)
-    asked = replace(
-        asked,
-        after=tuple(finding.job_id(each, jobs=jobs, queue=where.queue) for each in after or ()),
-        after_each=tuple(finding.job_id(each, jobs=jobs, queue=where.queue) for each in after_each or ()),
-    )
-    wanted = request(asked, queue=where.queue, definition=where.definition)
-    if dry_run:
-        return json.write(submit_shape(wanted))
-    job_id = jobs.submit(wanted)
-    _say(job_id, wanted, as_json=as_json, watch=watch)
+    where = finding.place(stack=asked.stack, queue=asked.queue, definition=asked.definition)
+    wanted = request(_resolved(asked, jobs, where.queue), queue=where.queue, definition=where.definition)
+    if is_dry:
+        return _show_request(wanted, inputs)
+    if inputs is not None:
+        run = submit_run(jobs, finding.store_at(jobs, where), wanted, inputs, lambda _: None)
+        ids, called = run.job_ids, run.run_id if len(run.parts) > 1 else run.job_ids[0]
+        _say_run(run, called, as_json=as_json, watch=watch)
+    else:
+        ids = [called := jobs.submit(wanted)]
+        _say(called, wanted, as_json=as_json, watch=watch)
     if watch:
         from spotbatch.cli.watch import follow
 
-        follow(job_id, jobs=jobs, as_json=as_json)
+        follow(ids, jobs=jobs, as_json=as_json, called=called)
     return None
+
+
+def _resolved(asked: Asked, jobs: Jobs, queue: str) -> Asked:
+    """With ids for the jobs that it waits for."""
+    return replace(
+        asked,
+        after=tuple(one for each in asked.after for one in finding.job_ids(each, jobs=jobs, stack=asked.stack)),
+        after_each=tuple(finding.job_id(each, jobs=jobs, queue=queue) for each in asked.after_each),
+    )
+
+
+def _show_request(wanted: JobRequest, inputs: Inputs | None) -> None:
+    """Exactly what SubmitJob would be sent; for many inputs each array's."""
+    if inputs is None:
+        return json.write(submit_shape(wanted))
+    text.hint(f"{inputs.count:,} inputs from {inputs.source}")
+    return json.write([submit_shape(part) for part in parts_of(wanted, new_run_id(wanted.name), inputs.count)])
 
 
 def _say(job_id: str, sent: JobRequest, *, as_json: bool, watch: bool) -> None:
@@ -119,4 +163,24 @@ def _say(job_id: str, sent: JobRequest, *, as_json: bool, watch: bool) -> None:
     text.say(job_id)
     if not watch:
         text.hint(f"follow it: spotbatch watch {job_id}")
+    return None
+
+
+def _say_run(run: Run, called: str, *, as_json: bool, watch: bool) -> None:
+    if as_json:
+        return json.write_event(
+            {
+                "event": "submitted",
+                "job_id": run.job_ids[0],
+                "job_ids": run.job_ids,
+                "run_id": run.run_id,
+                "name": run.name,
+                "queue": run.queue,
+                "inputs": run.count,
+            }
+        )
+    text.say(called)
+    if not watch:
+        many = f" in {len(run.parts)} arrays" if len(run.parts) > 1 else ""
+        text.hint(f"{run.count:,} inputs{many}; follow: spotbatch watch {called}")
     return None

@@ -79,26 +79,30 @@ def watch(
     Exit code 0 if it SUCCEEDED and 1 if it FAILED. Ctrl-C leaves the job running.
     """
     jobs = Jobs()
-    follow(finding.job_id(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json)
+    follow(finding.job_ids(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json, called=job)
 
 
-def follow(job_id: str, *, jobs: Jobs, as_json: bool) -> None:
-    """Watch one job. Raises JobFailed if it ends FAILED, typer.Exit(130) on Ctrl-C."""
+def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None = None) -> None:
+    """Watch the jobs of a run. Raises JobFailed if one ends FAILED, typer.Exit(130) on Ctrl-C.
+
+    `called` is what the user names them by.
+    """
+    name = called or ids[0]
     from spotbatch.cli.output.screens import open_screen
 
     screen = open_screen(as_json=as_json)
-    following = Following(jobs=jobs, tracker=Tracker(ids=[job_id]), screen=screen, money=Money(jobs=jobs))
+    following = Following(jobs=jobs, tracker=Tracker(ids=ids), screen=screen, money=Money(jobs=jobs))
     try:
         following.run()
     except KeyboardInterrupt:
         screen.close()
-        text.hint(f"the job goes on. Come back with: spotbatch watch {job_id}")
+        text.hint(f"the job goes on. Come back with: spotbatch watch {name}")
         raise typer.Exit(130) from None
     finally:
         screen.close()
     ended = following.tracker
     if any(each.status is JobStatus.FAILED for each in ended.jobs.values()):
-        raise JobFailed(_verdict(job_id, ended))
+        raise JobFailed(_verdict(name, ended))
 
 
 def _verdict(job_id: str, tracker: Tracker) -> str:

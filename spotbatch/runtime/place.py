@@ -27,7 +27,7 @@ def take_place(variables: MutableMapping[str, str] = os.environ) -> None:
         return
     own = variables.get(env.AWS_BATCH_JOB_ARRAY_INDEX) or "0"  # a job that is no array holds one index
     place = int(own) if own.isdigit() else -1
-    for first, last in _ranges(text):
+    for first, last in index_ranges(text):
         if 0 <= place <= last - first:
             variables[env.AWS_BATCH_JOB_ARRAY_INDEX] = str(first + place)
             return
@@ -35,7 +35,8 @@ def take_place(variables: MutableMapping[str, str] = os.environ) -> None:
     raise InvalidSetting(f"{env.SPOTBATCH_ARRAY_INDEXES}={text!r} has no index for child {own}")
 
 
-def _ranges(text: str) -> list[tuple[int, int]]:
+def index_ranges(text: str) -> list[tuple[int, int]]:
+    """3,17,40-45 as (first, last) pairs. Raises InvalidSetting."""
     found = []
     for part in text.split(","):
         first, _, last = part.partition("-")

@@ -1,0 +1,147 @@
+"""`--inputs`: one child an input. The list is kept in the artifact store, a thousand lines an object."""
+
+import glob
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from spotbatch.aws.artifacts import Artifacts, open_artifacts, read_json
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.job import Job
+from spotbatch.runtime.place import index_ranges
+
+_GLOB: Final = frozenset("*?[")
+_MOST_INPUTS: Final = 1_000_000
+_LONGEST_LINE: Final = 8192
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """What was named: lines as they are, or files of this machine that must go into the store first."""
+
+    source: str
+    lines: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.lines) or len(self.files)
+
+
+def find_inputs(written: str) -> Inputs:
+    """A file of lines (- is standard input), files by a pattern, or the objects below s3://bucket/prefix.
+
+    Raises NotFound or InvalidInput where that gives nothing, or too much.
+    """
+    if written.startswith("s3://"):
+        found = Inputs(source=written, lines=tuple(_objects(written)))
+    elif _GLOB & set(written):
+        paths = (Path(each) for each in sorted(glob.glob(written, recursive=True)))  # noqa: PTH207 - absolute patterns too
+        found = Inputs(source=written, files=tuple(path for path in paths if path.is_file()))
+    else:
+        found = Inputs(source=written, lines=tuple(_lines(written)))
+    if not found.count:
+        raise NotFound(f"--inputs {written}: nothing is there, so there is nothing to submit")
+    if found.count > _MOST_INPUTS:
+        raise InvalidInput(f"--inputs {written}: a run has at most {_MOST_INPUTS:,} inputs, not {found.count:,}")
+    return found
+
+
+def _lines(written: str) -> list[str]:
+    try:
+        text = sys.stdin.read() if written == "-" else Path(written).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"--inputs {written}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"--inputs {written}: it cannot be read as text ({error})") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    for number, line in enumerate(lines, start=1):
+        if len(line) > _LONGEST_LINE:
+            raise InvalidInput(
+                f"--inputs {written}: input {number} has {len(line)} characters, at most {_LONGEST_LINE}"
+            )
+    return lines
+
+
+def _objects(url: str) -> list[str]:
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    store = open_artifacts(f"s3://{bucket}")
+    return [f"s3://{bucket}/{found.key}" for found in store.list(prefix) if not found.key.endswith("/")]
+
+
+def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:
+    """Put the list into the store, and the files with it. The jobs are submitted after this."""
+    lines = list(inputs.lines) or [_send(store, run_id, number, path) for number, path in enumerate(inputs.files)]
+    for first in range(0, len(lines), layout.INPUTS_A_LIST):
+        part = json.dumps(lines[first : first + layout.INPUTS_A_LIST], ensure_ascii=False)
+        store.write(layout.input_list(run_id, first), part.encode())
+
+
+def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
+    key = f"{layout.run_prefix(run_id)}/inputs/files/{number:07d}/{path.name}"
+    store.upload(path, key)
+    return f"{store.url.rstrip('/')}/{key.removesuffix(path.name)}{quote(path.name)}"
+
+
+def indexes_text(indexes: Sequence[int]) -> str:
+    """3,17,40-45: sorted indexes, neighbours together."""
+    parts: list[list[int]] = []
+    for index in sorted(indexes):
+        if parts and parts[-1][1] == index - 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def run_index(job: Job, array_index: int | None = None) -> int | None:
+    """Which index of its run a job, or a child of it, stands for; None where it is no part of an array."""
+    own = job.array_index if array_index is None else array_index
+    text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
+    if not text:
+        return own
+    place = own or 0
+    for first, last in index_ranges(text):
+        if place <= last - first:
+            return first + place
+        place -= last - first + 1
+    return own
+
+
+@dataclass(kw_only=True)
+class InputNames:
+    """The inputs of a run's children, read a thousand at a time and only when asked for."""
+
+    store: Artifacts | None
+    run_id: str
+    _lists: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, index: int | None) -> str:
+        """The input of a child by its index in the run; "" where it has none."""
+        if self.store is None or index is None:
+            return ""
+        key = layout.input_list(self.run_id, index)
+        if key not in self._lists:
+            try:
+                self._lists[key] = list(read_json(self.store, key))
+            except NotFound:
+                self._lists[key] = []
+        lines = self._lists[key]
+        place = index % layout.INPUTS_A_LIST
+        return str(lines[place]) if place < len(lines) else ""
+
+
+def input_names(job: Job) -> InputNames:
+    """The names for a job's children; one that knows none where the job was submitted without --inputs."""
+    from spotbatch.cli import finding
+
+    has_list = job.environment.get(SPOTBATCH_INPUT_LIST) == "1"
+    return InputNames(
+        store=finding.store_of(job) if has_list else None, run_id=job.environment.get(SPOTBATCH_RUN_ID) or job.parent_id
+    )

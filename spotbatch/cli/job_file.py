@@ -1,0 +1,154 @@
+"""`job.toml`: the same as `spotbatch submit` takes, in a file; an error points at the line."""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.cli import parse
+from spotbatch.cli.requesting import Asked
+
+EXAMPLE: Final = """\
+name = "months"
+command = ["python", "-m", "flights.bootstrap"]
+array = 12                  # or: inputs = "s3://bucket/prefix/"
+vcpus = 2
+memory = "2G"
+retries = 9
+timeout = "2h"
+after = ["prepare"]
+
+[env]
+RESAMPLES = "2000"
+
+[tags]
+team = "flights"
+"""
+
+
+def read(path: Path) -> Asked:
+    """What a job file asks for. Raises NotFound, or InvalidInput with the line and what is allowed there."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"there is no job file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read as text: {error}") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInput(f"{path}: {_first_lower(str(error))}") from error
+    return _asked(path, text, table)
+
+
+def _asked(path: Path, text: str, table: Mapping[str, Any]) -> Asked:
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        kind = _KEYS.get(key)
+        if kind is None:
+            raise InvalidInput(f"{_at(path, text, key)}: {key!r} is unknown; {_near(key)}")
+        name, convert = kind
+        try:
+            values[name] = convert(value)
+        except (InvalidInput, TypeError) as error:
+            raise InvalidInput(f"{_at(path, text, key)}: {key}: {error}") from error
+    return Asked(**values)
+
+
+def _at(path: Path, text: str, key: str) -> str:
+    """path:line, where the key or the table of that name stands."""
+    pattern = re.compile(rf"""\s*(\[?\s*["']?{re.escape(key)}["']?\s*[\]=.])""")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if pattern.match(line):
+            return f"{path}:{number}"
+    return str(path)
+
+
+def _near(key: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, _KEYS, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KEYS)}"
+
+
+def _first_lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+# ---- one converter a kind of value; each raises TypeError with what is wanted ----
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"a text in quotes is wanted, not {value!r}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"a whole number is wanted, not {value!r}")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"true or false is wanted, not {value!r}")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise TypeError(f"a list of texts is wanted, not {value!r}")
+    return tuple(value)
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise TypeError('a list is wanted, one text a word: ["python", "work.py"]; for the shell ["sh", "-c", "..."]')
+    return _texts(value)
+
+
+def _memory(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else parse.memory_mib(_text(value))
+
+
+def _length(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else parse.seconds(_text(value))
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(each, str | int | float) for each in value.values()):
+        raise TypeError(f"a table of texts is wanted, not {value!r}")
+    return {name: _written(each) for name, each in value.items()}
+
+
+def _written(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+_KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "command": ("command", _command),
+    "name": ("name", _text),
+    "array": ("array", _whole),
+    "inputs": ("inputs", _text),
+    "vcpus": ("vcpus", _whole),
+    "memory": ("memory_mib", _memory),
+    "gpus": ("gpus", _whole),
+    "after": ("after", _texts),
+    "after_each": ("after_each", _texts),
+    "sequential": ("is_sequential", _flag),
+    "retries": ("retries", _whole),
+    "timeout": ("timeout_seconds", _length),
+    "env": ("env", _pairs),
+    "parameters": ("parameters", _pairs),
+    "tags": ("tags", _pairs),
+    "queue": ("queue", _text),
+    "definition": ("definition", _text),
+    "stack": ("stack", _text),
+}

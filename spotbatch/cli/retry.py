@@ -1,0 +1,102 @@
+"""`spotbatch retry`: run the failed children again, from their checkpoints."""
+
+import time
+from dataclasses import replace
+from typing import Annotated, Final
+
+import typer
+
+from spotbatch.aws.artifacts import Artifacts
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.environment import SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import NotFound, SpotbatchError
+from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli import finding, runs
+from spotbatch.cli.inputs import indexes_text, run_index
+from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+from spotbatch.cli.runs import Run, RunPart
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def retry(
+    job: JobArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which children, and submit nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    queue: QueueOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the failed children of an array again, or a failed job, from their checkpoints.
+
+    The new job has the same run id: `spotbatch results` of the old job finds the new outputs too.
+    """
+    jobs = Jobs()
+    found = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
+    failed = failed_indexes(jobs, found)
+    if not failed:
+        raise NotFound(f"nothing of job {found.id} ({found.status}) has FAILED, so there is nothing to run again")
+    run_id = finding.run_id(found)
+    if dry_run:
+        return _say_plan(found, run_id, failed, as_json=as_json)
+    if found.array is None and found.array_index is None and run_index(found) is None:
+        new = jobs.again(found.id, environment={SPOTBATCH_RUN_ID: run_id}, array_size=None)
+        parts = [RunPart(job_id=new, indexes="")]
+    else:
+        parts = runs.resubmit(jobs, found.parent_id, run_id, failed)
+    _remember(found, run_id, parts, stack)
+    _say_done(parts, run_id, failed, as_json=as_json)
+    if watch:
+        from spotbatch.cli.watch import follow
+
+        follow([part.job_id for part in parts], jobs=jobs, as_json=as_json)
+    return None
+
+
+def failed_indexes(jobs: Jobs, job: Job) -> list[int]:
+    """The indexes in their run of what FAILED: of an array's children, or of the job or child itself."""
+    if job.array is None:
+        index = run_index(job)
+        return [index or 0] if job.status is JobStatus.FAILED else []
+    if not job.array.status_summary.get(JobStatus.FAILED):
+        return []
+    children = jobs.children(job.id, JobStatus.FAILED, limit=MAX_ARRAY_SIZE)
+    places = (run_index(job, child.array_index) for child in children)
+    return sorted(place for place in places if place is not None)
+
+
+def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None) -> None:
+    """Add the new jobs to the run's own list, so that the run can be asked about as a whole."""
+    try:
+        store: Artifacts = finding.store_of(job, stack=stack)
+        try:
+            run = runs.read_run(store, run_id)
+        except NotFound:
+            first = RunPart(job_id=job.parent_id, indexes=_all(job))
+            began = job.created_at or time.time()
+            run = Run(run_id=run_id, name=job.name, queue=job.queue, created_at=began, parts=(first,))
+        runs.write_run(store, replace(run, parts=(*run.parts, *parts)))
+    except SpotbatchError as error:
+        text.hint(f"the run's list of jobs could not be kept: {error}")
+
+
+def _all(job: Job) -> str:
+    return f"0-{job.array.size - 1}" if job.array is not None else ""
+
+
+def _say_plan(job: Job, run_id: str, failed: list[int], *, as_json: bool) -> None:
+    if as_json:
+        return json.write({"run_id": run_id, "job_id": job.id, "indexes": failed})
+    return text.say(f"{len(failed)} to run again under run {run_id}: {indexes_text(failed)}")
+
+
+def _say_done(parts: list[RunPart], run_id: str, failed: list[int], *, as_json: bool) -> None:
+    if as_json:
+        made = [{"job_id": part.job_id, "indexes": part.indexes} for part in parts]
+        return json.write_event({"event": "submitted", "run_id": run_id, "jobs": made, "count": len(failed)})
+    for part in parts:
+        text.say(part.job_id)
+    return text.hint(f"{len(failed)} run again from their checkpoints; follow: spotbatch watch {parts[0].job_id}")
