@@ -1,6 +1,6 @@
 """The cost report of a run: what was paid beside its on-demand twin, and what interruptions and the rest cost of it."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -121,30 +121,13 @@ class CostReport:
         return tuple(sorted(found, key=lambda one: one.name if key == "day" else (-one.paid_usd, one.name)))
 
     def to_json(self) -> dict[str, object]:
-        """Everything for a program to read: USD as strings with nine places, so that no float blurs a cent."""
-        ends = Counter(each.end.value for each in self.attempts)
-        return {
-            "is_simulated": self.is_simulated,
-            "paid_usd": usd(self.paid_usd),
-            "gross_usd": usd(self.gross_usd),
-            "first_hour_credit_usd": usd(self.credit_usd),
-            "on_demand_usd": usd(self.on_demand_usd),
-            "on_demand_undisturbed_usd": usd(self.on_demand_undisturbed_usd),
-            "saving_usd": usd(self.saving_usd),
-            "saving_percent": None if self.saving_percent is None else float(round(self.saving_percent, 2)),
-            "other_usd": usd(self.other_usd),
-            "parts_usd": {part.value: usd(amount) for part, amount in self.parts.items()},
-            "other": [
-                {"item": one.item, "quantity": usd(one.quantity), "unit": one.unit, "usd": usd(one.usd)}
-                for one in self.other
-            ],
-            "hosts": {"count": len(self.hosts), "reclaimed": self.reclaimed_hosts, "lines": _host_lines(self.entries)},
-            "attempts": {"count": len(self.attempts), "interrupted": self.interruptions, "by_end": dict(ends)},
-            "by": {key: [_group_json(one) for one in self.by(key)] for key in ("job", "array", "queue", "day")},
-            "advice": [one.to_json() for one in self.advice],
-            "sources": list(self.sources),
-            "notes": list(self.notes),
-        }
+        """Everything for a program to read: USD as strings with nine places, so that no float blurs a cent.
+
+        Of hosts, and of each kind of group, the first 1,000 are listed; what is beyond is summed up in one group.
+        """
+        from spotbatch.pricing.document import document_of
+
+        return document_of(self)
 
 
 def report_from(
@@ -231,38 +214,6 @@ def _group(name: str, entries: Sequence[Entry]) -> Group:
         attempts=len(attempts),
         interruptions=sum(each.end is AttemptEnd.INTERRUPTED for each in attempts.values()),
     )
-
-
-def _group_json(group: Group) -> dict[str, object]:
-    return {
-        "name": group.name,
-        "paid_usd": usd(group.paid_usd),
-        "on_demand_usd": usd(group.on_demand_usd),
-        "lost_usd": usd(group.lost_usd),
-        "attempts": group.attempts,
-        "interruptions": group.interruptions,
-    }
-
-
-def _host_lines(entries: Iterable[Entry]) -> list[dict[str, object]]:
-    found: dict[str, list[Entry]] = defaultdict(list)
-    for each in entries:
-        found[each.host.instance_id].append(each)
-    return [_host_line(of_host) for of_host in found.values()]
-
-
-def _host_line(entries: Sequence[Entry]) -> dict[str, object]:
-    host = entries[0].host
-    return {
-        "instance_id": host.instance_id,
-        "instance_type": host.instance_type,
-        "zone": host.zone,
-        "is_spot": host.is_spot,
-        "is_reclaimed": host.is_reclaimed,
-        "paid_usd": usd(sum((each.paid_usd for each in entries), Decimal(0))),
-        "gross_usd": usd(sum((each.gross_usd for each in entries), Decimal(0))),
-        "on_demand_usd": usd(sum((each.on_demand_usd for each in entries), Decimal(0))),
-    }
 
 
 def _notes(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -212,11 +213,13 @@ def test_other_quantities_become_lines_beside_the_hosts() -> None:
 
 def test_the_json_of_a_report_is_plain_json_and_adds_up() -> None:
     seen = Observed(lost_seconds=10, peak_memory_mib=100, cpu_seconds=300)
-    document = json.loads(json.dumps(a_report(an_attempt(end=AttemptEnd.INTERRUPTED, observed=seen)).to_json()))
+    attempt = an_attempt(end=AttemptEnd.INTERRUPTED, observed=seen, tags={"team": "a"})
+    document = json.loads(json.dumps(a_report(attempt).to_json()))
     parts = sum(Decimal(each) for each in document["parts_usd"].values())
     assert abs(parts - Decimal(document["gross_usd"])) < Decimal("0.00000001")
     assert document["attempts"] == {"count": 1, "interrupted": 1, "by_end": {"INTERRUPTED": 1}}
     assert document["hosts"]["lines"][0]["instance_id"] == "i-1"
+    assert document["by"]["tag:team"][0]["name"] == "a"
 
 
 def test_advice_shows_what_was_asked_for_and_not_used_with_its_money() -> None:
@@ -281,3 +284,13 @@ def test_what_we_reckon_stands_beside_what_aws_billed_day_by_day() -> None:
     assert (third.day, third.is_close) == ("1970-01-05", False)
     assert third.difference_usd == third.billed_usd == 2
     assert first.to_json()["billed_usd"] == "0.041000000"
+
+
+def test_a_long_list_of_groups_is_cut_and_still_adds_up() -> None:
+    attempts = [an_attempt(array_index=index, vcpus=0.001) for index in range(1005)]
+    report = a_report(*attempts)
+    document: Any = report.to_json()
+    found = document["by"]["job"]
+    assert len(found) == 1001
+    assert found[-1]["name"] == "(6 others)"
+    assert sum(Decimal(one["paid_usd"]) for one in found) == pytest.approx(report.paid_usd)
