@@ -90,7 +90,7 @@ def read_traces(path: Path, polarity: Polarity | None = None) -> list[Trace]:
 def _text(path: Path) -> str:
     try:
         size = path.stat().st_size
-        raw = path.open("rb").read(_MOST_BYTES + 1) if size <= _MOST_BYTES else b""
+        raw = path.read_bytes() if size <= _MOST_BYTES else b""
     except OSError as error:
         raise NotFound(f"no trace can be read from {path}: {error.strerror}") from error
     if raw[:2] == b"\x1f\x8b":
@@ -113,12 +113,17 @@ def _from_csv(path: Path, text: str, polarity: Polarity | None) -> list[Trace]:
     probes: dict[str, list[tuple[float, bool, float | None]]] = {}
     for row in rows:
         try:
-            when = datetime.fromisoformat(row["timestamp_utc"]).replace(tzinfo=UTC).timestamp()
+            when = _utc(row["timestamp_utc"])
             price = float(row["spot_usd_per_hour"]) if row.get("spot_usd_per_hour") else None
             probes.setdefault(row["zone"], []).append((when, _bit(row[stated], meaning), price))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"{path}, line {rows.line_num}: {error}") from error
     return [_evenly(path, zone, found) for zone, found in sorted(probes.items())]
+
+
+def _utc(text: str) -> float:
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
 
 
 def _evenly(path: Path, zone: str, probes: list[tuple[float, bool, float | None]]) -> Trace:
