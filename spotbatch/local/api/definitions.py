@@ -6,7 +6,7 @@ from spotbatch.local.api import tags
 from spotbatch.local.api.container import checked_properties, retry_of, timeout_of
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import page
+from spotbatch.local.api.paging import answer_page
 from spotbatch.local.api.region import DEFINITION, Document, Region
 
 _MAX_PAGE: Final = 100
@@ -120,11 +120,7 @@ async def describe(region: Region, asked: Document) -> Document:
     if status := asked.get("status"):
         documents = [one for one in documents if one["status"] == status]
     documents.sort(key=lambda one: (one["jobDefinitionName"], -one["revision"]))
-    keys = [_key(one) for one in documents]
-    part, token = page(
-        documents, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=_MAX_PAGE
-    )
-    return {"jobDefinitions": list(part), **({"nextToken": token} if token else {})}
+    return answer_page(documents, _key, asked, "jobDefinitions", _MAX_PAGE)
 
 
 def _key(document: Document) -> str:

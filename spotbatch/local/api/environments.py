@@ -2,13 +2,14 @@
 
 import secrets
 import uuid
+from operator import itemgetter
 from typing import Final
 
 from spotbatch.batch.placement import AllocationStrategy, ComputeEnvironment
 from spotbatch.local.api import pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import page
+from spotbatch.local.api.paging import answer_page
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
 
 _MAX_ENVIRONMENTS: Final = 50  # quota of an account (user guide, "Service quotas")
@@ -159,11 +160,7 @@ async def describe(region: Region, asked: Document) -> Document:
     if named:
         wanted = {region.names.name_of(ENVIRONMENT, reference) for reference in named}
         documents = [one for one in documents if one["computeEnvironmentName"] in wanted]
-    keys = [one["computeEnvironmentName"] for one in documents]
-    part, token = page(
-        documents, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=_MAX_PAGE
-    )
-    return {"computeEnvironments": list(part), **({"nextToken": token} if token else {})}
+    return answer_page(documents, itemgetter("computeEnvironmentName"), asked, "computeEnvironments", _MAX_PAGE)
 
 
 async def delete(region: Region, asked: Document) -> Document:

@@ -2,10 +2,11 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.region import Document
 
 Item = TypeVar("Item")
 
@@ -27,6 +28,13 @@ def page(
     end = start + (max_results or most)
     following = _encode(keys[end - 1]) if end < len(items) else None
     return items[start:end], following
+
+
+def answer_page(items: Sequence[Item], key: Callable[[Item], str], asked: Document, member: str, most: int) -> Document:
+    """The page of a list that a request asks for: under `member`, with the next token if there is one."""
+    keys = [key(item) for item in items]
+    part, token = page(items, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=most)
+    return {member: list(part), **({"nextToken": token} if token else {})}
 
 
 def _encode(key: str) -> str:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from spotbatch.local.api import queues, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import page
+from spotbatch.local.api.paging import answer_page
 from spotbatch.local.api.region import POLICY, QUEUE, Document, Region
 
 _MAX_DECAY_SECONDS: Final = 604_800
@@ -81,9 +82,8 @@ async def describe(region: Region, asked: Document) -> Document:
 
 async def list_policies(region: Region, asked: Document) -> Document:
     """ListSchedulingPolicies."""
-    arns = [document["arn"] for document in region.documents(POLICY).values()]
-    part, token = page(arns, arns, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=_MAX_PAGE)
-    return {"schedulingPolicies": [{"arn": arn} for arn in part], **({"nextToken": token} if token else {})}
+    arns = [{"arn": document["arn"]} for document in region.documents(POLICY).values()]
+    return answer_page(arns, itemgetter("arn"), asked, "schedulingPolicies", _MAX_PAGE)
 
 
 async def delete(region: Region, asked: Document) -> Document:

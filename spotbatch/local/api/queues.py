@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from spotbatch.batch.placement import FairShare, JobQueue, ShareWeight, StateTimeLimit
@@ -9,7 +10,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.local.api import pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import page
+from spotbatch.local.api.paging import answer_page
 from spotbatch.local.api.region import ENVIRONMENT, POLICY, QUEUE, Document, Region
 
 _MAX_QUEUES: Final = 50  # quota of an account (user guide, "Service quotas")
@@ -143,11 +144,7 @@ async def describe(region: Region, asked: Document) -> Document:
     if named := asked.get("jobQueues"):
         wanted = {region.names.name_of(QUEUE, reference) for reference in named}
         documents = [one for one in documents if one["jobQueueName"] in wanted]
-    keys = [one["jobQueueName"] for one in documents]
-    part, token = page(
-        documents, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=_MAX_PAGE
-    )
-    return {"jobQueues": list(part), **({"nextToken": token} if token else {})}
+    return answer_page(documents, itemgetter("jobQueueName"), asked, "jobQueues", _MAX_PAGE)
 
 
 async def delete(region: Region, asked: Document) -> Document:
