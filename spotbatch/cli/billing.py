@@ -1,6 +1,7 @@
 """From jobs to what a bill is made of: their attempts, and the lives of the hosts on which they ran."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
@@ -39,11 +40,12 @@ def bill(jobs: Jobs, job: Job, *, stack: str | None, with_neighbours: bool = Tru
     units = units_of(jobs, job)
     store_records, notes = _records(job, stack)
     others = _neighbours(jobs, job) if with_neighbours else []
+    by_attempt = _by_attempt(units, store_records)
     uses = [use for unit in [*units, *others] for use in _uses(unit)]
-    lives, uses, more = lives_of(uses, store_records)
+    lives, uses, more = lives_of(uses, by_attempt)
     own = {use.instance_id for use in uses if use.job_id == job.parent_id}
     chosen = [life for life in lives if life.instance_id in own]
-    watched = [_observed(use, store_records) for use in uses if use.instance_id in own]
+    watched = [_observed(use, by_attempt) for use in uses if use.instance_id in own]
     report = report_from(chosen, watched, current_prices(), until=time.time(), is_simulated=finding.is_local())
     return Bill(report=report, notes=(*notes, *more))
 
@@ -83,14 +85,24 @@ def _neighbours(jobs: Jobs, job: Job) -> list[Job]:
     return units
 
 
-def _records(job: Job, stack: str | None) -> tuple[dict[tuple[str, int], AttemptRecord], tuple[str, ...]]:
-    """The run's records by unit and attempt."""
+def _records(job: Job, stack: str | None) -> tuple[list[AttemptRecord], tuple[str, ...]]:
+    """The run's records, and what to say if they cannot be read."""
     try:
-        found = records.of_run(finding.store_of(job, stack=stack), finding.run_id(job))
+        return records.of_run(finding.store_of(job, stack=stack), finding.run_id(job)), ()
     except SpotbatchError as error:
-        return {}, (f"the attempts' records cannot be read, so lost work is taken as whole attempts ({error})",)
-    by_unit = {(record.job_id or job.id, record.attempt): record for record in found}
-    return by_unit, ()
+        return [], (f"the attempts' records cannot be read, so lost work is taken as whole attempts ({error})",)
+
+
+def _by_attempt(units: Sequence[Job], found: Sequence[AttemptRecord]) -> dict[tuple[str, int], AttemptRecord]:
+    """Records by unit and attempt."""
+    of_unit: dict[str, list[AttemptRecord]] = defaultdict(list)
+    for record in found:
+        of_unit[record.job_id].append(record)
+    return {
+        (unit.id, number): record
+        for unit in units
+        for number, record in records.matched(unit, of_unit.get(unit.id, ())).items()
+    }
 
 
 def _uses(unit: Job) -> list[AttemptUse]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from spotbatch.aws.artifacts import Artifacts, open_artifacts, read_json
 from spotbatch.batch import artifacts as layout
@@ -86,7 +85,7 @@ def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:
 def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
     key = f"{layout.run_prefix(run_id)}/inputs/files/{number:07d}/{path.name}"
     store.upload(path, key)
-    return f"{store.url.rstrip('/')}/{key.removesuffix(path.name)}{quote(path.name)}"
+    return f"{store.url.rstrip('/')}/{key.removesuffix(path.name)}{path.name.replace('%', '%25')}"
 
 
 def indexes_text(indexes: Sequence[int]) -> str:
@@ -103,6 +102,8 @@ def indexes_text(indexes: Sequence[int]) -> str:
 def run_index(job: Job, array_index: int | None = None) -> int | None:
     """Which index of its run a job, or a child of it, stands for; None where it is no part of an array."""
     own = job.array_index if array_index is None else array_index
+    if own is None and job.array is not None:
+        return None  # the parent stands for all of them
     text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
     if not text:
         return own

@@ -8,8 +8,10 @@ import typer
 from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding, parse
+from spotbatch.cli.inputs import input_names, run_index
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 
@@ -32,10 +34,10 @@ def list_jobs(
     now = time.time()
     jobs = Jobs()
     if array is not None:
-        found = _children(jobs, finding.job_id(array, jobs=jobs, stack=stack, queue=queue), status, limit)
-    else:
-        after = now - parse.seconds(since)
-        found = _of_queue(jobs, finding.queue_of(stack=stack, queue=queue), status, name, after, limit)
+        parent = jobs.get(finding.job_id(array, jobs=jobs, stack=stack, queue=queue))
+        return _show_children(parent, _children(jobs, parent, status, limit), now, as_json=as_json)
+    after = now - parse.seconds(since)
+    found = _of_queue(jobs, finding.queue_of(stack=stack, queue=queue), status, name, after, limit)
     if as_json:
         return json.write([_plain(each) for each in found])
     if not found:
@@ -62,13 +64,28 @@ def _of_queue(
     return kept[:limit]
 
 
-def _children(jobs: Jobs, array_id: str, status: JobStatus | None, limit: int) -> list[JobSummary]:
-    parent = jobs.get(array_id)
+def _children(jobs: Jobs, parent: Job, status: JobStatus | None, limit: int) -> list[JobSummary]:
     if parent.array is None:
-        raise InvalidInput(f"job {array_id} is no array: it has no children to list")
+        raise InvalidInput(f"job {parent.id} is no array: it has no children to list")
     wanted = [status] if status is not None else [each for each in JobStatus if parent.array.status_summary.get(each)]
-    found = [child for each in wanted for child in jobs.children(array_id, each, limit=limit)]
+    found = [child for each in wanted for child in jobs.children(parent.id, each, limit=limit)]
     return sorted(found, key=lambda child: child.array_index or 0)[:limit]
+
+
+def _show_children(parent: Job, found: list[JobSummary], now: float, *, as_json: bool) -> None:
+    """Children by index, each with its input where there is one."""
+    names = input_names(parent)
+    inputs = {child.id: names.of(run_index(parent, child.array_index)) for child in found}
+    if as_json:
+        return json.write([{**_plain(child), "input": inputs[child.id] or None} for child in found])
+    if not found:
+        return text.say("no children")
+    rows = []
+    for child in found:
+        _, _, status, _, _, ran, reason = _row(child, now)
+        rows.append((str(child.array_index), status, ran, inputs[child.id], reason))
+    text.table(("CHILD", "STATUS", "RAN FOR", "INPUT", "REASON"), rows, right=(0,))
+    return None
 
 
 def _row(job: JobSummary, now: float) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding
+from spotbatch.cli.inputs import input_names, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 
@@ -102,9 +103,16 @@ def _of_failed(jobs: Jobs, job: Job, tail: int | None, show: Show) -> None:
     if not ids:
         return text.hint("no child has FAILED")
     logs = Logs(group=job.log_group or DEFAULT_GROUP)
+    names = input_names(job)
     for child in jobs.describe(ids):
+        mine = names.of(run_index(child))
         code = f" with exit code {child.exit_code}" if child.exit_code is not None else ""
-        text.hint(text.styled(f"==> {child.id} FAILED{code}: {child.reason or child.status_reason} <==", "bold"))
+        text.hint(
+            text.styled(
+                f"==> {child.id}{f' ({mine})' if mine else ''} FAILED{code}: {child.reason or child.status_reason} <==",
+                "bold",
+            )
+        )
         try:
             _print(_streams(child, None), logs, tail, show, child)
         except NotFound as error:

@@ -1,6 +1,6 @@
 """The runtime's records of attempts, read back from the artifact store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -8,8 +8,10 @@ from typing import Any, Final
 from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.batch import artifacts as layout
 from spotbatch.batch.errors import SpotbatchError
+from spotbatch.batch.job import Attempt, Job
 
 _READERS: Final = 16
+_CLOCKS_DIFFER_SECONDS: Final = 2.0  # the host's own, and AWS Batch's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,15 +52,35 @@ class AttemptRecord:
 _NAMES: Final = frozenset(each.name for each in fields(AttemptRecord))
 
 
-def of_unit(store: Artifacts, run_id: str, array_index: int | None) -> dict[int, AttemptRecord]:
-    """The records of one job or child, by attempt. A record that is damaged is left out."""
-    prefix = f"{layout.unit_prefix(run_id, array_index)}/attempts"
-    return {record.attempt: record for record in _read_all(store, prefix)}
+def of_unit(store: Artifacts, run_id: str, array_index: int | None) -> list[AttemptRecord]:
+    """The records of one job or child. A record that is damaged is left out."""
+    return list(_read_all(store, f"{layout.unit_prefix(run_id, array_index)}/attempts"))
 
 
 def of_run(store: Artifacts, run_id: str) -> list[AttemptRecord]:
     """The records of every unit of a run."""
     return list(_read_all(store, layout.run_prefix(run_id)))
+
+
+def matched(unit: Job, found: Iterable[AttemptRecord]) -> dict[int, AttemptRecord]:
+    """A job's attempts (from 1, as AWS Batch counts them) with their records.
+
+    Matched by time: the runtime counts on when a unit is run again under the same run id, AWS Batch begins anew.
+    """
+    own = sorted((one for one in found if one.job_id in ("", unit.id)), key=lambda one: one.started_at or 0.0)
+    pairs = {}
+    for number, attempt in enumerate(unit.attempts, start=1):
+        record = next((one for one in own if _is_of(one, attempt)), None)
+        if record is not None:
+            pairs[number] = record
+    return pairs
+
+
+def _is_of(record: AttemptRecord, attempt: Attempt) -> bool:
+    if record.started_at is None or attempt.started_at is None:
+        return False
+    is_before_end = attempt.stopped_at is None or record.started_at <= attempt.stopped_at
+    return attempt.started_at - _CLOCKS_DIFFER_SECONDS <= record.started_at and is_before_end
 
 
 def _read_all(store: Artifacts, prefix: str) -> Iterator[AttemptRecord]:

@@ -16,6 +16,7 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.errors import NotFound, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.cli import finding
+from spotbatch.cli.inputs import run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 
@@ -48,9 +49,12 @@ def results(
     Run it again to go on where it stopped: what is here already and is right is not fetched again.
     """
     jobs = Jobs()
-    found = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
+    described = jobs.describe(finding.job_ids(job, jobs=jobs, stack=stack, queue=queue))
+    if not described:
+        raise NotFound(f"there is no job {job!r} here any more; its outputs may still be in the store")
+    found = described[0]
     store = finding.store_of(found, stack=stack)
-    files, missing = wanted(store, found, destination)
+    files, missing = wanted(store, described, destination)
     fetched = fetch(store, files)
     if as_json:
         return json.write(
@@ -70,29 +74,38 @@ def results(
     return None
 
 
-def wanted(store: Artifacts, job: Job, destination: Path) -> tuple[list[OutputFile], list[int]]:
-    """The files of a job's outputs, and the indexes of children that have none. Raises NotFound if there are none."""
-    run = finding.run_id(job)
+def indexes_of(job: Job) -> list[int | None]:
+    """The indexes in its run of a job's children, or its own; None for a job that is no part of an array."""
     if job.array is None:
-        marker = layout.output_marker(run, job.array_index)
+        return [run_index(job)]
+    return [run_index(job, child) for child in range(job.array.size)]
+
+
+def wanted(store: Artifacts, jobs: Sequence[Job], destination: Path) -> tuple[list[OutputFile], list[int]]:
+    """The files of a run's outputs, and the indexes of children that have none. Raises NotFound if there are none."""
+    job = jobs[0]
+    run = finding.run_id(job)
+    indexes = list(dict.fromkeys(index for each in jobs for index in indexes_of(each)))
+    if len(indexes) == 1:
+        marker = layout.output_marker(run, indexes[0])
         try:
-            return list(_listed(store, marker, layout.output_prefix(run, job.array_index), destination)), []
+            return list(_listed(store, marker, layout.output_prefix(run, indexes[0]), destination)), []
         except NotFound:
             raise NotFound(
                 f"job {job.id} ({job.status}) has no outputs: the runtime saves them once the command succeeded"
             ) from None
+    places = sorted(index for index in indexes if index is not None)
     files: list[OutputFile] = []
     missing: list[int] = []
     with ThreadPoolExecutor(max_workers=_WIDTH) as readers:
-        for index, found in enumerate(
-            readers.map(lambda at: _of_child(store, run, at, destination), range(job.array.size))
-        ):
+        coming = readers.map(lambda at: _of_child(store, run, at, destination), places)
+        for index, found in zip(places, coming, strict=True):
             if found is None:
                 missing.append(index)
             else:
                 files += found
-    if len(missing) == job.array.size:
-        raise NotFound(f"no child of array {job.id} has outputs yet: `spotbatch show {job.id}` tells how they stand")
+    if len(missing) == len(places):
+        raise NotFound(f"no child of {job.id} has outputs yet: `spotbatch show {job.id}` tells how they stand")
     return files, missing
 
 

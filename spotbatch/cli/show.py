@@ -12,6 +12,7 @@ from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding, records
+from spotbatch.cli.inputs import input_names, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.progress import is_interruption
@@ -40,7 +41,8 @@ def _records(job: Job, stack: str | None) -> dict[int, AttemptRecord]:
     if job.array is not None:
         return {}
     try:
-        return records.of_unit(finding.store_of(job, stack=stack), finding.run_id(job), job.array_index)
+        store = finding.store_of(job, stack=stack)
+        return records.matched(job, records.of_unit(store, finding.run_id(job), run_index(job)))
     except SpotbatchError as error:
         text.hint(f"the attempts' records cannot be read: {error}")
         return {}
@@ -63,6 +65,8 @@ def _head(job: Job) -> None:
     text.say(f"queue        {job.queue}, definition {job.definition}")
     for dependency in job.depends_on:
         text.say(f"waits for    {dependency.job_id or 'the child before it'} ({dependency.type})")
+    if mine := input_names(job).of(run_index(job)):
+        text.say(f"input        {mine}")
     for key, value in job.tags.items():
         text.say(f"tag          {key}={value}")
 
@@ -81,8 +85,17 @@ def _children(jobs: Jobs, job: Job) -> None:
         return
     failed = jobs.children(job.id, JobStatus.FAILED, limit=_FAILURES)
     text.say()
-    rows = [(child.id, str(child.exit_code or "-"), child.reason or child.status_reason) for child in failed]
-    text.table(("FAILED CHILD", "EXIT", "REASON"), rows)
+    names = input_names(job)
+    rows = [
+        (
+            child.id,
+            str(child.exit_code or "-"),
+            names.of(run_index(job, child.array_index)),
+            child.reason or child.status_reason,
+        )
+        for child in failed
+    ]
+    text.table(("FAILED CHILD", "EXIT", "INPUT", "REASON"), rows)
     if array.status_summary[JobStatus.FAILED] > len(failed):
         text.hint(f"`spotbatch list --array {job.id} --status FAILED` lists all of them")
 
@@ -183,6 +196,8 @@ def _plain(job: Job, kept: dict[int, AttemptRecord]) -> dict[str, object]:
         "reason": job.reason,
         "array_size": job.array.size if job.array else None,
         "array_index": job.array_index,
+        "run_index": run_index(job),
+        "input": input_names(job).of(run_index(job)) or None,
         "status_summary": dict(job.array.status_summary) if job.array else None,
         "requirements": job.requirements,
         "attempts_allowed": job.attempts_allowed,
