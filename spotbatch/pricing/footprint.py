@@ -1,0 +1,50 @@
+"""What a synthesized template keeps alive while nothing runs, counted in the words of the price table."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# What one resource of a type costs for as long as it exists, whether it is used or not.
+_ITEMS: Final[Mapping[str, str]] = {
+    "AWS::EC2::NatGateway": "nat_gateway",
+    "AWS::EC2::EIP": "public_ipv4",
+    "AWS::CloudWatch::Alarm": "alarm",
+    "AWS::CloudWatch::CompositeAlarm": "alarm",
+    "AWS::CloudWatch::Dashboard": "dashboard",
+    "AWS::KMS::Key": "kms_key",
+    "AWS::SecretsManager::Secret": "secret",
+    "AWS::Budgets::Budget": "budget",
+}
+
+
+def footprint(template: Mapping[str, Any]) -> dict[str, int]:
+    """How many there are of each item of `units.unit_prices` (items that are not there are left out).
+
+    An interface endpoint counts once a subnet; a gateway endpoint is free, and is listed so. Hosts do not count: the
+    compute environment's minimum is 0, and `minimum_vcpus` tells where it is not.
+    """
+    counts: dict[str, int] = {}
+    for resource in template.get("Resources", {}).values():
+        item, number = _counted(resource)
+        if item:
+            counts[item] = counts.get(item, 0) + number
+    return counts
+
+
+def minimum_vcpus(template: Mapping[str, Any]) -> int:
+    """vCPUs that compute environments keep running while idle: these cost by the hour, and are not in the footprint."""
+    environments = (
+        resource["Properties"].get("ComputeResources", {})
+        for resource in template.get("Resources", {}).values()
+        if resource.get("Type") == "AWS::Batch::ComputeEnvironment"
+    )
+    return sum(int(resources.get("MinvCpus", 0)) for resources in environments)
+
+
+def _counted(resource: Mapping[str, Any]) -> tuple[str, int]:
+    kind = resource.get("Type", "")
+    if kind != "AWS::EC2::VPCEndpoint":
+        return _ITEMS.get(kind, ""), 1
+    properties = resource.get("Properties", {})
+    if properties.get("VpcEndpointType", "Gateway") == "Interface":
+        return "interface_endpoint", max(1, len(properties.get("SubnetIds", [])))
+    return "gateway_endpoint", 1
