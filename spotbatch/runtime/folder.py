@@ -13,7 +13,7 @@ from typing import NamedTuple
 from spotbatch.runtime.errors import Torn
 
 MIB = 1024 * 1024
-SMALLEST_CHUNK_BYTES = MIB
+SMALLEST_CHUNK_BYTES = MIB // 4
 MOST_CHUNKS = 2048  # of one file, so that a manifest stays small beside what it lists
 CLOCK_TICK_SECONDS = 0.02  # file times come from a clock that steps every 1 to 10 ms
 

@@ -19,9 +19,10 @@ class Upload:
         self._prefix = prefix
         self._limit = limit
         self._next_name = next_name
-        self._crew: Crew[tuple[str, bytearray, list[Chunk]]] | None = None
+        self._crew: Crew[tuple[str, list[bytes], list[Chunk]]] | None = None
         self._name = ""
-        self._data = bytearray()
+        self._parts: list[bytes] = []
+        self._size = 0
         self._pending: list[Chunk] = []
         self.added: set[str] = set()
         self.arrived: dict[str, Chunk] = {}
@@ -34,9 +35,10 @@ class Upload:
         self.added.add(digest)
         if not self._name:
             self._name = self._next_name()
-        self._pending.append(Chunk(digest, self._name, len(self._data), len(data)))
-        self._data += data
-        if len(self._data) >= PACK_BYTES:
+        self._pending.append(Chunk(digest, self._name, self._size, len(data)))
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size >= PACK_BYTES:
             self._flush()
 
     def finish(self) -> None:
@@ -52,13 +54,15 @@ class Upload:
             return
         if self._crew is None:
             self._crew = Crew(WIDTH, self._send)
-        self.tried[self._name] = len(self._data)
-        pack = (self._name, self._data, self._pending)
-        self._name, self._data, self._pending = "", bytearray(), []
+        self.tried[self._name] = self._size
+        pack = (self._name, self._parts, self._pending)
+        self._name, self._parts, self._size, self._pending = "", [], 0, []
         self._crew.give(pack)
 
-    def _send(self, pack: tuple[str, bytearray, list[Chunk]]) -> None:
-        name, data, chunks = pack
+    def _send(self, pack: tuple[str, list[bytes], list[Chunk]]) -> None:
+        name, parts, chunks = pack
+        data = b"".join(parts)
+        parts.clear()
         retrying(lambda: self._store.put(self._prefix + name, data), self._limit)
         self.sent_bytes += len(data)
         self.arrived.update((chunk.digest, chunk) for chunk in chunks)
