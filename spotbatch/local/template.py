@@ -13,67 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.local.template_names import ATTRIBUTES, NAME_PROPERTIES, made_up
 
 Value = Any  # a JSON value; after `resolve` without functions
 _SUB: Final = re.compile(r"\$\{(!?)([^}]*)\}")
 _PARTITION: Final = "aws"
 _MAX_DEPTH: Final = 60
 _ZONES: Final = "abcdef"
-
-# Where a type of resource keeps its own name. Others get a made-up one.
-_NAME_PROPERTIES: Final = {
-    "AWS::Batch::ComputeEnvironment": "ComputeEnvironmentName",
-    "AWS::Batch::JobQueue": "JobQueueName",
-    "AWS::Batch::JobDefinition": "JobDefinitionName",
-    "AWS::Batch::SchedulingPolicy": "Name",
-    "AWS::S3::Bucket": "BucketName",
-    "AWS::Logs::LogGroup": "LogGroupName",
-    "AWS::ECR::Repository": "RepositoryName",
-    "AWS::IAM::Role": "RoleName",
-    "AWS::IAM::InstanceProfile": "InstanceProfileName",
-    "AWS::SNS::Topic": "TopicName",
-    "AWS::Lambda::Function": "FunctionName",
-}
-# ARN-shaped attributes and references: {n} is the name, {r} the region, {a} the account.
-_ATTRIBUTES: Final = {
-    ("AWS::Batch::ComputeEnvironment", "ComputeEnvironmentArn"): "arn:aws:batch:{r}:{a}:compute-environment/{n}",
-    ("AWS::Batch::ComputeEnvironment", "Ref"): "arn:aws:batch:{r}:{a}:compute-environment/{n}",
-    ("AWS::Batch::JobQueue", "JobQueueArn"): "arn:aws:batch:{r}:{a}:job-queue/{n}",
-    ("AWS::Batch::JobQueue", "Ref"): "arn:aws:batch:{r}:{a}:job-queue/{n}",
-    ("AWS::Batch::JobDefinition", "Ref"): "arn:aws:batch:{r}:{a}:job-definition/{n}",
-    ("AWS::Batch::JobDefinition", "JobDefinitionArn"): "arn:aws:batch:{r}:{a}:job-definition/{n}",
-    ("AWS::Batch::SchedulingPolicy", "Ref"): "arn:aws:batch:{r}:{a}:scheduling-policy/{n}",
-    ("AWS::Batch::SchedulingPolicy", "Arn"): "arn:aws:batch:{r}:{a}:scheduling-policy/{n}",
-    ("AWS::S3::Bucket", "Arn"): "arn:aws:s3:::{n}",
-    ("AWS::S3::Bucket", "DomainName"): "{n}.s3.amazonaws.com",
-    ("AWS::S3::Bucket", "RegionalDomainName"): "{n}.s3.{r}.amazonaws.com",
-    ("AWS::Logs::LogGroup", "Arn"): "arn:aws:logs:{r}:{a}:log-group:{n}:*",
-    ("AWS::ECR::Repository", "Arn"): "arn:aws:ecr:{r}:{a}:repository/{n}",
-    ("AWS::ECR::Repository", "RepositoryUri"): "{a}.dkr.ecr.{r}.amazonaws.com/{n}",
-    ("AWS::IAM::Role", "Arn"): "arn:aws:iam::{a}:role/{n}",
-    ("AWS::IAM::Role", "RoleId"): "AROA{n}",
-    ("AWS::IAM::InstanceProfile", "Arn"): "arn:aws:iam::{a}:instance-profile/{n}",
-    ("AWS::SNS::Topic", "Ref"): "arn:aws:sns:{r}:{a}:{n}",
-    ("AWS::SNS::Topic", "TopicArn"): "arn:aws:sns:{r}:{a}:{n}",
-    ("AWS::SNS::Topic", "TopicName"): "{n}",
-    ("AWS::Lambda::Function", "Arn"): "arn:aws:lambda:{r}:{a}:function:{n}",
-    ("AWS::KMS::Key", "Arn"): "arn:aws:kms:{r}:{a}:key/{n}",
-    ("AWS::KMS::Key", "KeyId"): "{n}",
-    ("AWS::EC2::VPC", "VpcId"): "{n}",
-    ("AWS::EC2::VPC", "DefaultSecurityGroup"): "sg-{n}",
-    ("AWS::EC2::Subnet", "SubnetId"): "{n}",
-    ("AWS::EC2::SecurityGroup", "GroupId"): "{n}",
-    ("AWS::EC2::LaunchTemplate", "LaunchTemplateId"): "{n}",
-    ("AWS::EC2::LaunchTemplate", "LatestVersionNumber"): "1",
-    ("AWS::EC2::LaunchTemplate", "DefaultVersionNumber"): "1",
-    ("AWS::SSM::Parameter", "Value"): "{n}",
-}
-_EC2_PREFIXES: Final = {
-    "AWS::EC2::VPC": "vpc",
-    "AWS::EC2::Subnet": "subnet",
-    "AWS::EC2::SecurityGroup": "sg",
-    "AWS::EC2::LaunchTemplate": "lt",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,23 +99,17 @@ class Template:
         """The name of a resource: its own where it has one, else one made from the stack's and its logical id."""
         if logical_id not in self._names:
             one = self.body["Resources"][logical_id]
-            self._names[logical_id] = self._made_up(logical_id, one["Type"])  # so that a loop ends
-            own = one.get("Properties", {}).get(_NAME_PROPERTIES.get(one["Type"], ""))
+            self._names[logical_id] = self._made_up(logical_id)  # so that a loop ends
+            own = one.get("Properties", {}).get(NAME_PROPERTIES.get(one["Type"], ""))
             if own is not None:
                 name = self.resolve(own, f"Resources.{logical_id}")
                 if name is not _NO_VALUE:
                     self._names[logical_id] = _text(name, f"Resources.{logical_id}")
         return self._names[logical_id]
 
-    def _made_up(self, logical_id: str, kind: str) -> str:
-        digest = hashlib.sha256(f"{self.account_id}/{self.region}/{self.stack}/{logical_id}".encode()).hexdigest()
-        if prefix := _EC2_PREFIXES.get(kind):
-            return f"{prefix}-{digest[:17]}"
-        if kind in ("AWS::S3::Bucket", "AWS::ECR::Repository"):
-            return f"{self.stack[:24]}-{logical_id[:24]}-{digest[:12]}".lower()
-        if kind.startswith("AWS::Batch::"):
-            return f"{logical_id[:100]}-{digest[:16]}"
-        return f"{self.stack}-{logical_id}-{digest[:12].upper()}"
+    def _made_up(self, logical_id: str) -> str:
+        place = f"{self.account_id}/{self.region}/{self.stack}/{logical_id}"
+        return made_up(self.body["Resources"][logical_id]["Type"], self.stack, logical_id, place)
 
     def attribute(self, logical_id: str, name: str, where: str) -> str:
         """Fn::GetAtt, or what a Ref gives (name "Ref"). Raises InvalidInput for an attribute that is not known here."""
@@ -177,7 +117,7 @@ class Template:
         if one is None:
             raise InvalidInput(f"template of {self.stack}: {where} names {logical_id!r}, which is no resource of it")
         physical = self.physical_id(logical_id)
-        pattern = _ATTRIBUTES.get((one["Type"], name))
+        pattern = ATTRIBUTES.get((one["Type"], name))
         if pattern is None:
             if name != "Ref":
                 raise InvalidInput(

@@ -164,6 +164,13 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(region: RunningRegio
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_a_strangers_large_upload_is_refused_before_it_is_read(region: RunningRegion) -> None:
+    with socket.create_connection(("127.0.0.1", region.port), timeout=10) as connection:
+        head = f"PUT /bucket/key HTTP/1.1\r\nHost: 127.0.0.1:{region.port}\r\nContent-Length: 2000000\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
 def test_an_endless_chunked_body_is_cut_off(region: RunningRegion) -> None:
     with socket.create_connection(("127.0.0.1", region.port), timeout=30) as connection:
         head = f"POST /v1/submitjob HTTP/1.1\r\nHost: 127.0.0.1:{region.port}\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -31,6 +31,7 @@ from spotbatch.local.api.sigv4 import Claim, SignatureRefused, Verifier, claim_o
 
 _MAX_BODY: Final = 16 << 20
 _MAX_OBJECT: Final = 1 << 30  # an S3 object or part in one request; larger ones go in parts
+_MAX_STRANGER: Final = 1 << 20
 _STALL_SECONDS: Final = 20.0
 _XML_CODES: Final = {  # the names that S3 and the query services have for the same refusals
     "UnrecognizedClientException": "InvalidAccessKeyId",
@@ -77,13 +78,20 @@ class Application:
         try:
             claim = claim_of(head)
             service = self._service(head, claim)
-            body = await self._body(head, receive, _MAX_OBJECT if service == "s3" else _MAX_BODY)
+            body = await self._body(head, receive, self._limit(service, claim))
             with contextlib.closing(body.file):
                 if not self.is_unsafe:
                     self._verify(head, claim, body)
                 return await self._serve(service, head, body)
         except SignatureRefused as error:
             return _refusal(head, error)
+
+    def _limit(self, service: str, claim: Claim | None) -> int:
+        """How large a body may be. A stranger's is read only so that the refusal can reach him."""
+        is_known = claim is not None and self.verifier.secret_of(claim.access_key) is not None
+        if not is_known and not self.is_unsafe:
+            return _MAX_STRANGER
+        return _MAX_OBJECT if service == "s3" else _MAX_BODY
 
     async def _body(self, head: Head, receive: Receive, limit: int) -> Body:
         return await read_body(head, receive, limit=limit, stall_seconds=self.stall_seconds)
