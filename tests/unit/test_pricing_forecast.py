@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.catalogue import InstanceType, catalogue
 from spotbatch.pricing.checkpoint import best_interval_seconds, expected_seconds
-from spotbatch.pricing.choice import Need, choices, interruptions_per_hour, jobs_per_host, measured_rate
+from spotbatch.pricing.choice import Choice, Need, choices, interruptions_per_hour, jobs_per_host, measured_rate
+from spotbatch.pricing.fleet_model import simulate
 from spotbatch.pricing.forecast import Plan, forecast
 
 RUNS = settings(max_examples=60, deadline=None, derandomize=True)
@@ -230,3 +231,47 @@ def test_a_type_above_the_bid_gives_no_hosts() -> None:
     assert any("1 types that fit stand above the bid of 80 %" in note for note in found.notes)
     with pytest.raises(InvalidInput, match="of 20 % of its"):
         forecast(replace(SMALL, bid_percentage=20), kinds)
+
+
+def test_the_sampled_time_of_a_long_job_agrees_with_dalys_expectation() -> None:
+    plan = Plan(
+        jobs=1,
+        work_seconds=100_000,
+        need=Need(vcpus=4),
+        interruptions_per_hour=0.5,
+        save_seconds=20,
+        restart_seconds=300,
+        boot_seconds=0,
+        samples=4000,
+    )
+    found = forecast(plan, [a_type()])
+    assert found.checkpoint is not None
+    assert found.scenario("spot").finish_seconds.mean == pytest.approx(found.checkpoint.seconds_with, rel=0.02)
+
+
+def test_a_last_block_that_is_not_full_holds_only_the_jobs_that_are_left() -> None:
+    plan = Plan(jobs=2001, work_seconds=36, need=Need(vcpus=4), max_vcpus=4, interruptions_per_hour=0, boot_seconds=0)
+    found = forecast(replace(plan, samples=50), [a_type()]).scenario("on-demand")
+    assert found.finish_seconds.p50 == pytest.approx(2001 * 36)
+
+
+def test_jobs_on_one_host_are_interrupted_together() -> None:
+    plan = Plan(jobs=2, work_seconds=3600, need=Need(vcpus=2), interruptions_per_hour=0.3, pools=2, samples=2000)
+    one_host = replace(plan, max_vcpus=4, restart_seconds=0, save_seconds=0.01, interval_seconds=1)
+    outcome = simulate(one_host, choices_of(one_host), 0.0)
+    assert outcome.hosts == 1
+    odd = sum(each % 2 == 1 for each in outcome.interruptions)
+    assert odd < 20, "only where one of the two ends a moment later, and is caught in it"
+    assert sum(outcome.interruptions) > 500
+
+
+def choices_of(plan: Plan) -> tuple[Choice, ...]:
+    return choices(
+        [a_type()],
+        plan.need,
+        jobs=plan.jobs,
+        work_seconds=plan.work_seconds,
+        save_seconds=plan.save_seconds,
+        restart_seconds=plan.restart_seconds,
+        rate_per_hour=plan.interruptions_per_hour,
+    )

@@ -233,6 +233,8 @@ def test_advice_shows_what_was_asked_for_and_not_used_with_its_money() -> None:
     alone = a_report(replace(attempt, vcpus=1), host=a_host(memory_mib=8000)).advice
     assert [one.resource for one in alone] == ["memory"]
     assert alone[0].usd == SPOT * 4000 / 3600 * 3 / 4
+    half = a_report(replace(attempt, vcpus=1, memory_mib=4000), host=a_host(memory_mib=8000))
+    assert half.advice[0].usd == half.parts[Part.WORK] / 2, "a quarter of the host is left for its vCPU"
 
 
 def test_a_job_near_its_memory_limit_is_warned_about_first() -> None:
