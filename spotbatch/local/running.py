@@ -114,7 +114,7 @@ async def _until_stopped(server: Server, listener: Any, stop: asyncio.Event, hom
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        server.should_exit = True
+        server.stop()
         await serving
         for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)

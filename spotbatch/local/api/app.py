@@ -8,6 +8,7 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -66,7 +67,7 @@ class Application:
         except Exception:  # noqa: BLE001  (the last resort: a bug of ours must not hang the client)
             traceback.print_exc(file=sys.stderr)
             response = error_response(ServerException("the local region met a bug; its log has the details"))
-        headers = [*response.headers, ("x-amzn-requestid", str(uuid.uuid4()))]
+        headers = [*response.headers, ("x-amzn-requestid", str(uuid.uuid4())), ("date", formatdate(usegmt=True))]
         await send_response(replace(response, headers=headers), head, send)
 
     async def _respond(self, head: Head, receive: Receive) -> Response:

@@ -1,5 +1,6 @@
 """Serving the application on 127.0.0.1, and only there."""
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -41,7 +42,19 @@ def bind(port: int, *, preferred: int = 0) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handling: the region's main decides when to stop."""
+    """uvicorn without its signals and its clock: it runs until `stop`, and an idle region does not wake up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more connections, answer what is open, and end."""
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,7 +62,7 @@ class Server(uvicorn.Server):
 
 
 def server_of(application: Application) -> Server:
-    """The server, not started yet: `serve(sockets=[...])` runs it, `should_exit = True` ends it."""
+    """The server, not started yet: `serve(sockets=[...])` runs it, `stop()` ends it."""
     config = uvicorn.Config(
         application,
         http=LimitedProtocol,
@@ -59,7 +72,7 @@ def server_of(application: Application) -> Server:
         access_log=False,
         log_level="error",
         server_header=False,
-        date_header=True,
+        date_header=False,  # the application writes it
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
