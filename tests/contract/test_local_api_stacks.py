@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spotbatch.batch.errors import InvalidInput
-from tests.contract.local_api_region import RunningRegion, running
+from tests.contract.local_api_region import RunningRegion, refusal, running
 
 TEMPLATE: dict[str, Any] = {
     "Description": "made by hand, in the shape of the CDK's",
@@ -164,6 +164,14 @@ def test_a_stack_that_was_not_loaded_is_unknown(region: RunningRegion) -> None:
     cloudformation = region.client("cloudformation")
     with pytest.raises(cloudformation.exceptions.ClientError, match="does not exist"):
         cloudformation.describe_stacks(StackName="Nowhere")
+
+
+def test_create_stack_says_how_a_template_with_batch_resources_is_loaded(region: RunningRegion) -> None:
+    cloudformation = region.client("cloudformation")
+    said = refusal(cloudformation.create_stack, StackName="Other", TemplateBody=json.dumps(TEMPLATE))
+    assert "spotbatch local load" in said
+    plain = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    assert cloudformation.create_stack(StackName="Plain", TemplateBody=json.dumps(plain))["StackId"]
 
 
 def test_a_broken_template_file_ends_the_start_with_a_clear_error(tmp_path: Path) -> None:

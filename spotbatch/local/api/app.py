@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final
-from xml.sax.saxutils import escape
 
 from spotbatch.local.api import admin, cloudformation, ecs, guard, logs, operations
-from spotbatch.local.api.errors import ApiError, ServerException, error_response
+from spotbatch.local.api.errors import ApiError, ServerException, error_response, query_error, s3_error
 from spotbatch.local.api.http import (
     Body,
     Head,
@@ -136,11 +135,5 @@ def _refusal(head: Head, error: SignatureRefused) -> Response:
     is_json = "x-amz-target" in {name for name, _ in head.headers} or re.match(r"/v[0-9]+/", head.raw_path)
     if not is_form and (is_json or "json" in head.header("content-type")):
         return error_response(ApiError(error.code, error.message, 403))
-    code = _XML_CODES.get(error.code, error.code)
-    inner = f"<Code>{code}</Code><Message>{escape(error.message)}</Message>"
-    if is_form:
-        inner = f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error></ErrorResponse>"
-    else:
-        inner = f"<Error>{inner}</Error>"
-    body = f'<?xml version="1.0" encoding="UTF-8"?>{inner}'.encode()
-    return Response(status=403, headers=[("content-type", "application/xml")], body=body)
+    as_xml = query_error if is_form else s3_error
+    return as_xml(_XML_CODES.get(error.code, error.code), error.message, 403)

@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from spotbatch.local.api.errors import ApiError, query_error
 from spotbatch.local.api.http import Response
 from spotbatch.local.api.region import STACK, Document, Region
 
@@ -17,7 +18,10 @@ def answer(region: Region, body: bytes) -> Response | None:
     function = _OPERATIONS.get(form.get("Action", ""))
     if function is None:
         return None
-    result = function(region, form)
+    try:
+        result = function(region, form)
+    except ApiError as error:
+        return query_error(error.code, error.message, error.status)
     if result is None:
         return None
     action = form["Action"]
@@ -69,6 +73,13 @@ def _resources(region: Region, form: Mapping[str, str], outer: str) -> str | Non
     return _list(outer, rows)
 
 
+def _not_here(_region: Region, form: Mapping[str, str]) -> None:
+    """moto would make such a stack with an AWS Batch of its own, whose jobs never run here."""
+    if "AWS::Batch::" in form.get("TemplateBody", ""):
+        message = "the local region loads templates with AWS Batch resources by `spotbatch local load FILE`"
+        raise ApiError("ValidationError", message)
+
+
 def _list(name: str, members: Iterable[str]) -> str:
     return f"<{name}>{''.join(f'<member>{member}</member>' for member in members)}</{name}>"
 
@@ -78,6 +89,9 @@ def _members(values: Mapping[str, object]) -> str:
 
 
 _OPERATIONS: Final[dict[str, Callable[[Region, Mapping[str, str]], Any]]] = {
+    "CreateStack": _not_here,
+    "UpdateStack": _not_here,
+    "CreateChangeSet": _not_here,
     "DescribeStacks": _describe_stacks,
     "ListStacks": _list_stacks,
     "DescribeStackResources": lambda region, form: _resources(region, form, "StackResources"),

@@ -1,5 +1,7 @@
 """The two errors that AWS Batch's API has, and how any error of ours becomes one of them."""
 
+from xml.sax.saxutils import escape
+
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.local.api.http import Response, json_response
 
@@ -33,6 +35,26 @@ def as_api_error(error: SpotbatchError) -> ApiError:
     if isinstance(error, InvalidInput | NotFound):
         return ClientException(str(error))
     return ServerException(str(error))
+
+
+def query_error(code: str, message: str, status: int) -> Response:
+    """An error as AWS's query protocol (CloudFormation, STS, ...) carries it."""
+    inner = f"<Error><Type>Sender</Type>{_code_and_message(code, message)}</Error>"
+    return _xml(f"<ErrorResponse>{inner}</ErrorResponse>", status)
+
+
+def s3_error(code: str, message: str, status: int) -> Response:
+    """An error as S3 carries it."""
+    return _xml(f"<Error>{_code_and_message(code, message)}</Error>", status)
+
+
+def _code_and_message(code: str, message: str) -> str:
+    return f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+
+
+def _xml(text: str, status: int) -> Response:
+    body = f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode()
+    return Response(status=status, headers=[("content-type", "application/xml")], body=body)
 
 
 def error_response(error: ApiError) -> Response:
