@@ -1,6 +1,5 @@
 """`spotbatch cleanup`: end the jobs, empty what must be empty, delete the stack, and say what is left."""
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -135,9 +134,3 @@ def _delete_by_arn(left: Sequence[str], *, yes: bool) -> None:
         else:
             teardown.delete_repository(arn.partition(":repository/")[2])
         text.say(f"{arn} is deleted")
-
-
-if __name__ == "__main__":
-    from spotbatch.cli.main import run
-
-    run(["cleanup", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""`spotbatch deploy`: check, show what it costs, synthesize once, bootstrap where needed, deploy, say what to do next."""
+"""`spotbatch deploy`: check, show the idle cost, synthesize once, bootstrap where needed, deploy, say what is next."""
 
 import json
 import os
@@ -129,7 +129,7 @@ def _check_state(stack: str) -> None:
 def _synthesize(project: Path, stack: str, who: Caller, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Run app.py once; everything after works on cdk.out. The account's zones go in, or it would see two only."""
     zones = preflight.zones()
-    context = {
+    context: dict[str, Any] = {
         "stack_name": stack,
         f"availability-zones:account={who.account}:region={who.region}": list(zones),
     }
@@ -244,9 +244,3 @@ def _say_what_next(stack: str) -> None:
     text.say(f"  aws ecr get-login-password | docker login --username AWS --password-stdin {registry}")
     text.say(f"  docker build -f examples/flights/Dockerfile -t {image} . && docker push {image}")
     text.say(f"  spotbatch submit --stack {stack} --array 12 --watch -- python -m flights.bootstrap")
-
-
-if __name__ == "__main__":
-    from spotbatch.cli.main import run
-
-    run(["deploy", *sys.argv[1:]])
