@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -47,25 +48,42 @@ def main(arguments: Sequence[str], open_engine: OpenEngine) -> int:
 async def run(settings: RegionSettings, open_engine: OpenEngine) -> None:
     """Run a region until SIGTERM or SIGINT, or until its API is told to stop. Raises SpotbatchError."""
     _make_folders(settings)
-    with _lock(settings.home):
+    with _lock(settings.home), _stop_signals() as stop:
         before = _last_info(settings.home)
         preferred = urlsplit(before.endpoint).port or 0 if before else 0
         with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
             info = _info(settings, listener.getsockname()[1], before)
             engine = await open_engine(_engine_settings(settings, info))
             try:
-                await _serve(settings, info, engine, listener)
+                await _serve(settings, info, engine, listener, stop)
             finally:
-                await engine.close()
-                region_file.mark_stopped(settings.home)
+                try:
+                    await engine.close()
+                finally:
+                    region_file.mark_stopped(settings.home)
 
 
-async def _serve(settings: RegionSettings, info: RegionInfo, engine: Engine, listener: Any) -> None:
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set: from the beginning on, a stop is a clean one."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _serve(
+    settings: RegionSettings, info: RegionInfo, engine: Engine, listener: socket.socket, stop: asyncio.Event
+) -> None:
     port = listener.getsockname()[1]
     names = Names(region=info.region, account_id=info.account_id)
     region = Region(engine=engine, names=names, artifacts_url=info.artifacts_url, idle_seconds=settings.idle_seconds)
     moto = MotoBridge(account_id=info.account_id, region=info.region, port=port)
-    stop = asyncio.Event()
 
     async def load(name: str, body: dict[str, Any]) -> dict[str, Any]:
         return await stacks.load(region, moto, name, body)
@@ -101,10 +119,9 @@ def _take_up(region: Region, moto: MotoBridge) -> None:
             region.keep(asyncio.create_task(queues.finish_deletion(region, name)))
 
 
-async def _until_stopped(server: Server, listener: Any, stop: asyncio.Event, home: Path, info: RegionInfo) -> None:
-    loop = asyncio.get_running_loop()
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, stop.set)
+async def _until_stopped(
+    server: Server, listener: socket.socket, stop: asyncio.Event, home: Path, info: RegionInfo
+) -> None:
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -116,8 +133,6 @@ async def _until_stopped(server: Server, listener: Any, stop: asyncio.Event, hom
         stopping.cancel()
         server.stop()
         await serving
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 def _say_ready(info: RegionInfo) -> None:
