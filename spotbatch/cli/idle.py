@@ -1,47 +1,53 @@
 """`spotbatch estimate --idle`: what the stack costs in a month in which nothing runs."""
 
-import importlib
 import json as stdlib_json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.cli.output import json, text
-
-if TYPE_CHECKING:
-    from spotbatch.pricing.units import Number
 
 _TEMPLATES: Final = "cdk.out/*.template.json"
 
 
 def show_idle(template: Path | None, *, as_json: bool) -> None:
     """Count what a synthesized template would keep alive, and price it."""
+    from spotbatch.pricing.footprint import footprint, minimum_vcpus
     from spotbatch.pricing.units import HOURS_A_MONTH, PROVENANCE, idle_cost, total
 
     path = template or _synthesized()
-    lines = idle_cost(_counts(path))
+    document = _read(path)
+    lines = idle_cost(footprint(document))
+    kept = minimum_vcpus(document)
     if as_json:
-        return json.write({"template": path, "usd_per_month": total(lines), "lines": lines, "source": PROVENANCE})
+        return json.write(
+            {
+                "template": path,
+                "usd_per_month": total(lines),
+                "lines": lines,
+                "minimum_vcpus": kept,
+                "source": PROVENANCE,
+            }
+        )
     rows = [[one.description, f"{one.quantity:g} {one.unit}", f"{one.usd:,.2f} USD"] for one in lines]
     text.table(["while idle", "", "a month"], [*rows, ["sum", "", f"{total(lines):,.2f} USD"]], right=(2,))
+    if kept:
+        text.say(f"- not in the sum: hosts of {kept} vCPUs, which the environments' minimum keeps running")
     text.say(f"- {path}; a month of {HOURS_A_MONTH} h; {PROVENANCE}; storage and logs grow with use, and are not in it")
     return None
 
 
-def _counts(path: Path) -> "Mapping[str, Number]":
+def _read(path: Path) -> Mapping[str, Any]:
     try:
         document = stdlib_json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NotFound(f"there is no template {path}: `python app.py` synthesizes it") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} is no template in JSON: {error}") from error
-    try:
-        counting: Any = importlib.import_module("spotbatch.pricing.footprint")
-    except ModuleNotFoundError as error:
-        raise NotFound("this version cannot count a template's resources yet") from error
-    found: Mapping[str, Number] = counting.footprint(document)
-    return found
+    if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
+        raise InvalidInput(f"{path} is no CloudFormation template: it has no Resources")
+    return document
 
 
 def _synthesized() -> Path:

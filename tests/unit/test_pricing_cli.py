@@ -116,6 +116,53 @@ def test_a_sample_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[st
     assert "there are no attempt records below" in err
 
 
+def a_template(folder: Path, **resources: object) -> Path:
+    path = folder / "stack.template.json"
+    path.write_text(json.dumps({"Resources": resources}), encoding="utf-8")
+    return path
+
+
+def test_idle_cost_is_counted_in_a_template_and_says_that_its_prices_are_not_verified(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    template = a_template(
+        tmp_path,
+        Nat={"Type": "AWS::EC2::NatGateway"},
+        Address={"Type": "AWS::EC2::EIP"},
+        Environment={
+            "Type": "AWS::Batch::ComputeEnvironment",
+            "Properties": {"ComputeResources": {"MinvCpus": 4}},
+        },
+    )
+    code, out, _ = run(capsys, "estimate", "--idle", "--template", str(template))
+    assert code == 0
+    assert "36.50 USD" in out
+    assert "not verified here" in out
+    assert "hosts of 4 vCPUs" in out
+    found = json.loads(run(capsys, "estimate", "--idle", "--template", str(template), "--json")[1])
+    assert (found["usd_per_month"], found["minimum_vcpus"]) == ("36.500", 4)
+
+
+@pytest.mark.parametrize(("content", "words"), [("", "no template in JSON"), ("[]", "has no Resources")])
+def test_what_is_no_template_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, words: str
+) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, encoding="utf-8")
+    code, _, err = run(capsys, "estimate", "--idle", "--template", str(path))
+    assert code == 2
+    assert words in err
+
+
+def test_idle_cost_without_a_synthesized_template_says_how_to_get_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "estimate", "--idle")
+    assert code == 3
+    assert "python app.py" in err
+
+
 def test_prices_are_shown_with_their_days_and_their_age(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "prices", "show", "--types", "c5.large,m7g.medium")
     assert code == 0
