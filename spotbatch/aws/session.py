@@ -6,6 +6,7 @@ The endpoint is whatever the AWS settings name: the cloud, or the local region (
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from urllib.parse import urlsplit
 
@@ -99,7 +100,6 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
 
     Raises InvalidInput where no region or no such profile is set.
     """
-    import boto3
     from botocore.config import Config
 
     attempts = _LOOPBACK_ATTEMPTS if is_local() else _ATTEMPTS
@@ -112,10 +112,22 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
     # boto3 reads AWS_DEFAULT_REGION alone; AWS's other tools, and people, set AWS_REGION.
     region = region or os.environ.get("AWS_REGION") or None
     with translating():
-        session = boto3.Session(profile_name=profile, region_name=region)
-        made: Any = session.client(service, config=config)  # type: ignore[call-overload]  # the name is a variable
+        made: Any = _session(profile, region, _settings()).client(service, config=config)
     _translate_calls(made)
     return made
+
+
+@lru_cache(maxsize=4)
+def _session(profile: str | None, region: str | None, _: tuple[tuple[str, str], ...]) -> Any:
+    """One session for all clients of a command: it reads AWS's data files, which takes most of a client's time."""
+    import boto3
+
+    return boto3.Session(profile_name=profile, region_name=region)
+
+
+def _settings() -> tuple[tuple[str, str], ...]:
+    """The AWS settings of this process: with others a session is made anew."""
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
 def is_local() -> bool:

@@ -39,7 +39,7 @@ def read(path: Path) -> Asked:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInput(f"{path}: {_first_lower(str(error))}") from error
+        raise InvalidInput(_not_toml(path, text, str(error))) from error
     return _asked(path, text, table)
 
 
@@ -73,8 +73,12 @@ def _near(key: str) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KEYS)}"
 
 
-def _first_lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _not_toml(path: Path, text: str, error: str) -> str:
+    """tomllib says where at the end of its message; we say it in front, as compilers do."""
+    what, _, where = error.partition(" (at ")
+    found = re.match(r"line (\d+)", where)
+    line = found[1] if found else str(max(1, len(text.splitlines())))
+    return f"{path}:{line}: this is not TOML: {what[:1].lower()}{what[1:]}"
 
 
 # ---- one converter a kind of value; each raises TypeError with what is wanted ----

@@ -68,7 +68,7 @@ def results(
             }
         )
     total = text.size(sum(each.size_bytes for each in files))
-    text.say(f"{len(files)} files, {total}, verified, in {destination} ({fetched} fetched now)")
+    text.say(f"{text.count(len(files), 'file')}, {total}, verified, in {destination} ({fetched} fetched now)")
     if missing:
         text.hint(f"no outputs yet of {len(missing)} children: {_few(missing)}")
     return None

@@ -208,7 +208,8 @@ class Following:
         for _ in range(_LAST_SCANS):
             if self.tracker.is_all_seen():
                 return
-            self.sleep(_SHORTEST_SECONDS * self._poll())
+            self.sleep(_SHORTEST_SECONDS)
+            self._poll()
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask until there is an answer: the job does not stop because we cannot see it."""

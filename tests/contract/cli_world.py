@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spotbatch.local.client import RegionClient
-from tests.contract.local_api_region import RunningRegion, running
+from tests.contract.local_api_region import RunningRegion, running, until
 
 STACK = "Tested"
 IMAGES = """
@@ -127,6 +127,16 @@ class CliWorld:
         said = run(*arguments, environ={"SPOTBATCH_HOME": str(self.home), "SPOTBATCH_LOCAL": "1"})
         assert code is None or said.code == code, f"{arguments} ended with {said.code}: {said.out}{said.err}"
         return said
+
+    def wait(self, job: str) -> str:
+        """Wait for a job's end without `watch` and its pauses; the status it ended in."""
+        batch = self.region.client("batch")
+
+        def ended() -> str | None:
+            status: str = batch.describe_jobs(jobs=[job])["jobs"][0]["status"]
+            return status if status in ("SUCCEEDED", "FAILED") else None
+
+        return until(ended, seconds=60)
 
     def submit(self, *arguments: str) -> str:
         """Submit and give the job's id."""

@@ -57,7 +57,7 @@ def facts_line(progress: Progress, money: str) -> str:
         parts.append(f"about {text.duration(progress.seconds_left)} left")
     if progress.interruptions or progress.retries:
         seen = "" if progress.is_complete else " seen so far"
-        parts.append(f"{progress.interruptions} interruptions, {progress.retries} retries{seen}")
+        parts.append(f"{_met(progress)}{seen}")
     if money:
         parts.append(money)
     return " · ".join(parts)
@@ -95,13 +95,17 @@ class LineScreen:
 
 def ending(jobs: Sequence[Job], progress: Progress, money: str) -> str:
     """The last line: how it ended, how long it took, what it met with."""
-    begun = min((job.created_at for job in jobs if job.created_at), default=None)
-    stopped = max((job.stopped_at for job in jobs if job.stopped_at), default=None)
-    took = f" in {text.duration(stopped - begun)}" if begun and stopped else ""
+    begun = min((job.created_at for job in jobs if job.created_at is not None), default=None)
+    stopped = max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)
+    took = f" in {text.duration(stopped - begun)}" if begun is not None and stopped is not None else ""
     failed = progress.counts[JobStatus.FAILED]
     verdict = "SUCCEEDED" if not failed else "FAILED" if progress.total == 1 else f"{failed} of {progress.total} FAILED"
-    met = f", {progress.interruptions} interruptions, {progress.retries} retries" if progress.seen else ""
+    met = f", {_met(progress)}" if progress.seen else ""
     return f"{verdict}{took}{met}{', ' if money else ''}{money}"
+
+
+def _met(progress: Progress) -> str:
+    return f"{text.count(progress.interruptions, 'interruption')}, {text.count(progress.retries, 'retry')}"
 
 
 class EventScreen:

@@ -82,11 +82,10 @@ def ago(at: float | None, now: float) -> str:
     """How long ago a time was: 3 min ago."""
     if at is None:
         return "-"
-    return f"{duration(now - at).partition(' min ')[0]} min ago" if " min " in duration(now - at) else _ago(at, now)
-
-
-def _ago(at: float, now: float) -> str:
-    return "just now" if now - at < 1 else f"{duration(now - at)} ago"
+    passed = now - at
+    if passed < 1:
+        return "just now"
+    return f"{passed // _MINUTE:.0f} min ago" if _MINUTE <= passed < _HOUR else f"{duration(passed)} ago"
 
 
 def size(count: float) -> str:
@@ -98,6 +97,14 @@ def size(count: float) -> str:
         if count < 1024:
             return f"{count:.1f} {unit}"
     return f"{count / 1024:.1f} TiB"
+
+
+def count(number: int, noun: str) -> str:
+    """1 retry, 2 retries, 10,000 children."""
+    if number == 1:
+        return f"1 {noun}"
+    plural = {"child": "children", "retry": "retries"}.get(noun, f"{noun}s")
+    return f"{number:,} {plural}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
