@@ -92,7 +92,7 @@ def total(lines: Iterable[Line]) -> Decimal:
 
 
 def host_quantities(
-    hosts: Iterable[HostLife], *, until: float, volume_gib: int = 30, has_public_ipv4: bool = False
+    hosts: Iterable[HostLife], *, until: float, volume_gib: int = 50, has_public_ipv4: bool = False
 ) -> Mapping[str, Decimal]:
     """What comes with every host: its gp3 volume, and its public address where the stack gives one.
 

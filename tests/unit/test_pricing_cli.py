@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spotbatch.aws.price_cache import region_name
 from spotbatch.batch.artifacts import attempt_record
 from spotbatch.cli import main
 from spotbatch.runtime.record import Record
@@ -15,6 +16,7 @@ from spotbatch.runtime.record import Record
 @pytest.fixture(autouse=True)
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "SPOTBATCH_LOCAL"):
         monkeypatch.setenv(name, "")  # so that it is absent again afterwards, even if the command itself sets it
         monkeypatch.delenv(name)
@@ -178,6 +180,23 @@ def test_all_prices_come_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_prices_of_another_region_are_not_claimed(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, err = run(capsys, "--region", "eu-west-1", "prices", "show", "--types", "c5.large")
     assert "prices of us-east-1; those of eu-west-1 are not known" in err
+
+
+@pytest.mark.parametrize(
+    ("config", "profile", "region"),
+    [
+        ("[default]\nregion = eu-west-1\n", "", "eu-west-1"),
+        ("[default]\nregion = eu-west-1\n[profile work]\nregion=us-west-2\n", "work", "us-west-2"),
+        ("[profile work]\noutput=json\n", "work", "us-east-1"),
+        ("not a config", "", "us-east-1"),
+    ],
+)
+def test_the_region_is_found_where_boto3_would_find_it(tmp_path: Path, config: str, profile: str, region: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(config, encoding="utf-8")
+    settings = {"AWS_CONFIG_FILE": str(path), "AWS_PROFILE": profile}
+    assert region_name(settings) == region
+    assert region_name({**settings, "AWS_REGION": "sa-east-1"}) == "sa-east-1"
 
 
 def test_an_estimate_loads_no_library_for_pictures_or_for_aws() -> None:
