@@ -53,11 +53,14 @@ class Demo:
         self.home = home
         self.results = results
         self.reclaims = reclaims
+        assembly = Path(os.environ.get("CDK_OUTDIR", ROOT / "cdk.out")).absolute()
+        self.template = assembly / f"{STACK}.template.json"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
             "SPOTBATCH_HOME": str(home),
             "SPOTBATCH_LOCAL": "1",
+            "CDK_OUTDIR": str(assembly),
         }
 
     def run(self) -> None:
@@ -81,15 +84,15 @@ class Demo:
         subprocess.run(
             [sys.executable, "app.py"], cwd=ROOT, env=self.environment, check=True, stdout=subprocess.DEVNULL
         )
-        print(f"cdk.out/{STACK}.template.json", flush=True)
+        print(_short(self.template), flush=True)
 
     def up(self) -> None:
         self.command(
             "local", "up",
-            "--template", f"cdk.out/{STACK}.template.json",
+            "--template", str(_short(self.template)),
             "--images", "examples/flights/images.toml",
             "--vcpu-quota", "8", "--boot-seconds", "2", "--notice-seconds", "4",
-            "--pass-env", "PYTHONPATH",
+            "--pass-env", "PYTHONPATH", "--pass-env", "FLIGHTS_RESAMPLES",
             environment={"PYTHONPATH": str(ROOT / "examples")},
         )  # fmt: skip
 
