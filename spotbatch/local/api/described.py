@@ -9,12 +9,12 @@ from spotbatch.batch.status import STATUSES
 from spotbatch.local.api import ecs
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import Names, is_job_id
-from spotbatch.local.api.region import JOB_TAGS, Document, Region, Rendered
+from spotbatch.local.api.region import JOB_TAGS, Answer, Document, Region, Rendered
 from spotbatch.local.contract import AttemptView, UnitView
 
 _MAX_IDS: Final = 100
 _CACHED: Final = 4096  # of each kind; a rendered job is about 1 kB
-_SEPARATORS: Final = (",", ":")
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # json.dumps would make one a call
 
 Value = TypeVar("Value")
 
@@ -30,22 +30,28 @@ async def describe_jobs(region: Region, asked: Document) -> bytes:
 
 
 def _job(region: Region, job_id: str) -> bytes | None:
-    finished = region.finished.get(job_id)
-    if finished is not None:
-        return finished
+    """One job as JSON. While nothing of it changes, and once it has ended, its last answer serves again."""
+    last = region.answers.get(job_id)
+    if last is not None and last.view.status.is_terminal:
+        return last.json
     try:
         view = region.engine.view(job_id)
-        fixed = _rendered(region, job_id.partition(":")[0])
+        if last is not None and last.view == view:
+            return last.json
+        answer = _render(region, job_id, view)
     except NotFound:
         return None
+    _remember(region.answers, job_id, Answer(view=view, json=answer))
+    return answer
+
+
+def _render(region: Region, job_id: str, view: UnitView) -> bytes:
+    fixed = _rendered(region, job_id.partition(":")[0])
     head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region.names, view)}
     # What the last attempt, running or ended, adds to the container; the parent of an array has none of its own.
     container = _inner(_attempt_container(region.names, view.attempts[-1])) if view.attempts else b""
     joined = fixed.container + (b"," if container and fixed.container else b"") + container
-    answer = b"{" + _inner(head) + b"," + fixed.members + b',"container":{' + joined + b"}}"
-    if view.status.is_terminal:
-        _remember(region.finished, job_id, answer)
-    return answer
+    return b"{" + _inner(head) + b"," + fixed.members + b',"container":{' + joined + b"}}"
 
 
 def _rendered(region: Region, job_id: str) -> Rendered:
@@ -73,7 +79,7 @@ def _remember(cache: dict[str, Value], key: str, value: Value) -> None:
 
 
 def _inner(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, separators=_SEPARATORS, ensure_ascii=False).encode()[1:-1]
+    return _ENCODER.encode(value).encode()[1:-1]
 
 
 def _changing(names: Names, view: UnitView) -> Document:

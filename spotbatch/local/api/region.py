@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import Names
-from spotbatch.local.contract import Engine
+from spotbatch.local.contract import Engine, UnitView
 
 # The resources' documents, as DescribeX answers them. Their keys are AWS's; the service model checked their shapes.
 Document = dict[str, Any]
@@ -29,6 +29,14 @@ class Rendered:
     container: bytes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What DescribeJobs said of a job or child, and what it stood on."""
+
+    view: UnitView
+    json: bytes
+
+
 @dataclass(kw_only=True, slots=True)
 class Region:
     """One local region, as its operations see it."""
@@ -39,7 +47,7 @@ class Region:
     idle_seconds: float = 60.0
     clock: Callable[[], float] = time.time
     rendered: dict[str, Rendered] = field(default_factory=dict)  # by job id, without an index; see described.py
-    finished: dict[str, bytes] = field(default_factory=dict)  # whole answers about jobs and children that have ended
+    answers: dict[str, Answer] = field(default_factory=dict)  # by the id of a job or child
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def documents(self, kind: str) -> Mapping[str, Document]:
@@ -61,7 +69,7 @@ class Region:
     def forget_rendered(self) -> None:
         """Render again what DescribeJobs says: something that never changes did."""
         self.rendered.clear()
-        self.finished.clear()
+        self.answers.clear()
 
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold on to work that goes on after its answer was sent."""
