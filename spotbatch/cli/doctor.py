@@ -1,0 +1,103 @@
+"""`spotbatch doctor`: why does a job not run? The cause, the evidence and the fix."""
+
+from typing import Annotated, Final
+
+import typer
+
+from spotbatch.aws.inspection import Inspector, Surroundings
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.price_cache import current_catalogue
+from spotbatch.batch.errors import NotFound, SpotbatchError
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli import finding
+from spotbatch.cli.diagnosis import Case, Finding, Weight, diagnose
+from spotbatch.cli.options import JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_MARKS: Final = {Weight.CAUSE: ("✗", "red"), Weight.LIKELY: ("?", "yellow"), Weight.NORMAL: ("·", "dim")}
+_WAITING: Final = (JobStatus.RUNNABLE, JobStatus.STARTING, JobStatus.PENDING, JobStatus.SUBMITTED)
+
+
+@app.command()
+def doctor(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job (default: the oldest that waits).")] = None,
+    queue: QueueOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Why does a job not run, or why did it FAIL? Names the cause, the evidence and the fix; changes nothing."""
+    jobs = Jobs()
+    if job is None:
+        chosen = oldest_waiting(jobs, finding.queue_of(stack=stack, queue=queue))
+        if chosen is None:
+            return json.write({"findings": []}) if as_json else text.say("no job of the queue waits for anything")
+    else:
+        chosen = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
+    case = examine(jobs, chosen)
+    findings = diagnose(case)
+    if as_json:
+        return json.write(
+            {
+                "job_id": case.job.id,
+                "status": case.job.status,
+                "findings": findings,
+                "could_not_see": list(case.around.unseen),
+            }
+        )
+    _say(case.job, findings, case.around)
+    return None
+
+
+def oldest_waiting(jobs: Jobs, queue: str) -> Job | None:
+    """The job of a queue that has waited longest, RUNNABLE ones first."""
+    for status in _WAITING:
+        found = jobs.in_status(queue, status)
+        if found:
+            return jobs.get(found[-1].id)
+    return None
+
+
+def examine(jobs: Jobs, job: Job, *, is_cloud: bool | None = None) -> Case:
+    """Everything about a job that a diagnosis needs. Of an array the first child that waits is looked at."""
+    job = _waiting_child(jobs, job) or job
+    image, roles = _of_definition(jobs, job)
+    cloud = not finding.is_local() if is_cloud is None else is_cloud
+    around = Inspector().look(job.queue, image=image, roles=roles, is_cloud=cloud)
+    wanted = [each.job_id for each in job.depends_on if each.job_id]
+    return Case(job=job, around=around, types=current_catalogue(), dependencies=jobs.describe(wanted) if wanted else ())
+
+
+def _waiting_child(jobs: Jobs, job: Job) -> Job | None:
+    """A child that waits tells more than its parent, which is PENDING as long as any child runs."""
+    if job.array is None or job.status.is_terminal:
+        return None
+    for status in (JobStatus.RUNNABLE, JobStatus.STARTING):
+        if job.array.status_summary.get(status):
+            found = jobs.children(job.id, status, limit=1)
+            if found:
+                return jobs.get(found[0].id)
+    return None
+
+
+def _of_definition(jobs: Jobs, job: Job) -> tuple[str, tuple[str, ...]]:
+    try:
+        definition = jobs.definition(job.definition)
+    except (NotFound, SpotbatchError):
+        return "", ()
+    return definition.image, tuple(role for role in (definition.job_role, definition.execution_role) if role)
+
+
+def _say(job: Job, findings: list[Finding], around: Surroundings) -> None:
+    why = f": {job.status_reason}" if job.status_reason else ""
+    text.say(f"{text.styled(job.name, 'bold')}  {job.id}  {text.status(job.status)}{why}")
+    if not findings:
+        text.say("nothing was found that explains it")
+    for each in findings:
+        mark, style = _MARKS[each.weight]
+        text.say(f"{text.styled(mark, style)} {text.styled(each.cause, 'bold')}")
+        text.say(f"    seen  {each.evidence}")
+        text.say(f"    fix   {each.fix}")
+    for line in around.unseen:
+        text.say(text.styled(f"not seen: {line}", "dim"))
