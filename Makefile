@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
-SOURCES := app.py spotbatch tests examples bench
+SOURCES := app.py spotbatch tests examples bench scripts
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench clients chaos slow format lock clean
