@@ -1,5 +1,19 @@
 """The runtime inside the container (`spotrun -- command`), and what a Python program may say to it."""
 
-from spotbatch.runtime.program import checkpoint, heartbeat, interrupted, progress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spotbatch.runtime.program import checkpoint, heartbeat, interrupted, progress
 
 __all__ = ["checkpoint", "heartbeat", "interrupted", "progress"]
+
+
+def __getattr__(name: str) -> object:
+    """Import what a program may call when it asks for it: spotrun itself must hold signals before all other imports."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from spotbatch.runtime import program
+
+    found: object = getattr(program, name)
+    globals()[name] = found
+    return found

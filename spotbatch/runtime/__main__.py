@@ -1,60 +1,25 @@
 """The command `spotrun -- command ...`, also `python -m spotbatch.runtime -- ...`: makes any command Spot-safe."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
-from spotbatch import __version__
-from spotbatch.runtime.attempt import EXIT_OURS, Attempt
-from spotbatch.runtime.errors import SpotrunError
-from spotbatch.runtime.log import say
-from spotbatch.runtime.place import take_place
-from spotbatch.runtime.settings import read_settings
-
-USAGE = """usage: spotrun [-h | --version] [--] command [argument ...]
-
-Runs a command so that a Spot interruption costs seconds. The command finds its checkpoint folder in
-SPOTBATCH_CHECKPOINT_DIR, already holding the newest whole checkpoint of this work, writes its state there (beside, then
-renamed into place) and its results into SPOTBATCH_OUTPUT_DIR. Both are kept in the store named by
-SPOTBATCH_ARTIFACTS_URL (s3://bucket/prefix or file:///folder). docs/runtime.md has every variable.
-
-exit codes: the command's own, and
-  125  spotrun could not begin (a variable is wrong)   126, 127  the command cannot be run, or is not found
-  210  interrupted: run me again                      211  unhealthy: run me again
-  212  the command succeeded, and its outputs could not be saved
-"""
+HELD = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run, and leave with the exit code; threads that hang in the network are left behind."""
+    """Run, and leave with the exit code; threads that hang in the network are left behind.
+
+    A signal that comes while we import the rest is held back until `Signals` is there to take it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    from spotbatch.runtime.front import run
+
     code = run(list(sys.argv[1:] if argv is None else argv))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def run(arguments: list[str]) -> int:
-    """The exit code."""
-    if arguments and arguments[0] in ("-h", "--help"):
-        sys.stdout.write(USAGE)
-        return 0
-    if arguments and arguments[0] == "--version":
-        sys.stdout.write(f"spotrun {__version__}\n")
-        return 0
-    if arguments and arguments[0] == "--":
-        arguments = arguments[1:]
-    elif arguments and arguments[0].startswith("-"):
-        say(f"{arguments[0]!r} is no option of spotrun: put -- before the command")
-        return EXIT_OURS
-    if not arguments:
-        sys.stderr.write(USAGE)
-        return EXIT_OURS
-    try:
-        take_place(os.environ)
-        return Attempt(read_settings(), arguments).run()
-    except SpotrunError as problem:
-        say(str(problem))
-        return EXIT_OURS
 
 
 if __name__ == "__main__":

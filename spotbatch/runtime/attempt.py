@@ -19,8 +19,8 @@ from spotbatch.runtime.keeping import RECORD_SECONDS, Keeper, Past
 from spotbatch.runtime.limit import Limit
 from spotbatch.runtime.log import say
 from spotbatch.runtime.place import fetch_own_input
-from spotbatch.runtime.progress import Progress
 from spotbatch.runtime.record import Record
+from spotbatch.runtime.reporting import Progress
 from spotbatch.runtime.restoring import Restored
 from spotbatch.runtime.rooms import Rooms, command_variables, make_rooms
 from spotbatch.runtime.saving import Writer

@@ -9,7 +9,7 @@ from spotbatch.runtime.command import Command
 from spotbatch.runtime.health import Health, describe_family
 from spotbatch.runtime.interruptions import Interruption, Interruptions
 from spotbatch.runtime.log import say
-from spotbatch.runtime.progress import Progress
+from spotbatch.runtime.reporting import Progress
 from spotbatch.runtime.rooms import Rooms, command_variables
 from spotbatch.runtime.schedule import SaveSchedule
 from spotbatch.runtime.settings import Settings

@@ -25,6 +25,7 @@ class Signals:
         for number in FORWARDED:
             signal.signal(number, self._forward)
         signal.signal(signal.SIGCHLD, _ignore)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # held since the very start
 
     def wait(self, seconds: float) -> None:
         """Until a signal comes, somebody calls `wake`, or the time is over."""
