@@ -122,9 +122,10 @@ class World:
 
     def _launch(self, command: ev.LaunchHost) -> None:
         pool = self._pool(command.pool)
-        if not pool.has_capacity(self._now):
+        refused_at = pool.refused_until(self._now, self._timings.refusal_seconds)
+        if refused_at is not None:
             self._refused += 1
-            self._at(self._now + self._timings.refusal_seconds, self._refuse, command.host_no)
+            self._at(refused_at, self._refuse, command.host_no)
             return
         host = SimulatedHost(command.host_no, command.pool, self._now)
         self._hosts[host.host_no] = pool.hosts[host.host_no] = host

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterator
 from random import Random
+from typing import Final
 
 from spotbatch.batch.placement import Pool
 from spotbatch.simulate.weather import Outage, Weather
+
+_LONGEST_REFUSAL_SECONDS: Final = 1800.0
 
 
 class SimulatedHost:
@@ -25,12 +28,13 @@ class SimulatedHost:
 class SimulatedPool:
     """One pool's spare capacity over time. Each has its own chance, so that pools do not disturb each other."""
 
-    __slots__ = ("_outages", "hosts", "next_outage", "random")
+    __slots__ = ("_outages", "_refusals", "hosts", "next_outage", "random")
 
     def __init__(self, pool: Pool, weather: Weather, seed: int) -> None:
         self.random = Random(f"{seed}/{pool.instance_type}/{pool.zone}")  # noqa: S311 - a seeded world is no secret
         self._outages: Iterator[Outage] = weather.outages(pool, self.random)
         self.next_outage = next(self._outages, None)
+        self._refusals = 0  # in a row
         self.hosts: dict[int, SimulatedHost] = {}
 
     def forward(self, now: float) -> None:
@@ -41,3 +45,17 @@ class SimulatedPool:
     def has_capacity(self, now: float) -> bool:
         self.forward(now)
         return self.next_outage is None or now < self.next_outage.begins
+
+    def refused_until(self, now: float, refusal_seconds: float) -> float | None:
+        """None if a launch succeeds now; else when EC2 says no: later each time in a row, as a caller backs off,
+
+        but not later than the outage's end. Asking each pool every half minute through days without capacity would
+        cost more events than all jobs.
+        """
+        if self.has_capacity(now):
+            self._refusals = 0
+            return None
+        wait = min(refusal_seconds * 2.0 ** min(self._refusals, 40), _LONGEST_REFUSAL_SECONDS)
+        self._refusals += 1
+        ends = self.next_outage.ends if self.next_outage is not None else now
+        return min(now + wait, max(ends, now + refusal_seconds))
