@@ -299,6 +299,33 @@ def test_a_queues_jobs_come_newest_first_in_pages_without_repeats(batch: Any) ->
     assert len(found) == len(set(found))
 
 
+def test_a_job_that_leaves_the_list_between_two_pages_costs_no_other_its_place(batch: Any) -> None:
+    ids = [submit(batch, jobQueue="idle") for _ in range(4)]
+    until(lambda: set(ids) <= {one["jobId"] for one in _pages(batch, jobQueue="idle", jobStatus="RUNNABLE")})
+    asked = {"jobQueue": "idle", "jobStatus": "RUNNABLE", "maxResults": 2}
+    first = batch.list_jobs(**asked)
+    assert [one["jobId"] for one in first["jobSummaryList"]] == [ids[3], ids[2]]
+    batch.terminate_job(jobId=ids[2], reason="leaves")
+    ended(batch, ids[2])
+    second = batch.list_jobs(**asked, nextToken=first["nextToken"])
+    assert [one["jobId"] for one in second["jobSummaryList"]] == [ids[1], ids[0]]
+    array = submit(batch, jobQueue="idle", arrayProperties={"size": 4})
+    until(lambda: describe(batch, array)["arrayProperties"]["statusSummary"]["RUNNABLE"] == 4)
+    asked = {"arrayJobId": array, "jobStatus": "RUNNABLE", "maxResults": 2}
+    first = batch.list_jobs(**asked)
+    batch.terminate_job(jobId=f"{array}:1", reason="leaves")
+    ended(batch, f"{array}:1")
+    second = batch.list_jobs(**asked, nextToken=first["nextToken"])
+    assert [one["jobId"] for one in second["jobSummaryList"]] == [f"{array}:2", f"{array}:3"]
+
+
+@pytest.mark.parametrize("token", ["", "x", "bm93aGVyZQ==", "MXx4", "MXwxIDI6Mw==", "MXxuYW4gYQ==", "MXwxIGE6Yg=="])
+def test_a_token_that_no_page_gave_is_refused(batch: Any, token: str) -> None:
+    for asked in ({"jobQueue": "idle"}, {"arrayJobId": submit(batch, jobQueue="idle", arrayProperties={"size": 2})}):
+        said = refusal(batch.list_jobs, jobStatus="RUNNABLE", nextToken=token, **asked)
+        assert "nextToken" in said
+
+
 def _pages(batch: Any, **asked: Any) -> list[Any]:
     pages = batch.get_paginator("list_jobs").paginate(**asked, PaginationConfig={"PageSize": 2})
     return [one for page in pages for one in page["jobSummaryList"]]

@@ -116,12 +116,12 @@ class Application:
     async def _serve(self, service: str, head: Head, body: Body) -> Response:
         if service == "batch":
             return await operations.answer(self.region, head, body.read())
-        answer = self._ours(service, head, body)
+        answer = await self._ours(service, head, body)
         return answer if answer is not None else await self.moto(head, body)
 
-    def _ours(self, service: str, head: Head, body: Body) -> Response | None:
+    async def _ours(self, service: str, head: Head, body: Body) -> Response | None:
         if service == "logs":
-            return logs.answer(self.region, head, body.read())
+            return await logs.answer(self.region, head, body.read())
         if service == "cloudformation":
             return cloudformation.answer(self.region, body.read())
         if service == "ecs" and head.header("x-amz-target").endswith(".DescribeContainerInstances"):

@@ -10,6 +10,7 @@ from spotbatch.local.api.paging import answer_page
 from spotbatch.local.api.region import DEFINITION, Document, Region
 
 _MAX_PAGE: Final = 100
+_MAX_REVISION: Final = 2**31
 _MAX_PRIORITY: Final = 9999
 _KEPT: Final = ("parameters", "schedulingPriority", "retryStrategy", "timeout", "propagateTags", "platformCapabilities")
 _KINDS: Final = ("containerProperties", "ecsProperties", "nodeProperties", "eksProperties")
@@ -119,9 +120,13 @@ async def describe(region: Region, asked: Document) -> Document:
         documents = [one for one in documents if one["jobDefinitionName"] == region.names.name_of(DEFINITION, name)]
     if status := asked.get("status"):
         documents = [one for one in documents if one["status"] == status]
-    documents.sort(key=lambda one: (one["jobDefinitionName"], -one["revision"]))
-    return answer_page(documents, _key, asked, "jobDefinitions", _MAX_PAGE)
+    return answer_page(documents, _newest_first, asked, "jobDefinitions", _MAX_PAGE)
 
 
 def _key(document: Document) -> str:
     return f"{document['jobDefinitionName']}:{document['revision']}"
+
+
+def _newest_first(document: Document) -> str:
+    """A key that sorts by name, and the later revisions of a name before the earlier."""
+    return f"{document['jobDefinitionName']}:{_MAX_REVISION - document['revision']:010d}"

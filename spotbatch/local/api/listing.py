@@ -1,5 +1,7 @@
 """ListJobs and GetJobQueueSnapshot (API reference)."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,14 +16,32 @@ from spotbatch.local.api.region import DEFINITION, QUEUE, Document, Region
 _MOST: Final = 1000
 _MOST_FILTERED: Final = 100
 _FRONT: Final = 100
+_LAST_JOB: Final = re.compile(r"(?P<moment>[0-9]{1,12}\.[0-9]{1,9}) (?P<id>[0-9a-f-]{36})(:(?P<index>[0-9]{1,5}))?")
 
 
 async def list_jobs(region: Region, asked: Document) -> Document:
     """ListJobs: of a queue, or the children of an array. Without a status or filter, the RUNNING ones."""
     ids, most = _chosen(region, asked)
-    part, token = page(ids, ids, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=most)
+
+    def key(job_id: str) -> str:
+        return f"{region.engine.view(job_id).created_at!r} {job_id}"
+
+    of_array = bool(asked.get("arrayJobId"))
+    part, token = page(ids, key, asked, most, lambda last: _position(region, ids, last, of_array=of_array))
     summaries = [_summary(region, job_id) for job_id in part]
     return {"jobSummaryList": summaries, **({"nextToken": token} if token else {})}
+
+
+def _position(region: Region, ids: Sequence[str], last: str, *, of_array: bool) -> int:
+    """Where what follows the last job of a page begins, even if that job is in another status by now."""
+    match = _LAST_JOB.fullmatch(last)
+    if match is None or (match["index"] is not None) is not of_array:
+        raise ClientException(f"nextToken ({last[:100]!r}) is not one that this list gave")
+    if of_array:
+        return bisect_right(ids, int(match["index"]), key=lambda one: int(one.partition(":")[2]))
+    if match["id"] in ids:
+        return ids.index(match["id"]) + 1
+    return bisect_right(ids, -float(match["moment"]), key=lambda one: -region.engine.view(one).created_at)
 
 
 def _chosen(region: Region, asked: Document) -> tuple[Sequence[str], int]:

@@ -3,31 +3,35 @@
 Events are the lines of the log file. A nextToken is a place in it, as opaque to clients as AWS's own.
 """
 
+import asyncio
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from spotbatch.batch.errors import NotFound
 from spotbatch.local.api.errors import ApiError, error_response
 from spotbatch.local.api.http import Head, Response, json_response
+from spotbatch.local.api.log_reading import (
+    BEGINNING,
+    MAX_BYTES,
+    READ_LINES,
+    bad_token,
+    before,
+    forward,
+    read,
+    read_token,
+)
 from spotbatch.local.api.region import Document, Region
 
 _TARGET: Final = "Logs_20140328."
 _MAX_EVENTS: Final = 10_000
-_MAX_BYTES: Final = 1 << 20  # of an answer (API reference, GetLogEvents)
-_READ_LINES: Final = 500
 _MAX_STREAMS: Final = 50
-_FORWARD: Final = "f/"
-_BACKWARD: Final = "b/"
-_TOKEN: Final = re.compile(r"(f/|b/)([0-9]{1,18})\.([0-9]{1,18})")
-
-Line = tuple[float, str]
+_MAX_READS: Final = 200  # of one FilterLogEvents; it goes on with its token
+_FILTER_TOKEN: Final = re.compile(r"(.{1,512})\|([0-9]{1,18})")
 
 
-def answer(region: Region, head: Head, body: bytes) -> Response | None:
+async def answer(region: Region, head: Head, body: bytes) -> Response | None:
     """The answer to a read of job logs; None for everything that is moto's to answer."""
     operation = head.header("x-amz-target").removeprefix(_TARGET)
     function = _OPERATIONS.get(operation)
@@ -37,12 +41,11 @@ def answer(region: Region, head: Head, body: bytes) -> Response | None:
         asked = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         return error_response(ApiError("SerializationException", "the body is not JSON"))
-    if not isinstance(asked, dict) or not _is_ours(region, asked):
-        return None
     try:
-        return json_response(function(region, asked), headers=[("content-type", "application/x-amz-json-1.1")])
+        found = await function(region, asked) if isinstance(asked, dict) else None
     except ApiError as error:
         return error_response(error)
+    return json_response(found, headers=[("content-type", "application/x-amz-json-1.1")]) if found is not None else None
 
 
 def _group_of(asked: Document) -> str:
@@ -50,102 +53,28 @@ def _group_of(asked: Document) -> str:
     return str(group).removesuffix(":*")
 
 
-def _is_ours(region: Region, asked: Document) -> bool:
-    """Whether the group holds streams of jobs. A group that only moto knows stays with moto."""
-    return bool(region.engine.log_streams(_group_of(asked)))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Place:
-    """A place in a log: a byte offset to go on from, and how many lines stand before it."""
-
-    offset: int = 0
-    line: int = 0
-
-    @property
-    def token(self) -> str:
-        return f"{self.offset}.{self.line}"
-
-
-_BEGINNING: Final = _Place()
-
-
-def _get_log_events(region: Region, asked: Document) -> Document:
-    stream, limit, wanted = str(asked.get("logStreamName", "")), _limit(asked), _wanted(asked)
+async def _get_log_events(region: Region, asked: Document) -> Document | None:
+    stream = str(asked.get("logStreamName", ""))
+    if region.engine.job_of_stream(stream) is None:
+        return None
+    limit, wanted = _limit(asked), _wanted(asked)
     token = asked.get("nextToken")
-    if token is None:
-        is_forward, place = bool(asked.get("startFromHead")), None
+    direction, place = read_token(token) if token is not None else ("f" if asked.get("startFromHead") else "b", None)
+    if direction == "f":
+        start = place or BEGINNING
+        lines, end = await forward(region, stream, start, limit)
     else:
-        is_forward, place = _read_token(token)
-    if is_forward:
-        start = place or _BEGINNING
-        lines, end = _forward(region, stream, start, limit)
-    else:
-        start, lines, end = _before(region, stream, place, limit)
-    events = [(at, line) for at, line in lines if wanted(at)]
+        start, lines, end = await before(region, stream, place, limit)
     return {
-        "events": [
-            {"timestamp": round(at * 1000), "message": line, "ingestionTime": round(at * 1000)} for at, line in events
-        ],
-        "nextForwardToken": f"{_FORWARD}{end.token}",
-        "nextBackwardToken": f"{_BACKWARD}{start.token}",
+        "events": [_event(at, line) for at, line in lines if wanted(at)],
+        "nextForwardToken": end.token("f"),
+        "nextBackwardToken": start.token("b"),
     }
 
 
-def _read_token(token: object) -> tuple[bool, _Place]:
-    match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
-    if match is None:
-        raise ApiError("InvalidParameterException", f"nextToken {token!r:.100} is not one that this region gave")
-    return match[1] == _FORWARD, _Place(offset=int(match[2]), line=int(match[3]))
-
-
-def _forward(region: Region, stream: str, start: _Place, limit: int) -> tuple[list[Line], _Place]:
-    """Up to `limit` lines or about a megabyte from a place on, and the place after them."""
-    found: list[Line] = []
-    size = 0
-    place = start
-    while len(found) < limit and size < _MAX_BYTES:
-        lines, offset = _read(region, stream, place.offset, min(limit - len(found), _READ_LINES))
-        if not lines:
-            break
-        found += lines
-        size += sum(len(line) for _, line in lines)
-        place = _Place(offset=offset, line=place.line + len(lines))
-    return found, place
-
-
-def _before(region: Region, stream: str, stop: _Place | None, limit: int) -> tuple[_Place, list[Line], _Place]:
-    """The last `limit` lines before a place (or the end), where they start, and where they end.
-
-    The log is read from its beginning: AWS's own order without startFromHead, and rare for long logs.
-    """
-    kept: deque[tuple[_Place, list[Line]]] = deque()
-    count = 0
-    place = _BEGINNING
-    while stop is None or place.line < stop.line:
-        most = _READ_LINES if stop is None else min(_READ_LINES, stop.line - place.line)
-        lines, offset = _read(region, stream, place.offset, most)
-        if not lines:
-            break
-        kept.append((place, list(lines)))
-        count += len(lines)
-        place = _Place(offset=offset, line=place.line + len(lines))
-        while count - len(kept[0][1]) >= limit:
-            count -= len(kept.popleft()[1])
-    if not kept:
-        return place, [], place
-    surplus = max(0, count - limit)
-    begin = kept[0][0]
-    if surplus:
-        begin = _Place(offset=_read(region, stream, begin.offset, surplus)[1], line=begin.line + surplus)
-    return begin, [line for _, lines in kept for line in lines][surplus:], place
-
-
-def _read(region: Region, stream: str, offset: int, limit: int) -> tuple[Sequence[Line], int]:
-    try:
-        return region.engine.read_log(stream, offset=offset, limit=limit)
-    except NotFound:
-        raise ApiError("ResourceNotFoundException", "The specified log stream does not exist.") from None
+def _event(at: float, line: str) -> Document:
+    moment = round(at * 1000)
+    return {"timestamp": moment, "message": line, "ingestionTime": moment}
 
 
 def _wanted(asked: Document) -> Callable[[float], bool]:
@@ -163,34 +92,28 @@ def _number(asked: Document, name: str) -> float | None:
     return value
 
 
-def _limit(asked: Document) -> int:
-    limit = asked.get("limit", _MAX_EVENTS)
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _MAX_EVENTS:
-        raise ApiError("InvalidParameterException", f"limit must be 1 to {_MAX_EVENTS}, not {limit!r:.50}")
+def _limit(asked: Document, most: int = _MAX_EVENTS) -> int:
+    limit = asked.get("limit", most)
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= most:
+        raise ApiError("InvalidParameterException", f"limit must be 1 to {most}, not {limit!r:.50}")
     return limit
 
 
-def _describe_streams(region: Region, asked: Document) -> Document:
-    group = _group_of(asked)
+async def _describe_streams(region: Region, asked: Document) -> Document | None:
+    group, token = _group_of(asked), asked.get("nextToken")
     streams = sorted(region.engine.log_streams(group, str(asked.get("logStreamNamePrefix", ""))))
-    limit = min(_limit({"limit": asked.get("limit", _MAX_STREAMS)}), _MAX_STREAMS)
-    start = _position(streams, asked.get("nextToken"))
-    answer_part: Document = {"logStreams": [_stream(region, group, one) for one in streams[start : start + limit]]}
+    if not streams:
+        return None
+    limit = _limit(asked, _MAX_STREAMS)
+    start = bisect_right(streams, str(token)) if token is not None else 0
+    found: Document = {"logStreams": [_stream(region, group, one) for one in streams[start : start + limit]]}
     if start + limit < len(streams):
-        answer_part["nextToken"] = streams[start + limit - 1]
-    return answer_part
-
-
-def _position(streams: Sequence[str], token: object) -> int:
-    if token is None:
-        return 0
-    if token not in streams:
-        raise ApiError("InvalidParameterException", f"nextToken {token!r:.100} is not one that this region gave")
-    return streams.index(str(token)) + 1
+        found["nextToken"] = streams[start + limit - 1]
+    return found
 
 
 def _stream(region: Region, group: str, stream: str) -> Document:
-    lines, _ = _read(region, stream, 0, 1)
+    lines, _ = read(region, stream, 0, 1)
     names = region.names
     document: Document = {
         "logStreamName": stream,
@@ -202,28 +125,30 @@ def _stream(region: Region, group: str, stream: str) -> Document:
     return document
 
 
-def _filter_events(region: Region, asked: Document) -> Document:
-    """FilterLogEvents over the streams in their order; a token is `<stream>|<offset>`."""
+async def _filter_events(region: Region, asked: Document) -> Document | None:
+    """FilterLogEvents over the streams in the order of their names; a token is `<stream>|<offset>`.
+
+    One call reads a bounded part; as on AWS an answer may be empty and still have a token to go on with.
+    """
     streams = _filtered_streams(region, asked)
+    if not streams:
+        return None
     matches, wanted, limit = _pattern(str(asked.get("filterPattern", ""))), _wanted(asked), _limit(asked)
     place, offset = _resume(streams, asked.get("nextToken"))
     events: list[Document] = []
-    size = 0
-    while place < len(streams) and len(events) < limit and size < _MAX_BYTES:
-        lines, following = _read(region, streams[place], offset, min(_READ_LINES, limit - len(events)))
+    size = reads = 0
+    while place < len(streams) and len(events) < limit and size < MAX_BYTES and reads < _MAX_READS:
+        stream = streams[place]
+        lines, following = read(region, stream, offset, min(READ_LINES, limit - len(events)))
+        chosen = ((number, at, line) for number, (at, line) in enumerate(lines) if matches(line) and wanted(at))
         events += [
-            {
-                "logStreamName": streams[place],
-                "timestamp": round(at * 1000),
-                "ingestionTime": round(at * 1000),
-                "message": line,
-                "eventId": f"{streams[place]}/{offset}/{number}",
-            }
-            for number, (at, line) in enumerate(lines)
-            if matches(line) and wanted(at)
+            {**_event(at, line), "logStreamName": stream, "eventId": f"{stream}/{offset}/{number}"}
+            for number, at, line in chosen
         ]
         size += sum(len(line) for _, line in lines)
+        reads += 1
         place, offset = (place, following) if lines else (place + 1, 0)
+        await asyncio.sleep(0)
     found: Document = {"events": events, "searchedLogStreams": []}
     if place < len(streams):
         found["nextToken"] = f"{streams[place]}|{offset}"
@@ -231,19 +156,19 @@ def _filter_events(region: Region, asked: Document) -> Document:
 
 
 def _filtered_streams(region: Region, asked: Document) -> list[str]:
-    prefix = str(asked.get("logStreamNamePrefix", ""))
-    streams = sorted(region.engine.log_streams(_group_of(asked), prefix))
     named = asked.get("logStreamNames")
-    return [stream for stream in streams if stream in named] if isinstance(named, list) else streams
+    if isinstance(named, list):
+        return sorted(str(one) for one in named if region.engine.job_of_stream(str(one)) is not None)
+    return sorted(region.engine.log_streams(_group_of(asked), str(asked.get("logStreamNamePrefix", ""))))
 
 
 def _resume(streams: Sequence[str], token: object) -> tuple[int, int]:
     if token is None:
         return 0, 0
-    stream, _, offset = str(token).rpartition("|")
-    if stream not in streams or not offset.isdigit():
-        raise ApiError("InvalidParameterException", f"nextToken {token!r:.100} is not one that this region gave")
-    return streams.index(stream), int(offset)
+    match = _FILTER_TOKEN.fullmatch(token) if isinstance(token, str) else None
+    if match is None or match[1] not in streams:
+        raise bad_token(token)
+    return streams.index(match[1]), int(match[2])
 
 
 def _pattern(pattern: str) -> Callable[[str], bool]:
@@ -254,7 +179,7 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
     return lambda line: all(term in line for term in terms)
 
 
-_OPERATIONS: Final[dict[str, Callable[[Region, Document], dict[str, Any]]]] = {
+_OPERATIONS: Final[dict[str, Callable[[Region, Document], Awaitable[dict[str, Any] | None]]]] = {
     "GetLogEvents": _get_log_events,
     "FilterLogEvents": _filter_events,
     "DescribeLogStreams": _describe_streams,

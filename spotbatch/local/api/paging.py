@@ -2,47 +2,51 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.region import Document
 
 Item = TypeVar("Item")
 
+_MARK: Final = "1|"
+
 
 def page(
-    items: Sequence[Item], keys: Sequence[str], *, max_results: int | None, token: str | None, most: int
+    items: Sequence[Item], key: Callable[[Item], str], asked: Document, most: int, position: Callable[[str], int]
 ) -> tuple[Sequence[Item], str | None]:
-    """One page and the token of the next. A token names the last item given: new items in front do not repeat any."""
+    """One page of a list in a fixed order, and the token of the next.
+
+    A token holds the key of the last item given; `position` tells where what follows a key begins, whether or not its
+    item is still in the list: what comes and goes between two pages repeats nothing and skips nothing else.
+    """
+    max_results, token = asked.get("maxResults"), asked.get("nextToken")
     if max_results is not None and not 1 <= max_results <= most:
         raise ClientException(f"maxResults must be between 1 and {most}, not {max_results}")
-    start = 0
-    if token is not None:
-        last = _decode(token)
-        if last not in keys:
-            raise ClientException(
-                "nextToken is not one that this list gave, or its item is gone: start again without it"
-            )
-        start = keys.index(last) + 1
+    start = position(_decode(token)) if token is not None else 0
     end = start + (max_results or most)
-    following = _encode(keys[end - 1]) if end < len(items) else None
-    return items[start:end], following
+    return items[start:end], _encode(key(items[end - 1])) if end < len(items) else None
 
 
-def answer_page(items: Sequence[Item], key: Callable[[Item], str], asked: Document, member: str, most: int) -> Document:
-    """The page of a list that a request asks for: under `member`, with the next token if there is one."""
-    keys = [key(item) for item in items]
-    part, token = page(items, keys, max_results=asked.get("maxResults"), token=asked.get("nextToken"), most=most)
+def answer_page(items: Iterable[Item], key: Callable[[Item], str], asked: Document, member: str, most: int) -> Document:
+    """The page of a list that a request asks for, in the order of its keys: under `member`, with the next token."""
+    ordered = sorted(items, key=key)
+    keys = [key(item) for item in ordered]
+    part, token = page(ordered, key, asked, most, lambda last: bisect_right(keys, last))
     return {member: list(part), **({"nextToken": token} if token else {})}
 
 
 def _encode(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode()
+    return base64.urlsafe_b64encode(f"{_MARK}{key}".encode()).decode()
 
 
 def _decode(token: str) -> str:
     try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError) as error:
-        raise ClientException(f"nextToken {token[:100]!r} is not one that this region gave") from error
+        text = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    if not text.startswith(_MARK):
+        raise ClientException(f"nextToken {token[:100]!r} is not one that this region gave")
+    return text.removeprefix(_MARK)
