@@ -394,34 +394,3 @@ def test_deleting_a_queue_terminates_its_jobs(batch: Any) -> None:
     batch.delete_job_queue(jobQueue="doomed")
     assert ended(batch, job_id)["status"] == "FAILED"
     until(lambda: not batch.describe_job_queues(jobQueues=["doomed"])["jobQueues"])
-
-
-# ---- logs ----
-
-
-def test_a_jobs_log_is_read_forwards_backwards_and_by_term(region: RunningRegion, batch: Any) -> None:
-    job = ended(batch, submit(batch, "for i in 1 2 3 4 5; do echo line $i; done; echo the end"))
-    logs, stream = region.client("logs"), job["container"]["logStreamName"]
-    where = {"logGroupName": "/aws/batch/job", "logStreamName": stream}
-    first = logs.get_log_events(**where, startFromHead=True, limit=2)
-    assert [event["message"] for event in first["events"]] == ["line 1", "line 2"]
-    second = logs.get_log_events(**where, nextToken=first["nextForwardToken"], limit=10)
-    assert [event["message"] for event in second["events"]][-1] == "the end"
-    done = logs.get_log_events(**where, nextToken=second["nextForwardToken"])
-    assert done["events"] == []
-    assert done["nextForwardToken"] == second["nextForwardToken"]
-    last = logs.get_log_events(**where, limit=2)
-    assert [event["message"] for event in last["events"]] == ["line 5", "the end"]
-    earlier = logs.get_log_events(**where, nextToken=last["nextBackwardToken"], limit=2)
-    assert [event["message"] for event in earlier["events"]] == ["line 3", "line 4"]
-    filtered = logs.filter_log_events(logGroupName="/aws/batch/job", logStreamNames=[stream], filterPattern='"the end"')
-    assert [event["message"] for event in filtered["events"]] == ["the end"]
-    streams = logs.describe_log_streams(logGroupName="/aws/batch/job", logStreamNamePrefix=stream)["logStreams"]
-    assert [one["logStreamName"] for one in streams] == [stream]
-
-
-def test_a_stream_that_is_not_there_is_unknown(region: RunningRegion, batch: Any) -> None:
-    ended(batch, submit(batch, "echo x"))
-    logs = region.client("logs")
-    where = {"logGroupName": "/aws/batch/job", "logStreamName": "nowhere"}
-    assert "ResourceNotFoundException" in refusal(logs.get_log_events, **where)
