@@ -16,6 +16,7 @@ from spotbatch.cli.options import JsonOption
 from spotbatch.cli.output import json, text
 
 if TYPE_CHECKING:
+    from spotbatch.aws.artifacts import Artifacts
     from spotbatch.pricing.catalogue import Catalogue
     from spotbatch.pricing.forecast import Forecast, Plan
     from spotbatch.pricing.records import Sample
@@ -38,7 +39,7 @@ def estimate(
     ] = None,
     gpus: Annotated[int, typer.Option(help="GPUs that a job asks for.")] = 0,
     sample: Annotated[
-        str | None, typer.Option(help="Measure time, memory, saves and interruptions from a run: s3://.../runs/ID.")
+        str | None, typer.Option(help="Measure time, memory, saves in a run: a job, s3://.../runs/ID or a folder.")
     ] = None,
     types: Annotated[str, typer.Option(help="Instance types and families, with commas.")] = _DEFAULT_TYPES,
     max_vcpus: Annotated[int, typer.Option(help="The compute environment's limit.")] = 256,
@@ -88,6 +89,8 @@ def estimate(
     measured = _measured(sample) if sample else None
     if measured:
         plan = as_measured(plan, measured, is_memory_given=memory is not None)
+        if plan.interruptions_per_hour is None:
+            text.hint(f"the sample ran {measured.hours:.2g} h: too short to tell how often hosts are interrupted")
     known, sources = _known()
     found = _forecast(plan, known, types)
     if plot:
@@ -107,7 +110,7 @@ def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Pl
     need, rate = plan.need, plan.interruptions_per_hour
     if not is_memory_given and sample.peak_memory_mib:
         need = replace(need, memory_mib=math.ceil(sample.peak_memory_mib * _SAFE_PEAK / 128) * 128)
-    if rate is None and sample.interruptions:  # none seen in a short run says nothing: the bands say more
+    if rate is None and sample.has_rate:
         rate = sample.interruptions_per_hour
     return replace(
         plan,
@@ -149,13 +152,12 @@ def _measured(place: str) -> "Sample":
 
 
 def _records(place: str) -> Iterator[Mapping[str, object]]:
-    """All attempt records below a folder or an s3:// URL. Raises InvalidInput where there are none."""
-    from spotbatch.aws.artifacts import open_artifacts, read_json
+    """All attempt records of a job, or below a folder or URL. Raises InvalidInput where there are none."""
+    from spotbatch.aws.artifacts import read_json
 
-    url, _, prefix = place.partition("/runs/") if "://" in place else (Path(place).resolve().as_uri(), "", "")
-    store = open_artifacts(url)
+    store, prefix = _place_of(place)
     count = 0
-    for found in store.list(f"runs/{prefix}" if prefix else ""):
+    for found in store.list(prefix):
         if "/attempts/" in f"/{found.key}" and found.key.endswith(".json"):
             count += 1
             if count > _MOST_RECORDS:
@@ -164,6 +166,22 @@ def _records(place: str) -> Iterator[Mapping[str, object]]:
             if isinstance(document, dict):
                 yield document
     if not count:
-        raise InvalidInput(
-            f"there are no attempt records below {place}: give a run, as s3://bucket/runs/RUN or a folder"
-        )
+        raise InvalidInput(f"no attempt records lie below {place}: give a job, s3://bucket/runs/RUN or a folder")
+
+
+def _place_of(written: str) -> "tuple[Artifacts, str]":
+    """The store that holds a sample's records, and the prefix below which they stand."""
+    from spotbatch.aws.artifacts import open_artifacts
+
+    if "://" in written:
+        url, slash, run = written.partition("/runs/")
+        return open_artifacts(url), f"runs/{run}" if slash else ""
+    if Path(written).is_dir():
+        return open_artifacts(Path(written).resolve().as_uri()), ""
+    from spotbatch.aws.jobs import Jobs
+    from spotbatch.batch.artifacts import run_prefix
+    from spotbatch.cli import finding
+
+    jobs = Jobs()
+    job = jobs.get(finding.job_id(written, jobs=jobs))
+    return finding.store_of(job), run_prefix(finding.run_id(job))

@@ -38,6 +38,7 @@ class AttemptRecord:
     checkpoint_bytes: int = 0
     checkpoint_uploaded_bytes: int = 0
     checkpoint_seconds: float = 0.0
+    last_saved_at: float | None = None
     work_lost_seconds: float | None = None
     peak_memory_mib: float = 0.0
     memory_limit_mib: float | None = None

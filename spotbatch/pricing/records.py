@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.catalogue import Catalogue
@@ -16,6 +17,7 @@ from spotbatch.pricing.choice import measured_rate
 from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed
 
 Record = Mapping[str, object]
+_ENOUGH_HOURS: Final = 10.0
 
 
 def observed_of(record: Record, *, stopped_at: float | None) -> Observed:
@@ -83,8 +85,14 @@ class Sample:
     save_seconds: float | None  # the mean of one save
     peak_memory_mib: float | None
     interruptions_per_hour: float  # of an attempt, which stands for its host
+    hours: float  # that its attempts ran, together
     attempts: int
     interruptions: int
+
+    @property
+    def has_rate(self) -> bool:
+        """Whether it ran long enough to tell a rate: a rehearsal of seconds, interrupted on purpose, does not."""
+        return self.hours >= _ENOUGH_HOURS
 
 
 def sample_of(records: Iterable[Record]) -> Sample:
@@ -98,12 +106,14 @@ def sample_of(records: Iterable[Record]) -> Sample:
     everything = [each for unit in units.values() for each in unit]
     saves = _sum(everything, "checkpoints_saved")
     peaks = [peak for each in everything if (peak := _number(each, "peak_memory_mib"))]
+    hours = _hours(everything)
     cut = sum(each.get("outcome") in ("interrupted", "running") for each in everything)
     return Sample(
         work_seconds=tuple(max(0.001, math.fsum(_kept_seconds(each) for each in unit)) for unit in succeeded),
         save_seconds=_sum(everything, "checkpoint_seconds") / saves if saves else None,
         peak_memory_mib=max(peaks, default=None),
-        interruptions_per_hour=measured_rate(cut, max(_hours(everything), 1 / 3600)),
+        interruptions_per_hour=measured_rate(cut, max(hours, 1 / 3600)),
+        hours=hours,
         attempts=len(everything),
         interruptions=cut,
     )

@@ -115,7 +115,7 @@ def test_an_estimate_is_made_from_a_sample_run(capsys: pytest.CaptureFixture[str
 def test_a_sample_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, _, err = run(capsys, "estimate", "--sample", str(tmp_path))
     assert code == 2
-    assert "there are no attempt records below" in err
+    assert "no attempt records lie below" in err
 
 
 def a_template(folder: Path, **resources: object) -> Path:

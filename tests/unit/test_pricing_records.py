@@ -1,10 +1,12 @@
 """The runtime's attempt records as money reads them."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.cli.records import record_of
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.lives import AttemptEnd, AttemptUse
 from spotbatch.pricing.records import inferred_hosts, mean_seconds, observed_of, sample_of
@@ -35,6 +37,11 @@ def test_a_killed_attempt_lost_what_came_after_its_last_save() -> None:
     assert observed_of(a_record(), stopped_at=None).lost_seconds is None
 
 
+def test_the_command_line_reads_all_of_a_record_that_money_depends_on() -> None:
+    record = a_record(last_saved_at=1900.0, restore_seconds=2.0, checkpoint_seconds=7.0, peak_memory_mib=5.0)
+    assert observed_of(asdict(record_of(record)), stopped_at=2000) == observed_of(record, stopped_at=2000)
+
+
 def test_what_a_record_does_not_hold_or_holds_wrongly_is_not_known() -> None:
     found = observed_of({"peak_memory_mib": 0.0, "cpu_seconds": "many", "work_lost_seconds": True}, stopped_at=1)
     assert (found.peak_memory_mib, found.cpu_seconds, found.lost_seconds) == (None, None, None)
@@ -55,6 +62,8 @@ def test_a_sample_counts_the_work_that_was_kept_over_all_attempts_of_a_job() -> 
     assert found.peak_memory_mib == 300
     assert (found.attempts, found.interruptions) == (3, 1)
     assert found.interruptions_per_hour == pytest.approx(1.5 / (350 / 3600))
+    assert not found.has_rate
+    assert sample_of([a_record(outcome="succeeded", ended_at=40_000.0)]).has_rate
 
 
 def test_a_sample_without_success_is_refused() -> None:
