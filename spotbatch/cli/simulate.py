@@ -321,6 +321,7 @@ def _say_scores(terms: "Terms", scores: "Sequence[Score]") -> None:
     heads = ["policy", "saving", "error over zones", "worst zone", "cost p95", "cost worst", "late"]
     text.table(heads, rows, right=range(1, len(heads)))
     text.say()
+    text.say("- a late job did not get its work done: its saving is no saving")
     text.say("- costs are parts of the on-demand bill for the bare work; the model and its limits: docs/policy.md")
 
 

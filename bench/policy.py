@@ -1,0 +1,277 @@
+"""The policy table on the published traces: ours beside the yardsticks, training beside held out, and its speed.
+
+python bench/policy.py            the table, and ours on zones and weeks that it never saw
+python bench/policy.py --sweep    the same gain over job fractions and changeovers (minutes)
+python bench/policy.py --fit      the module spotbatch/policy/fitted.py, made anew from the traces
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from spotbatch.policy.deadline import DeadlinePolicy
+from spotbatch.policy.fit import FitSettings, fit
+from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.hazard import HazardModel
+from spotbatch.policy.interface import Move, Policy, Terms, View
+from spotbatch.policy.replay import replay, saving
+from spotbatch.policy.table import solve
+from spotbatch.policy.yardsticks import UniformProgress
+from spotbatch.simulate.deadlines import Score, drawn_windows, policies, table, windows_of
+from spotbatch.simulate.montecarlo import percentile
+from spotbatch.simulate.trace import read_traces
+
+NAME = "spot-availability-2023-p3.2xlarge.csv.gz"
+PROBES = 3  # of 195 s, to a tick of 585 s
+STRIDE = 24
+HOUR = 3600.0
+
+Traces = Mapping[str, Sequence[bool]]
+
+
+def terms_of(fraction: float = 0.8, changeover_hours: float = 0.2, *, seen_at_once: bool = True) -> Terms:
+    """A job of 60 h times the fraction that is due in 60 h."""
+    return Terms(
+        work_seconds=60 * HOUR * fraction,
+        deadline_seconds=60 * HOUR,
+        changeover_seconds=changeover_hours * HOUR,
+        tick_seconds=585.0,
+        price_ratio=3.144,
+        is_reclaim_seen_at_once=seen_at_once,
+    )
+
+
+def find_traces() -> Traces | None:
+    """SPOTBATCH_TRACES (the file or its folder), else shared/data in a folder above."""
+    given = os.environ.get("SPOTBATCH_TRACES")
+    places = [Path(given)] if given else [each / "shared" / "data" for each in Path(__file__).resolve().parents]
+    for place in places:
+        found = place if place.is_file() else place / NAME
+        if found.is_file():
+            return {each.zone: each.coarser(PROBES).available for each in read_traces(found)}
+    return None
+
+
+# ---- the table ----
+
+
+def print_table(scores: Sequence[Score]) -> None:
+    print(f"{'policy':22}{'saving':>8}{'+-':>6}{'worst zone':>12}{'cost p95':>10}{'worst':>8}{'late':>7}")
+    for each in scores:
+        error = f"{100 * each.zone_error:.1f}" if each.zone_error is not None else "-"
+        print(
+            f"{each.name:22}{100 * each.mean_saving:7.1f}%{error:>6}{100 * min(each.zone_savings.values()):11.1f}%"
+            f"{100 * each.p95_cost:9.0f}%{100 * each.worst_cost:7.0f}%{each.late:7}"
+        )
+    print(f"({scores[0].windows} windows; costs are parts of the on-demand bill for the bare work;")
+    print(" a late job's cost is for the part that it got done;")
+    print(" +- is the standard error over zones; `ours` here has seen these traces: see below for what it had not)")
+
+
+# ---- held out ----
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One zone and half of the weeks to test on; the other zones' other half to train on."""
+
+    zone: str
+    train: Traces
+    test: Sequence[bool]
+
+
+def folds(traces: Traces) -> list[Fold]:
+    out = []
+    for zone, trace in traces.items():
+        half = len(trace) // 2
+        for test, side in ((trace[:half], slice(half, None)), (trace[half:], slice(0, half))):
+            out.append(Fold(zone=zone, train={z: t[side] for z, t in traces.items() if z != zone}, test=test))
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gains:
+    """Points of saving over UP, by window."""
+
+    training: list[float]
+    held_out: dict[str, list[float]]
+    costs: list[float]  # ours, of the on-demand bill, held out
+    late: int
+
+    @property
+    def mean(self) -> float:
+        return fmean(value for found in self.held_out.values() for value in found)
+
+
+def held_out(traces: Traces, terms: Terms, stride: int, *, training_too: bool) -> Gains:
+    """Every fold's model on what it never saw, and for comparison on (a part of) what it was trained on."""
+    training: list[float] = []
+    costs: list[float] = []
+    zones: dict[str, list[float]] = {}
+    late = 0
+    for fold in folds(traces):
+        policy = DeadlinePolicy(model=fit(list(fold.train.values()), terms.tick_seconds))
+        windows = windows_of({fold.zone: fold.test}, terms, stride)[fold.zone]
+        for window in windows:
+            ours = replay(terms, policy, window)
+            late += ours.is_late
+            costs.append(1 - saving(ours.cost, terms))
+            zones.setdefault(fold.zone, []).append(_points(terms, ours.cost, window))
+        if training_too:
+            seen = [one for found in windows_of(fold.train, terms, stride * 8).values() for one in found]
+            training += [_points(terms, replay(terms, policy, each).cost, each) for each in seen]
+    return Gains(training=training, held_out=zones, costs=costs, late=late)
+
+
+def _points(terms: Terms, cost: float, window: Sequence[bool]) -> float:
+    return 100 * (saving(cost, terms) - saving(replay(terms, UniformProgress(), window).cost, terms))
+
+
+def print_held_out(traces: Traces) -> None:
+    print("\nours over UP as coded, points of saving; trained on the other zones' other half of the weeks")
+    for name, seen in (("reclaims seen at once", True), ("reclaims seen at the next tick", False)):
+        gains = held_out(traces, terms_of(seen_at_once=seen), STRIDE, training_too=seen)
+        means = {zone: fmean(found) for zone, found in gains.held_out.items()}
+        error = stdev(means.values()) / len(means) ** 0.5
+        count = len(gains.costs)
+        print(
+            f"{name}: held out {gains.mean:+.2f} (+- {error:.2f} over zones, {count} windows), late {gains.late}, "
+            f"cost p95 {100 * percentile(gains.costs, 95):.0f}%, worst {100 * max(gains.costs):.0f}%"
+        )
+        if gains.training:
+            print(f"  training {fmean(gains.training):+.2f} ({len(gains.training)} windows)")
+        print("  by zone: " + ", ".join(f"{zone} {value:+.2f}" for zone, value in means.items()))
+
+
+def print_sweep(traces: Traces) -> None:
+    print("\nheld-out gain over UP as coded (points; worst zone in brackets; late), every third window")
+    for fraction in (0.5, 0.65, 0.8, 0.9, 0.95):
+        cells = []
+        for changeover in (0.02, 0.1, 0.2, 0.4):
+            gains = held_out(traces, terms_of(fraction, changeover), 3 * STRIDE, training_too=False)
+            worst = min(fmean(found) for found in gains.held_out.values())
+            cells.append(f"d {changeover:g} h: {gains.mean:+.2f} ({worst:+.2f}; {gains.late})")
+        print(f"f {fraction:4}  " + "   ".join(cells), flush=True)
+
+
+# ---- speed ----
+
+
+def print_speed() -> None:
+    terms = terms_of()
+    begun = time.perf_counter()
+    solved = solve(terms, FITTED)
+    seconds = time.perf_counter() - begun
+    print(f"\ntable: {solved.bytes / 1e6:.0f} MB, solved in {seconds:.2f} s")
+    for policy in policies():
+        rate = decisions_a_second(policy, terms)
+        print(f"  {policy.name:22} {rate:12,.0f} decisions/s  {1e6 / rate:8.2f} us")
+
+
+def decisions_a_second(policy: Policy, terms: Terms) -> float:
+    pilot = policy.start(terms)
+    views = [
+        View(tick * 585.0, tick * 400.0, Move.SPOT if tick % 3 else Move.WAIT, 0.0, bool(tick % 3))
+        for tick in range(300)
+    ]
+    best = _timed(lambda: [pilot.decide(view) for view in views])
+    return len(views) / best
+
+
+def _timed(work: Callable[[], object]) -> float:
+    best = float("inf")
+    for _ in range(10):
+        begun = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - begun)
+    return best
+
+
+# ---- the fit ----
+
+
+def print_fit(traces: Traces) -> None:
+    """The module fitted.py: its header and docstring as they stand, the figures anew."""
+    model = fit(list(traces.values()), 585.0, FitSettings())
+    here = Path(__file__).resolve().parent.parent / "spotbatch" / "policy" / "fitted.py"
+    head, _, _ = here.read_text(encoding="utf-8").partition("    edges_seconds=")
+    print(f"{head}    edges_seconds=({', '.join(f'{each:.1f}' for each in model.edges_seconds)}),\n    regimes=(")
+    weights = [round(each.weight, 6) for each in model.regimes]
+    weights[-1] = round(1 - sum(weights[:-1]), 6)
+    for each, weight in zip(model.regimes, weights, strict=True):
+        up, down = (", ".join(f"{rate:.4f}" for rate in each.rates(side)) for side in (True, False))
+        print(f"        Regime(\n            weight={weight},\n            up_ends_per_hour=({up}),")
+        print(f"            down_ends_per_hour=({down}),\n        ),")
+    print("    ),\n)")
+
+
+def print_survival(traces: Traces, model: HazardModel) -> None:
+    """How long periods are: measured, and by the model. The fit, shown."""
+    print("\nthe fit: part of periods that last longer than so many ticks of 585 s (measured / model)")
+    for is_up in (True, False):
+        lengths = [length for trace in traces.values() for length in periods(trace, is_up)]
+        cells = []
+        for ticks in (1, 2, 4, 8, 16, 32, 64, 128):
+            measured = sum(length > ticks for length in lengths) / len(lengths)
+            modelled = model_survival(model, is_up, ticks * 585.0)
+            cells.append(f"{ticks} {100 * measured:.0f}/{100 * modelled:.0f}%")
+        print(f"  {'up' if is_up else 'down':5}({len(lengths)}): " + "  ".join(cells))
+
+
+def periods(trace: Sequence[bool], is_up: bool) -> list[int]:
+    """Lengths in ticks of whole periods."""
+    out, length, side = [], 0, None
+    for now in trace:
+        if now == side:
+            length += 1
+            continue
+        if side == is_up:
+            out.append(length)
+        side, length = now, 1
+    return out[1:]
+
+
+def model_survival(model: HazardModel, is_up: bool, seconds: float) -> float:
+    """Of a period's chance to last, regimes weighed by how many periods they have."""
+    shares = []
+    for each in model.regimes:
+        cycle = sum(_mean_length(model, each.rates(side)) for side in (True, False))
+        shares.append(each.weight / cycle)
+    lasting = [1 - model.end_probability(each, is_up, 0.0, seconds) for each in model.regimes]
+    return sum(share * last for share, last in zip(shares, lasting, strict=True)) / sum(shares)
+
+
+def _mean_length(model: HazardModel, rates: Sequence[float]) -> float:
+    """The integral of the survival function, by small steps up to ten days."""
+    total, alive = 0.0, 1.0
+    for step in range(10 * 24 * 12):
+        total += alive * 300.0
+        alive *= 1 - rates[model.bucket(step * 300.0)] * 300.0 / HOUR
+    return total
+
+
+def main(arguments: Sequence[str]) -> None:
+    traces = find_traces()
+    if traces is None:
+        print(f"{NAME} is not ours to ship: set SPOTBATCH_TRACES to it. On windows drawn from the fitted model:")
+        terms = replace(terms_of(), tick_seconds=600.0)
+        print_table(table(terms, drawn_windows(FITTED, terms, 200, seed=1), policies()))
+    elif "--fit" in arguments:
+        print_fit(traces)
+        return
+    else:
+        print("a job of 48 h due in 60 h, 0.2 h lost at each start, on-demand at 3.144 times Spot (p3.2xlarge, 2023)")
+        print_table(table(terms_of(), windows_of(traces, terms_of(), STRIDE), policies()))
+        print_held_out(traces)
+        print_survival(traces, FITTED)
+        if "--sweep" in arguments:
+            print_sweep(traces)
+    print_speed()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
