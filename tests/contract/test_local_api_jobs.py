@@ -136,6 +136,13 @@ def test_a_reclaimed_host_ends_its_attempt_with_awss_reason_and_the_retry_succee
     assert "exitCode" not in lost["container"]
     assert done["container"]["exitCode"] == 0
     assert host["ec2InstanceId"] in {one.instance_id for one in region.admin.hosts()}
+    (reservation,) = region.client("ec2").describe_instances(InstanceIds=[host["ec2InstanceId"]])["Reservations"]
+    (instance,) = reservation["Instances"]
+    assert instance["State"]["Name"] == "terminated"
+    assert instance["InstanceLifecycle"] == "spot"
+    assert instance["InstanceType"] in ENVIRONMENT_RESOURCES["instanceTypes"]
+    assert instance["Placement"]["AvailabilityZone"].startswith("us-east-1")
+    assert instance["LaunchTime"].timestamp() * 1000 <= found["startedAt"] + 1
 
 
 # ---- arrays and dependencies ----

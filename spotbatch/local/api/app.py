@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final
 
-from spotbatch.local.api import admin, cloudformation, ecs, guard, logs, operations
+from spotbatch.local.api import admin, cloudformation, ec2, ecs, guard, logs, operations
 from spotbatch.local.api.errors import ApiError, ServerException, error_response, query_error, s3_error
 from spotbatch.local.api.http import (
     Body,
@@ -124,6 +124,8 @@ class Application:
             return await logs.answer(self.region, head, body.read())
         if service == "cloudformation":
             return cloudformation.answer(self.region, body.read())
+        if service == "ec2":
+            return ec2.describe_instances(self.region, body.read())
         if service == "ecs" and head.header("x-amz-target").endswith(".DescribeContainerInstances"):
             return ecs.describe_container_instances(self.region, body.read())
         return None
