@@ -78,7 +78,8 @@ def fetch(region: str, names: Sequence[str], *, now: float, days: int = 7) -> Fe
     scores = _tried(problems, "placement scores", lambda: placement_scores(ec2, region, found), scores)
     on_demand, date = listed
     if not (types or on_demand or spot):
-        raise Unavailable("no prices could be fetched: " + "; ".join(problems or ["AWS knows none of these types"]))
+        reasons = dict.fromkeys(problem.partition(": ")[2] for problem in problems)  # each once: often all are the same
+        raise Unavailable("no prices could be fetched: " + "; ".join(reasons or ["AWS knows none of these types"]))
     return Fetched(
         region=region,
         at=now,

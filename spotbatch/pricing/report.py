@@ -168,7 +168,7 @@ def report_from(
         other=other,
         advice=advise(entries),
         sources=(*prices.sources, *((f"other: {PROVENANCE}",) if other else ())),
-        notes=tuple(_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated)),
+        notes=tuple([*_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated), *_credit_note(entries)]),
         is_simulated=is_simulated,
     )
 
@@ -214,6 +214,16 @@ def _group(name: str, entries: Sequence[Entry]) -> Group:
         attempts=len(attempts),
         interruptions=sum(each.end is AttemptEnd.INTERRUPTED for each in attempts.values()),
     )
+
+
+def _credit_note(entries: Iterable[Entry]) -> Iterable[str]:
+    """Where the credit makes a good part of the saving, the saving would not last in a longer run."""
+    credit = sum((each.gross_usd - each.paid_usd for each in entries), Decimal(0))
+    if credit:
+        yield (
+            f"{shown_usd(credit)} were waived for hosts that EC2 took back in their first hour: in a run of longer "
+            f"lived hosts this part of the saving would be smaller"
+        )
 
 
 def _notes(

@@ -138,6 +138,7 @@ def test_the_first_hour_credit_is_a_line_of_its_own() -> None:
     assert report.gross_usd == report.credit_usd == SPOT / 2
     assert report.paid_usd == 0
     assert report.parts[Part.LOST] == SPOT / 2
+    assert "0.18 USD were waived" in report.notes[-1]
 
 
 def test_an_interrupted_attempt_loses_what_came_after_its_last_checkpoint() -> None:
