@@ -5,11 +5,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+from spotbatch.cli.background import Background
 from spotbatch.cli.output import json, text
 from spotbatch.local import region_file
 from spotbatch.local.client import RegionClient
@@ -60,29 +61,18 @@ def start(folder: Path, arguments: Sequence[str], wait_seconds: float = _UP_SECO
 
     Raises Unavailable with the last lines of its log where it ends or is not ready in time.
     """
-    import subprocess
-
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / LOG_NAME
-    with log.open("ab") as out:
-        begun = out.tell()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "spotbatch.local", "--home", str(folder), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C here must not reach it
-        )
+    begun = log.stat().st_size if log.exists() else 0
+    process = Background.start([sys.executable, "-m", "spotbatch.local", "--home", str(folder), *arguments], log)
     try:
         return _until_ready(process, folder, log, begun, wait_seconds)
     except BaseException:
-        if process.poll() is None:
-            process.terminate()  # a region that never got ready must not stay behind
-            process.wait(timeout=_DOWN_SECONDS)
+        process.end(_DOWN_SECONDS)  # a region that never got ready must not stay behind
         raise
 
 
-def _until_ready(process: Any, folder: Path, log: Path, begun: int, wait_seconds: float) -> RegionInfo:
+def _until_ready(process: Background, folder: Path, log: Path, begun: int, wait_seconds: float) -> RegionInfo:
     deadline = time.monotonic() + wait_seconds
     while time.monotonic() < deadline:
         code = process.poll()

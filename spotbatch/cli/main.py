@@ -116,6 +116,7 @@ def _on_version(value: bool) -> None:
         raise typer.Exit
 
 
+_COMPLETE: Final = "_SPOTBATCH_COMPLETE"  # a shell asks what may come next
 _VERBOSE: Final = "SPOTBATCH_VERBOSE"
 _LOCAL_HELP: Final = "Work in the local region (or set SPOTBATCH_LOCAL=1)."
 _VERBOSE_HELP: Final = "On an error, show where it comes from."
@@ -175,6 +176,10 @@ def _root(
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
+    if _COMPLETE in os.environ:
+        import typer.completion as shells
+
+        shells.completion_init()  # type: ignore[attr-defined]  # Typer re-exports it without saying so
     try:
         app(list(arguments), prog_name="spotbatch", standalone_mode=True)
     except SystemExit as leaving:

@@ -1,0 +1,162 @@
+"""The report of a rehearsal: one page, as text, as HTML and as JSON."""
+
+import html
+import shlex
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Any, Final
+
+from spotbatch.batch.errors import SpotbatchError
+from spotbatch.cli.output import text
+from spotbatch.cli.rehearsal import Rehearsed, as_records
+
+_MEMORY_ROOM: Final = 1.2  # above the peak that was seen
+_MEMORY_STEP_MIB: Final = 128
+
+
+def facts(found: Rehearsed, total: int) -> list[tuple[str, str]]:
+    """What was learnt, as pairs of a question and its answer."""
+    return [*_safety(found), *_waste(found), *_size(found), *_money(found, total)]
+
+
+def _safety(found: Rehearsed) -> Iterator[tuple[str, str]]:
+    yield "Spot-safe", found.verdict
+    yield "jobs rehearsed", f"{found.sample}, {text.count(found.disturbed.interruptions, 'interruption')}"
+    yield "outputs compared", f"{text.count(found.output_files, 'file')}, {len(found.differing)} jobs differ"
+    yield "resumed from a checkpoint", text.count(found.resumed, "attempt")
+
+
+def _waste(found: Rehearsed) -> Iterator[tuple[str, str]]:
+    lost = found.lost_seconds
+    if lost:
+        yield "work lost by an interruption", f"{fmean(lost):.1f} s on average, {max(lost):.1f} s at most"
+    yield "time, undisturbed and disturbed", f"{found.quiet.seconds:.1f} s and {found.disturbed.seconds:.1f} s"
+    if found.save_seconds is None:
+        yield "checkpoints", "none were saved: the command writes nothing into SPOTBATCH_CHECKPOINT_DIR"
+        return
+    yield "one save takes", f"{found.save_seconds:.2f} s for {text.size(found.checkpoint_bytes)}"
+    seconds, hours = interval(found)
+    yield (
+        "save every",
+        f"{text.duration(seconds)} (SPOTBATCH_CHECKPOINT_SECONDS={seconds:.0f}), at one interruption in {hours:.0f} h",
+    )
+
+
+def _size(found: Rehearsed) -> Iterator[tuple[str, str]]:
+    peak = found.peak_memory_mib
+    if peak:
+        advice = -(-round(peak * _MEMORY_ROOM) // _MEMORY_STEP_MIB) * _MEMORY_STEP_MIB
+        yield "peak memory", f"{peak:.0f} MiB of {found.needs.memory_mib} asked for; --memory {advice} has room"
+    if found.busy_vcpus is not None:
+        yield "CPU", f"{found.busy_vcpus:.1f} of {found.needs.vcpus} vCPUs busy"
+
+
+def _money(found: Rehearsed, total: int) -> Iterator[tuple[str, str]]:
+    """The full run by `spotbatch estimate`'s own means; without numpy that cannot be had."""
+    costs = estimated(found, total)
+    if isinstance(costs, str):
+        yield "the full run", costs
+        return
+    spot, on_demand = costs
+    yield (
+        f"the full run of {total:,}",
+        f"about {spot:.4f} USD on Spot, {on_demand:.4f} USD on demand (this machine's pace)",
+    )
+
+
+def interval(found: Rehearsed) -> tuple[float, float]:
+    """The best checkpoint interval in seconds, and the hours between interruptions that it supposes."""
+    from spotbatch.pricing.catalogue import catalogue
+    from spotbatch.pricing.checkpoint import best_interval_seconds
+    from spotbatch.pricing.choice import interruptions_per_hour
+
+    rates = [interruptions_per_hour(kind) for kind in catalogue().expand(("c5", "m5", "r5"))]
+    hours = 1 / fmean(rates)
+    save = max(found.save_seconds or 0.0, 0.001)
+    return best_interval_seconds(save_seconds=save, seconds_between_interruptions=hours * 3600), hours
+
+
+def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
+    """USD on Spot and on demand for so many jobs, or why that cannot be said."""
+    try:
+        from spotbatch.aws.price_cache import current_catalogue
+        from spotbatch.pricing.choice import Need
+        from spotbatch.pricing.forecast import Plan, forecast
+
+        need = Need(vcpus=found.needs.vcpus, memory_mib=found.needs.memory_mib)
+        plan = Plan(jobs=total, work_seconds=max(found.work_seconds, 0.001), need=need, samples=200)
+        made = forecast(plan, current_catalogue().expand(("c5", "m5", "r5")))
+        return made.scenario("spot").cost_usd.p50, made.scenario("on-demand").cost_usd.p50
+    except ModuleNotFoundError as error:
+        return f"its cost needs {error.name}: pip install 'spotbatch[money]'"
+    except SpotbatchError as error:
+        return f"its cost cannot be told: {error}"
+
+
+def as_lines(found: Rehearsed, total: int) -> list[str]:
+    """The page as text."""
+    pairs = facts(found, total)
+    width = max(len(name) for name, _ in pairs)
+    return [f"{name.ljust(width)}  {value}" for name, value in pairs]
+
+
+def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
+    """The page for programs."""
+    costs = estimated(found, total)
+    seconds = interval(found)[0] if found.save_seconds is not None else None
+    return {
+        "is_spot_safe": found.is_safe,
+        "verdict": found.verdict,
+        "sample": found.sample,
+        "interruptions": found.disturbed.interruptions,
+        "resumed_attempts": found.resumed,
+        "output_files": found.output_files,
+        "differing_units": found.differing,
+        "undisturbed_seconds": found.quiet.seconds,
+        "disturbed_seconds": found.disturbed.seconds,
+        "work_seconds": found.work_seconds,
+        "lost_seconds": found.lost_seconds,
+        "save_seconds": found.save_seconds,
+        "checkpoint_bytes": found.checkpoint_bytes,
+        "checkpoint_interval_seconds": seconds,
+        "peak_memory_mib": found.peak_memory_mib,
+        "busy_vcpus": found.busy_vcpus,
+        "full_run": {
+            "jobs": total,
+            "spot_usd": None if isinstance(costs, str) else costs[0],
+            "on_demand_usd": None if isinstance(costs, str) else costs[1],
+        },
+        "records": as_records(found.disturbed),
+    }
+
+
+def as_html(found: Rehearsed, command: Sequence[str], total: int) -> str:
+    """The page as one file, readable in light and dark, without a script."""
+    rows = "\n".join(
+        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts(found, total)
+    )
+    shown = html.escape(shlex.join(command))
+    return _PAGE.format(command=shown, rows=rows, state="safe" if found.is_safe else "unsafe")
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Rehearsal</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }}
+code {{ font-family: ui-monospace, monospace; overflow-wrap: anywhere }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #8884 }}
+th {{ font-weight: 600; width: 40% }}
+.safe tr:first-child td {{ color: light-dark(#116329, #56d364) }}
+.unsafe tr:first-child td {{ color: light-dark(#a40e26, #ff7b72) }}
+</style></head>
+<body><h1>Rehearsal</h1><p><code>{command}</code></p>
+<table class="{state}">
+{rows}
+</table>
+<p>Run by <code>spotbatch rehearse</code> on one machine: the command under the runtime, on simulated Spot hosts with a
+shortened notice. What EC2 itself does is not shown by it.</p>
+</body></html>
+"""

@@ -1,0 +1,68 @@
+"""Rehearsals of real commands, each in a private local region."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.cli_world import Said, run
+
+COUNT = """
+import os, pathlib, time
+folder = pathlib.Path(os.environ["SPOTBATCH_CHECKPOINT_DIR"])
+state = folder / "n"
+n = int(state.read_text()) if state.exists() else 0
+while n < 20:
+    time.sleep(0.1)
+    n += 1
+    (folder / "n.tmp").write_text(str(n))
+    (folder / "n.tmp").rename(state)
+pathlib.Path(os.environ["SPOTBATCH_OUTPUT_DIR"], "n").write_text(str(n))
+"""
+FORGETS = """
+import os, pathlib, time
+time.sleep(2)
+pathlib.Path(os.environ["SPOTBATCH_OUTPUT_DIR"], "at").write_text(str(time.time_ns()))
+"""
+
+
+def rehearse(folder: Path, script: str, *options: str) -> Said:
+    path = folder / "work.py"
+    path.write_text(script)
+    arguments = ("--sample", "2", "--rounds", "1", "--notice", "1s", *options)
+    return run("rehearse", *arguments, "--", sys.executable, str(path), environ={"HOME": str(folder)})
+
+
+def test_a_command_that_resumes_is_spot_safe_and_the_page_says_what_it_costs(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    found = rehearse(tmp_path, COUNT, "--json", "--of", "500", "--html", str(page)).json
+    assert found["is_spot_safe"] is True
+    assert found["interruptions"] >= 1
+    assert found["resumed_attempts"] >= 1
+    assert found["differing_units"] == []
+    assert found["save_seconds"] > 0
+    assert found["checkpoint_interval_seconds"] > 0
+    assert found["peak_memory_mib"] > 1
+    assert found["full_run"]["spot_usd"] < found["full_run"]["on_demand_usd"]
+    assert "<title>Rehearsal</title>" in page.read_text()
+    assert "work.py" in page.read_text()
+
+
+def test_a_command_whose_result_depends_on_when_it_ran_is_not(tmp_path: Path) -> None:
+    said = rehearse(tmp_path, FORGETS)
+    assert said.code == 1
+    assert "no: the interrupted run's outputs differ" in said.out
+    assert "none were saved" in said.out
+
+
+def test_a_command_that_fails_anyway_is_told_first(tmp_path: Path) -> None:
+    said = rehearse(tmp_path, "raise SystemExit(3)")
+    assert said.code == 1
+    assert "FAILED without any interruption" in said.err
+
+
+def test_the_settings_of_aws_are_put_back_and_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    rehearse(tmp_path, "raise SystemExit(3)")
+    assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
