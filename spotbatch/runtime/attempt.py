@@ -67,7 +67,7 @@ class Attempt:
     def _run(self) -> int:
         try:
             self._prepare()
-        except SpotrunError as problem:
+        except (SpotrunError, OSError) as problem:
             return self._not_begun(problem)
         if self._interruptions.current is not None:
             return self._end("interrupted", EXIT_INTERRUPTED)
@@ -125,7 +125,7 @@ class Attempt:
         own = fetch_own_input(self._settings.identity, self._store, limit)
         return fetch_inputs((*self._settings.inputs, *own), self._store, self._rooms.input, limit)
 
-    def _not_begun(self, problem: SpotrunError) -> int:
+    def _not_begun(self, problem: Exception) -> int:
         """Without knowing the last checkpoint, beginning anew would throw work away: so do not begin."""
         say(f"the command was not started: {problem}")
         may_pass = isinstance(problem, StoreError) and not isinstance(problem, Refused | Missing)
@@ -226,7 +226,7 @@ class Attempt:
         left = self._interruptions.left_seconds(self._settings.upload_seconds)
         limit = Limit(max(0.0, left - stopping.MARGIN_SECONDS))
         ticket = self._schedule.last(limit)
-        with contextlib.suppress(SpotrunError):
+        with contextlib.suppress(Exception):  # said and counted by settle()
             self._await(ticket, limit)
         self._schedule.settle()
         if not ticket.is_done:
@@ -235,7 +235,7 @@ class Attempt:
     def _end(self, outcome: str, exit_code: int) -> int:
         saved_at = max(self._began_at, self._record.last_saved_at or 0.0)
         self._record.end(outcome=outcome, exit_code=exit_code, began_at=saved_at)
-        is_down = outcome == "not_restored"  # the store, in all likelihood: do not wait for it once more
+        is_down = outcome in ("not_restored", "not_saved")  # the store, in all likelihood: do not wait for it once more
         limit = Limit(self._interruptions.left_seconds(1.0 if is_down else RECORD_SECONDS))
         ticket = self._put_record(limit)
         if ticket is not None:

@@ -1,5 +1,6 @@
 """Attending to the running command: one loop that sees its end, the notice, its health, and when to save."""
 
+import contextlib
 import time
 from dataclasses import dataclass, field
 
@@ -80,7 +81,8 @@ class Attendance:
             self.schedule.tick()
 
     def _interrupt(self, why: Interruption) -> None:
-        self.rooms.interrupted_file.write_text(why.cause, encoding="ascii")
+        with contextlib.suppress(OSError):  # a full disk: the signal says it too
+            self.rooms.interrupted_file.write_text(why.cause, encoding="ascii")
         self._stopped_for = why
         self._stop = stopping.Stop(
             self.command,

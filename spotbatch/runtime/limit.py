@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from spotbatch.runtime.errors import Missing, Refused, StoreError
+from spotbatch.runtime.log import say_on_change
 
 T = TypeVar("T")
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
+FAILURES_TO_SAY = 2  # of one call: a single one is nothing unusual
 
 
 class Limit:
@@ -42,15 +44,22 @@ def retrying(call: Callable[[], T], limit: Limit) -> T:
         StoreError: the last one, when the limit leaves no time for another try.
         Refused, Missing: at once; trying again would not help.
     """
-    pause_seconds = FIRST_WAIT_SECONDS
+    pause_seconds, failures = FIRST_WAIT_SECONDS, 0
     while True:
         try:
-            return call()
+            result = call()
         except (Refused, Missing):
             raise
         except StoreError:
+            failures += 1
+            if failures == FAILURES_TO_SAY:
+                say_on_change("store", "the artifact store does not answer; trying again")
             wait_seconds = pause_seconds * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not secrecy
             if limit.left_seconds() <= wait_seconds:
                 raise
             limit.wait(wait_seconds)
             pause_seconds = min(pause_seconds * 2, LONGEST_WAIT_SECONDS)
+        else:
+            if failures >= FAILURES_TO_SAY:
+                say_on_change("store", "")
+            return result

@@ -17,7 +17,7 @@ REQUEST_SECONDS = 60  # 8 MiB within it needs 1.1 Mbit/s
 RETRIES = 2  # of one request, inside the client; what fails then is the caller's to retry, with the time that it has
 DELETE_AT_ONCE = 1000  # S3's limit for DeleteObjects
 PART_BYTES = 16 * 1024 * 1024
-_NO_BUCKET = ("NoSuchBucket", "does not exist")
+_NO_BUCKET = "NoSuchBucket"
 
 
 class S3Store:
@@ -96,9 +96,10 @@ class S3Store:
 
     def _translated(self, error: Exception, key: str) -> StoreError:
         """The client's error in our words. Its text is cut short: it may quote a whole XML answer."""
-        text = " ".join(str(error).split())[:300]
+        whole = str(error)
+        text = " ".join(whole.split())[:300]
         where = f"s3://{self._bucket}/{self._prefix}{key}"
-        if any(sign in text for sign in _NO_BUCKET):
+        if _NO_BUCKET in whole:
             return Refused(f"{where}: there is no such bucket: {text}")
         if isinstance(error, NotFoundError | FileNotFoundError):
             return Missing(f"{where} is not there")

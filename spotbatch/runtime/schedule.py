@@ -1,10 +1,11 @@
 """When to save while the command runs, and what came of it."""
 
+import contextlib
 import time
 from collections.abc import Callable
 
 from spotbatch.runtime.background import Background, Ticket
-from spotbatch.runtime.errors import Overtaken, SpotrunError, Torn
+from spotbatch.runtime.errors import Overtaken, Torn
 from spotbatch.runtime.interval import next_interval_seconds
 from spotbatch.runtime.limit import Limit
 from spotbatch.runtime.log import say_on_change
@@ -84,7 +85,7 @@ class SaveSchedule:
         self._due_at = time.monotonic() + self.interval_seconds()
         try:
             saved = ticket.result()
-        except SpotrunError as problem:
+        except Exception as problem:  # noqa: BLE001 - no trouble with a save, not even a bug of ours, ends the command
             if not isinstance(problem, Overtaken):
                 self._record.checkpoints_failed += 1
                 self._due_at = time.monotonic() + min(AGAIN_SECONDS, self.interval_seconds())
@@ -117,5 +118,6 @@ class SaveSchedule:
         if self._answering > self._answered:
             self._answered = self._answering
             beside = self._rooms.save_done_file.with_suffix(".part")
-            beside.write_text(str(self._answering), encoding="ascii")
-            beside.replace(self._rooms.save_done_file)
+            with contextlib.suppress(OSError):  # a full disk: who waits for the answer has a limit
+                beside.write_text(str(self._answering), encoding="ascii")
+                beside.replace(self._rooms.save_done_file)

@@ -1,0 +1,256 @@
+"""The runtime's small parts: settings, notices, the interval, the grace, progress, and when memory or disk run out."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spotbatch.runtime.errors import Corrupt, InvalidSetting, Refused, StoreError
+from spotbatch.runtime.interval import LONGEST_SECONDS, SHORTEST_SECONDS, daly_seconds, next_interval_seconds
+from spotbatch.runtime.limit import Limit, retrying
+from spotbatch.runtime.manifest import Chunk, Manifest, SavedFile, from_bytes, to_bytes
+from spotbatch.runtime.notice import NOTICE_SECONDS, read_notice
+from spotbatch.runtime.outputs import upload_outputs
+from spotbatch.runtime.record import Record
+from spotbatch.runtime.reporting import read_progress
+from spotbatch.runtime.settings import read_settings
+from spotbatch.runtime.stopping import MARGIN_SECONDS, grace_seconds
+from spotbatch.runtime.store import FolderStore, open_store
+from spotbatch.runtime.watch import MIB, Watch, memory_limit_bytes, memory_used_bytes
+
+
+def test_the_run_is_named_by_the_job_without_its_index() -> None:
+    read = read_settings({"AWS_BATCH_JOB_ID": "abc:7", "AWS_BATCH_JOB_ARRAY_INDEX": "7", "AWS_BATCH_JOB_ATTEMPT": "2"})
+    assert (read.identity.run_id, read.identity.array_index, read.identity.attempt) == ("abc", 7, 2)
+    named = read_settings({"AWS_BATCH_JOB_ID": "abc:7", "SPOTBATCH_RUN_ID": "mine"})
+    assert named.identity.run_id == "mine"
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert read_settings({"SPOTBATCH_ARTIFACTS_URL": " ", "SPOTBATCH_GRACE_SECONDS": ""}).store_url is None
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SPOTBATCH_ARTIFACTS_URL": "file:///x"},
+        {"SPOTBATCH_GRACE_SECONDS": "-1"},
+        {"SPOTBATCH_GRACE_SECONDS": "nan"},
+        {"SPOTBATCH_HEALTH_RETRIES": "1.5"},
+        {"SPOTBATCH_HEALTH_COMMAND": "echo 'unclosed"},
+        {"AWS_BATCH_JOB_ARRAY_INDEX": "first"},
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(variables: dict[str, str]) -> None:
+    with pytest.raises(InvalidSetting, match=next(iter(variables))):
+        read_settings(variables)
+
+
+@pytest.mark.parametrize("url", ["s3://", "/folder", "file://host/x", "https://bucket/x", "file:relative"])
+def test_a_url_that_names_no_store_is_refused(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="is no artifact store"):
+        open_store(url)
+
+
+def test_a_key_cannot_leave_the_stores_folder(tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        FolderStore(tmp_path).put("a/../../b", b"")
+
+
+def test_a_notice_in_ec2s_form_gives_its_time(tmp_path: Path) -> None:
+    file = tmp_path / "notice"
+    assert read_notice(file, 0.0) is None
+    file.write_text("", encoding="ascii")
+    assert read_notice(file, 0.0) is None
+    file.write_text('{"action": "terminate", "time": "1970-01-01T00:02:00Z"}', encoding="ascii")
+    found = read_notice(file, 0.0)
+    assert found is not None
+    assert (found.action, found.at) == ("terminate", 120.0)
+
+
+@given(st.text().filter(lambda text: text.strip() != ""))
+def test_a_notice_that_cannot_be_understood_still_means_leave(text: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as top:
+        file = Path(top, "notice")
+        file.write_bytes(text.encode("utf-8", errors="replace"))
+        found = read_notice(file, 1000.0)
+        assert found is not None
+        assert found.at == 1000.0 + NOTICE_SECONDS
+
+
+def test_dalys_interval_is_near_the_best_of_all_intervals() -> None:
+    def lost_share(interval: float, cost: float, mean: float) -> float:
+        """Time per useful second with exponential interruptions: Daly's own model, restart free."""
+        import math
+
+        return mean * (math.exp((interval + cost) / mean) - 1) / interval - 1
+
+    for cost, mean in ((1.0, 3600.0), (60.0, 3600.0), (5.0, 100.0)):
+        ours = lost_share(daly_seconds(cost, mean), cost, mean)
+        best = min(lost_share(mean * step / 2000, cost, mean) for step in range(1, 4000))
+        assert ours <= best * 1.01
+
+
+def test_the_interval_stays_within_its_bounds() -> None:
+    assert next_interval_seconds(1e-9, 3600) == SHORTEST_SECONDS
+    assert next_interval_seconds(1000, 0.001) == LONGEST_SECONDS
+    assert next_interval_seconds(None, 1) < LONGEST_SECONDS
+
+
+@given(st.floats(0, 200), st.floats(0.05, 600), st.floats(0, 300))
+def test_the_grace_never_outlives_the_host_nor_what_was_promised(left: float, wanted: float, save: float) -> None:
+    grace = grace_seconds(left, wanted, save)
+    assert grace <= max(wanted, 0.1)
+    assert grace <= max(0.1, left - MARGIN_SECONDS)
+    if left > 2 * save + wanted + 1:
+        assert grace == max(wanted, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "done", "total"),
+    [('{"done": 3, "total": 10}', 3, 10), ("3/10\n", 3, 10), ("3 10", 3, 10), ("30%", 30, 100)],
+)
+def test_progress_is_read_in_every_documented_form(text: str, done: float, total: float) -> None:
+    found = read_progress(text)
+    assert found is not None
+    assert (found["done"], found["total"]) == (done, total)
+
+
+@pytest.mark.parametrize("text", ["", "soon", "3/0", "-1/4", "nan/4", '{"done": 3}', "1 2 3", "[1, 2]", '"3/4"'])
+def test_what_is_no_progress_is_left_out(text: str) -> None:
+    assert read_progress(text) is None
+
+
+def test_retrying_stops_at_its_limit_and_never_repeats_what_was_refused() -> None:
+    calls = []
+
+    def down() -> None:
+        calls.append(1)
+        raise StoreError("down")
+
+    began = time.monotonic()
+    with pytest.raises(StoreError):
+        retrying(down, Limit(0.5))
+    assert time.monotonic() - began < 0.6
+    assert len(calls) >= 2
+    calls.clear()
+
+    def refuse() -> None:
+        calls.append(1)
+        raise Refused("no")
+
+    with pytest.raises(Refused):
+        retrying(refuse, Limit(5))
+    assert len(calls) == 1
+
+
+def test_a_manifest_survives_the_way_through_bytes_and_no_damage_passes() -> None:
+    chunk = Chunk("ab" * 32, "000001-aa-000001", 5, 7)
+    manifest = Manifest(
+        epoch=1,
+        sequence=2,
+        writer="aa",
+        saved_at=3.5,
+        files=(SavedFile(path="a/b", mode=0o644, mtime_ns=9, chunks=(chunk,)),),
+        folders=(("a", 0o755),),
+        links=(("l", "a/b"),),
+        packs={"000001-aa-000001": 12},
+    )
+    data = to_bytes(manifest)
+    assert from_bytes(data) == manifest
+    for place in range(0, len(data), 7):
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        with pytest.raises(Corrupt):
+            from_bytes(bytes(damaged))
+
+
+def test_outputs_sent_twice_are_sent_once_and_strays_of_a_cut_off_upload_go(tmp_path: Path) -> None:
+    store, folder = FolderStore(tmp_path / "store"), tmp_path / "output"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep/a").write_text("1", encoding="ascii")
+    (folder / "b").write_text("2", encoding="ascii")
+    store.put("o/stray", b"of an attempt before")
+    first = upload_outputs(store, "o", "o.json", folder, Limit(5))
+    assert first.uploaded_bytes == 2
+    assert sorted(key for key, _ in store.list("o/")) == ["o/b", "o/deep/a"]
+    assert upload_outputs(store, "o", "o.json", folder, Limit(5)).uploaded_bytes == 0
+    (folder / "b").write_text("3", encoding="ascii")
+    assert upload_outputs(store, "o", "o.json", folder, Limit(5)).uploaded_bytes == 1
+    assert store.get("o/b") == b"3"
+
+
+class DiesBeforeMarker(FolderStore):
+    """Cut off just before the marker."""
+
+    def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
+        if key.endswith(".json"):
+            raise StoreError("cut off")
+        super().put(key, data)
+
+
+def test_outputs_are_not_visible_while_they_are_half_sent(tmp_path: Path) -> None:
+    folder = tmp_path / "output"
+    folder.mkdir()
+    (folder / "a").write_text("new", encoding="ascii")
+    whole = FolderStore(tmp_path / "store")
+    whole.put("o.json", json.dumps({"files": [{"path": "a", "bytes": 3, "sha256": "other"}]}).encode())
+    with pytest.raises(StoreError):
+        upload_outputs(DiesBeforeMarker(tmp_path / "store"), "o", "o.json", folder, Limit(0.1))
+    assert "o.json" not in [key for key, _ in whole.list("")]
+
+
+def a_record() -> Record:
+    return Record(run_id="r", job_id="", array_index=None, attempt=1, instance_type="", zone="", started_at=0.0)
+
+
+def make_cgroup(top: Path, limit: str, used: int, inactive: int) -> Path:
+    (top / "memory.max").write_text(limit, encoding="ascii")
+    (top / "memory.current").write_text(f"{used}\n", encoding="ascii")
+    (top / "memory.stat").write_text(f"anon 5\ninactive_file {inactive}\n", encoding="ascii")
+    return top
+
+
+def test_memory_near_its_limit_is_said_once_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cgroup, found = make_cgroup(tmp_path, f"{100 * MIB}", 95 * MIB, 0), a_record()
+    watch = Watch(found, [], cgroup)
+    for _ in range(3):
+        watch._next_at = 0.0
+        watch.tick(list)
+    assert capsys.readouterr().err.count("95 of 100 MiB") == 1
+    assert len(found.warnings) == 1
+    assert found.memory_limit_mib == 100.0
+
+
+def test_pages_that_the_kernel_can_drop_do_not_count_as_used_memory(tmp_path: Path) -> None:
+    cgroup = make_cgroup(tmp_path, "max", 95 * MIB, 90 * MIB)
+    assert memory_limit_bytes(cgroup) is None
+    assert memory_used_bytes(cgroup) == 5 * MIB
+
+
+def test_nothing_secret_is_in_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
+    assert b"do-not-tell" not in a_record().to_json()
+
+
+def test_spotrun_imports_within_a_tenth_of_a_second_and_nothing_heavy() -> None:
+    """CPU time, since the machine may be busy: the best of three."""
+    script = (
+        "import sys, time; begun = time.process_time(); import spotbatch.runtime.front, spotbatch.runtime.program; "
+        "spent = time.process_time() - begun; "
+        "heavy = {'obstore', 'boto3', 'pydantic', 'rich', 'aws_cdk', 'moto', 'asyncio', 'numpy'} & set(sys.modules); "
+        "print(spent, sorted(heavy))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(3)
+    ]
+    spent = min(float(run.stdout.split()[0]) for run in runs)
+    assert all(run.stdout.split(maxsplit=1)[1].strip() == "[]" for run in runs)
+    assert spent < 0.1
