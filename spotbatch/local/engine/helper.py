@@ -24,6 +24,7 @@ _DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD
 class Helper:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        sock.set_inheritable(False)  # else every job holds the region's socket, and EOF never comes
         self.pid_of: dict[int, int] = {}  # attempt id -> pid, which is its group and session too
         self.id_of: dict[int, int] = {}
         self.wakeup, write_end = os.pipe()
