@@ -168,7 +168,7 @@ def report_from(
         other=other,
         advice=advise(entries),
         sources=(*prices.sources, *((f"other: {PROVENANCE}",) if other else ())),
-        notes=tuple([*_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated), *_credit_note(entries)]),
+        notes=(*_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated), *_credit_note(entries)),
         is_simulated=is_simulated,
     )
 
