@@ -18,6 +18,7 @@ from spotbatch.policy.fit import FitSettings, fit
 from spotbatch.policy.fitted import FITTED
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Move, Policy, Terms, View
+from spotbatch.policy.pools import replay_pools
 from spotbatch.policy.replay import replay, saving
 from spotbatch.policy.table import solve
 from spotbatch.policy.yardsticks import UniformProgress
@@ -158,6 +159,30 @@ def print_sweep(traces: Traces) -> None:
         print(f"f {fraction:4}  " + "   ".join(cells), flush=True)
 
 
+# ---- several pools ----
+
+
+def print_pools(traces: Traces) -> None:
+    """One zone at a time, and a free choice among the zones of a region; ours never saw the region in training."""
+    print("\nseveral pools: one zone at a time (mean over zones) -> any zone of the region; every third window")
+    terms = terms_of()
+    for region in sorted({zone[:-1] for zone in traces}):
+        inside = {zone: trace for zone, trace in traces.items() if zone[:-1] == region}
+        outside = [trace for zone, trace in traces.items() if zone[:-1] != region]
+        cells = []
+        for policy in (UniformProgress(), DeadlinePolicy(model=fit(outside, terms.tick_seconds))):
+            windows = windows_of(inside, terms, 3 * STRIDE)
+            alone = [saving(replay(terms, policy, each).cost, terms) for found in windows.values() for each in found]
+            joint = [
+                replay_pools(terms, policy, dict(zip(windows, each, strict=True)))
+                for each in zip(*windows.values(), strict=True)
+            ]
+            late = sum(each.is_late for each in joint)
+            free = fmean(saving(each.cost, terms) for each in joint)
+            cells.append(f"{policy.name} {100 * fmean(alone):.1f}% -> {100 * free:.1f}% (late {late})")
+        print(f"  {region} ({len(inside)} zones): " + "   ".join(cells))
+
+
 # ---- speed ----
 
 
@@ -267,6 +292,7 @@ def main(arguments: Sequence[str]) -> None:
         print("a job of 48 h due in 60 h, 0.2 h lost at each start, on-demand at 3.144 times Spot (p3.2xlarge, 2023)")
         print_table(table(terms_of(), windows_of(traces, terms_of(), STRIDE), policies()))
         print_held_out(traces)
+        print_pools(traces)
         print_survival(traces, FITTED)
         if "--sweep" in arguments:
             print_sweep(traces)

@@ -1,0 +1,75 @@
+"""`spotbatch simulate`: the command from its arguments to its bytes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spotbatch.cli.main import main
+
+SMALL = ["simulate", "--jobs", "40", "--time", "20m", "--runs", "3", "--cores", "1", "--types", "c5", "--rate", "1"]
+DEADLINE = ["simulate", "--deadline", "5h", "--time", "4h", "--price-ratio", "3", "--changeover", "6m", "--runs", "4"]
+
+
+def test_the_same_seed_gives_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--seed", "5", "--json"]) == 0
+    first = capsys.readouterr().out
+    assert main([*SMALL, "--seed", "5", "--json"]) == 0
+    assert capsys.readouterr().out == first
+    assert main([*SMALL, "--seed", "6", "--json"]) == 0
+    assert capsys.readouterr().out != first
+    document = json.loads(first)
+    assert document["is_simulated"] is True
+    assert len(document["runs"]) == 3
+    assert all(run["succeeded"] == 40 for run in document["runs"])
+
+
+def test_the_table_names_its_sources_and_that_it_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(SMALL) == 0
+    out = capsys.readouterr().out
+    assert "simulated, not measured on AWS" in out
+    assert "saving over on-demand" in out
+
+
+def test_pictures_are_written(tmp_path: Path) -> None:
+    assert main([*SMALL, "--plot", str(tmp_path / "p.png"), "--gantt", str(tmp_path / "g.png")]) == 0
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    assert (tmp_path / "g.png").stat().st_size > 1000
+
+
+def test_a_deadline_gives_the_policy_table_with_nobody_of_ours_late(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*DEADLINE, "--json"]) == 0
+    policies = {each["name"]: each for each in json.loads(capsys.readouterr().out)["policies"]}
+    assert set(policies) >= {"on-demand", "UP as coded", "ours", "omniscient optimum"}
+    assert policies["ours"]["late"] == 0
+    assert policies["omniscient optimum"]["mean_saving"] >= policies["ours"]["mean_saving"]
+
+
+def test_a_trace_gives_the_weather_and_its_polarity_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "t.json"
+    trace.write_text(json.dumps({"metadata": {"gap_seconds": 600}, "data": ([1] * 30 + [0] * 3) * 5}))
+    assert main([*SMALL, "--trace", str(trace)]) == 2
+    assert "--polarity available or --polarity reclaimed" in capsys.readouterr().err
+    assert main([*SMALL, "--trace", str(trace), "--polarity", "available", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weather"] == "TraceWeather"
+    assert main([*DEADLINE, "--trace", str(trace), "--polarity", "available", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["terms"]["tick_seconds"] == 600.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--time", "soon"], "a length of time is written as"),
+        (["--jobs", "0"], "can be simulated, not 0"),
+        (["--vcpus", "5000"], "no pool takes a job of 5000 vCPUs"),
+        (["--polarity", "up", "--trace", "/dev/null"], "--polarity is available or reclaimed, not 'up'"),
+        (["--trace", "/no/such/file.csv"], "no trace can be read"),
+    ],
+)
+def test_bad_input_is_named_with_its_value(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, *arguments]) in (2, 3)
+    assert message in capsys.readouterr().err
