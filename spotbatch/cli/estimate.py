@@ -2,7 +2,7 @@
 
 import math
 import time as clock
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -17,7 +17,7 @@ from spotbatch.cli.output import json, text
 
 if TYPE_CHECKING:
     from spotbatch.aws.artifacts import Artifacts
-    from spotbatch.pricing.catalogue import Catalogue
+    from spotbatch.pricing.catalogue import Catalogue, InstanceType
     from spotbatch.pricing.forecast import Forecast, Plan
     from spotbatch.pricing.records import Sample
 
@@ -41,7 +41,8 @@ def estimate(
     sample: Annotated[
         str | None, typer.Option(help="Measure time, memory, saves in a run: a job, s3://.../runs/ID or a folder.")
     ] = None,
-    types: Annotated[str, typer.Option(help="Instance types and families, with commas.")] = _DEFAULT_TYPES,
+    types: Annotated[str, typer.Option(help="Instance types and families, with commas, or `all`.")] = _DEFAULT_TYPES,
+    architecture: Annotated[str | None, typer.Option(help="Of the types: x86_64 or arm64.")] = None,
     max_vcpus: Annotated[int, typer.Option(help="The compute environment's limit.")] = 256,
     bid_percentage: Annotated[float, typer.Option(help="The most that a Spot host may cost, of on-demand.")] = 80,
     deadline: Annotated[str | None, typer.Option(help="What is the chance to be later than this? 6h")] = None,
@@ -92,7 +93,7 @@ def estimate(
         if plan.interruptions_per_hour is None:
             text.hint(f"the sample ran {measured.hours:.2g} h: too short to tell how often hosts are interrupted")
     known, sources = _known()
-    found = _forecast(plan, known, types)
+    found = _forecast(plan, _types(known, types, architecture))
     if plot:
         from spotbatch.cli.estimate_plot import draw
 
@@ -122,14 +123,26 @@ def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Pl
     )
 
 
-def _forecast(plan: "Plan", known: "Catalogue", types: str) -> "Forecast":
+def _types(known: "Catalogue", written: str, architecture: str | None) -> "Sequence[InstanceType]":
+    """The types that the fleet may have, all of one architecture, as a job queue has them."""
+    names = known.families if written.strip() == "all" else [name.strip() for name in written.split(",")]
+    found = known.expand(name for name in names if name)
+    kinds = sorted({each.architecture for each in found})
+    if architecture is None and len(kinds) > 1:
+        raise InvalidInput(f"types of {' and '.join(kinds)} cannot share a queue: name one with --architecture")
+    if architecture is not None and architecture not in kinds:
+        raise InvalidInput(f"--architecture {architecture}: the types are of {' and '.join(kinds) or 'none'}")
+    return [each for each in found if architecture in (None, each.architecture)]
+
+
+def _forecast(plan: "Plan", types: "Sequence[InstanceType]") -> "Forecast":
     try:
         from spotbatch.pricing import fleet_model  # noqa: F401 - to say what is missing before anything is done
     except ModuleNotFoundError as error:
         raise InvalidInput(f"an estimate needs {error.name}: pip install 'spotbatch[money]'") from error
     from spotbatch.pricing.forecast import forecast
 
-    return forecast(plan, known.expand(name.strip() for name in types.split(",") if name.strip()))
+    return forecast(plan, types)
 
 
 def _known() -> "tuple[Catalogue, tuple[str, ...]]":

@@ -128,8 +128,12 @@ def forecast(plan: Plan, types: Iterable[InstanceType]) -> Forecast:
 
     Raises InvalidInput if no type can hold the job, or none that can has a known Spot price below the bid.
     """
+    offered = list(types)
+    small = [each for each in offered if each.vcpus <= plan.max_vcpus]
+    if not small:
+        raise InvalidInput(f"none of the {len(offered)} types given has {plan.max_vcpus} vCPUs or fewer (max_vcpus)")
     ranked = choices(
-        [each for each in types if each.vcpus <= plan.max_vcpus],
+        small,
         plan.need,
         jobs=plan.jobs,
         work_seconds=plan.work_seconds,

@@ -53,6 +53,10 @@ def test_an_estimate_as_json_is_the_same_for_the_same_seed(capsys: pytest.Captur
         (["--memory", "9000G"], "can hold a job"),
         (["--types", "c5.lagre"], "did you mean c5.large"),
         (["--time", "soon"], "not 'soon'"),
+        (["--types", "m5,m7g"], "arm64 and x86_64 cannot share a queue"),
+        (["--types", "m5", "--architecture", "arm64"], "the types are of x86_64"),
+        (["--types", ","], "none of the 0 types given"),
+        (["--max-vcpus", "1"], "none of the 24 types given has 1 vCPUs or fewer"),
         (["--deadline", "0"], "deadline_seconds"),
     ],
 )
@@ -63,6 +67,13 @@ def test_wrong_input_is_refused_with_the_value_and_the_fix(
     assert code in (2, 3)
     assert words in err
     assert out == ""
+
+
+def test_the_whole_catalogue_is_compared_within_one_architecture(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "estimate", "--types", "all", "--architecture", "arm64", "--samples", "20", "--json")
+    assert code == 0
+    assert len(json.loads(out)["types"]) > 50
+    assert all("g" in each["instance_type"].partition(".")[0] for each in json.loads(out)["types"])
 
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
