@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import correlation, fmean, stdev
 
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fit import FitSettings, fit
@@ -231,7 +232,19 @@ def print_fit(traces: Traces) -> None:
         up, down = (", ".join(f"{rate:.4f}" for rate in each.rates(side)) for side in (True, False))
         print(f"        Regime(\n            weight={weight},\n            up_ends_per_hour=({up}),")
         print(f"            down_ends_per_hour=({down}),\n        ),")
-    print("    ),\n)")
+    print("    ),\n)\n")
+    same, other = correlations(traces)
+    print("# Mean correlation of being up, over pairs of zones of one region, and of two.")
+    print(f"SAME_REGION_CORRELATION: Final = {same:.2f}\nOTHER_REGION_CORRELATION: Final = {other:.2f}")
+
+
+def correlations(traces: Traces) -> tuple[float, float]:
+    """Of pairs of zones in one region, and in two."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for one, other in combinations(sorted(traces), 2):
+        value = correlation([float(up) for up in traces[one]], [float(up) for up in traces[other]])
+        found[one[:-1] == other[:-1]].append(value)
+    return fmean(found[True]), fmean(found[False])
 
 
 def print_survival(traces: Traces, model: HazardModel) -> None:

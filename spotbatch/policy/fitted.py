@@ -109,3 +109,7 @@ FITTED: Final = HazardModel(
         ),
     ),
 )
+
+# Mean correlation of being up, over pairs of zones of one region, and of two.
+SAME_REGION_CORRELATION: Final = 0.44
+OTHER_REGION_CORRELATION: Final = 0.14

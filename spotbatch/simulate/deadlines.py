@@ -71,7 +71,7 @@ def drawn_windows(model: HazardModel, terms: Terms, count: int, seed: int) -> di
     nowhere = Pool(instance_type="any", zone="model", vcpus=1, memory_mib=1)
     windows: list[Sequence[bool]] = []
     for number in range(count):
-        outages = ModelWeather(model=model).outages(nowhere, Random(f"{seed}/{number}"))  # noqa: S311 - seeded
+        outages = ModelWeather(model=model, correlation=0.0).outages(nowhere, Random(f"{seed}/{number}"))  # noqa: S311 - seeded
         outage = next(outages)
         window = []
         for tick in range(terms.ticks):

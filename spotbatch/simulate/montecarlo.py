@@ -14,7 +14,7 @@ from spotbatch.simulate.engine import World
 from spotbatch.simulate.result import RunResult
 from spotbatch.simulate.scenario import Scenario
 from spotbatch.simulate.watching import Watcher
-from spotbatch.simulate.weather import Calm, TraceWeather
+from spotbatch.simulate.weather import Calm, ModelWeather, TraceWeather
 
 MOST_RUNS: Final = 100_000
 _SEED_STEP: Final = 1_000_003
@@ -39,7 +39,10 @@ class MonteCarlo:
             seconds = min(each.seconds for each in weather.traces.values())
             offset = weather.offset_seconds + seconds * number / self.runs
             weather = replace(weather, offset_seconds=offset % seconds, _taken={})
-        return replace(self.scenario, weather=weather, seed=self.scenario.seed * _SEED_STEP + number)
+        seed = self.scenario.seed * _SEED_STEP + number
+        if isinstance(weather, ModelWeather):
+            weather = replace(weather, common_seed=seed)
+        return replace(self.scenario, weather=weather, seed=seed)
 
 
 def run_many(

@@ -8,10 +8,9 @@ from typing import NamedTuple, Protocol
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.placement import Pool
+from spotbatch.policy.fitted import SAME_REGION_CORRELATION
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.simulate.trace import Trace
-
-_FINE_SECONDS = 585.0  # the model was fitted on ticks of this length
 
 
 class Outage(NamedTuple):
@@ -78,12 +77,25 @@ class RateWeather:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelWeather:
-    """Outages drawn from the fitted model: each pool gets a regime, and periods that end as old ones do."""
+    """Outages drawn from the fitted model: each pool gets a regime, and periods that end as old ones do.
+
+    Two pools of a region are up and down together with the given correlation: each follows its region's common course
+    with the square root of that chance, else its own. `common_seed` is the run's.
+    """
 
     model: HazardModel
+    correlation: float = SAME_REGION_CORRELATION
+    common_seed: int = 0
     host_reclaims_per_hour: float = 0.0
 
-    def outages(self, pool: Pool, random: Random) -> Iterator[Outage]:  # noqa: ARG002 - pools are drawn alike
+    def __post_init__(self) -> None:
+        if not 0 <= self.correlation <= 1:
+            raise InvalidInput(f"the correlation of pools must be 0 to 1, not {self.correlation}")
+
+    def outages(self, pool: Pool, random: Random) -> Iterator[Outage]:
+        if random.random() < math.sqrt(self.correlation):
+            region = pool.zone[:-1]  # us-east-1a is of us-east-1
+            random = Random(f"{self.common_seed}/{region}/common")  # noqa: S311 - a seeded world is no secret
         regime = random.choices(self.model.regimes, [each.weight for each in self.model.regimes])[0]
         at = 0.0
         while True:

@@ -21,7 +21,7 @@ from spotbatch.simulate.result import RunResult
 from spotbatch.simulate.scenario import Jobs, Scenario, Timings
 from spotbatch.simulate.trace import Trace
 from spotbatch.simulate.watching import Recorder, Watcher
-from spotbatch.simulate.weather import Calm, ModelWeather, RateWeather, TraceWeather, Weather
+from spotbatch.simulate.weather import Calm, ModelWeather, Outage, RateWeather, TraceWeather, Weather
 
 POOLS = tuple(
     Pool(instance_type="c5.2xlarge", zone=zone, vcpus=8, memory_mib=15000, usd_per_hour=0.1) for zone in ("a", "b", "c")
@@ -197,3 +197,16 @@ def test_a_percentile_lies_between_its_neighbours() -> None:
     assert percentile([5.0], 95) == 5.0
     with pytest.raises(InvalidInput):
         percentile([], 50)
+
+
+def test_pools_of_a_region_are_down_together_as_often_as_the_correlation_says() -> None:
+    def course(zone: str, number: int) -> Outage:
+        pool = replace(POOLS[0], zone=zone)
+        return next(
+            ModelWeather(model=FITTED, correlation=0.49, common_seed=number).outages(pool, Random(f"{number}{zone}"))
+        )
+
+    same = sum(course("us-east-1a", number) == course("us-east-1b", number) for number in range(400))
+    other = sum(course("us-east-1a", number) == course("us-west-2a", number) for number in range(400))
+    assert same / 400 == pytest.approx(0.49, abs=0.08)
+    assert other == 0
