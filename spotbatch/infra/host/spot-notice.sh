@@ -1,11 +1,14 @@
 #!/bin/sh
-# Polls EC2's instance metadata (IMDSv2) for a Spot interruption notice and writes it, whole, to a file that every job
-# container sees read-only. Containers themselves have no route to the metadata service (hop limit 1).
+# Polls EC2's instance metadata (IMDSv2) for a Spot interruption notice and for a rebalance recommendation, and writes
+# each, whole, to a file that every job container sees read-only: the notice to SPOTBATCH_NOTICE_FILE, on which jobs
+# leave; the recommendation to rebalance.json beside it, which is only a hint. Containers themselves have no route to the
+# metadata service (hop limit 1).
 # Settings: SPOTBATCH_METADATA_URL, SPOTBATCH_NOTICE_FILE, SPOTBATCH_POLL_SECONDS.
 set -u
 
 base=${SPOTBATCH_METADATA_URL:-http://169.254.169.254}
-file=${SPOTBATCH_NOTICE_FILE:-/run/spotbatch/notice.json}
+notice=${SPOTBATCH_NOTICE_FILE:-/run/spotbatch/notice.json}
+rebalance=$(dirname "$notice")/rebalance.json
 pause=${SPOTBATCH_POLL_SECONDS:-5}
 token=""
 
@@ -14,22 +17,28 @@ new_token() {
         --header 'X-aws-ec2-metadata-token-ttl-seconds: 21600' "$base/latest/api/token") || token=""
 }
 
-# Prints the HTTP status; the answer goes to the file beside the notice.
+# Prints the HTTP status of a metadata path ($1); the answer goes to the file beside its place ($2). An answer that
+# broke off gives a status that nothing below knows, and is thrown away.
 ask() {
-    curl --silent --max-time 2 --output "$file.new" --write-out '%{http_code}' \
-        --header "X-aws-ec2-metadata-token: $token" "$base/latest/meta-data/spot/instance-action" || printf '000'
+    curl --silent --max-time 2 --output "$2.new" --write-out '%{http_code}' \
+        --header "X-aws-ec2-metadata-token: $token" "$base/latest/meta-data/$1" || printf '000'
 }
 
-mkdir -p "$(dirname "$file")"
-while :; do
+# Makes the file ($2) say what the metadata path ($1) says.
+follow() {
     [ -n "$token" ] || new_token
-    if [ -n "$token" ]; then
-        case $(ask) in
-            200) mv -f "$file.new" "$file" ;;
-            401) token="" ;; # expired: a new one at once
-            404) rm -f "$file.new" "$file" ;; # no notice, or EC2 took it back
-            *) rm -f "$file.new" ;;
-        esac
-    fi
+    [ -n "$token" ] || return 0
+    case $(ask "$1" "$2") in
+        200) mv -f "$2.new" "$2" ;;
+        401) token="" && rm -f "$2.new" ;;  # expired: the next round asks for a new one
+        404) rm -f "$2.new" "$2" ;;         # nothing, or EC2 took it back
+        *) rm -f "$2.new" ;;
+    esac
+}
+
+mkdir -p "$(dirname "$notice")"
+while :; do
+    follow spot/instance-action "$notice"
+    follow events/recommendations/rebalance "$rebalance"
     sleep "$pause"
 done
