@@ -46,7 +46,7 @@ def read(path: Path) -> Asked:
 def _asked(path: Path, text: str, table: Mapping[str, Any]) -> Asked:
     values: dict[str, Any] = {}
     for key, value in table.items():
-        kind = _KEYS.get(key)
+        kind = KEYS.get(key)
         if kind is None:
             raise InvalidInput(f"{_at(path, text, key)}: {key!r} is unknown; {_near(key)}")
         name, convert = kind
@@ -69,8 +69,8 @@ def _at(path: Path, text: str, key: str) -> str:
 def _near(key: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(key, _KEYS, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_KEYS)}"
+    near = difflib.get_close_matches(key, KEYS, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(KEYS)}"
 
 
 def _not_toml(path: Path, text: str, error: str) -> str:
@@ -136,7 +136,7 @@ def _written(value: str | float) -> str:
     return str(value)
 
 
-_KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "command": ("command", _command),
     "name": ("name", _text),
     "array": ("array", _whole),

@@ -35,7 +35,7 @@ class _LazyGroup(TyperGroup):
         entry = BY_NAME.get(name or "")
         if entry is None:
             return name, stub, rest
-        command = _load(entry)
+        command = load(entry)
         if entry.is_local_too and not ctx.resilient_parsing and "--help" not in rest and where.wants_local():
             where.use_local()
         return name, command, rest
@@ -49,7 +49,7 @@ class _LazyGroup(TyperGroup):
                 formatter.write_dl(rows)
 
 
-def _load(entry: Entry) -> Any:
+def load(entry: Entry) -> Any:
     """The command itself, with the options that every command takes. Raises NotFound where its module is missing."""
     try:
         module = importlib.import_module(entry.module)

@@ -54,7 +54,6 @@ COMMANDS: Final = tuple(
             (
                 ("local", "local", "AWS Batch on this machine: up, down, status, env, interrupt, load."),
                 ("rehearse", "rehearse", "Is my job Spot-safe? Run it under interruptions and compare the result."),
-                ("dashboard", "dashboard", "A page on loopback: runs, hosts, money, logs."),
                 ("completion", "completion", "The shell's completion: bash, zsh, fish."),
             ),
         ),
