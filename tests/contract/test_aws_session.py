@@ -1,0 +1,110 @@
+"""What botocore and AWS say, as errors of our own tree: from real HTTP answers and real refusals to connect."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from spotbatch.aws import session
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
+
+
+@contextmanager
+def answering(status: int, code: str, message: str) -> Iterator[str]:
+    """An endpoint that gives every request the same error, as AWS Batch writes it."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.dumps({"message": message}).encode()
+            self.send_response(status)
+            self.send_header("x-amzn-ErrorType", code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> SpotbatchError:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(SpotbatchError) as caught:
+        session.client("batch").describe_jobs(jobs=["x"])
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind", "said"),
+    [
+        (403, "AccessDeniedException", "no batch:DescribeJobs", Unavailable, "was refused: no batch:DescribeJobs"),
+        (403, "ExpiredTokenException", "expired", Unavailable, "does not accept these credentials"),
+        (403, "UnrecognizedClientException", "bad token", Unavailable, "aws configure"),
+        (429, "TooManyRequestsException", "slow down", Unavailable, "throttled"),
+        (500, "ServerException", "boom", Unavailable, "AWS failed in DescribeJobs"),
+        (404, "ClientException", "job queue does not exist", NotFound, "does not exist"),
+        (400, "ClientException", "array size must be 2", InvalidInput, "DescribeJobs: array size must be 2"),
+    ],
+)
+def test_each_kind_of_answer_becomes_its_error_and_keeps_awss_words(
+    status: int, code: str, message: str, kind: type, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with answering(status, code, message) as endpoint:
+        error = refusal(monkeypatch, endpoint)
+    assert type(error) is kind
+    assert said in str(error)
+    assert session.error_code(error) == code
+
+
+def test_throttling_and_a_lost_network_may_pass_and_a_refusal_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert session.may_pass(refusal(monkeypatch, "http://127.0.0.1:9"))
+    with answering(429, "TooManyRequestsException", "slow down") as endpoint:
+        assert session.may_pass(refusal(monkeypatch, endpoint))
+    with answering(403, "ExpiredTokenException", "expired") as endpoint:
+        assert not session.may_pass(refusal(monkeypatch, endpoint))
+
+
+def test_a_local_region_that_is_down_is_told_at_once_with_the_command_that_starts_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "spotbatch local up" in str(refusal(monkeypatch, "http://127.0.0.1:9"))
+
+
+def test_without_credentials_region_or_profile_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(InvalidInput, match="list-profiles"):
+        session.client("batch", profile="none")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(Unavailable, match="--local"):
+        session.client("batch").describe_jobs(jobs=["x"])
+    monkeypatch.delenv("AWS_REGION")
+    with pytest.raises(InvalidInput, match="--region"):
+        session.client("batch")
+
+
+def test_a_wrong_parameter_is_wrong_input() -> None:
+    with pytest.raises(InvalidInput, match="jobQueue"):
+        session.client("batch").list_jobs(jobQueue=3)  # type: ignore[arg-type]  # on purpose
