@@ -39,6 +39,8 @@ class MotoBridge:
         self._port = port
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="moto")
         self._app: Future[WsgiApp] | None = None
+        self._making = asyncio.Lock()
+        self._made: set[tuple[str, str]] = set()
         self._held: list[tuple[str, str]] = []  # type and name of what is yet to be made
 
     def warm_up(self) -> None:
@@ -50,13 +52,15 @@ class MotoBridge:
         """What moto answers to a request whose signature has been verified."""
         self.warm_up()
         app = await asyncio.wrap_future(self._loaded())
-        while self._held:
-            await self._make(app, *self._held.pop(0))
+        async with self._making:  # a request that comes meanwhile waits, so that it finds what was promised
+            while self._held:
+                await self._make(app, *self._held.pop(0))
         return await self._in_thread(app, head, body)
 
     def will_hold(self, kind: str, name: str) -> None:
         """A resource of a CloudFormation type to be made before the next request is answered. Unknown types are not."""
-        if kind in _MAKERS:
+        if kind in _MAKERS and (kind, name) not in self._made:
+            self._made.add((kind, name))
             self._held.append((kind, name))
 
     def secret_of(self, access_key: str) -> str | None:

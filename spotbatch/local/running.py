@@ -98,6 +98,7 @@ async def _serve(
         secret_key=info.secret_key,
         port=port,
         moto=moto.answer,
+        will_hold=moto.will_hold,
         is_unsafe=settings.unsafe_no_auth,
     )
     try:

@@ -94,6 +94,18 @@ def test_the_streams_of_a_group_are_listed(logs: Any, stream: str) -> None:
     assert [one["logStreamName"] for one in found] == [stream]
 
 
+def test_the_groups_of_jobs_are_listed_beside_others(region: RunningRegion, logs: Any, stream: str) -> None:
+    options = {"awslogs-group": "/of/one/definition"}
+    container = {**CONTAINER, "logConfiguration": {"logDriver": "awslogs", "options": options}}
+    region.client("batch").register_job_definition(
+        jobDefinitionName="grouped", type="container", containerProperties=container
+    )
+    logs.create_log_group(logGroupName="/of/somebody")
+    for _ in range(2):
+        names = [one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]]
+        assert sorted(names) == [GROUP, "/of/one/definition", "/of/somebody"]
+
+
 def test_a_stream_that_is_not_there_is_unknown(logs: Any, stream: str) -> None:
     where = {"logGroupName": GROUP, "logStreamName": "nowhere"}
     assert "ResourceNotFoundException" in refusal(logs.get_log_events, **where)

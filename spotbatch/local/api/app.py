@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final
 
-from spotbatch.local.api import admin, cloudformation, ec2, ecs, guard, logs, operations
+from spotbatch.local.api import admin, cloudformation, definitions, ec2, ecs, guard, logs, operations
 from spotbatch.local.api.errors import ApiError, ServerException, error_response, query_error, s3_error
 from spotbatch.local.api.http import (
     Body,
@@ -50,6 +50,7 @@ class Application:
     secret_key: str
     port: int
     moto: Callable[[Head, Body], Awaitable[Response]]
+    will_hold: Callable[[str, str], None]  # what moto is to know of besides: type and name of a resource
     is_unsafe: bool = False  # without signatures
     stall_seconds: float = _STALL_SECONDS
 
@@ -121,6 +122,8 @@ class Application:
 
     async def _ours(self, service: str, head: Head, body: Body) -> Response | None:
         if service == "logs":
+            for group in definitions.log_groups(self.region):
+                self.will_hold("AWS::Logs::LogGroup", group)
             return await logs.answer(self.region, head, body.read())
         if service == "cloudformation":
             return cloudformation.answer(self.region, body.read())

@@ -147,8 +147,7 @@ def filled_command(command: Sequence[str], parameters: Mapping[str, str]) -> tup
 def spec_of(properties: Document, command: tuple[str, ...], definition_name: str) -> ContainerSpec:
     """What the engine starts for each attempt."""
     needs = requirements(properties)
-    log = properties.get("logConfiguration", {})
-    options = log.get("options", {}) if log.get("logDriver", "awslogs") == "awslogs" else {}
+    options = _log_options(properties)
     return ContainerSpec(
         image=properties["image"],
         command=command,
@@ -156,6 +155,18 @@ def spec_of(properties: Document, command: tuple[str, ...], definition_name: str
         memory_mib=needs.memory_mib,
         vcpus=needs.vcpus,
         gpus=needs.gpus,
-        log_group=options.get("awslogs-group", DEFAULT_LOG_GROUP),
+        log_group=log_group_of(properties),
         log_stream_prefix=options.get("awslogs-stream-prefix", definition_name),
     )
+
+
+def log_group_of(properties: Document) -> str:
+    """The CloudWatch log group that a container writes to."""
+    group: str = _log_options(properties).get("awslogs-group", DEFAULT_LOG_GROUP)
+    return group
+
+
+def _log_options(properties: Document) -> Mapping[str, str]:
+    log = properties.get("logConfiguration", {})
+    options: Mapping[str, str] = log.get("options", {}) if log.get("logDriver", "awslogs") == "awslogs" else {}
+    return options

@@ -3,7 +3,7 @@
 from typing import Final
 
 from spotbatch.local.api import tags
-from spotbatch.local.api.container import checked_properties, retry_of, timeout_of
+from spotbatch.local.api.container import DEFAULT_LOG_GROUP, checked_properties, log_group_of, retry_of, timeout_of
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
 from spotbatch.local.api.paging import answer_page
@@ -82,6 +82,13 @@ def _last_revision(region: Region, name: str) -> int:
     documents = region.engine.resources(DEFINITION)
     revisions = (key.rpartition(":") for key in documents)
     return max((int(revision) for base, _, revision in revisions if base == name), default=0)
+
+
+def log_groups(region: Region) -> set[str]:
+    """The log groups that the jobs of this region's definitions write to."""
+    bodies = region.engine.resources(DEFINITION).values()
+    properties = (body.get("containerProperties") for body in bodies)
+    return {DEFAULT_LOG_GROUP, *(log_group_of(one) for one in properties if isinstance(one, dict))}
 
 
 def resolve(region: Region, reference: str) -> Document:
