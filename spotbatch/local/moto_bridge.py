@@ -79,7 +79,7 @@ class MotoBridge:
 
     async def _make(self, app: WsgiApp, kind: str, name: str) -> None:
         service, target, member = _MAKERS[kind]
-        content = json.dumps({member: name}).encode() if member else b""
+        content = json.dumps({member: name}).encode() if member else self._bucket_place()
         headers = [
             ("host", f"127.0.0.1:{self._port}"),
             (
@@ -93,6 +93,13 @@ class MotoBridge:
         head = Head(method=method, raw_path=path, query="", headers=headers)
         body = Body(file=io.BytesIO(content), length=len(content), sha256="")
         await self._in_thread(app, head, body)
+
+    def _bucket_place(self) -> bytes:
+        """The body of S3's CreateBucket: us-east-1 must not be named there, every other region must."""
+        if self._region == "us-east-1":
+            return b""
+        place = f"<LocationConstraint>{self._region}</LocationConstraint>"
+        return f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>".encode()
 
     async def _in_thread(self, app: WsgiApp, head: Head, body: Body) -> Response:
         environ = _environ(head, body, self._port)

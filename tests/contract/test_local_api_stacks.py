@@ -174,6 +174,16 @@ def test_create_stack_says_how_a_template_with_batch_resources_is_loaded(region:
     assert cloudformation.create_stack(StackName="Plain", TemplateBody=json.dumps(plain))["StackId"]
 
 
+def test_a_region_of_another_name_and_account_is_that_everywhere(tmp_path: Path) -> None:
+    with running(tmp_path / "home", "--region", "eu-west-1", "--account-id", "111122223333") as other:
+        named = other.admin.load_stack("Work", TEMPLATE)["outputs"]
+        assert other.client("sts").get_caller_identity()["Account"] == "111122223333"
+        (bucket,) = other.client("s3").list_buckets()["Buckets"]
+        assert bucket["Name"] == named["ArtifactsBucketName"]
+        (queue,) = other.client("batch").describe_job_queues()["jobQueues"]
+        assert queue["jobQueueArn"] == f"arn:aws:batch:eu-west-1:111122223333:job-queue/{named['JobQueueName']}"
+
+
 def test_a_broken_template_file_ends_the_start_with_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "Bad.template.json").write_text(
         '{"Resources": {"A": {"Type": "T", "Properties": {"x": {"Fn::Nope": 1}}}}}'
