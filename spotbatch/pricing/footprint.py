@@ -8,7 +8,7 @@ _ITEMS: Final[Mapping[str, str]] = {
     "AWS::EC2::NatGateway": "nat_gateway",
     "AWS::EC2::EIP": "public_ipv4",
     "AWS::CloudWatch::Alarm": "alarm",
-    "AWS::CloudWatch::CompositeAlarm": "alarm",
+    "AWS::CloudWatch::CompositeAlarm": "composite_alarm",
     "AWS::CloudWatch::Dashboard": "dashboard",
     "AWS::KMS::Key": "kms_key",
     "AWS::SecretsManager::Secret": "secret",

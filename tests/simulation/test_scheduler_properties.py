@@ -1,0 +1,158 @@
+"""Random lives of the scheduler: whatever happens, in whatever order, its books agree and every job comes to an end."""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from spotbatch.batch import events as ev
+from spotbatch.batch.dependency import DependencyType
+from spotbatch.batch.fleet import HostState
+from spotbatch.batch.placement import ComputeEnvironment, FairShare, JobQueue
+from spotbatch.batch.retry import RetryStrategy, spot_safe
+from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
+from tests.world import LARGE, SMALL, World
+
+ATTEMPTS = st.integers(1, 4)
+SIZES = st.sampled_from([0, 0, 2, 3, 7])
+
+
+class SchedulerLife(RuleBasedStateMachine):
+    """Two queues on two environments; `World.do` checks the invariants after every event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+
+    @initialize(fair=st.booleans(), quota=st.sampled_from([None, 4, 12]), maximum=st.integers(2, 16))
+    def build(self, fair: bool, quota: int | None, maximum: int) -> None:
+        self.world.scheduler = Scheduler(quota_vcpus=quota, remember=True)
+        self.queues = [
+            JobQueue(name="q", environments=("e", "f"), fair_share=FairShare() if fair else None),
+            JobQueue(name="urgent", environments=("e",), priority=9),
+        ]
+        self.environments = {
+            "e": ComputeEnvironment(name="e", pools=(SMALL, LARGE), max_vcpus=maximum, idle_seconds=5.0),
+            "f": ComputeEnvironment(name="f", pools=(LARGE,), max_vcpus=8, is_spot=False, idle_seconds=5.0),
+        }
+        self.put_all()
+
+    def put_all(self) -> None:
+        self.world.do(*(ev.QueuePut(queue=queue) for queue in self.queues))
+        self.world.do(*(ev.EnvironmentPut(environment=each) for each in self.environments.values()))
+
+    # ---- what users do ----
+
+    @rule(size=SIZES, vcpus=st.integers(1, 9), attempts=ATTEMPTS, urgent=st.booleans(), share=st.sampled_from("ab"))
+    def submit(self, size: int, vcpus: int, attempts: int, urgent: bool, share: str) -> None:
+        retry = RetryStrategy(attempts=attempts)
+        queue = "urgent" if urgent else "q"
+        self.world.submit(size=size, vcpus=vcpus, retry=retry, queue=queue, share=share, timeout_seconds=60)
+
+    @precondition(lambda self: self.world.last_job > 0)
+    @rule(data=st.data(), kind=st.sampled_from(list(DependencyType)), size=SIZES)
+    def submit_after(self, data: st.DataObject, kind: DependencyType, size: int) -> None:
+        other = data.draw(st.integers(1, self.world.last_job))
+        length = self.world.scheduler.jobs[other].submitted.size
+        if kind is DependencyType.N_TO_N:
+            size = length
+        if kind is not DependencyType.PLAIN and not size:
+            return
+        job_no = None if kind is DependencyType.SEQUENTIAL else other
+        index = data.draw(st.integers(0, length - 1)) if kind is DependencyType.PLAIN and length else None
+        dependency = ev.ResolvedDependency(job_no=job_no, type=kind, index=index)
+        self.world.submit(size=size, dependencies=(dependency,), retry=spot_safe(3))
+
+    @precondition(lambda self: self.world.last_job > 0)
+    @rule(data=st.data(), terminate=st.booleans(), whole=st.booleans())
+    def stop(self, data: st.DataObject, terminate: bool, whole: bool) -> None:
+        job = data.draw(st.integers(1, self.world.last_job))
+        size = self.world.scheduler.jobs[job].submitted.size
+        index = None if whole or not size else data.draw(st.integers(0, size - 1))
+        kind = ev.JobTerminated if terminate else ev.JobCancelled
+        self.world.do(kind(job_no=job, index=index, reason="asked"))
+
+    # ---- what the cloud does ----
+
+    @rule()
+    def boot(self) -> None:
+        self.world.boot()
+
+    @rule()
+    def start(self) -> None:
+        self.world.run()
+
+    @rule(seconds=st.integers(1, 90))
+    def wait(self, seconds: int) -> None:
+        for command in self.world.wait(seconds):
+            if isinstance(command, ev.TerminateHost):
+                self.world.do(ev.HostEnded(host_no=command.host_no))
+
+    @precondition(lambda self: self.world.running())
+    @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 1, 210]))
+    def finish(self, data: st.DataObject, exit_code: int) -> None:
+        job, index, _ = data.draw(st.sampled_from(self.world.running()))
+        self.world.finish(job, index, exit_code=exit_code)
+
+    @precondition(lambda self: self.world.scheduler.hosts)
+    @rule(data=st.data())
+    def reclaim(self, data: st.DataObject) -> None:
+        host_no = data.draw(st.sampled_from(sorted(self.world.scheduler.hosts)))
+        if self.world.scheduler.hosts[host_no].state is HostState.BOOTING:
+            self.world.do(ev.HostEnded(host_no=host_no))  # it could not be had
+        elif self.world.scheduler.hosts[host_no].state is not HostState.ENDING:
+            self.world.reclaim(host_no)
+
+    @rule()
+    def restart(self) -> None:
+        """Kill -9 and a new start: jobs come back as the journal has them, attempts that ran are lost."""
+        old = self.world.scheduler
+        self.world.scheduler = Scheduler(quota_vcpus=old.quota_vcpus, remember=True)
+        self.world.do(*(ev.QueuePut(queue=queue) for queue in self.queues))
+        lost = []
+        for job_no, record in sorted(old.jobs.items()):
+            statuses, attempts = old.statuses(job_no), old.attempts(job_no)
+            self.world.do(ev.JobRestored(submitted=record.submitted, statuses=statuses, attempts=attempts))
+            lost += [(job_no, i) for i, code in enumerate(statuses) if STATUSES[code] in _STARTED]
+        for job_no, index in lost:
+            attempt = old.attempts_made(job_no, index)
+            reason = host_terminated("i-1")
+            self.world.do(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason))
+        self.world.do(*(ev.EnvironmentPut(environment=each) for each in self.environments.values()))
+
+    def teardown(self) -> None:
+        """With nothing more in the way every job comes to its end; heads that can never run are cancelled."""
+        if not hasattr(self, "queues"):
+            return
+        world = self.world
+        for _ in range(2_000):
+            if all(world.status(job).is_terminal for job in world.scheduler.jobs):
+                return
+            world.boot()
+            for job, index, _attempt in world.running():
+                world.finish(job, index)
+            for command in world.wait(60):
+                if isinstance(command, ev.TerminateHost):
+                    world.do(ev.HostEnded(host_no=command.host_no))
+            if not world.running():
+                _cancel_blocked_heads(world)
+        stuck = {job: world.scheduler.summary(job) for job in world.scheduler.jobs if not world.status(job).is_terminal}
+        raise AssertionError(f"these never ended: {stuck}")
+
+
+_STARTED = (JobStatus.STARTING, JobStatus.RUNNING)
+
+
+def _cancel_blocked_heads(world: World) -> None:
+    """A head that can never run holds its queue, as in AWS Batch, until somebody cancels it."""
+    for name in world.scheduler.queues:
+        head = world.scheduler.queue_head(name)
+        if head is not None and world.scheduler.blocked(name):
+            is_array = world.scheduler.jobs[head[0]].submitted.size
+            world.do(ev.JobCancelled(job_no=head[0], index=head[1] if is_array else None, reason="can never run"))
+
+
+SchedulerLife.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
+TestSchedulerLife = SchedulerLife.TestCase
