@@ -1,0 +1,190 @@
+"""Starting jobs in the local region beside xargs, GNU parallel and HyperQueue: `true`, 4 at a time, alternating.
+
+Ours is the whole path of an array: scheduler, journal, a process with its own session, environment and log file, states.
+A peer that is not there is left out by name. Ratios of one run mean something; the absolute figures do not.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from spotbatch.batch.events import JobSubmitted
+from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
+from spotbatch.batch.status import JobStatus
+from spotbatch.local.contract import ContainerSpec, EngineSettings, Submission
+from spotbatch.local.engine import open_engine
+from spotbatch.local.engine.engine import LocalEngine
+
+TOGETHER = 4
+LIMIT_SECONDS = 600.0
+POOL = Pool(instance_type="c5.xlarge", zone="us-east-1a", vcpus=TOGETHER, memory_mib=7_600, usd_per_hour=0.17)
+
+
+def submission(number: int, size: int) -> Submission:
+    """`size` children that run `true`, or one job for 0."""
+    needs = ResourceRequirements(vcpus=1, memory_mib=64)
+    return Submission(
+        job_id=f"{number:08x}-0000-4000-8000-000000000000",
+        name="bench",
+        queue="q",
+        created_at=time.time(),
+        rules=JobSubmitted(job_no=0, queue="q", size=size, requirements=needs),
+        container=ContainerSpec(image="busybox", command=("true",), memory_mib=64),
+        described={"jobDefinition": "bench:1"},
+    )
+
+
+async def opened(home: Path) -> LocalEngine:
+    artifacts = home / "artifacts"
+    artifacts.mkdir()
+    engine = await open_engine(EngineSettings(home=home, artifacts=artifacts, boot_seconds=0.0, seed=1))
+    environment = ComputeEnvironment(name="e", pools=(POOL,), max_vcpus=TOGETHER)
+    await engine.put_resource("compute-environment", "e", {}, rules=environment)
+    await engine.put_resource("job-queue", "q", {}, rules=JobQueue(name="q", environments=("e",)))
+    return engine
+
+
+async def drained(engine: LocalEngine, job_ids: list[str]) -> None:
+    """Wait until these jobs have succeeded."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        waiting = set(job_ids)
+        async for _ in engine.changes():
+            waiting -= {each for each in waiting if engine.scheduler.status(engine.locate(each)[0]).is_terminal}
+            if not waiting:
+                break
+    assert all(engine.view(each).status is JobStatus.SUCCEEDED for each in job_ids)
+
+
+async def ours_in(home: Path, jobs: int) -> float:
+    engine = await opened(home)
+    try:
+        begun = time.perf_counter()
+        await engine.submit(submission(1, jobs))
+        await drained(engine, [submission(1, jobs).job_id])
+        return time.perf_counter() - begun
+    finally:
+        await engine.close()
+
+
+def ours(jobs: int) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(ours_in(Path(folder), jobs))
+
+
+def timed(command: list[str], lines: str) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, input=lines, text=True, check=True, stdout=subprocess.DEVNULL, timeout=LIMIT_SECONDS)
+    return time.perf_counter() - begun
+
+
+def xargs(jobs: int) -> float:
+    return timed(["xargs", f"-P{TOGETHER}", "-n1", "true"], "x\n" * jobs)
+
+
+def gnu_parallel(jobs: int) -> float:
+    return timed(["parallel", "--will-cite", f"-j{TOGETHER}", "true"], "x\n" * jobs)
+
+
+def hyperqueue(hq: str) -> Callable[[int], float]:
+    """An array of HyperQueue's on a server and worker of its own; their start is not counted."""
+
+    def run(jobs: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            base = [hq, "--server-dir", f"{folder}/server"]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            server = subprocess.Popen([*base, "server", "start"], **quiet)  # type: ignore[call-overload]
+            try:
+                wait_for(lambda: subprocess.run([*base, "server", "info"], check=False, **quiet).returncode == 0)  # type: ignore[call-overload]
+                worker = subprocess.Popen([*base, "worker", "start", f"--cpus={TOGETHER}"], **quiet)  # type: ignore[call-overload]
+                wait_for(lambda: b"RUNNING" in subprocess.check_output([*base, "worker", "list"]))
+                submit = [*base, "submit", f"--array=1-{jobs}", "--wait", f"--log={folder}/log", "true"]
+                seconds = timed(submit, "")
+                subprocess.run([*base, "server", "stop"], check=True, **quiet)  # type: ignore[call-overload]
+                worker.wait(30)
+                return seconds
+            finally:
+                server.kill()
+                server.wait(30)
+
+    return run
+
+
+def wait_for(is_there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_there():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def beside(jobs: int, rounds: int, hq: str | None) -> None:
+    """Every runner in turn, `rounds` times; medians, and ours as a ratio of each peer's rate."""
+    runners: dict[str, Callable[[int], float]] = {"ours": ours, "xargs -P4": xargs}
+    if shutil.which("parallel"):
+        runners["GNU parallel"] = gnu_parallel
+    if hq:
+        runners["HyperQueue"] = hyperqueue(hq)
+    seconds: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, run in runners.items():
+            seconds[name].append(run(jobs))
+    middle = {name: statistics.median(each) for name, each in seconds.items()}
+    print(f"{jobs} x true, {TOGETHER} at a time, medians of {rounds}")
+    for name, each in middle.items():
+        print(f"  {name:13} {jobs / each:7,.0f}/s   ours is {each / middle['ours']:.2f} times that")
+    for name in ("GNU parallel", "HyperQueue"):
+        if name not in runners:
+            print(f"  {name:13} is not installed here: left out")
+
+
+async def growth_in(home: Path, counts: tuple[int, ...]) -> None:
+    """The region's own processor time a job as its number of jobs grows, and its memory."""
+    engine, done, arrays = await opened(home), 0, 0
+    try:
+        for count in counts:
+            size = min(10_000, count - done)
+            cpu, begun_with = time.process_time(), done
+            while done < count:
+                arrays += 1
+                await engine.submit(submission(arrays, size))
+                await drained(engine, [submission(arrays, size).job_id])
+                done += size
+            each = (time.process_time() - cpu) / (done - begun_with)
+            print(f"  {done:7,} children ended: {1e6 * each:4.0f} us of the region's time each, {resident():.1f} MiB")
+    finally:
+        await engine.close()
+
+
+def resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / (1 << 20)
+
+
+def growth(counts: tuple[int, ...]) -> None:
+    print("growth")
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(growth_in(Path(folder), counts))
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--jobs", type=int, default=2_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hq", default=os.environ.get("HQ") or shutil.which("hq"), help="HyperQueue's program")
+    parser.add_argument("--large", action="store_true", help="let 100,000 children run: minutes")
+    given = parser.parse_args(arguments)
+    beside(given.jobs, given.rounds, given.hq)
+    growth((1_000, 10_000, 100_000) if given.large else (1_000, 5_000))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
