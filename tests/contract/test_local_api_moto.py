@@ -176,6 +176,22 @@ def test_other_services_answer(region: RunningRegion) -> None:
     assert role["Arn"] == "arn:aws:iam::123456789012:role/r"
 
 
+@pytest.mark.parametrize(
+    ("service", "operation", "parameters"),
+    [
+        ("ec2", "describe_capacity_reservation_fleets", {}),
+        ("cloudformation", "describe_account_limits", {}),
+        ("logs", "get_log_record", {"logRecordPointer": "x"}),
+        ("apprunner", "list_services", {}),
+    ],
+)
+def test_what_moto_does_not_know_is_said_in_the_services_own_form(
+    region: RunningRegion, service: str, operation: str, parameters: dict[str, str]
+) -> None:
+    said = refusal(getattr(region.client(service), operation), **parameters)
+    assert said.startswith(f"NotImplemented: moto, which answers for {service} here, cannot do this")
+
+
 def test_temporary_credentials_and_a_users_keys_are_accepted_back(region: RunningRegion) -> None:
     sts, iam = region.client("sts"), region.client("iam")
     lent = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/any", RoleSessionName="session")["Credentials"]

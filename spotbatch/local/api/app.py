@@ -118,7 +118,14 @@ class Application:
         if service == "batch":
             return await operations.answer(self.region, head, body.read())
         answer = await self._ours(service, head, body)
-        return answer if answer is not None else await self.moto(head, body)
+        if answer is not None:
+            return answer
+        try:
+            return await self.moto(head, body)
+        except Exception as error:  # noqa: BLE001  (moto raises anything for what it does not know)
+            message = f"moto, which answers for {service} here, cannot do this: {type(error).__name__}: {error!s:.300}"
+            sys.stderr.write(f"{message}\n")
+            return _error_for(head, "NotImplemented", message, 501)
 
     async def _ours(self, service: str, head: Head, body: Body) -> Response | None:
         if service == "logs":
@@ -135,10 +142,23 @@ class Application:
 
 
 def _refusal(head: Head, error: SignatureRefused) -> Response:
-    """403 in the form that the client of the service can read."""
-    is_form = head.header("content-type").startswith("application/x-www-form-urlencoded")
-    is_json = "x-amz-target" in {name for name, _ in head.headers} or re.match(r"/v[0-9]+/", head.raw_path)
-    if not is_form and (is_json or "json" in head.header("content-type")):
-        return error_response(ApiError(error.code, error.message, 403))
-    as_xml = query_error if is_form else s3_error
-    return as_xml(_XML_CODES.get(error.code, error.code), error.message, 403)
+    """403, with the name that the service's own clients know this refusal by."""
+    code = error.code if _is_json(head) else _XML_CODES.get(error.code, error.code)
+    return _error_for(head, code, error.message, 403)
+
+
+def _error_for(head: Head, code: str, message: str, status: int) -> Response:
+    """An error in the form that the client of the service can read."""
+    if _is_json(head):
+        return error_response(ApiError(code, message, status))
+    return query_error(code, message, status) if _is_form(head) else s3_error(code, message, status)
+
+
+def _is_form(head: Head) -> bool:
+    return head.header("content-type").startswith("application/x-www-form-urlencoded")
+
+
+def _is_json(head: Head) -> bool:
+    names = {name for name, _ in head.headers}
+    is_rest = re.match(r"/v[0-9]+/", head.raw_path) is not None
+    return not _is_form(head) and ("x-amz-target" in names or is_rest or "json" in head.header("content-type"))
