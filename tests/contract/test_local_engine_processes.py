@@ -118,6 +118,13 @@ def test_a_command_that_does_not_exist_fails_its_job_and_nothing_else(batch: Any
     ended(batch, submit(batch, "true"), "SUCCEEDED")
 
 
+def test_a_job_that_overruns_its_memory_is_killed_with_awss_reason(batch: Any) -> None:
+    hungry = "python3 -c 'import time; x = bytearray(600 << 20); time.sleep(60)'"
+    done = ended(batch, submit(batch, hungry, retryStrategy={"attempts": 1}), "FAILED")
+    assert done["container"]["exitCode"] == 137
+    assert done["container"]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
+
+
 def test_what_a_command_leaves_in_its_group_goes_with_it(region: RunningRegion, batch: Any) -> None:
     done = ended(batch, submit(batch, "sleep 300 & echo $!"), "SUCCEEDED")
     (pid,) = lines(region, done)

@@ -19,7 +19,14 @@ from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 from spotbatch.batch.ledger import key_of
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler import Scheduler
-from spotbatch.batch.status import CANNOT_START_REASON, CONTAINER_EXITED, STATUSES, JobStatus, host_terminated
+from spotbatch.batch.status import (
+    CANNOT_START_REASON,
+    CONTAINER_EXITED,
+    OUT_OF_MEMORY_REASON,
+    STATUSES,
+    JobStatus,
+    host_terminated,
+)
 from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView, Json, Submission, UnitView
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.container import Unit, command_line, image_entry, variables
@@ -31,6 +38,7 @@ from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.reading import Reading
 from spotbatch.local.engine.restoring import restore
 
+_MIB: Final = 1 << 20
 _COMMIT_RETRY_SECONDS: Final = 1.0
 _CLOSE_GRACE_SECONDS: Final = 5.0
 _RECLAIM_TOGETHER: Final = 0.92  # of one pool's hosts, within three minutes
@@ -62,6 +70,7 @@ class LocalEngine(Reading):
         self._running: dict[int, tuple[int, int, int]] = {}  # attempt id -> (job, index, attempt)
         self._attempt_ids: dict[UnitKey, int] = {}
         self._stopping: dict[int, str] = {}  # attempt id -> status reason
+        self._overran: set[int] = set()  # attempt ids that were ended for their memory
         super().__init__()
 
     # ---- open and close ----
@@ -81,6 +90,7 @@ class LocalEngine(Reading):
         self._launcher = Launcher(
             on_started=self._process_started,
             on_failed=self._process_failed,
+            on_overran=self._process_overran,
             on_ended=self._process_ended,
             on_lost=self._helper_lost,
         )
@@ -253,6 +263,7 @@ class LocalEngine(Reading):
             environment=environment,
             folder=entry.working_directory or scratch,
             log=log,
+            memory_bytes=container.memory_mib * _MIB,
         )
         self._launcher.start(order)
 
@@ -269,11 +280,16 @@ class LocalEngine(Reading):
         """The command could not be started: the attempt fails as a container's would, and the engine goes on."""
         self.attempt_over(attempt_id, None, f"{CANNOT_START_REASON} {why}", "Task failed to start")
 
+    def _process_overran(self, attempt_id: int, used: int) -> None:  # noqa: ARG002 - AWS does not say how much either
+        self._overran.add(attempt_id)
+
     def _process_ended(self, attempt_id: int, exit_code: int) -> None:
+        reason = OUT_OF_MEMORY_REASON if attempt_id in self._overran else ""
+        self._overran.discard(attempt_id)
         if self._is_closing and exit_code != 0:
             self._running.pop(attempt_id, None)  # the region stopped it: as lost as with its host, and tried again
             return
-        self.attempt_over(attempt_id, exit_code, "", self._stopping.get(attempt_id, CONTAINER_EXITED))
+        self.attempt_over(attempt_id, exit_code, reason, self._stopping.get(attempt_id, CONTAINER_EXITED))
 
     def attempt_over(self, attempt_id: int, exit_code: int | None, reason: str, status_reason: str) -> None:
         """Journal the end of an attempt and let the rules decide. News of an attempt that is over does nothing."""

@@ -1,9 +1,10 @@
 """The helper that starts jobs' processes: single-threaded, standard library, run by `python -I -S helper.py FD`.
 
 It lives apart from the region because posix_spawn from a large process with a busy event loop stalls both. It talks
-JSON over a SOCK_SEQPACKET socket. In: ["start", id, argv, env, cwd, log], ["signal", id, number]. Out: ["started", id,
-pid], ["failed", id, why], ["ended", id, wait status]. When the region goes away, however it goes, the socket says EOF
-and the helper ends every process group that it started: SIGTERM, a short grace, SIGKILL.
+JSON over a SOCK_SEQPACKET socket. In: ["start", id, argv, env, cwd, log, memory limit in bytes], ["signal", id,
+number]. Out: ["started", id, pid], ["failed", id, why], ["overran", id, bytes], ["ended", id, wait status]. When the
+region goes away, however it goes, the socket says EOF and the helper ends every process group that it started: SIGTERM,
+a short grace, SIGKILL.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import time
 
 _MESSAGE_BYTES = 1 << 20
 _GRACE_SECONDS = 2.0
+_MEMORY_LOOK_MILLISECONDS = 500  # only while something runs: an idle helper sleeps
 _DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
 
 
@@ -27,6 +29,7 @@ class Helper:
         sock.set_inheritable(False)  # else every job holds the region's socket, and EOF never comes
         self.pid_of: dict[int, int] = {}  # attempt id -> pid, which is its group and session too
         self.id_of: dict[int, int] = {}
+        self.memory_limit: dict[int, int] = {}  # pid -> bytes that its session may hold
         self.wakeup, write_end = os.pipe()
         os.set_blocking(write_end, False)
         os.set_blocking(self.wakeup, False)
@@ -40,7 +43,10 @@ class Helper:
         poller.register(self.sock, select.POLLIN)
         poller.register(self.wakeup, select.POLLIN)
         while True:
-            for descriptor, _ in poller.poll():
+            ready = poller.poll(_MEMORY_LOOK_MILLISECONDS if self.memory_limit else None)
+            if not ready:
+                self.end_overrunning()
+            for descriptor, _ in ready:
                 if descriptor == self.wakeup:
                     self.drain()
                     self.reap()
@@ -66,7 +72,9 @@ class Helper:
                 self.signal(order[1], order[2])
         return True
 
-    def start(self, attempt_id: int, argv: list[str], env: dict[str, str], cwd: str, log: str) -> None:
+    def start(
+        self, attempt_id: int, argv: list[str], env: dict[str, str], cwd: str, log: str, memory_limit: int
+    ) -> None:
         try:
             os.chdir(cwd)
             program = find_program(argv[0], env.get("PATH", os.defpath))
@@ -88,6 +96,7 @@ class Helper:
             return
         self.pid_of[attempt_id] = pid
         self.id_of[pid] = attempt_id
+        self.memory_limit[pid] = memory_limit
         self.say(["started", attempt_id, pid])
 
     def signal(self, attempt_id: int, number: int) -> None:
@@ -104,10 +113,20 @@ class Helper:
             if pid == 0:
                 return
             attempt_id = self.id_of.pop(pid, None)
+            self.memory_limit.pop(pid, None)
             if attempt_id is not None:
                 del self.pid_of[attempt_id]
                 end_group(pid, signal.SIGKILL)  # what the command left behind in its group goes with it
                 self.say(["ended", attempt_id, status])
+
+    def end_overrunning(self) -> None:
+        """SIGKILL every session that holds more memory than its job asked for, as the kernel does in a container."""
+        used = memory_by_session()
+        for pid, limit in list(self.memory_limit.items()):
+            if used.get(pid, 0) > limit:
+                del self.memory_limit[pid]
+                self.say(["overran", self.id_of[pid], used[pid]])
+                end_group(pid, signal.SIGKILL)
 
     def say(self, event: list[object]) -> None:
         with contextlib.suppress(OSError):  # the region is gone: the next recv says so
@@ -127,6 +146,18 @@ class Helper:
 def end_group(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def memory_by_session() -> dict[int, int]:
+    """Resident bytes of all processes, by session (proc(5): fields 6 and 24 of stat). Shared pages count in each."""
+    page, used = os.sysconf("SC_PAGE_SIZE"), dict[int, int]()
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is slow to import here
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
+                fields = file.read().rpartition(b")")[2].split()
+                session = int(fields[3])
+                used[session] = used.get(session, 0) + int(fields[21]) * page
+    return used
 
 
 def find_program(name: str, search: str) -> str:

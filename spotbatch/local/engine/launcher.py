@@ -27,13 +27,14 @@ class Start:
     environment: Mapping[str, str]
     folder: Path
     log: Path
+    memory_bytes: int
 
 
 class Launcher:
     """Starts and signals process groups through one helper process.
 
-    `on_started(id, pid)`, `on_failed(id, why)` and `on_ended(id, exit code)` are called in the event loop; a process
-    that a signal ended has the exit code 128 + the signal, as Docker says it.
+    `on_started(id, pid)`, `on_failed(id, why)`, `on_overran(id, bytes)` and `on_ended(id, exit code)` are called in the
+    event loop; a process that a signal ended has the exit code 128 + the signal, as Docker says it.
     """
 
     def __init__(
@@ -41,10 +42,16 @@ class Launcher:
         *,
         on_started: Callable[[int, int], None],
         on_failed: Callable[[int, str], None],
+        on_overran: Callable[[int, int], None],
         on_ended: Callable[[int, int], None],
         on_lost: Callable[[], None],
     ) -> None:
-        self._calls: dict[str, Callable[..., None]] = {"started": on_started, "failed": on_failed, "ended": on_ended}
+        self._calls: dict[str, Callable[..., None]] = {
+            "started": on_started,
+            "failed": on_failed,
+            "overran": on_overran,
+            "ended": on_ended,
+        }
         self._on_lost = on_lost
         self._waiting: deque[bytes] = deque()
         self._is_closing = False
@@ -68,9 +75,8 @@ class Launcher:
         self._loop.add_reader(ours, self._read)
 
     def start(self, order: Start) -> None:
-        self._send(
-            ["start", order.attempt_id, [*order.argv], dict(order.environment), str(order.folder), str(order.log)]
-        )
+        what = [[*order.argv], dict(order.environment), str(order.folder), str(order.log), order.memory_bytes]
+        self._send(["start", order.attempt_id, *what])
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
         """Send a signal to the whole process group of an attempt; nothing happens if it has ended."""
