@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from spotbatch.batch.errors import SpotbatchError
-from spotbatch.infra import Access, Artifacts, Compute, Images, Jobs, Monitoring, Network, Queue, StackSettings
+from spotbatch.infra import (
+    Access,
+    Artifacts,
+    Compute,
+    Images,
+    Jobs,
+    Monitoring,
+    Network,
+    Queue,
+    StackSettings,
+    Watching,
+)
 from spotbatch.infra.settings import CONTEXT_KEY
 
 from aws_cdk import App, CfnOutput, Environment, Stack, Tags  # isort: skip  # after infra, which chooses its Node
@@ -57,7 +68,9 @@ class CostOptimizedBatchProcessingStack(Stack):
             service_role=access.service_role,
             tags=tags,
         )
-        queue = Queue(self, "Queue", environment_arns=[compute.environment_arn])
+        fallback = [compute.on_demand_arn] if compute.on_demand_arn and self.settings.on_demand_fallback else []
+        queue = Queue(self, "Queue", environment_arns=[compute.environment_arn, *fallback])
+        watched = [queue.queue_arn]
         jobs = Jobs(
             self,
             "Jobs",
@@ -76,6 +89,12 @@ class CostOptimizedBatchProcessingStack(Stack):
         self._output("ComputeEnvironmentName", compute.environment_name, "Where the Spot hosts run")
         self._output("ArtifactsBucketName", artifacts.bucket.bucket_name, "Checkpoints, outputs, attempt records")
         self._output("LogGroupName", monitoring.log_group.log_group_name, "What the jobs print")
+        if compute.on_demand_arn and self.settings.on_demand_queue:
+            on_demand = Queue(self, "OnDemandQueue", environment_arns=[compute.on_demand_arn])
+            watched.append(on_demand.queue_arn)
+            self._output("OnDemandJobQueueName", on_demand.queue_name, "Submit what must not be interrupted here")
+        if self.settings.monitoring:
+            Watching(self, "Watching", settings=self.settings, queue_arns=watched)
 
     def _output(self, name: str, value: str, description: str) -> None:
         CfnOutput(self, name, value=value, description=description)

@@ -161,7 +161,9 @@ def test_artifacts_grow_cheaper_and_old_versions_and_abandoned_uploads_go(templa
 
 
 def test_job_logs_are_kept_thirty_days(template: Template) -> None:
-    assert only(template, "AWS::Logs::LogGroup")["RetentionInDays"] == 30
+    assert {
+        each["Properties"]["RetentionInDays"] for each in template.find_resources("AWS::Logs::LogGroup").values()
+    } == {30}
 
 
 @pytest.mark.parametrize(("retain", "policy"), [(True, "Retain"), (False, "Delete")])
@@ -309,10 +311,10 @@ def test_the_retry_strategy_is_the_rulebooks_entry_by_entry(template: Template) 
 
 def test_jobs_write_to_the_stacks_log_group_and_end_after_their_timeout(template: Template) -> None:
     definition = only(template, "AWS::Batch::JobDefinition")
-    (group_id,) = template.find_resources("AWS::Logs::LogGroup")
+    group = template.find_outputs("LogGroupName")["LogGroupName"]["Value"]
     logging = definition["ContainerProperties"]["LogConfiguration"]
     assert logging["LogDriver"] == "awslogs"
-    assert logging["Options"]["awslogs-group"] == {"Ref": group_id}
+    assert logging["Options"]["awslogs-group"] == group
     assert definition["Timeout"]["AttemptDurationSeconds"] >= 60
 
 

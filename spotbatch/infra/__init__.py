@@ -28,7 +28,8 @@ from spotbatch.infra.jobs import Jobs  # noqa: E402
 from spotbatch.infra.monitoring import Monitoring  # noqa: E402
 from spotbatch.infra.network import Network  # noqa: E402
 from spotbatch.infra.queue import Queue  # noqa: E402
-from spotbatch.infra.settings import StackSettings  # noqa: E402
+from spotbatch.infra.settings import Egress, StackSettings  # noqa: E402
+from spotbatch.infra.watching import Watching  # noqa: E402
 
 __all__ = [
     "Access",
@@ -39,5 +40,7 @@ __all__ = [
     "Monitoring",
     "Network",
     "Queue",
+    "Watching",
+    "Egress",
     "StackSettings",
 ]

@@ -37,8 +37,13 @@ class Access(Construct):
         )
         self.instance_profile = iam.InstanceProfile(self, "InstanceProfile", role=self.instance_role)
         self.job_role = self._job_role(bucket)
-        self.execution_role = self._execution_role(repository, log_group)
+        self.execution_role = self._execution_role(repository, log_group, sorted(set(settings.job_secrets.values())))
         self.service_role = self._service_role() if settings.service_role == "dedicated" else None
+        if bucket.encryption_key:
+            bucket.encryption_key.grant_encrypt_decrypt(self.job_role)
+        if settings.permissions_boundary:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", settings.permissions_boundary)
+            iam.PermissionsBoundary.of(self).apply(boundary)
 
     def _task_principal(self) -> iam.IPrincipal:
         """ECS for this account's own jobs only: no one else can talk ECS into taking the role (confused deputy)."""
@@ -73,8 +78,10 @@ class Access(Construct):
         )
         return role
 
-    def _execution_role(self, repository: ecr.IRepository, log_group: logs.ILogGroup) -> iam.Role:
-        """What ECS needs before and around the container: its image, and a place for its log."""
+    def _execution_role(
+        self, repository: ecr.IRepository, log_group: logs.ILogGroup, secret_arns: list[str]
+    ) -> iam.Role:
+        """What ECS needs before and around the container: its image, its secrets, and a place for its log."""
         role = iam.Role(
             self,
             "ExecutionRole",
@@ -89,6 +96,12 @@ class Access(Construct):
                 resources=[log_group.log_group_arn],
             )
         )
+        if secret_arns:
+            role.add_to_policy(
+                iam.PolicyStatement(
+                    sid="ReadJobSecrets", actions=["secretsmanager:GetSecretValue"], resources=secret_arns
+                )
+            )
         return role
 
     def _service_role(self) -> iam.Role:

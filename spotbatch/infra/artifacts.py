@@ -1,6 +1,7 @@
 """The bucket for what jobs leave behind: checkpoints, outputs, attempt records."""
 
 from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -17,7 +18,10 @@ class Artifacts(Construct):
             "Bucket",
             versioned=True,
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=s3.BucketEncryption.KMS if settings.kms_key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=self._key() if settings.kms_key else None,
+            bucket_key_enabled=settings.kms_key or None,
+            server_access_logs_bucket=self._logs() if settings.access_logs else None,
             enforce_ssl=True,
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -44,4 +48,22 @@ class Artifacts(Construct):
                 ),
                 s3.LifecycleRule(id="abandoned-uploads", abort_incomplete_multipart_upload_after=Duration.days(7)),
             ],
+        )
+
+    def _key(self) -> kms.Key:
+        """A key of the stack's own, turned once a year; it outlives the stack as its bucket's objects need it."""
+        return kms.Key(self, "Key", enable_key_rotation=True, removal_policy=RemovalPolicy.RETAIN)
+
+    def _logs(self) -> s3.Bucket:
+        """Who read and wrote the artifacts, for a year. S3 delivers such logs to buckets under its own keys only."""
+        return s3.Bucket(
+            self,
+            "AccessLogs",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            removal_policy=RemovalPolicy.RETAIN,
+            lifecycle_rules=[s3.LifecycleRule(id="a-year", expiration=Duration.days(365))],
         )

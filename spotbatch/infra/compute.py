@@ -1,4 +1,6 @@
-"""The compute environment: Spot instances of many types in all zones, from zero to the maximum and back."""
+"""The compute environments: many instance types in all zones, from zero to the maximum and back."""
+
+from typing import Any, Final
 
 from aws_cdk import Fn, Tags
 from aws_cdk import aws_batch as batch
@@ -6,14 +8,17 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from spotbatch.batch.placement import AllocationStrategy
+from spotbatch.infra import families
 from spotbatch.infra.host_data import user_data
 from spotbatch.infra.settings import Egress, StackSettings
 
-_ROOT_DEVICE = "/dev/xvda"  # of Amazon Linux 2023
+_ROOT_DEVICE: Final = "/dev/xvda"  # of Amazon Linux 2023
+_UPDATE_MINUTES: Final = 30  # how long an update of the environment lets running jobs go on
 
 
 class Compute(Construct):
-    """`environment`, `environment_arn` and `environment_name`.
+    """`environment`, `environment_arn` and `environment_name` (Spot), and `on_demand_arn` where settings ask for one.
 
     The L1 resource, since the L2 construct leaves out what safe updates need: the launch template's version (without
     it edits never reach instances) and the update policy. It has no name of its own: one would block its replacement.
@@ -34,46 +39,70 @@ class Compute(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.launch_template = self._launch_template(settings, security_group, tags)
-        template = batch.CfnComputeEnvironment.LaunchTemplateSpecificationProperty(
-            launch_template_id=self.launch_template.ref,
-            version=self.launch_template.attr_latest_version_number,
-        )
-        resources = batch.CfnComputeEnvironment.ComputeResourcesProperty(
+        self._roles = [role for role in (instance_role, service_role) if role]
+        self._service_role = service_role
+        shared = self._shared(settings, subnets, instance_profile)
+        self.environment = self._environment(
+            "Environment",
+            shared,
             type="SPOT",
             allocation_strategy=settings.allocation_strategy.value,
             bid_percentage=settings.bid_percentage,
             minv_cpus=settings.min_vcpus,
             maxv_cpus=settings.max_vcpus,
-            instance_types=list(settings.instance_types),  # never "optimal"
-            instance_role=instance_profile.instance_profile_arn,
-            subnets=subnets.subnet_ids,
-            launch_template=template,
-            ec2_configuration=[
-                batch.CfnComputeEnvironment.Ec2ConfigurationObjectProperty(image_type="ECS_AL2023"),
-            ],
-            update_to_latest_image_version=True,
         )
-        self.environment = batch.CfnComputeEnvironment(
-            self,
-            "Environment",
-            type="MANAGED",
-            state="ENABLED",
-            service_role=service_role.role_arn if service_role else None,
-            # An environment with a role of its own cannot be updated in place: then it is replaced.
-            replace_compute_environment=service_role is not None,
-            compute_resources=resources,
-            update_policy=None
-            if service_role
-            else batch.CfnComputeEnvironment.UpdatePolicyProperty(
-                terminate_jobs_on_update=False, job_execution_timeout_minutes=30
-            ),
-        )
-        # Roles go after the environment: without them AWS Batch cannot end its instances, and the deletion hangs.
-        self.environment.node.add_dependency(instance_role)
-        if service_role:
-            self.environment.node.add_dependency(service_role)
         self.environment_arn = self.environment.attr_compute_environment_arn
         self.environment_name = Fn.select(1, Fn.split("/", self.environment_arn))
+        self.on_demand_arn: str | None = None
+        if settings.on_demand_fallback or settings.on_demand_queue:
+            on_demand = self._environment(
+                "OnDemand",
+                shared,
+                type="EC2",
+                allocation_strategy=AllocationStrategy.BEST_FIT_PROGRESSIVE.value,
+                minv_cpus=0,
+                maxv_cpus=settings.on_demand_max_vcpus,
+            )
+            self.on_demand_arn = on_demand.attr_compute_environment_arn
+
+    def _shared(
+        self, settings: StackSettings, subnets: ec2.SelectedSubnets, instance_profile: iam.InstanceProfile
+    ) -> dict[str, Any]:
+        """What Spot and on-demand hosts have in common."""
+        cfn = batch.CfnComputeEnvironment
+        template = cfn.LaunchTemplateSpecificationProperty(
+            launch_template_id=self.launch_template.ref, version=self.launch_template.attr_latest_version_number
+        )
+        return {
+            "instance_types": list(settings.instance_types),  # never "optimal"
+            "instance_role": instance_profile.instance_profile_arn,
+            "subnets": subnets.subnet_ids,
+            "launch_template": template,
+            "ec2_configuration": [
+                cfn.Ec2ConfigurationObjectProperty(image_type=each) for each in _image_types(settings.instance_types)
+            ],
+            "update_to_latest_image_version": True,
+        }
+
+    def _environment(self, construct_id: str, shared: dict[str, Any], **own: Any) -> batch.CfnComputeEnvironment:
+        cfn = batch.CfnComputeEnvironment
+        policy = cfn.UpdatePolicyProperty(terminate_jobs_on_update=False, job_execution_timeout_minutes=_UPDATE_MINUTES)
+        role = self._service_role
+        environment = cfn(
+            self,
+            construct_id,
+            type="MANAGED",
+            state="ENABLED",
+            service_role=role.role_arn if role else None,
+            # An environment with a role of its own cannot be updated in place: then it is replaced.
+            replace_compute_environment=role is not None,
+            compute_resources=cfn.ComputeResourcesProperty(**shared, **own),
+            update_policy=None if role else policy,
+        )
+        # Roles go after the environment: without them AWS Batch cannot end its instances, and the deletion hangs.
+        for each in self._roles:
+            environment.node.add_dependency(each)
+        return environment
 
     def _launch_template(
         self, settings: StackSettings, security_group: ec2.ISecurityGroup, tags: dict[str, str]
@@ -108,3 +137,9 @@ class Compute(Construct):
         )
         Tags.of(template).add("Name", f"{self.node.path}/LaunchTemplate")
         return template
+
+
+def _image_types(types: tuple[str, ...]) -> list[str]:
+    """The ECS images that these hosts need: the one with NVIDIA's driver, the plain one, or both."""
+    has_gpu = {families.has_nvidia_gpu(each) for each in types}
+    return [name for name, wanted in (("ECS_AL2023", False), ("ECS_AL2023_NVIDIA", True)) if wanted in has_gpu]

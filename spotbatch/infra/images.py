@@ -16,6 +16,7 @@ class Images(Construct):
             self,
             "Repository",
             image_scan_on_push=True,
+            image_tag_mutability=ecr.TagMutability.IMMUTABLE if settings.immutable_tags else ecr.TagMutability.MUTABLE,
             encryption=ecr.RepositoryEncryption.AES_256,
             removal_policy=RemovalPolicy.RETAIN if settings.retain_data else RemovalPolicy.DESTROY,
             empty_on_delete=not settings.retain_data,

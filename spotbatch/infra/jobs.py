@@ -39,9 +39,18 @@ class Jobs(Construct):
             job_role_arn=job_role.role_arn,
             execution_role_arn=execution_role.role_arn,
             resource_requirements=[
-                cfn.ResourceRequirementProperty(type="VCPU", value=str(settings.job_vcpus)),
-                cfn.ResourceRequirementProperty(type="MEMORY", value=str(settings.job_memory_mib)),
+                cfn.ResourceRequirementProperty(type=kind, value=str(amount))
+                for kind, amount in (
+                    ("VCPU", settings.job_vcpus),
+                    ("MEMORY", settings.job_memory_mib),
+                    ("GPU", settings.job_gpus),
+                )
+                if amount
             ],
+            secrets=[
+                cfn.SecretProperty(name=name, value_from=arn) for name, arn in sorted(settings.job_secrets.items())
+            ]
+            or None,
             environment=[
                 cfn.EnvironmentProperty(name=SPOTBATCH_ARTIFACTS_URL, value=f"s3://{bucket.bucket_name}"),
                 cfn.EnvironmentProperty(name=SPOTBATCH_NOTICE_FILE, value=NOTICE_FILE),

@@ -15,12 +15,13 @@ class Monitoring(Construct):
         self.log_group = logs.LogGroup(
             self,
             "JobLogs",
-            retention=_retention(settings.log_retention_days),
+            retention=retention(settings.log_retention_days),
             removal_policy=RemovalPolicy.DESTROY,
         )
 
 
-def _retention(days: int) -> logs.RetentionDays:
+def retention(days: int) -> logs.RetentionDays:
+    """CloudWatch Logs' own name for so many days."""
     names = {
         1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS", 30: "ONE_MONTH",
         60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS", 150: "FIVE_MONTHS", 180: "SIX_MONTHS",

@@ -38,5 +38,27 @@ class Network(Construct):
             description="Batch instances: no way in; out to AWS and registries only",
             allow_all_outbound=False,
         )
+        for name in settings.interface_endpoints:
+            self._interface_endpoint(name)
+        if settings.flow_logs:
+            self.vpc.add_flow_log("FlowLog", traffic_type=ec2.FlowLogTrafficType.ALL)
         for port in settings.egress_ports:
             self.security_group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), f"out to port {port}")
+
+    def _interface_endpoint(self, name: str) -> None:
+        """A private way to one AWS service, open to the hosts alone."""
+        group = ec2.SecurityGroup(
+            self,
+            f"Endpoint-{name}-Group",
+            vpc=self.vpc,
+            description=f"Endpoint {name}: from the Batch instances only",
+            allow_all_outbound=False,
+        )
+        group.add_ingress_rule(self.security_group, ec2.Port.tcp(443), "the hosts")
+        self.vpc.add_interface_endpoint(
+            f"Endpoint-{name}",
+            service=ec2.InterfaceVpcEndpointAwsService(name),
+            subnets=ec2.SubnetSelection(subnets=self.subnets.subnets),
+            security_groups=[group],
+            open=False,
+        )

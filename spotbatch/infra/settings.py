@@ -1,6 +1,5 @@
 """The stack's settings: one model, read from the context key `spotbatch`; a wrong value is refused before synthesis."""
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
@@ -10,13 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import AllocationStrategy
 from spotbatch.batch.retry import MAX_ATTEMPTS
+from spotbatch.infra import families
 
 CONTEXT_KEY: Final = "spotbatch"
-_INSTANCE_TYPE: Final = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _SIZES: Final = ("large", "xlarge", "2xlarge", "4xlarge")
 _FAMILIES: Final = ("c5", "m5", "r5")
 _RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)
 
+Endpoint = Literal["ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "secretsmanager"]
+SecretArn = Annotated[
+    str, Field(pattern=r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:\S+-[A-Za-z0-9]{6}$")
+]
 Days = Annotated[int, Field(ge=1, le=3650)]
 
 
@@ -28,7 +31,7 @@ class Egress(StrEnum):
 
 
 class StackSettings(BaseModel):
-    """Everything about the stack that may be chosen. docs/operating.md tells what each one is for."""
+    """Everything about the stack that may be chosen. docs/infra.md tells what each one is for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,15 +46,25 @@ class StackSettings(BaseModel):
     bid_percentage: Annotated[int, Field(ge=1, le=100)] = 80
     volume_gib: Annotated[int, Field(ge=30, le=16_384)] = 50
     service_role: Literal["service-linked", "dedicated"] = "service-linked"
+    on_demand_fallback: bool = False  # a second environment in the queue's order, for when there is no Spot capacity
+    on_demand_queue: bool = False  # a second queue, on demand only
+    on_demand_max_vcpus: Annotated[int, Field(ge=1, le=10_000)] = 64
+    permissions_boundary: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:policy/\S+$")] | None = None
     # jobs
     image_tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] = "latest"
     job_vcpus: Annotated[int, Field(ge=1, le=256)] = 1
     job_memory_mib: Annotated[int, Field(ge=4, le=4_000_000)] = 2048
     job_attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] = MAX_ATTEMPTS
     job_timeout_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+    job_gpus: Annotated[int, Field(ge=0, le=16)] = 0
+    job_secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], SecretArn] = Field(
+        default_factory=dict  # environment variable: the secret's whole ARN in Secrets Manager
+    )
     # network
     vpc_cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-4])$")] = "10.0.0.0/16"
     egress: Egress = Egress.NAT_GATEWAY
+    interface_endpoints: tuple[Endpoint, ...] = ()  # each is paid by the hour and zone
+    flow_logs: bool = False
     egress_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (443,)
     # what is kept, and for how long
     retain_data: bool = True  # the bucket and the images outlive a destroy
@@ -59,6 +72,14 @@ class StackSettings(BaseModel):
     infrequent_access_days: Annotated[int, Field(ge=30, le=3650)] = 30
     glacier_days: Annotated[int, Field(ge=60, le=3650)] = 90
     old_version_days: Days = 30
+    immutable_tags: bool = False  # then push every image under a tag of its own, and name it in image_tag
+    kms_key: bool = False  # the bucket under a key of the stack's own: 1 USD a month
+    access_logs: bool = False  # a second bucket that tells who read the first
+    # what is watched
+    monitoring: bool = True  # dashboard, alarms, events: about 3.30 USD a month
+    alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    interruptions_per_hour: Annotated[int, Field(ge=1)] = 20  # more of them raise an alarm
+    monthly_budget_usd: Annotated[int, Field(ge=1)] | None = None
     images_kept: Annotated[int, Field(ge=1, le=1000)] = 10
 
     @field_validator("instance_types")
@@ -67,20 +88,36 @@ class StackSettings(BaseModel):
         if not types:
             raise ValueError("at least one instance type is needed; ten or more are interrupted less")
         for each in types:
-            if not _INSTANCE_TYPE.fullmatch(each):
-                raise ValueError(f"{each!r} is no instance type such as c5.xlarge ('optimal' is not allowed here)")
+            families.check(each)
+        kinds = {families.architecture(each): each for each in reversed(types)}
+        if len(kinds) > 1:
+            both = " and ".join(f"{kind} ({each})" for kind, each in sorted(kinds.items()))
+            raise ValueError(f"one queue runs one architecture, and an image is built for one; here are {both}")
         return types
 
     @model_validator(mode="after")
     def _limits_fit(self) -> Self:
         if self.min_vcpus > self.max_vcpus:
             raise ValueError(f"min_vcpus ({self.min_vcpus}) is above max_vcpus ({self.max_vcpus})")
+        if self.job_gpus and not self.has_gpus:
+            raise ValueError(f"job_gpus is {self.job_gpus}, but instance_types has hosts without a GPU: give e.g. g5")
+        if self.egress is Egress.PUBLIC and self.interface_endpoints:
+            raise ValueError("interface_endpoints is for private subnets: leave it out, or take another egress")
+        if self.immutable_tags and self.image_tag == "latest":
+            raise ValueError(
+                "image_tag ('latest') can be pushed only once with immutable_tags: name the image's own tag"
+            )
         if self.glacier_days < self.infrequent_access_days + 30:
             raise ValueError(
                 f"glacier_days ({self.glacier_days}) must be 30 or more after infrequent_access_days "
                 f"({self.infrequent_access_days}), as S3 wants it"
             )
         return self
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether every host has NVIDIA GPUs."""
+        return all(families.has_nvidia_gpu(each) for each in self.instance_types)
 
     @classmethod
     def read(cls, given: object) -> Self:

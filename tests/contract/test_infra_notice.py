@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -46,7 +45,7 @@ class Metadata(ThreadingHTTPServer):
 
 class _Answers(BaseHTTPRequestHandler):
     server: Metadata
-    protocol_version: ClassVar[str] = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"
 
     def do_PUT(self) -> None:
         self.server.tokens_given += 1

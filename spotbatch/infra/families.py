@@ -1,0 +1,43 @@
+"""Which instance families there are, and what they are made of: the CDK's own list, read and not copied."""
+
+import difflib
+import re
+from functools import lru_cache
+from typing import Final, Literal
+
+from aws_cdk import aws_ec2 as ec2
+
+Architecture = Literal["x86_64", "arm64"]
+_FAMILY: Final = re.compile(r"[a-z]{1,3}\d+[a-z]*(-flex)?")
+_SIZE: Final = re.compile(r"nano|micro|small|medium|large|xlarge|\d+xlarge|metal(-\d+xl)?")
+_NO_FAMILIES: Final = frozenset({"arm1", "io3", "mac1", "mac2"})  # the CDK's long names, and what runs no containers
+_GRAVITON: Final = re.compile(r"[a-z]+\d+g")  # c7g, m6gd, g5g ... (EC2 user guide, "Instance type naming conventions")
+_NVIDIA: Final = re.compile(r"p\d|g\d|gr\d")
+
+
+@lru_cache(maxsize=1)
+def families() -> frozenset[str]:
+    """Every instance family that this version of the CDK knows."""
+    names = (each.name.lower().replace("_", "-") for each in ec2.InstanceClass)
+    return frozenset(name for name in names if _FAMILY.fullmatch(name)) - _NO_FAMILIES
+
+
+def check(name: str) -> None:
+    """Raises ValueError unless this is a family (c5) or a type (c5.xlarge) of one that is known."""
+    family, dot, size = name.partition(".")
+    if family not in families():
+        near = difflib.get_close_matches(family, sorted(families()), n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "give types such as c5.xlarge or families such as c5"
+        raise ValueError(f"{name!r} is of no known instance family ('optimal' is not allowed here): {hint}")
+    if dot and not _SIZE.fullmatch(size):
+        raise ValueError(f"{name!r}: {size!r} is no instance size such as large, 2xlarge or metal")
+
+
+def architecture(name: str) -> Architecture:
+    """The processor of a family or type: Graviton is arm64."""
+    return "arm64" if _GRAVITON.match(name) or name.startswith("a1") else "x86_64"
+
+
+def has_nvidia_gpu(name: str) -> bool:
+    """Whether hosts of it need the image with NVIDIA's driver (g4ad has GPUs of AMD)."""
+    return bool(_NVIDIA.match(name)) and not name.startswith("g4ad")

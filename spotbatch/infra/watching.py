@@ -1,0 +1,256 @@
+"""What tells of trouble: events in a log group, metrics made from them, alarms, a dashboard, a topic, a budget.
+
+AWS Batch gives no metrics of jobs. Its events go to a log group, where metric filters count them and Logs Insights
+queries them: nothing runs, and while idle only the alarms and the dashboard cost.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aws_cdk import Aws, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_budgets as budgets
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from spotbatch.batch.status import HOST_TERMINATED_PATTERN
+from spotbatch.infra.monitoring import retention
+from spotbatch.infra.settings import StackSettings
+
+JOB_EVENT: Final = "Batch Job State Change"
+BLOCKED_EVENT: Final = "Batch Job Queue Blocked"
+SPOT_EVENT: Final = "EC2 Spot Instance Interruption Warning"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Count:
+    """A metric: how many events match a pattern of CloudWatch Logs. `label` is what the dashboard calls it."""
+
+    name: str
+    pattern: str
+    label: str
+
+
+_JOB: Final = f'$.detail-type = "{JOB_EVENT}" && $.detail.status'
+
+COUNTS: Final = (
+    Count(name="JobsRunnable", pattern=f'{_JOB} = "RUNNABLE"', label="became RUNNABLE (also for a retry)"),
+    Count(name="JobsRunning", pattern=f'{_JOB} = "RUNNING"', label="attempts that began to run"),
+    Count(name="JobsSucceeded", pattern=f'{_JOB} = "SUCCEEDED"', label="succeeded"),
+    Count(name="JobsFailed", pattern=f'{_JOB} = "FAILED"', label="failed"),
+    Count(
+        name="AttemptsInterrupted",
+        # A retried job is RUNNABLE again, with the attempts that it has had.
+        pattern=f'{_JOB} = "RUNNABLE" && $.detail.attempts[0].statusReason = "{HOST_TERMINATED_PATTERN}"',
+        label="retried after a lost host",
+    ),
+    Count(
+        name="QueueBlocked",
+        pattern=f'$.detail-type = "{BLOCKED_EVENT}"',
+        label="the job at the queue's head cannot run",
+    ),
+)
+
+_STATUSES: Final = "filter `detail-type` = 'Batch Job State Change' | stats count(*) by detail.status, bin(5m)"
+_REASONS: Final = (
+    "filter detail.status = 'FAILED' | stats count(*) as jobs by detail.statusReason, detail.container.reason, "
+    "detail.container.exitCode | sort jobs desc | limit 20"
+)
+_DURATION: Final = (
+    "filter detail.status = 'SUCCEEDED' and ispresent(detail.startedAt) | "
+    "fields (detail.stoppedAt - detail.startedAt) / 60000 as minutes | "
+    "stats avg(minutes), pct(minutes, 50), pct(minutes, 95) by bin(1h)"
+)
+_COST_PROXY: Final = (
+    "filter detail.status in ['SUCCEEDED', 'FAILED'] and ispresent(detail.startedAt) | "
+    "fields (detail.stoppedAt - detail.startedAt) / 3600000 as hours | stats sum(hours) as job_hours by bin(1d)"
+)
+
+
+class Watching(Construct):
+    """`topic` and `events_group`; watches the queues of these ARNs."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings, queue_arns: list[str]) -> None:
+        super().__init__(scope, construct_id)
+        self.namespace = f"spotbatch/{Stack.of(self).stack_name}"
+        self.topic = sns.Topic(self, "Topic", enforce_ssl=True, display_name="spotbatch")
+        if settings.alarm_email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(settings.alarm_email))
+        self.events_group = logs.LogGroup(
+            self,
+            "Events",
+            retention=retention(settings.log_retention_days),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        rules = self._rules(queue_arns)
+        self._let_events_in(rules)
+        metrics = {each.name: self._metric(each) for each in COUNTS}
+        self._alarms(settings, metrics)
+        self._dashboard(metrics)
+        if settings.monthly_budget_usd:
+            self._budget(settings, settings.monthly_budget_usd)
+
+    def _rules(self, queue_arns: list[str]) -> list[events.CfnRule]:
+        """Everything goes to the log group; to people only what blocks a queue (a wide array fails 10,000 times).
+
+        A Spot notice names an instance and not its stack: these are all of the account's, in this region.
+        """
+        group = f"{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:{self.events_group.log_group_name}"
+        target = {"arn": f"arn:{Aws.PARTITION}:logs:{group}", "id": "log"}
+        people = {"arn": self.topic.topic_arn, "id": "topic"}
+        ours = {"source": ["aws.batch"]}
+        return [
+            self._rule("Jobs", ours | {"detail-type": [JOB_EVENT], "detail": {"jobQueue": queue_arns}}, [target]),
+            self._rule("Blocked", ours | {"detail-type": [BLOCKED_EVENT], "resources": queue_arns}, [target, people]),
+            self._rule("SpotNotices", {"source": ["aws.ec2"], "detail-type": [SPOT_EVENT]}, [target]),
+        ]
+
+    def _rule(self, construct_id: str, pattern: dict[str, Any], targets: list[dict[str, str]]) -> events.CfnRule:
+        # The L1: the L2's log target brings in a Lambda function to write one policy.
+        return events.CfnRule(self, construct_id, event_pattern=pattern, targets=targets, state="ENABLED")
+
+    def _let_events_in(self, rules: list[events.CfnRule]) -> None:
+        arns = [rule.attr_arn for rule in rules]
+        logs.ResourcePolicy(
+            self,
+            "EventsMayWrite",
+            policy_statements=[
+                iam.PolicyStatement(
+                    principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                    actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+                    resources=[self.events_group.log_group_arn],
+                    conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+                )
+            ],
+        )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsMayPublish",  # a topic with a policy of its own no longer lets its whole account in
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="EventsMayPublish",
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"ArnEquals": {"aws:SourceArn": arns}},
+            )
+        )
+
+    def _metric(self, count: Count) -> cloudwatch.Metric:
+        logs.MetricFilter(
+            self,
+            count.name,
+            log_group=self.events_group,
+            filter_pattern=logs.FilterPattern.literal(f"{{ {count.pattern} }}"),
+            metric_namespace=self.namespace,
+            metric_name=count.name,
+            metric_value="1",
+        )
+        return cloudwatch.Metric(
+            namespace=self.namespace,
+            metric_name=count.name,
+            statistic="Sum",
+            period=Duration.minutes(5),
+            label=count.label,
+        )
+
+    def _alarms(self, settings: StackSettings, metrics: dict[str, cloudwatch.Metric]) -> None:
+        hour = Duration.hours(1)
+        self._alarm("FailedJobs", metrics["JobsFailed"], 1, "Jobs failed for good; `spotbatch doctor` says why.")
+        self._alarm("StuckJobs", metrics["QueueBlocked"], 1, "The job at the head of a queue cannot run.")
+        self._alarm(
+            "Interruptions",
+            metrics["AttemptsInterrupted"].with_(period=hour),
+            settings.interruptions_per_hour,
+            "Spot takes hosts often: add instance types, or on_demand_fallback.",
+        )
+
+    def _alarm(self, construct_id: str, metric: cloudwatch.Metric, threshold: int, description: str) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            f"{construct_id}Alarm",
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=description,
+        )
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+
+    def _dashboard(self, metrics: dict[str, cloudwatch.Metric]) -> None:
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(24))
+        dashboard.add_widgets(
+            cloudwatch.GraphWidget(title="Jobs", width=12, left=list(metrics.values())),
+            self._query("Jobs by status", _STATUSES, cloudwatch.LogQueryVisualizationType.STACKEDAREA),
+        )
+        dashboard.add_widgets(
+            self._query("Failures by reason (24 h)", _REASONS, cloudwatch.LogQueryVisualizationType.TABLE),
+            self._query("Minutes of jobs that succeeded", _DURATION, cloudwatch.LogQueryVisualizationType.LINE),
+        )
+        dashboard.add_widgets(
+            self._query("Job hours a day: what cost follows", _COST_PROXY, cloudwatch.LogQueryVisualizationType.BAR)
+        )
+
+    def _query(self, title: str, query: str, view: cloudwatch.LogQueryVisualizationType) -> cloudwatch.LogQueryWidget:
+        return cloudwatch.LogQueryWidget(
+            title=title,
+            width=12,
+            view=view,
+            log_group_names=[self.events_group.log_group_name],
+            query_string=query,
+        )
+
+    def _budget(self, settings: StackSettings, usd: int) -> None:
+        """Tells at 80 % and when the month is forecast to go over; counts what carries the stack's Environment tag.
+
+        The tag must be activated once for cost allocation, in the account that pays.
+        """
+        cfn = budgets.CfnBudget
+        to = (
+            cfn.SubscriberProperty(subscription_type="EMAIL", address=settings.alarm_email)
+            if settings.alarm_email
+            else cfn.SubscriberProperty(subscription_type="SNS", address=self.topic.topic_arn)
+        )
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="BudgetsMayPublish",
+                principals=[iam.ServicePrincipal("budgets.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        cfn(
+            self,
+            "Budget",
+            budget=cfn.BudgetDataProperty(
+                budget_type="COST",
+                time_unit="MONTHLY",
+                budget_limit=cfn.SpendProperty(amount=usd, unit="USD"),
+                cost_filters={"TagKeyValue": [f"user:Environment${settings.environment}"]},
+            ),
+            notifications_with_subscribers=[
+                cfn.NotificationWithSubscribersProperty(
+                    notification=cfn.NotificationProperty(
+                        comparison_operator="GREATER_THAN",
+                        notification_type=kind,
+                        threshold=percent,
+                        threshold_type="PERCENTAGE",
+                    ),
+                    subscribers=[to],
+                )
+                for kind, percent in (("ACTUAL", 80), ("FORECASTED", 100))
+            ],
+        )
