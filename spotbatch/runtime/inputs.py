@@ -1,7 +1,6 @@
 """Fetching declared inputs into the input folder before the command starts."""
 
 import json
-import urllib.parse
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from spotbatch.batch import artifacts
 from spotbatch.runtime.errors import InvalidSetting, Missing
 from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.parallel import in_parallel
-from spotbatch.runtime.store import Store, open_store
+from spotbatch.runtime.store import Store, open_store, unquoted
 
 WIDTH = 8
 OUTPUTS_OF = "outputs:"
@@ -59,7 +58,7 @@ def _plan(url: str, own: Store | None, limit: Limit) -> list[Fetch]:
         if own is None:
             raise InvalidSetting(f"the input {url!r} needs SPOTBATCH_ARTIFACTS_URL, which is not set")
         found = list(_outputs_of(url.removeprefix(OUTPUTS_OF), own, limit))
-    elif urllib.parse.urlsplit(url).path.endswith("/"):
+    elif url.endswith("/"):
         found = _folder(url, limit)
     else:
         found = [_file(url)]
@@ -94,7 +93,9 @@ def _file(url: str) -> Fetch:
     above, _, name = url.rpartition("/")
     if not name or "://" not in above:
         raise InvalidSetting(f"the input {url!r} is no URL: s3://..., file:///... or outputs:RUN is wanted")
-    return Fetch(store=open_store(above), key=urllib.parse.unquote(name), path=_safe(name), size=0)
+    return Fetch(
+        store=open_store(above), key=unquoted(name) if url.startswith("file:") else name, path=_safe(name), size=0
+    )
 
 
 def _safe(path: str) -> str:
