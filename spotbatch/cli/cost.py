@@ -42,9 +42,9 @@ def cost(
             for one in groups[:_SHOWN_GROUPS]
         ]
         text.table((by or "", "PAID", "ON DEMAND", "ATTEMPTS", "INTERRUPTED"), rows, right=(1, 2, 3, 4))
-    for line in (*made.notes, *made.report.notes):
+    for line in (*made.notes, *(made.report.notes if made.report.hosts else ())):
         text.say(f"note: {line}")
-    for line in made.report.sources:
+    for line in made.report.sources if made.report.hosts else ():
         text.say(text.styled(f"prices: {line}", "dim"))
     return None
 

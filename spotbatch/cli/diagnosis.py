@@ -45,6 +45,8 @@ def diagnose(case: Case) -> list[Finding]:
     """The findings, causes first."""
     rules = _RULES.get(case.job.status, _WAITING)
     found = [finding for rule in rules for finding in rule(case)]
+    if not any(finding.weight is Weight.CAUSE for finding in found) and case.job.status is JobStatus.RUNNABLE:
+        found += _capacity(case)
     order = list(Weight)
     return sorted(found, key=lambda finding: order.index(finding.weight))
 
@@ -273,8 +275,6 @@ def _waits_for_others(case: Case) -> Iterator[Finding]:
 
 def _capacity(case: Case) -> Iterator[Finding]:
     """The last thought, when nothing else explains it: EC2 has no such host now, or none below the price cap."""
-    if case.job.status is not JobStatus.RUNNABLE:
-        return
     for each in case.around.queue.environments:
         if not each.is_usable or not each.is_spot:
             continue
@@ -400,7 +400,7 @@ def _fine(case: Case) -> Iterator[Finding]:
 Rule = Callable[[Case], Iterable[Finding]]
 _PLACE: Final[tuple[Rule, ...]] = (_queue_is_off, _no_environment, _fits_nowhere, _wrong_architecture, _quota)
 _AROUND: Final[tuple[Rule, ...]] = (_image_is_missing, _no_way_out, _role_is_missing)
-_WAITING: Final[tuple[Rule, ...]] = (*_PLACE, *_AROUND, _waits_for_others, _capacity)
+_WAITING: Final[tuple[Rule, ...]] = (*_PLACE, *_AROUND, _waits_for_others)
 _RULES: Final[dict[JobStatus, tuple[Rule, ...]]] = {
     JobStatus.SUBMITTED: (_dependencies, *_PLACE),
     JobStatus.PENDING: (_dependencies, _children_run, *_PLACE),

@@ -18,6 +18,7 @@ from spotbatch.cli import finding
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.progress import Progress, Tracker
+from spotbatch.cli.reported import OwnProgress
 
 T = TypeVar("T")
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -56,13 +57,13 @@ class Failure:
 class Screen(Protocol):
     """Where progress goes: a live picture, plain lines, or JSON events."""
 
-    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None: ...
+    def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None: ...
 
     def failure(self, failure: Failure) -> None: ...
 
     def note(self, line: str) -> None: ...
 
-    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None: ...
+    def end(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -91,7 +92,7 @@ def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None 
     from spotbatch.cli.output.screens import open_screen
 
     screen = open_screen(as_json=as_json)
-    following = Following(jobs=jobs, tracker=Tracker(ids=ids), screen=screen, money=Money(jobs=jobs))
+    following = Following(jobs=jobs, tracker=Tracker(ids=ids), screen=screen, facts=Facts(jobs=jobs))
     try:
         following.run()
     except KeyboardInterrupt:
@@ -117,15 +118,20 @@ def _verdict(job_id: str, tracker: Tracker) -> str:
 
 
 @dataclass(kw_only=True)
-class Money:
-    """The cost so far, asked for now and then, and only of runs small enough that it takes few calls."""
+class Facts:
+    """A single job's own report, and the cost so far of runs small enough that it takes few calls."""
 
     jobs: Jobs
     clock: Callable[[], float] = time.monotonic
     _last: str = ""
     _last_at: float | None = None
+    _own: OwnProgress = field(default_factory=OwnProgress)
 
     def __call__(self, tracker: Tracker) -> str:
+        own = self._own(next(iter(tracker.jobs.values()))) if len(tracker.jobs) == 1 else ""
+        return " · ".join(part for part in (own, self._money(tracker)) if part)
+
+    def _money(self, tracker: Tracker) -> str:
         now = self.clock()
         total = tracker.progress().total
         is_due = self._last_at is None or now - self._last_at > _MONEY_EVERY_SECONDS or tracker.is_over
@@ -150,10 +156,11 @@ class Following:
     jobs: Jobs
     tracker: Tracker
     screen: Screen
-    money: Callable[[Tracker], str] = lambda _: ""
+    facts: Callable[[Tracker], str] = lambda _: ""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _told: int = field(default=0, init=False)
+    _news: list[Failure] = field(default_factory=list, init=False)
     _wait_seconds: float = field(default=_SHORTEST_SECONDS, init=False)
 
     def run(self) -> None:
@@ -162,8 +169,9 @@ class Following:
         while True:
             calls = self._poll()
             progress = self.tracker.progress()
-            money = self.money(self.tracker)
-            self.screen.show(list(self.tracker.jobs.values()), progress, money)
+            facts = self.facts(self.tracker)
+            self.screen.show(list(self.tracker.jobs.values()), progress, facts)
+            self._tell_news()
             if self.tracker.is_over:
                 break
             now = (progress.counts, progress.retries)
@@ -171,7 +179,8 @@ class Following:
             before = now
             self.sleep(self._wait_seconds * calls)
         self._see_the_rest()
-        self.screen.end(list(self.tracker.jobs.values()), self.tracker.progress(), self.money(self.tracker))
+        self._tell_news()
+        self.screen.end(list(self.tracker.jobs.values()), self.tracker.progress(), self.facts(self.tracker))
 
     def _poll(self) -> int:
         """One look; gives how many calls it took."""
@@ -181,7 +190,7 @@ class Following:
         if missing := [each for each in self.tracker.ids if each not in there]:
             raise NotFound(f"there is no job {missing[0]} here: `spotbatch list` shows those that there are")
         for job in self.tracker.take(described, self.clock()):
-            self._tell(failure_of(job))
+            self._news.append(failure_of(job))
         if self.tracker.unknown_failures > 0 and self._told < _FAILURES_TOLD:
             return 1 + self._ask_for_failures()
         return 1
@@ -193,18 +202,27 @@ class Following:
             ask = partial(self.jobs.children, array_id, JobStatus.FAILED, limit=_FAILURES_TOLD)
             for child in self._patiently(ask):
                 if self.tracker.take_failed(child.id):
-                    self._tell(failure_of(child))
+                    self._news.append(failure_of(child))
         return len(arrays)
 
-    def _tell(self, failure: Failure) -> None:
-        self._told += 1
-        if self._told <= _FAILURES_TOLD:
-            self.screen.failure(failure)
-        elif self._told == _FAILURES_TOLD + 1:
-            self.screen.note("more children FAILED; `spotbatch list --array ID --status FAILED` lists them all")
+    def _tell_news(self) -> None:
+        """Failures since the last look: the first ones each, then where to find the rest."""
+        for failure in self._news:
+            self._told += 1
+            if self._told <= _FAILURES_TOLD:
+                self.screen.failure(failure)
+            elif self._told == _FAILURES_TOLD + 1:
+                array = failure.unit.partition(":")[0]
+                self.screen.note(f"more FAILED: `spotbatch list --array {array} --status FAILED` lists them all")
+        self._news.clear()
 
     def _see_the_rest(self) -> None:
-        """The last attempts of children that were not in their turn, so that the last figures are whole."""
+        """The last attempts of children that were not in their turn, so that the last figures are whole.
+
+        Not for an array so large that this would take long: its figures say that they are of what was seen.
+        """
+        if self.tracker.progress().total > _LAST_SCANS * 99:
+            return
         for _ in range(_LAST_SCANS):
             if self.tracker.is_all_seen():
                 return

@@ -1,11 +1,17 @@
 """A local region with a stack in it, and the command line run against it as a user would."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
+import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +180,33 @@ def program(*arguments: str, environ: Mapping[str, str]) -> "subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def on_terminal(*arguments: str, environ: Mapping[str, str], seconds: float = 60.0) -> str:
+    """What a command shows on a terminal of 100 columns, colours and all."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPOTBATCH_"))}
+    kept.pop("NO_COLOR", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spotbatch.cli.main", *arguments],
+        env={**kept, "TERM": "xterm-256color", **environ},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(OSError):  # the terminal closes with the process
+        while select.select([ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            piece = os.read(ours, 65536)
+            if not piece:
+                break
+            shown += piece
+    os.close(ours)
+    process.wait(timeout=10)
+    return shown.decode()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.aws.jobs import Jobs
-from tests.contract.cli_world import STACK, CliWorld, cli_world, program, run
+from tests.contract.cli_world import STACK, CliWorld, cli_world, on_terminal, program, run, template
 from tests.contract.local_api_region import until
 
 WRITE = 'echo "line of $AWS_BATCH_JOB_ARRAY_INDEX"; echo out > $SPOTBATCH_OUTPUT_DIR/out.txt'
@@ -227,7 +227,7 @@ def test_watching_takes_less_than_one_call_a_second(world: CliWorld, monkeypatch
         return describe(self, ids)
 
     monkeypatch.setattr(Jobs, "describe", counted)
-    monkeypatch.setattr("spotbatch.cli.watch.Money.__call__", lambda *_: "")
+    monkeypatch.setattr("spotbatch.cli.watch.Facts.__call__", lambda *_: "")
     job = world.submit("--array", "3", "--", "sleep", "4")
     began = time.monotonic()
     world.run("watch", job)
@@ -238,3 +238,56 @@ def test_without_a_region_every_command_says_how_to_start_one(tmp_path: Path) ->
     said = run("list", "--local", environ={"SPOTBATCH_HOME": str(tmp_path)})
     assert said.code == 3
     assert "spotbatch local up" in said.err
+
+
+def test_a_jobs_own_report_of_its_progress_is_shown(world: CliWorld, tmp_path: Path) -> None:
+    go_on = tmp_path / "go"
+    script = f"echo 30/40 > $SPOTBATCH_PROGRESS_FILE; while [ ! -e {go_on} ]; do sleep 0.05; done"
+    job = world.submit("--", "sh", "-c", script)
+    until(lambda: (world.home / "artifacts" / "runs" / job / "job" / "progress.json").exists())
+    watching = program("watch", job, environ={"SPOTBATCH_HOME": str(world.home), "SPOTBATCH_LOCAL": "1"})
+    assert watching.stdout is not None
+    watching.stdout.readline()
+    assert "75 % by its own report" in watching.stdout.readline()
+    go_on.touch()
+    watching.communicate(timeout=30)
+    assert watching.returncode == 0
+
+
+def test_on_a_terminal_the_picture_is_painted_over_and_the_end_stays(world: CliWorld) -> None:
+    job = world.submit("--name", "seen", "--array", "2", "--", "sleep", "0.5")
+    shown = on_terminal("watch", job, environ={"SPOTBATCH_HOME": str(world.home), "SPOTBATCH_LOCAL": "1"})
+    assert "\x1b[2K" in shown
+    assert "█" * 60 in shown
+    assert "SUCCEEDED in " in shown.splitlines()[-1]
+
+
+def test_no_color_means_no_colour_on_a_terminal(world: CliWorld) -> None:
+    home = {"SPOTBATCH_HOME": str(world.home), "SPOTBATCH_LOCAL": "1"}
+    world.submit("--name", "plain", "--", "true")
+    assert "\x1b[" in on_terminal("list", environ=home)
+    assert "\x1b[" not in on_terminal("list", environ={**home, "NO_COLOR": "1"})
+
+
+def test_watch_goes_on_when_the_region_goes_away_and_comes_back(tmp_path: Path) -> None:
+    home = {"SPOTBATCH_HOME": str(tmp_path / "home"), "SPOTBATCH_LOCAL": "1"}
+    stack = tmp_path / "Mine.template.json"
+    stack.write_text(json.dumps(template()))
+    up = ("local", "up", "--template", str(stack), "--boot-seconds", "0.05", "--stop-grace-seconds", "1")
+    run(*up, environ=home)
+    try:
+        go_on = tmp_path / "go"
+        script = f"while [ ! -e {go_on} ]; do sleep 0.05; done"
+        job = run("submit", "--", "sh", "-c", script, environ=home).out.strip()
+        watching = program("watch", job, environ=home)
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        watching.stdout.readline()
+        run("local", "down", environ=home)
+        assert "asking again in" in watching.stderr.readline()
+        run(*up, environ=home)
+        go_on.touch()
+        watching.communicate(timeout=60)
+        assert watching.returncode == 0
+    finally:
+        run("local", "down", environ=home)

@@ -48,8 +48,8 @@ def counts_line(progress: Progress) -> str:
     return "  ".join(f"{status} {count:,}" for status in _BAR_ORDER if (count := progress.counts[status]))
 
 
-def facts_line(progress: Progress, money: str) -> str:
-    """Rate, time left, interruptions, retries and money: what there is of them."""
+def facts_line(progress: Progress, facts: str) -> str:
+    """Rate, time left, interruptions, retries, and what else is known (money, a report): what there is of them."""
     parts = []
     if progress.units_per_second is not None:
         parts.append(f"{progress.units_per_second * 60:.1f} a minute")
@@ -58,8 +58,8 @@ def facts_line(progress: Progress, money: str) -> str:
     if progress.interruptions or progress.retries:
         seen = "" if progress.is_complete else " seen so far"
         parts.append(f"{_met(progress)}{seen}")
-    if money:
-        parts.append(money)
+    if facts:
+        parts.append(facts)
     return " · ".join(parts)
 
 
@@ -70,15 +70,15 @@ class LineScreen:
         self._last: object = None
         self._last_at = 0.0
 
-    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+    def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
         if self._last is None:
             text.say(title(jobs))
         now = time.monotonic()
         state = (tuple(progress.counts.items()), progress.interruptions, progress.retries)
         if state != self._last or now - self._last_at > _LINE_EVERY_SECONDS:
             self._last, self._last_at = state, now
-            facts = facts_line(progress, money)
-            text.say(f"{text.clock(time.time())}  {counts_line(progress)}{'  · ' if facts else ''}{facts}")
+            line = facts_line(progress, facts)
+            text.say(f"{text.clock(time.time())}  {counts_line(progress)}{'  · ' if line else ''}{line}")
 
     def failure(self, failure: "Failure") -> None:
         text.say(f"{text.clock(time.time())}  {failure.label} FAILED: {failure.in_words}")
@@ -86,22 +86,22 @@ class LineScreen:
     def note(self, line: str) -> None:
         text.hint(line)
 
-    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
-        text.say(ending(jobs, progress, money))
+    def end(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
+        text.say(ending(jobs, progress, facts))
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def ending(jobs: Sequence[Job], progress: Progress, money: str) -> str:
+def ending(jobs: Sequence[Job], progress: Progress, facts: str) -> str:
     """The last line: how it ended, how long it took, what it met with."""
     begun = min((job.created_at for job in jobs if job.created_at is not None), default=None)
     stopped = max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)
     took = f" in {text.duration(stopped - begun)}" if begun is not None and stopped is not None else ""
     failed = progress.counts[JobStatus.FAILED]
     verdict = "SUCCEEDED" if not failed else "FAILED" if progress.total == 1 else f"{failed} of {progress.total} FAILED"
-    met = f", {_met(progress)}" if progress.seen else ""
-    return f"{verdict}{took}{met}{', ' if money else ''}{money}"
+    met = f", {_met(progress)}{'' if progress.is_complete else ' seen'}" if progress.seen else ""
+    return f"{verdict}{took}{met}{', ' if facts else ''}{facts}"
 
 
 def _met(progress: Progress) -> str:
@@ -114,11 +114,11 @@ class EventScreen:
     def __init__(self) -> None:
         self._last: object = None
 
-    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+    def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
         state = (tuple(progress.counts.items()), progress.interruptions, progress.retries)
         if state != self._last:
             self._last = state
-            json.write_event({"event": "progress", **_fields(jobs, progress, money)})
+            json.write_event({"event": "progress", **_fields(jobs, progress, facts)})
 
     def failure(self, failure: "Failure") -> None:
         json.write_event(
@@ -134,14 +134,14 @@ class EventScreen:
     def note(self, line: str) -> None:
         json.write_event({"event": "note", "text": line})
 
-    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
-        json.write_event({"event": "ended", **_fields(jobs, progress, money)})
+    def end(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
+        json.write_event({"event": "ended", **_fields(jobs, progress, facts)})
 
     def close(self) -> None:
         """Nothing is held."""
 
 
-def _fields(jobs: Sequence[Job], progress: Progress, money: str) -> dict[str, object]:
+def _fields(jobs: Sequence[Job], progress: Progress, facts: str) -> dict[str, object]:
     return {
         "at": time.time(),
         "jobs": {job.id: job.status.value for job in jobs},
@@ -152,7 +152,7 @@ def _fields(jobs: Sequence[Job], progress: Progress, money: str) -> dict[str, ob
         "units_seen": progress.seen,
         "units_per_second": progress.units_per_second,
         "seconds_left": progress.seconds_left,
-        "money": money or None,
+        "facts": facts or None,
     }
 
 
@@ -167,11 +167,11 @@ class LiveScreen:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._is_on = False
 
-    def show(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+    def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
         if not self._is_on:
             self._live.start()
             self._is_on = True
-        self._live.update(picture(jobs, progress, money, time.time()), refresh=True)
+        self._live.update(picture(jobs, progress, facts, time.time()), refresh=True)
 
     def failure(self, failure: "Failure") -> None:
         self._print(f"✗ {failure.label} FAILED: {failure.in_words}", "red")
@@ -179,11 +179,11 @@ class LiveScreen:
     def note(self, line: str) -> None:
         self._print(line, "yellow")
 
-    def end(self, jobs: Sequence[Job], progress: Progress, money: str) -> None:
+    def end(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
         self.close()
-        self._console.print(picture(jobs, progress, money, time.time()))
+        self._console.print(picture(jobs, progress, facts, time.time()))
         style = "bold red" if progress.counts[JobStatus.FAILED] else "bold green"
-        self._print(ending(jobs, progress, money), style)
+        self._print(ending(jobs, progress, facts), style)
 
     def close(self) -> None:
         if self._is_on:
@@ -196,7 +196,7 @@ class LiveScreen:
         self._console.print(Text(line, style=style))
 
 
-def picture(jobs: Sequence[Job], progress: Progress, money: str, now: float) -> "Text":
+def picture(jobs: Sequence[Job], progress: Progress, facts: str, now: float) -> "Text":
     """The bar and its lines, as rich text."""
     from rich.text import Text
 
@@ -210,8 +210,8 @@ def picture(jobs: Sequence[Job], progress: Progress, money: str, now: float) -> 
     for status in _BAR_ORDER:
         if progress.counts[status]:
             out.append(f"{status} {progress.counts[status]:,}  ", style=text.STATUS_STYLE[status])
-    facts = facts_line(progress, money)
-    out.append(f"\n{facts}" if facts else "")
+    line = facts_line(progress, facts)
+    out.append(f"\n{line}" if line else "")
     return out
 
 
