@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Move, Terms, View, is_safe
-from spotbatch.policy.table import STAY_ON_DEMAND, STAY_ON_SPOT, WAIT, Table, solve
+from spotbatch.policy.table import STAY_ON_DEMAND, STAY_ON_SPOT, WAIT, Table, chances_of_end, solve
 
 
 class Memory(NamedTuple):
@@ -54,18 +54,10 @@ class Beliefs:
 
         self._model = model
         self._tick = tick_seconds
-        self._np = np
         self._weights = np.array(memory.beliefs)
         self._is_up = memory.is_up
         self._age = memory.age_seconds
-        ends = [
-            [
-                [model.end_probability(each, is_up, edge, tick_seconds) for each in model.regimes]
-                for edge in model.edges_seconds
-            ]
-            for is_up in (False, True)
-        ]
-        self._ended = np.array(ends)
+        self._ended = chances_of_end(np, model, tick_seconds)
         self._stayed = 1.0 - self._ended
 
     def see(self, is_up: bool) -> int:

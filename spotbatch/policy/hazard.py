@@ -72,11 +72,6 @@ class HazardModel:
                 shares.append((place, share))
         return shares
 
-    def centre(self, bucket: int) -> float:
-        """An age that stands for its bucket."""
-        edges = self.edges_seconds
-        return (edges[bucket] + edges[bucket + 1]) / 2 if bucket + 1 < len(edges) else edges[bucket]
-
     def harsher(self, factor: float) -> "HazardModel":
         """The same with all hazards multiplied: insurance against a pool that is less steady than those fitted."""
         regimes = tuple(

@@ -1,7 +1,6 @@
 """The words of a placement policy: the terms of a job with a deadline, what is seen at a tick, and the move chosen."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
@@ -85,17 +84,6 @@ class Policy(Protocol):
     def name(self) -> str: ...
 
     def start(self, terms: Terms) -> Pilot: ...
-
-
-class Foresight(Protocol):
-    """A yardstick that is told the future."""
-
-    @property
-    def name(self) -> str: ...
-
-    def cost(self, terms: Terms, availability: Sequence[bool]) -> float:
-        """The least cost in Spot-price seconds."""
-        ...
 
 
 def is_safe(terms: Terms, view: View, move: Move) -> bool:

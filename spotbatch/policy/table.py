@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from spotbatch.policy.hazard import HazardModel, Regime
+from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Terms
 
 _MOST_CELLS: Final = 120
@@ -68,7 +68,7 @@ class _World:
         self._is_seen_at_once = terms.is_reclaim_seen_at_once
         self._slack = np.arange(cells) * cell
         self.shape = (2, len(model.edges_seconds), cells)
-        self._ends, self._moves = _chances(np, model, step)
+        self._ends, self._moves = chances_of_end(np, model, step), _moves(np, model, step)
         self._start = _Shift(np, terms.changeover_seconds / cell, cells)
         self._wait = _Shift(np, step / cell, cells)
         self._regimes = len(model.regimes)
@@ -128,22 +128,24 @@ class _Shift:
         return out
 
 
-def _chances(np: Any, model: HazardModel, step: float) -> tuple[Any, Any]:
-    """P(period ends within a tick) by (up, bucket, regime), and where ages go by (bucket, bucket)."""
-    buckets = len(model.edges_seconds)
-    ends = np.array(
+def chances_of_end(np: Any, model: HazardModel, tick_seconds: float) -> Any:
+    """P(a period ends within a tick) by (up, bucket, regime), from the beginning of the bucket of its age."""
+    return np.array(
         [
-            [[_mean_end(model, regime, is_up, bucket, step) for regime in model.regimes] for bucket in range(buckets)]
+            [
+                [model.end_probability(regime, is_up, edge, tick_seconds) for regime in model.regimes]
+                for edge in model.edges_seconds
+            ]
             for is_up in (False, True)
         ]
     )
+
+
+def _moves(np: Any, model: HazardModel, tick_seconds: float) -> Any:
+    """Where ages go within a tick, by (bucket, bucket)."""
+    buckets = len(model.edges_seconds)
     moves = np.zeros((buckets, buckets))
     for bucket in range(buckets):
-        for place, share in model.ages_after(bucket, step):
+        for place, share in model.ages_after(bucket, tick_seconds):
             moves[bucket, place] = share
-    return ends, moves
-
-
-def _mean_end(model: HazardModel, regime: Regime, is_up: bool, bucket: int, step: float) -> float:
-    """A bucket's chance, from its beginning where a tick is longer than it, else from its middle."""
-    return model.end_probability(regime, is_up, model.edges_seconds[bucket], step)
+    return moves

@@ -1,7 +1,6 @@
 """What is to be simulated: the jobs, the fleet, and how interruptions hurt. Plain values with their limits."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from spotbatch.batch.errors import InvalidInput
@@ -67,7 +66,6 @@ class Scenario:
     weather: Weather = field(default_factory=Calm)
     seed: int = 0
     most_days: float = 365.0  # a run that takes longer is given up
-    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.pools:
