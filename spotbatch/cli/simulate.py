@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from spotbatch.policy.interface import Terms
     from spotbatch.pricing.catalogue import Catalogue
     from spotbatch.pricing.history import Prices
+    from spotbatch.pricing.report import CostReport
     from spotbatch.simulate.deadlines import Score, Windows
-    from spotbatch.simulate.result import RunResult
+    from spotbatch.simulate.result import RunResult, Story
     from spotbatch.simulate.scenario import Scenario
     from spotbatch.simulate.trace import Trace
     from spotbatch.simulate.weather import Weather
@@ -64,6 +65,7 @@ def simulate(
         Path | None, typer.Option(help="Write cost and end, or saving against deadline (png, svg).")
     ] = None,
     gantt: Annotated[Path | None, typer.Option(help="Write hosts and attempts of the first run (png, svg).")] = None,
+    bill: Annotated[bool, typer.Option("--bill", help="Also the bill of the first run, by what it went to.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Play a run against Spot's weather on virtual time, many times: cost, end, interruptions, work lost."""
@@ -103,11 +105,16 @@ def simulate(
         from spotbatch.simulate.charts import draw_spread
 
         draw_spread(results, plot)
-    if gantt:
-        _draw_first(scenario, prices, runs, gantt)
+    story = _first(scenario, prices, runs) if gantt or bill else None
+    if story and gantt:
+        from spotbatch.simulate.charts import draw_gantt
+
+        draw_gantt(story, gantt)
+    report = _report(story, prices) if story and bill else None
     if as_json:
-        return json.write(_document(scenario, results, prices.sources))
-    return _say(scenario, results, prices.sources)
+        return json.write(_document(scenario, results, prices.sources) | ({"bill": report.to_json()} if report else {}))
+    _say(scenario, results, prices.sources)
+    return _say_bill(report) if report else None
 
 
 # ---- a run of many jobs ----
@@ -120,8 +127,8 @@ def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -
         return run_many(MonteCarlo(scenario=scenario, runs=runs, prices=prices), cores=cores, on_progress=advance)
 
 
-def _draw_first(scenario: "Scenario", prices: "Prices", runs: int, path: Path) -> None:
-    from spotbatch.simulate.charts import draw_gantt
+def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Story":
+    """The first run again, with the lives of its hosts and attempts."""
     from spotbatch.simulate.engine import World
     from spotbatch.simulate.montecarlo import MonteCarlo
     from spotbatch.simulate.watching import Recorder
@@ -129,7 +136,26 @@ def _draw_first(scenario: "Scenario", prices: "Prices", runs: int, path: Path) -
     first = MonteCarlo(scenario=scenario, runs=runs).scenario_of(0)
     recorder = Recorder(prices, first)
     World(first, recorder).run()
-    draw_gantt(recorder.story(), path)
+    return recorder.story()
+
+
+def _report(story: "Story", prices: "Prices") -> "CostReport":
+    from spotbatch.pricing.report import report_from
+
+    until = max((each.ended_at or 0.0 for each in story.hosts), default=0.0)
+    return report_from(story.hosts, story.attempts, prices, until=until, is_simulated=True)
+
+
+def _say_bill(report: "CostReport") -> None:
+    """The same report as `spotbatch cost` shows, of the first run."""
+    from spotbatch.pricing.report import shown_usd
+
+    text.say()
+    text.say("the bill of the first run:")
+    rows = [[part.value, shown_usd(amount)] for part, amount in report.parts.items() if amount]
+    rows += [["first-hour credit", shown_usd(-report.credit_usd)], ["paid", shown_usd(report.paid_usd)]]
+    rows += [["on demand, the same hours", shown_usd(report.on_demand_usd)]]
+    text.table(["", "amount"], rows, right=(1,))
 
 
 def _weather(trace: Path | None, polarity: str | None, *, is_model: bool, rate: float, correlation: float) -> "Weather":

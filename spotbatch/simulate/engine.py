@@ -235,8 +235,8 @@ class World:
             if attempt is None:
                 continue  # bound to the host, not started
             self._interruptions += 1
-            self._work.interrupt(key, attempt, self._now, is_saved=exit_code is not None)
-            self._watcher.attempt_ended(job_no, index, attempt, self._now, exit_code)
+            lost = self._work.interrupt(key, attempt, self._now, is_saved=exit_code is not None)
+            self._watcher.attempt_ended(job_no, index, attempt, self._now, exit_code, lost)
             self._feed(
                 ev.AttemptEnded(job_no=job_no, index=index, attempt=number, exit_code=exit_code, status_reason=reason)
             )

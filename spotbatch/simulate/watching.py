@@ -6,7 +6,7 @@ from typing import Final
 from spotbatch.batch.environment import EXIT_INTERRUPTED
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.history import Prices, Usage
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
+from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed
 from spotbatch.simulate.fleet import SimulatedHost
 from spotbatch.simulate.result import Story
 from spotbatch.simulate.scenario import Scenario
@@ -31,7 +31,9 @@ class Watcher:
         self.usd += self._prices.of(is_spot=self._is_spot).cost(usage)
         self.on_demand_usd += self._prices.on_demand.cost(_usage(host, now, is_reclaimed=False))
 
-    def attempt_ended(self, job_no: int, index: int, attempt: Attempt, now: float, exit_code: int | None) -> None:
+    def attempt_ended(
+        self, job_no: int, index: int, attempt: Attempt, now: float, exit_code: int | None, lost_seconds: float = 0.0
+    ) -> None:
         """Attempts are not billed: hosts are."""
 
 
@@ -61,7 +63,9 @@ class Recorder(Watcher):
             )
         )
 
-    def attempt_ended(self, job_no: int, index: int, attempt: Attempt, now: float, exit_code: int | None) -> None:
+    def attempt_ended(
+        self, job_no: int, index: int, attempt: Attempt, now: float, exit_code: int | None, lost_seconds: float = 0.0
+    ) -> None:
         if len(self._attempts) >= MOST_RECORDED_ATTEMPTS:
             raise InvalidInput(f"more than {MOST_RECORDED_ATTEMPTS} attempts are too many to draw: simulate fewer jobs")
         self._attempts.append(
@@ -76,6 +80,10 @@ class Recorder(Watcher):
                 started_at=attempt.started_at,
                 stopped_at=now,
                 end=_end_of(exit_code),
+                observed=Observed(
+                    lost_seconds=lost_seconds,
+                    restore_seconds=min(attempt.work_from, now) - attempt.started_at if attempt.number > 1 else 0.0,
+                ),
             )
         )
 

@@ -53,8 +53,11 @@ class Work:
             self.checkpoint_seconds += attempt.work_seconds * (self._pace - 1.0)
         self._count_restart(attempt)
 
-    def interrupt(self, key: int, attempt: Attempt, now: float, *, is_saved: bool) -> None:
-        """It was cut off; with `is_saved` all that it had done by now is kept, else what a checkpoint holds."""
+    def interrupt(self, key: int, attempt: Attempt, now: float, *, is_saved: bool) -> float:
+        """It was cut off; with `is_saved` all that it had done by now is kept, else what a checkpoint holds.
+
+        Answers the seconds of work that are lost.
+        """
         worked = max(0.0, min(attempt.work_seconds, (now - attempt.work_from) / self._pace))
         every = self._timings.checkpoint_every_seconds
         kept = worked if is_saved else worked // every * every if every else 0.0
@@ -63,6 +66,7 @@ class Work:
         self.checkpoint_seconds += worked * (self._pace - 1.0)
         self._left[key] = attempt.work_seconds - kept
         self._count_restart(attempt, now)
+        return worked - kept
 
     def _count_restart(self, attempt: Attempt, now: float | None = None) -> None:
         if attempt.number > 1:

@@ -1,6 +1,7 @@
 """`spotbatch simulate`: the command from its arguments to its bytes."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,15 @@ def test_bad_input_is_named_with_its_value(
 ) -> None:
     assert main([*SMALL, *arguments]) in (2, 3)
     assert message in capsys.readouterr().err
+
+
+def test_the_bill_of_the_first_run_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SMALL, "--no-notice", "--bill", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    bill = document["bill"]
+    assert Decimal(bill["paid_usd"]) == pytest.approx(Decimal(document["runs"][0]["usd"]), abs=Decimal("0.000001"))
+    assert sum(map(Decimal, bill["parts_usd"].values())) == pytest.approx(
+        Decimal(bill["gross_usd"]), abs=Decimal("0.00000001")
+    )
+    assert main([*SMALL, "--bill"]) == 0
+    assert "the bill of the first run" in capsys.readouterr().out
