@@ -1,44 +1,16 @@
 """Why a job does not run: rules over what was seen, pure. Each finding has a cause, the evidence and the fix."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
-from spotbatch.aws.inspection import Environment, Surroundings
+from spotbatch.aws.inspection import Environment
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.job import Job, ResourceRequirements
-from spotbatch.batch.status import CANNOT_PULL_REASON, OUT_OF_MEMORY_REASON, TIMEOUT_EXCEEDED, JobStatus
+from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli.failures import why_failed
+from spotbatch.cli.findings import Case, Finding, Weight
 from spotbatch.cli.progress import is_interruption
 from spotbatch.pricing.catalogue import Catalogue, InstanceType
-
-
-class Weight(StrEnum):
-    """How sure a finding is."""
-
-    CAUSE = "cause"  # the job cannot run until it is mended
-    LIKELY = "likely"  # it fits, and something else may be true
-    NORMAL = "normal"  # nothing is wrong: this is what the job waits for
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One cause."""
-
-    weight: Weight
-    cause: str
-    evidence: str
-    fix: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Case:
-    """All that is known about one job."""
-
-    job: Job
-    around: Surroundings
-    types: Catalogue
-    dependencies: Sequence[Job] = ()
 
 
 def diagnose(case: Case) -> list[Finding]:
@@ -340,54 +312,6 @@ def _running(case: Case) -> Iterator[Finding]:
     )
 
 
-# ---- why it FAILED ----
-
-_EXIT_WORDS: Final = {
-    125: ("spotrun could not begin", "its log says which variable is wrong"),
-    126: ("the command cannot be run", "make it executable, and built for this architecture"),
-    127: ("the command was not found in the image", "install it in the image, or name its whole path"),
-    137: ("it was killed: out of memory, or its time was over", "ask for more --memory; `spotbatch show` has its peak"),
-    139: ("it crashed (segmentation fault)", "its log may tell more; try it under `spotbatch rehearse`"),
-    143: ("it was told to stop (SIGTERM)", "a timeout, a cancel, or the host's end: see its status reason"),
-    212: ("the command succeeded, but its outputs could not be saved", "check the bucket and the job role's rights"),
-}
-
-
-def _failed(case: Case) -> Iterator[Finding]:
-    job = case.job
-    own = f"{job.reason or job.status_reason}" or "no reason was given"
-    code = f"exit code {job.exit_code}: " if job.exit_code is not None else ""
-    cause, fix = _why_failed(job)
-    if job.array is not None:
-        failed = job.array.status_summary.get(JobStatus.FAILED, 0)
-        cause, fix = f"{failed} of {job.array.size} children FAILED", f"spotbatch logs {job.id} --failed"
-    if cause:
-        yield Finding(weight=Weight.CAUSE, cause=cause, evidence=f"{code}{own}", fix=fix)
-
-
-def _why_failed(job: Job) -> tuple[str, str]:
-    log = f"spotbatch logs {job.id}"
-    if job.is_terminated:
-        return "somebody stopped it", "submit it again if that was not meant"
-    if OUT_OF_MEMORY_REASON in job.reason:
-        return "it used more memory than it asked for", "ask for more: --memory; `spotbatch show` has the peak"
-    if job.reason.startswith(CANNOT_PULL_REASON):
-        return "its image could not be pulled", "spotbatch image push; check the subnets' route to ECR"
-    if TIMEOUT_EXCEEDED in job.status_reason:
-        return (
-            "an attempt took longer than its timeout",
-            "a longer --timeout; checkpoints are kept for `spotbatch retry`",
-        )
-    if job.attempts and is_interruption(job.attempts[-1]):
-        return f"it was interrupted {len(job.attempts)} times, and has no attempts left", f"spotbatch retry {job.id}"
-    if not job.attempts and job.depends_on:
-        return "", ""  # the dependency's own finding says it
-    if job.exit_code in _EXIT_WORDS:
-        words, fix = _EXIT_WORDS[job.exit_code]
-        return words, f"{fix}; {log}"
-    return "the command itself failed", log
-
-
 def _fine(case: Case) -> Iterator[Finding]:
     yield Finding(
         weight=Weight.NORMAL,
@@ -407,6 +331,6 @@ _RULES: Final[dict[JobStatus, tuple[Rule, ...]]] = {
     JobStatus.RUNNABLE: _WAITING,
     JobStatus.STARTING: (*_AROUND, _starting),
     JobStatus.RUNNING: (_running,),
-    JobStatus.FAILED: (_dependencies, _failed),
+    JobStatus.FAILED: (_dependencies, why_failed),
     JobStatus.SUCCEEDED: (_fine,),
 }

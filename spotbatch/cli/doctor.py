@@ -11,7 +11,8 @@ from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding
-from spotbatch.cli.diagnosis import Case, Finding, Weight, diagnose
+from spotbatch.cli.diagnosis import diagnose
+from spotbatch.cli.findings import Case, Finding, Weight
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 

@@ -8,7 +8,8 @@ import pytest
 from spotbatch.aws.inspection import Environment, Queue, Surroundings
 from spotbatch.batch.job import ArrayProperties, Attempt, Job, ResourceRequirements
 from spotbatch.batch.status import JobStatus, host_terminated
-from spotbatch.cli.diagnosis import Case, Finding, Weight, diagnose
+from spotbatch.cli.diagnosis import diagnose
+from spotbatch.cli.findings import Case, Finding, Weight
 from spotbatch.pricing.catalogue import catalogue
 
 ENVIRONMENT = Environment(

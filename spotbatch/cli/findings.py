@@ -1,0 +1,37 @@
+"""What the doctor looks at, and what it finds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spotbatch.aws.inspection import Surroundings
+from spotbatch.batch.job import Job
+from spotbatch.pricing.catalogue import Catalogue
+
+
+class Weight(StrEnum):
+    """How sure a finding is."""
+
+    CAUSE = "cause"  # the job cannot run until it is mended
+    LIKELY = "likely"  # it fits, and something else may be true
+    NORMAL = "normal"  # nothing is wrong: this is what the job waits for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One cause."""
+
+    weight: Weight
+    cause: str
+    evidence: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """All that is known about one job."""
+
+    job: Job
+    around: Surroundings
+    types: Catalogue
+    dependencies: Sequence[Job] = ()
