@@ -78,7 +78,7 @@ def print_table(scores: Sequence[Score]) -> None:
         )
     print(f"({scores[0].windows} windows; costs are parts of the on-demand bill for the bare work;")
     print(" a late job's cost is for the part that it got done;")
-    print(" +- is the standard error over zones; `ours` here has seen these traces: see below for what it had not)")
+    print(" +- is the standard error over zones)")
 
 
 # ---- held out ----
@@ -340,6 +340,7 @@ def main(arguments: Sequence[str]) -> None:
     else:
         print("a job of 48 h due in 60 h, 0.2 h lost at each start, on-demand at 3.144 times Spot (p3.2xlarge, 2023)")
         print_table(table(terms_of(), windows_of(traces, terms_of(), STRIDE), policies()))
+        print("`ours` above has seen these traces; what it does on those that it has not seen:")
         print_held_out(traces)
         print_pools(traces)
         print_survival(traces, FITTED)
