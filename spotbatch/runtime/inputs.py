@@ -93,9 +93,8 @@ def _file(url: str) -> Fetch:
     above, _, name = url.rpartition("/")
     if not name or "://" not in above:
         raise InvalidSetting(f"the input {url!r} is no URL: s3://..., file:///... or outputs:RUN is wanted")
-    return Fetch(
-        store=open_store(above), key=unquoted(name) if url.startswith("file:") else name, path=_safe(name), size=0
-    )
+    name = unquoted(name) if url.startswith("file:") else name
+    return Fetch(store=open_store(above), key=name, path=_safe(name), size=0)
 
 
 def _safe(path: str) -> str:

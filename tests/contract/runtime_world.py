@@ -81,12 +81,12 @@ class Spot:
     environment: dict[str, str] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
 
-    def start(self, *command: str, **variables: str) -> Run:
+    def start(self, *command: str, wrapper: str = "", **variables: str) -> Run:
         number = len(self.runs) + 1
         log, notice = self.folder / f"log-{number}.txt", self.folder / f"notice-{number}.json"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "spotbatch.runtime", "--", *command],
+                [*wrapper.split(), sys.executable, "-m", "spotbatch.runtime", "--", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -394,3 +396,20 @@ def test_the_record_says_what_the_attempt_used(world: Spot) -> None:
     assert found["peak_memory_mib"] > 45
     assert (found["instance_type"], found["zone"]) == ("c5.large", "us-east-1a")
     assert found["ended_at"] >= found["started_at"]
+
+
+def can_be_first() -> bool:
+    """Whether this machine lets us begin a new process namespace."""
+    line = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "true"]
+    return shutil.which("unshare") is not None and subprocess.run(line, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_be_first(), reason="this machine allows no new process namespace (unshare)")
+def test_as_pid_1_it_reaps_orphans_and_hears_signals(world: Spot) -> None:
+    inner = (
+        "(sleep 0.05 &); sleep 0.3; echo parent $PPID; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l; "
+        "trap 'exit 4' TERM; kill -TERM 1; while :; do sleep 0.02; done"
+    )
+    run = world.start("sh", "-c", inner, wrapper="unshare --user --map-root-user --pid --fork --mount-proc")
+    assert run.wait() == 210
+    assert "parent 1\n0\n" in run.text()

@@ -16,7 +16,7 @@ from spotbatch.runtime.store import open_store
 from tests.contract.runtime_world import BUCKET, Faults, Run, Spot, moto_s3, s3_environment, spot
 
 STEPS = 120
-SOME = range(6)
+SOME = range(4)
 ALL = range(200)
 MOST_ATTEMPTS = 60
 

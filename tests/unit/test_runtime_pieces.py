@@ -241,7 +241,7 @@ def test_nothing_secret_is_in_the_record(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_spotrun_imports_within_a_tenth_of_a_second_and_nothing_heavy() -> None:
-    """CPU time, since the machine may be busy: the best of three."""
+    """CPU time, since the machine may be busy: the best of five."""
     script = (
         "import sys, time; begun = time.process_time(); import spotbatch.runtime.front, spotbatch.runtime.program; "
         "spent = time.process_time() - begun; "
@@ -249,7 +249,7 @@ def test_spotrun_imports_within_a_tenth_of_a_second_and_nothing_heavy() -> None:
         "print(spent, sorted(heavy))"
     )
     runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(3)
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(5)
     ]
     spent = min(float(run.stdout.split()[0]) for run in runs)
     assert all(run.stdout.split(maxsplit=1)[1].strip() == "[]" for run in runs)

@@ -144,7 +144,7 @@ def test_many_small_files_travel_together(tmp_path: Path) -> None:
 def test_a_change_in_place_within_the_same_clock_tick_is_seen(tmp_path: Path) -> None:
     life = Life(tmp_path, 1)
     file = life.folder / "state"
-    for number in range(30):
+    for number in range(12):
         file.write_bytes(b"%08d" % number)
         life.save()
         restored = tmp_path / f"seen-{number}"
@@ -285,7 +285,7 @@ def test_storage_stays_within_a_small_multiple_of_the_content(tmp_path: Path) ->
     for number in range(8):
         life.write(f"part-{number}", noise(number, MIB))
     life.save()
-    for turn in range(60):
+    for turn in range(30):
         life.write(f"part-{turn % 7}", noise(100 + turn, MIB))
         life.save()
     stored = sum(size for _, size in life.store.list(f"{PREFIX}/packs/"))
