@@ -1,12 +1,13 @@
 """Starting jobs in the local region beside xargs, GNU parallel and HyperQueue: `true`, 4 at a time, alternating.
 
-Ours is the whole path of an array: scheduler, journal, a process with its own session, environment and log file, states.
-A peer that is not there is left out by name. Ratios of one run mean something; the absolute figures do not.
+Ours is the whole path of an array: scheduler, journal, a process with its own session, environment and log,
+states.
+A peer that is not there is left out by name. Ratios of one run mean something; the absolute figures do
+not.
 """
 
 import argparse
 import asyncio
-import os
 import resource
 import shutil
 import statistics
@@ -95,44 +96,41 @@ def gnu_parallel(jobs: int) -> float:
     return timed(["parallel", "--will-cite", f"-j{TOGETHER}", "true"], "x\n" * jobs)
 
 
-def hyperqueue(hq: str) -> Callable[[int], float]:
-    """An array of HyperQueue's on a server and worker of its own; their start is not counted."""
+HYPERQUEUE = """
+import sys, time
+from pathlib import Path
+from hyperqueue import Job, LocalCluster
+from hyperqueue.cluster import WorkerConfig
+with LocalCluster(Path(sys.argv[1]) / "server", worker_config=WorkerConfig(cores=int(sys.argv[2]))) as cluster:
+    client, job = cluster.client(), Job()
+    begun = time.perf_counter()
+    for number in range(int(sys.argv[3])):
+        log = f"{sys.argv[1]}/{number}.log"
+        job.program(["true"], stdout=log, stderr=log)
+    client.wait_for_jobs([client.submit(job)])
+    print(time.perf_counter() - begun)
+"""
+
+
+def hyperqueue(python: str) -> Callable[[int], float]:
+    """Its wheel's own server and worker in one process, through a Python that has it; their start is not counted."""
 
     def run(jobs: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            base = [hq, "--server-dir", f"{folder}/server"]
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            server = subprocess.Popen([*base, "server", "start"], **quiet)  # type: ignore[call-overload]
-            try:
-                wait_for(lambda: subprocess.run([*base, "server", "info"], check=False, **quiet).returncode == 0)  # type: ignore[call-overload]
-                worker = subprocess.Popen([*base, "worker", "start", f"--cpus={TOGETHER}"], **quiet)  # type: ignore[call-overload]
-                wait_for(lambda: b"RUNNING" in subprocess.check_output([*base, "worker", "list"]))
-                submit = [*base, "submit", f"--array=1-{jobs}", "--wait", f"--log={folder}/log", "true"]
-                seconds = timed(submit, "")
-                subprocess.run([*base, "server", "stop"], check=True, **quiet)  # type: ignore[call-overload]
-                worker.wait(30)
-                return seconds
-            finally:
-                server.kill()
-                server.wait(30)
+            command = [python, "-c", HYPERQUEUE, folder, str(TOGETHER), str(jobs)]
+            said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS)
+            return float(said.stdout.split()[-1])
 
     return run
 
 
-def wait_for(is_there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not is_there():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def beside(jobs: int, rounds: int, hq: str | None) -> None:
+def beside(jobs: int, rounds: int, hyperqueue_python: str | None) -> None:
     """Every runner in turn, `rounds` times; medians, and ours as a ratio of each peer's rate."""
     runners: dict[str, Callable[[int], float]] = {"ours": ours, "xargs -P4": xargs}
     if shutil.which("parallel"):
         runners["GNU parallel"] = gnu_parallel
-    if hq:
-        runners["HyperQueue"] = hyperqueue(hq)
+    if hyperqueue_python:
+        runners["HyperQueue"] = hyperqueue(hyperqueue_python)
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, run in runners.items():
@@ -179,10 +177,10 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--jobs", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--hq", default=os.environ.get("HQ") or shutil.which("hq"), help="HyperQueue's program")
+    parser.add_argument("--hyperqueue-python", help="a Python that has the hyperqueue wheel")
     parser.add_argument("--large", action="store_true", help="let 100,000 children run: minutes")
     given = parser.parse_args(arguments)
-    beside(given.jobs, given.rounds, given.hq)
+    beside(given.jobs, given.rounds, given.hyperqueue_python)
     growth((1_000, 10_000, 100_000) if given.large else (1_000, 5_000))
 
 

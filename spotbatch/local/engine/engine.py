@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from spotbatch.batch import events as ev
@@ -37,6 +38,7 @@ from spotbatch.local.engine.logs import log_file, task_id
 from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.reading import Reading
 from spotbatch.local.engine.restoring import restore
+from spotbatch.local.engine.scratch import Scratch
 
 _MIB: Final = 1 << 20
 _COMMIT_RETRY_SECONDS: Final = 1.0
@@ -58,7 +60,7 @@ class LocalEngine(Reading):
         self.settings = settings
         self.scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
         self.log_folder = settings.home / "logs"
-        self._scratch = settings.home / "scratch"
+        self._scratch = Scratch(settings.home / "scratch")
         self._rng = random.Random(settings.seed or None)  # noqa: S311 - reclaims and ids of pretended hosts
         self._effects: list[Callable[[], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
@@ -79,12 +81,10 @@ class LocalEngine(Reading):
         """Open the journal and take up what it holds. Raises Unavailable."""
         self._loop = asyncio.get_running_loop()
         self._clock_offset = time.time() - time.monotonic()
-        for folder in (self.log_folder, self._scratch):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal = Journal(self.settings.home)
         await asyncio.to_thread(end_orphans, self.settings.home)
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        self._scratch.mkdir(mode=0o700)
+        self._scratch.open()
         self.host_book = Hosts(self.journal, self.settings.home / "hosts", self._rng)
         self.host_book.end_all(self.now())
         self._launcher = Launcher(
@@ -113,7 +113,7 @@ class LocalEngine(Reading):
         await self._launcher.close()
         self.host_book.end_all(self.now())
         self.journal.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.close()
         for event in self._watchers:
             event.set()
 
@@ -251,10 +251,9 @@ class LocalEngine(Reading):
             array_index=index if size else None,
             array_size=size or None,
         )
-        scratch = self._scratch / task
+        scratch = self._scratch.take(attempt_id)
         log = log_file(self.log_folder, task)
-        for folder in (scratch, log.parent):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log.parent.mkdir(mode=0o700, exist_ok=True)
         notice = self.host_book.notice_file(host.instance_id)
         environment = variables(self.settings, entry, container, unit, host, scratch, notice)
         order = Start(
@@ -301,8 +300,9 @@ class LocalEngine(Reading):
             del self._attempt_ids[job_no, index]
         self._stopping.pop(attempt_id, None)
         self.write_attempt_end(unit, exit_code, reason, status_reason, self.now())
-        task = task_id(self.unit_id(job_no, index), attempt)
-        self._effects.append(lambda: shutil.rmtree(self._scratch / task, ignore_errors=True))
+        left = self._scratch.give_back(attempt_id)
+        if left is not None:
+            self._loop.run_in_executor(None, partial(shutil.rmtree, left, ignore_errors=True))
         self.apply(
             ev.AttemptEnded(
                 job_no=job_no,

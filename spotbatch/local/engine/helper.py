@@ -19,6 +19,7 @@ import time
 
 _MESSAGE_BYTES = 1 << 20
 _GRACE_SECONDS = 2.0
+_MOST_NEWS = 1_000
 _MEMORY_LOOK_MILLISECONDS = 500  # only while something runs: an idle helper sleeps
 _DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
 
@@ -29,6 +30,7 @@ class Helper:
         sock.set_inheritable(False)  # else every job holds the region's socket, and EOF never comes
         self.pid_of: dict[int, int] = {}  # attempt id -> pid, which is its group and session too
         self.id_of: dict[int, int] = {}
+        self.news: list[list[object]] = []  # of this round: it goes out together
         self.memory_limit: dict[int, int] = {}  # pid -> bytes that its session may hold
         self.wakeup, write_end = os.pipe()
         os.set_blocking(write_end, False)
@@ -53,6 +55,7 @@ class Helper:
                 elif not self.obey(self.sock.recv(_MESSAGE_BYTES)):
                     self.end_all()
                     return
+            self.tell()
 
     def drain(self) -> None:
         try:
@@ -129,8 +132,14 @@ class Helper:
                 end_group(pid, signal.SIGKILL)
 
     def say(self, event: list[object]) -> None:
-        with contextlib.suppress(OSError):  # the region is gone: the next recv says so
-            self.sock.send(json.dumps([event]).encode())
+        self.news.append(event)
+
+    def tell(self) -> None:
+        """Send what is new in one message."""
+        for start in range(0, len(self.news), _MOST_NEWS):
+            with contextlib.suppress(OSError):  # the region is gone: the next recv says so
+                self.sock.send(json.dumps(self.news[start : start + _MOST_NEWS]).encode())
+        self.news.clear()
 
     def end_all(self) -> None:
         for pid in list(self.id_of):

@@ -16,6 +16,7 @@ _MESSAGE_BYTES: Final = 1 << 20
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
 _HELPER: Final = Path(__file__).with_name("helper.py")
 _STOP_SECONDS: Final = 10.0
+_MOST_ORDERS: Final = 16  # AWS Batch's limit of 30 KiB a submission keeps such a message under _MESSAGE_BYTES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +54,7 @@ class Launcher:
             "ended": on_ended,
         }
         self._on_lost = on_lost
+        self._orders: list[object] = []  # of this turn of the loop: they go out together
         self._waiting: deque[bytes] = deque()
         self._is_closing = False
 
@@ -102,7 +104,17 @@ class Launcher:
             await asyncio.to_thread(self._helper.wait)
 
     def _send(self, order: list[object]) -> None:
-        message = json.dumps([order]).encode()
+        if not self._orders:
+            self._loop.call_soon(self._send_batch)
+        self._orders.append(order)
+        if len(self._orders) >= _MOST_ORDERS:
+            self._send_batch()
+
+    def _send_batch(self) -> None:
+        orders, self._orders = self._orders, []
+        if not orders or self._is_closing:
+            return
+        message = json.dumps(orders).encode()
         if self._waiting:
             self._waiting.append(message)
             return
