@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 60
+_CONNECTIONS: Final = 24  # small objects are read by 16 threads
 _ATTEMPTS: Final = 8  # adaptive: the client slows down by itself when it is throttled
 _LOOPBACK_ATTEMPTS: Final = 2  # a region on this machine that does not answer is down: say so at once
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -106,6 +107,7 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
     config = Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
+        max_pool_connections=_CONNECTIONS,
         retries={"mode": "adaptive", "total_max_attempts": attempts},
         user_agent_extra=f"spotbatch/{__version__}",
     )

@@ -65,7 +65,7 @@ def _show(job: Job, report: CostReport) -> None:
     for part, amount in report.parts.items():
         if amount:
             share = amount / report.gross_usd if report.gross_usd else Decimal(0)
-            bar = "█" * max(1, round(share * _BAR_CELLS))
+            bar = "█" * round(share * _BAR_CELLS) or "▏"
             text.say(f"  {part.value:<24}{shown_usd(amount):>16}  {share * 100:5.1f} %  {bar}")
     for advice in report.advice:
         text.say(f"{'warning' if advice.is_warning else 'advice'}: {advice.text}")

@@ -173,6 +173,25 @@ def _quota(case: Case) -> Iterator[Finding]:
             )
 
 
+def _price_cap(case: Case) -> Iterator[Finding]:
+    """Spot prices above the environment's cap. The prices known here may be means, so this is never certain."""
+    for each in case.around.queue.environments:
+        kinds = [kind for kind in _types(each, case.types) if _fits(kind, case.job.requirements)]
+        known = [(kind, kind.spot_usd_per_hour) for kind in kinds if kind.spot_usd_per_hour is not None]
+        if not each.is_spot or not each.bid_percentage or not known:
+            continue
+        share = {kind.name: price * 100 / kind.on_demand_usd_per_hour for kind, price in known}
+        if min(share.values()) > each.bid_percentage:
+            cheapest = min(share, key=lambda name: share[name])
+            yield Finding(
+                weight=Weight.LIKELY,
+                cause="Spot prices are above the environment's cap",
+                evidence=f"{each.name}: at most {each.bid_percentage} % of the on-demand price; {cheapest} is at "
+                f"{share[cheapest]:.0f} %",
+                fix="raise bid_percentage, or add instance types; `spotbatch prices refresh` asks for today's prices",
+            )
+
+
 # ---- image, network, roles ----
 
 
@@ -322,7 +341,14 @@ def _fine(case: Case) -> Iterator[Finding]:
 
 
 Rule = Callable[[Case], Iterable[Finding]]
-_PLACE: Final[tuple[Rule, ...]] = (_queue_is_off, _no_environment, _fits_nowhere, _wrong_architecture, _quota)
+_PLACE: Final[tuple[Rule, ...]] = (
+    _queue_is_off,
+    _no_environment,
+    _fits_nowhere,
+    _wrong_architecture,
+    _quota,
+    _price_cap,
+)
 _AROUND: Final[tuple[Rule, ...]] = (_image_is_missing, _no_way_out, _role_is_missing)
 _WAITING: Final[tuple[Rule, ...]] = (*_PLACE, *_AROUND, _waits_for_others)
 _RULES: Final[dict[JobStatus, tuple[Rule, ...]]] = {

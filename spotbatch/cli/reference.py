@@ -47,6 +47,13 @@ from).
 | 70 | a bug of spotbatch |
 | 130 | interrupted by Ctrl-C; jobs go on |
 
+## Events
+
+`watch --json` and `submit --watch --json` write one JSON object a line, each with `event`: `submitted`, `progress`
+(when something changed), `failure` (a unit FAILED: its exit code and reasons), `note`, and last `ended`. `progress` and
+`ended` carry `counts` by status, `total`, `interruptions`, `retries`, `units_seen`, `units_per_second` and
+`seconds_left`.
+
 ## Job files
 
 `spotbatch submit -f job.toml` and `spotbatch rehearse -f job.toml` take what their options take; options win. An error

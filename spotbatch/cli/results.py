@@ -21,7 +21,7 @@ from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOpt
 from spotbatch.cli.output import json, text
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
-_WIDTH: Final = 8
+_WIDTH: Final = 16
 _READ_BYTES: Final = 1 << 20
 _TELL_EVERY_SECONDS: Final = 0.2
 

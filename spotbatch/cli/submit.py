@@ -134,7 +134,9 @@ def _resolved(asked: Asked, jobs: Jobs, queue: str) -> Asked:
     """With ids for the jobs that it waits for."""
     return replace(
         asked,
-        after=tuple(one for each in asked.after for one in finding.job_ids(each, jobs=jobs, stack=asked.stack)),
+        after=tuple(
+            one for each in asked.after for one in finding.job_ids(each, jobs=jobs, stack=asked.stack, queue=queue)
+        ),
         after_each=tuple(finding.job_id(each, jobs=jobs, queue=queue) for each in asked.after_each),
     )
 

@@ -98,6 +98,13 @@ def test_what_is_off_or_broken(queue: Queue, cause: str) -> None:
     assert causes(queue=queue) == [cause]
 
 
+def test_spot_prices_above_the_cap_are_likely_and_below_it_nothing() -> None:
+    said = [each for each in findings(queue=with_environment(bid_percentage=10)) if each.weight is Weight.LIKELY]
+    assert [each.cause for each in said] == ["Spot prices are above the environment's cap"]
+    assert "at most 10 % of the on-demand price" in said[0].evidence
+    assert all(each.weight is Weight.NORMAL for each in findings(queue=with_environment(bid_percentage=100)))
+
+
 def test_an_environment_that_is_being_changed_is_waited_for() -> None:
     assert any("still being changed" in each.cause for each in findings(queue=with_environment(status="UPDATING")))
 
