@@ -23,6 +23,7 @@ from spotbatch.infra import (
     StackSettings,
     Watching,
 )
+from spotbatch.infra.judged import acknowledge
 from spotbatch.infra.settings import CONTEXT_KEY
 
 from aws_cdk import App, CfnOutput, Environment, Stack, Tags  # isort: skip  # after infra, which chooses its Node
@@ -95,6 +96,7 @@ class CostOptimizedBatchProcessingStack(Stack):
             self._output("OnDemandJobQueueName", on_demand.queue_name, "Submit what must not be interrupted here")
         if self.settings.monitoring:
             Watching(self, "Watching", settings=self.settings, queue_arns=watched)
+        acknowledge(self, self.settings, bucket_id=self.resolve(artifacts.bucket.bucket_name)["Ref"])
 
     def _output(self, name: str, value: str, description: str) -> None:
         CfnOutput(self, name, value=value, description=description)

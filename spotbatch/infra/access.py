@@ -40,7 +40,13 @@ class Access(Construct):
         self.execution_role = self._execution_role(repository, log_group, sorted(set(settings.job_secrets.values())))
         self.service_role = self._service_role() if settings.service_role == "dedicated" else None
         if bucket.encryption_key:
-            bucket.encryption_key.grant_encrypt_decrypt(self.job_role)
+            self.job_role.add_to_policy(
+                iam.PolicyStatement(
+                    sid="KeyOfTheArtifacts",
+                    actions=["kms:GenerateDataKey", "kms:Decrypt"],  # what S3 needs to write and to read; no wildcard
+                    resources=[bucket.encryption_key.key_arn],
+                )
+            )
         if settings.permissions_boundary:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", settings.permissions_boundary)
             iam.PermissionsBoundary.of(self).apply(boundary)

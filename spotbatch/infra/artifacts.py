@@ -13,6 +13,8 @@ class Artifacts(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings) -> None:
         super().__init__(scope, construct_id)
+        # Access logs by the bucket's policy, not by an ACL, whatever the flags of the application that we stand in.
+        self.node.set_context("@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy", value=True)
         self.bucket = s3.Bucket(
             self,
             "Bucket",

@@ -162,7 +162,6 @@ class Watching(Construct):
             metric_name=count.name,
             statistic="Sum",
             period=Duration.minutes(5),
-            label=count.label,
         )
 
     def _alarms(self, settings: StackSettings, metrics: dict[str, cloudwatch.Metric]) -> None:
@@ -192,7 +191,9 @@ class Watching(Construct):
     def _dashboard(self, metrics: dict[str, cloudwatch.Metric]) -> None:
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(24))
         dashboard.add_widgets(
-            cloudwatch.GraphWidget(title="Jobs", width=12, left=list(metrics.values())),
+            cloudwatch.GraphWidget(
+                title="Jobs", width=12, left=[metrics[each.name].with_(label=each.label) for each in COUNTS]
+            ),
             self._query("Jobs by status", _STATUSES, cloudwatch.LogQueryVisualizationType.STACKEDAREA),
         )
         dashboard.add_widgets(

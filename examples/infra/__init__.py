@@ -1,0 +1,1 @@
+"""spotbatch's constructs in CDK applications of one's own: three worked examples (docs/infra.md)."""

@@ -1,0 +1,88 @@
+"""What cdk-nag's AwsSolutions pack finds in the stack and we leave, each with the reason that a reviewer reads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from aws_cdk import Acknowledgment, Validations
+from constructs import Construct, IConstruct
+
+from spotbatch.infra.settings import StackSettings
+
+_PACK: Final = "AwsSolutions::AwsSolutions-"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """A finding at a construct (its path's end) that stays, and why."""
+
+    path: str
+    rule: str
+    reason: str
+
+
+ALWAYS: Final = (
+    Judgement(
+        path="Access/InstanceRole",
+        rule="IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role]",
+        reason="AWS Batch documents this policy for its instances and keeps it in step with the ECS agent; containers "
+        "cannot take the role, since the hop limit of the metadata service is 1.",
+    ),
+    Judgement(
+        path="Access/JobRole",
+        rule="IAM5[Resource::<{bucket}.Arn>/runs/*]",
+        reason="Run ids are made when a job is submitted, so objects cannot be named here; the statement reaches only "
+        "the prefix runs/ of this stack's bucket, with five object actions.",
+    ),
+    Judgement(
+        path="Access/ExecutionRole",
+        rule="IAM5[Resource::*]",
+        reason="ecr:GetAuthorizationToken knows no resource (Service Authorization Reference); it is the statement's "
+        "only action.",
+    ),
+)
+NO_FLOW_LOG: Final = Judgement(
+    path="Network/Vpc",
+    rule="VPC7",
+    reason="Flow logs cost by the GiB, and nothing here listens: there is no ingress anywhere. The setting flow_logs "
+    "turns them on.",
+)
+NO_ACCESS_LOGS: Final = Judgement(
+    path="Artifacts/Bucket",
+    rule="S1",
+    reason="The bucket is private and one role writes to it. The setting access_logs turns server access logs on.",
+)
+LOG_BUCKET: Final = Judgement(
+    path="Artifacts/AccessLogs",
+    rule="S1",
+    reason="It is the bucket that holds the access logs; a log of its own would grow without end.",
+)
+DEDICATED_ROLE: Final = Judgement(
+    path="Access/BatchServiceRole",
+    rule="IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSBatchServiceRole]",
+    reason="AWS Batch documents this policy for a service role; without it AWS Batch cannot end its own instances.",
+)
+
+
+def judgements(settings: StackSettings) -> Iterator[Judgement]:
+    """Those that apply to a stack with these settings."""
+    yield from ALWAYS
+    yield LOG_BUCKET if settings.access_logs else NO_ACCESS_LOGS
+    if not settings.flow_logs:
+        yield NO_FLOW_LOG
+    if settings.service_role == "dedicated":
+        yield DEDICATED_ROLE
+
+
+def acknowledge(stack: Construct, settings: StackSettings, *, bucket_id: str) -> None:
+    """Write the judgements to the constructs, where cdk-nag and its report find them. `bucket_id`: logical id."""
+    for each in judgements(settings):
+        rule = _PACK + each.rule.replace("{bucket}", bucket_id)
+        Validations.of(_at(stack, each.path)).acknowledge(Acknowledgment(id=rule, reason=each.reason))
+
+
+def _at(stack: Construct, path: str) -> IConstruct:
+    found: IConstruct = stack
+    for name in path.split("/"):
+        found = found.node.find_child(name)
+    return found

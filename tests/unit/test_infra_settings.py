@@ -1,0 +1,235 @@
+"""What the settings beyond the default stack make of the template, the idle cost, and the examples of docs/infra.md."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import CostOptimizedBatchProcessingStack
+from examples.infra.own_network import OwnNetworkStack
+from examples.infra.two_definitions import TwoDefinitionsStack
+from examples.infra.two_queues import two_queues
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.infra import StackSettings
+from spotbatch.local.template import Template as LocalTemplate
+from spotbatch.pricing.footprint import footprint
+from spotbatch.pricing.units import idle_cost, total
+
+from aws_cdk import App, Stack  # isort: skip  # after infra, which chooses its Node
+from aws_cdk import aws_ec2 as ec2  # isort: skip
+from aws_cdk import aws_s3 as s3  # isort: skip
+from aws_cdk.assertions import Template  # isort: skip
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:token-AbCdEf"
+BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
+RICH: dict[str, Any] = {
+    "instance_types": ["g5", "g4dn.xlarge"],
+    "job_gpus": 1,
+    "on_demand_fallback": True,
+    "on_demand_queue": True,
+    "kms_key": True,
+    "access_logs": True,
+    "flow_logs": True,
+    "immutable_tags": True,
+    "image_tag": "v1",
+    "interface_endpoints": ["ecs", "logs"],
+    "permissions_boundary": BOUNDARY,
+    "job_secrets": {"TOKEN": SECRET},
+    "alarm_email": "a@example.com",
+    "monthly_budget_usd": 100,
+}
+
+Made = Callable[..., Mapping[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    """The template with some settings; equal settings are synthesized once."""
+    known: dict[str, Mapping[str, Any]] = {}
+
+    def made(**settings: Any) -> Mapping[str, Any]:
+        key = json.dumps(settings, sort_keys=True)
+        if key not in known:
+            stack = CostOptimizedBatchProcessingStack(App(), "TestStack", settings=StackSettings.read(settings))
+            known[key] = Template.from_stack(stack).to_json()
+        return known[key]
+
+    return made
+
+
+def of_type(template: Mapping[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of all resources of a kind, by logical id."""
+    return {name: one.get("Properties", {}) for name, one in template["Resources"].items() if one["Type"] == kind}
+
+
+# ---- compute ----
+
+
+def test_the_on_demand_environment_stands_second_in_the_queues_order(made: Made) -> None:
+    template = made(on_demand_fallback=True)
+    (queue,) = of_type(template, "AWS::Batch::JobQueue").values()
+    environments = of_type(template, "AWS::Batch::ComputeEnvironment")
+    order = sorted(queue["ComputeEnvironmentOrder"], key=lambda each: each["Order"])
+    named = [environments[each["ComputeEnvironment"]["Fn::GetAtt"][0]] for each in order]
+    assert [each["ComputeResources"]["Type"] for each in named] == ["SPOT", "EC2"]
+    assert "BidPercentage" not in named[1]["ComputeResources"]
+
+
+def test_the_on_demand_queue_has_no_spot_environment_and_an_output_of_its_own(made: Made) -> None:
+    template = made(on_demand_queue=True)
+    environments = of_type(template, "AWS::Batch::ComputeEnvironment")
+    kinds = {
+        tuple(
+            environments[each["ComputeEnvironment"]["Fn::GetAtt"][0]]["ComputeResources"]["Type"]
+            for each in queue["ComputeEnvironmentOrder"]
+        )
+        for queue in of_type(template, "AWS::Batch::JobQueue").values()
+    }
+    assert kinds == {("SPOT",), ("EC2",)}
+    assert "OnDemandJobQueueName" in template["Outputs"]
+
+
+def test_hosts_with_gpus_get_the_image_with_nvidias_driver_and_jobs_ask_for_gpus(made: Made) -> None:
+    template = made(**RICH)
+    for each in of_type(template, "AWS::Batch::ComputeEnvironment").values():
+        assert each["ComputeResources"]["Ec2Configuration"] == [{"ImageType": "ECS_AL2023_NVIDIA"}]
+    (definition,) = of_type(template, "AWS::Batch::JobDefinition").values()
+    assert {"Type": "GPU", "Value": "1"} in definition["ContainerProperties"]["ResourceRequirements"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"instance_types": ["c6g", "c5"]}, ["one architecture", "arm64 (c6g)", "x86_64 (c5)"]),
+        ({"instance_types": ["c55.large"]}, ["c55.large", "did you mean", "c5"]),
+        ({"instance_types": ["c5.huge"]}, ["huge", "2xlarge"]),
+        ({"job_gpus": 1}, ["job_gpus is 1", "g5"]),
+        ({"immutable_tags": True}, ["image_tag", "latest"]),
+        ({"egress": "public", "interface_endpoints": ["ecs"]}, ["interface_endpoints", "private subnets"]),
+        ({"job_secrets": {"TOKEN": "hunter2"}}, ["job_secrets.TOKEN"]),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        StackSettings.read(settings)
+    for word in words:
+        assert word in str(refused.value)
+
+
+# ---- access ----
+
+
+def test_secrets_reach_the_job_through_the_execution_role_and_only_those(made: Made) -> None:
+    template = made(**RICH)
+    (definition,) = of_type(template, "AWS::Batch::JobDefinition").values()
+    assert definition["ContainerProperties"]["Secrets"] == [{"Name": "TOKEN", "ValueFrom": SECRET}]
+    reading = [
+        statement["Resource"]
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "secretsmanager:GetSecretValue" in str(statement["Action"])
+    ]
+    assert reading == [SECRET]
+
+
+def test_the_permissions_boundary_is_on_every_role_of_access(made: Made) -> None:
+    roles = {k: v for k, v in of_type(made(**RICH), "AWS::IAM::Role").items() if k.startswith("Access")}
+    assert roles
+    assert all(role["PermissionsBoundary"] == BOUNDARY for role in roles.values())
+
+
+# ---- watched ----
+
+
+def test_events_may_be_written_and_alarms_may_be_published(made: Made) -> None:
+    (policy,) = of_type(made(), "AWS::SNS::TopicPolicy").values()
+    allowed = {
+        statement["Principal"]["Service"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    }
+    assert {"events.amazonaws.com", "cloudwatch.amazonaws.com"} <= allowed
+    assert of_type(made(), "AWS::Logs::ResourcePolicy")
+
+
+def test_job_events_are_those_of_this_stacks_queues_only(made: Made) -> None:
+    template = made(on_demand_queue=True)
+    rules = of_type(template, "AWS::Events::Rule").values()
+    (jobs,) = [each for each in rules if each["EventPattern"].get("detail-type") == ["Batch Job State Change"]]
+    queues = {each["Fn::GetAtt"][0] for each in jobs["EventPattern"]["detail"]["jobQueue"]}
+    assert queues == set(of_type(template, "AWS::Batch::JobQueue"))
+
+
+def test_every_alarm_counts_a_metric_that_a_filter_makes(made: Made) -> None:
+    template = made()
+    filters = of_type(template, "AWS::Logs::MetricFilter").values()
+    metrics = {each["MetricTransformations"][0]["MetricName"] for each in filters}
+    alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
+    assert alarms
+    assert {each["MetricName"] for each in alarms} <= metrics
+    assert all(each["AlarmActions"] for each in alarms)
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit_usd"),
+    [({}, 40), ({"egress": "public"}, 4), ({"egress": "public", "monitoring": False}, Decimal("0.10"))],
+)
+def test_an_idle_stack_costs_less_than_promised(made: Made, settings: dict[str, Any], limit_usd: Decimal) -> None:
+    assert total(idle_cost(footprint(made(**settings)))) < limit_usd
+
+
+# ---- the template as others read it ----
+
+
+def test_the_local_region_can_read_the_stack_with_every_setting_on(made: Made) -> None:
+    local = LocalTemplate(stack="TestStack", body=made(**RICH), account_id="123456789012", region="us-east-1")
+    assert local.outputs()
+    for each in local.resources():
+        if each.type.startswith("AWS::Batch::"):
+            assert local.resolve(each.properties, each.logical_id)
+
+
+def test_cfn_lint_finds_nothing_with_every_setting_on(made: Made, tmp_path: Path) -> None:
+    file = tmp_path / "stack.template.json"
+    file.write_text(json.dumps(made(**RICH)))
+    lint = subprocess.run(
+        [str(Path(sys.executable).with_name("cfn-lint")), str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (lint.returncode, lint.stdout) == (0, "")
+
+
+# ---- the examples of docs/infra.md ----
+
+
+def test_the_example_with_a_network_and_a_bucket_of_its_own_adds_neither() -> None:
+    app = App()
+    there = Stack(app, "There")
+    stack = OwnNetworkStack(app, "Own", vpc=ec2.Vpc(there, "Vpc"), bucket=s3.Bucket(there, "Bucket"))
+    template = Template.from_stack(stack)
+    template.resource_count_is("AWS::EC2::VPC", 0)
+    template.resource_count_is("AWS::S3::Bucket", 0)
+    template.resource_count_is("AWS::Batch::JobQueue", 1)
+
+
+def test_the_example_with_two_queues_has_arm_hosts_and_no_nat_gateway() -> None:
+    template = Template.from_stack(two_queues(App(), "Two"))
+    template.resource_count_is("AWS::Batch::JobQueue", 2)
+    template.resource_count_is("AWS::EC2::NatGateway", 0)
+    template.resource_count_is("AWS::Budgets::Budget", 1)
+
+
+def test_in_the_example_with_two_definitions_only_one_can_read_the_secret() -> None:
+    template = Template.from_stack(TwoDefinitionsStack(App(), "Two")).to_json()
+    assert len(of_type(template, "AWS::Batch::JobDefinition")) == 2
+    readers = [name for name, one in of_type(template, "AWS::IAM::Policy").items() if "GetSecretValue" in str(one)]
+    assert len(readers) == 1
+    assert readers[0].startswith("LargeAccess")
