@@ -300,7 +300,7 @@ class LocalEngine(Reading):
             del self._attempt_ids[job_no, index]
         self._stopping.pop(attempt_id, None)
         self.write_attempt_end(unit, exit_code, reason, status_reason, self.now())
-        left = self._scratch.give_back(attempt_id)
+        left = self._scratch.give_back(attempt_id, is_dead=exit_code is not None)
         if left is not None:
             self._loop.run_in_executor(None, partial(shutil.rmtree, left, ignore_errors=True))
         self.apply(

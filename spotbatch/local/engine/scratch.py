@@ -34,13 +34,16 @@ class Scratch:
         self._taken[attempt_id] = folder
         return folder
 
-    def give_back(self, attempt_id: int) -> Path | None:
-        """The attempt is over. An empty folder is spare now; one with something in it is returned, to be removed."""
+    def give_back(self, attempt_id: int, *, is_dead: bool) -> Path | None:
+        """The attempt is over. An empty folder is spare now; one with something in it is returned, to be removed.
+
+        So is that of an attempt whose processes are not known to be dead yet: they may still write there.
+        """
         folder = self._taken.pop(attempt_id, None)
         if folder is None:
             return None
         with contextlib.suppress(OSError):
-            if len(self._spare) < _MOST_SPARE and not os.listdir(folder):  # noqa: PTH208 - ten times as fast
+            if is_dead and len(self._spare) < _MOST_SPARE and not os.listdir(folder):  # noqa: PTH208 - ten times as fast
                 self._spare.append(folder)
                 return None
         return folder

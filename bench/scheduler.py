@@ -1,0 +1,159 @@
+"""The scheduler alone on virtual time, with all rules on: attempts a second, and how the rate holds as jobs grow.
+
+Fair share, two queues over two environments, two shapes of request, arrays and single jobs, dependencies, retries
+by exit code, timeouts, hosts that are launched, reclaimed and ended when idle. `--small` stops at 100,000.
+"""
+
+import argparse
+import heapq
+import random
+import resource
+import sys
+import time
+from multiprocessing import get_context
+from typing import Final
+
+from spotbatch.batch import events as ev
+from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.placement import ComputeEnvironment, FairShare, JobQueue, Pool
+from spotbatch.batch.retry import spot_safe
+from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.status import host_terminated
+
+ARRAY: Final = 1_000
+RETRIED_SHARE: Final = 0.02
+RECLAIMED_SHARE: Final = 0.1  # of hosts
+BOOT_SECONDS: Final = 30.0
+WORK_SECONDS: Final = 60.0
+EXIT_AND_RETRY: Final = 210
+SHAPES: Final = (
+    ResourceRequirements(vcpus=1, memory_mib=1_800),
+    ResourceRequirements(vcpus=2, memory_mib=3_600),
+)
+POOLS: Final = tuple(
+    Pool(instance_type="c5.4xlarge", zone=f"us-east-1{zone}", vcpus=16, memory_mib=30_000, usd_per_hour=0.68)
+    for zone in "abc"
+)
+
+
+class World:
+    """Answers the scheduler's commands as EC2 and containers would, and counts attempts."""
+
+    def __init__(self, units: int, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.scheduler = Scheduler()
+        self.now = 0.0
+        self.attempts = self.succeeded = self.failed = 0
+        self.due: list[tuple[float, int, ev.Event]] = []
+        self.order = 0
+        self.jobs = self.submitted = 0
+        self.units = units
+        for queue in (
+            JobQueue(name="fair", environments=("spot", "large"), fair_share=FairShare()),
+            JobQueue(name="urgent", environments=("spot",), priority=9),
+        ):
+            self.feed(ev.QueuePut(queue=queue))
+        for name in ("spot", "large"):
+            environment = ComputeEnvironment(name=name, pools=POOLS, max_vcpus=256, idle_seconds=60.0)
+            self.feed(ev.EnvironmentPut(environment=environment))
+
+    def submit(self) -> None:
+        """The next array, or one job that waits for the array before."""
+        self.jobs += 1
+        size = min(ARRAY, self.units - self.submitted)
+        size = size if size > 1 and self.jobs % 5 else 0
+        after = self.jobs - 1
+        depends = (ev.ResolvedDependency(job_no=after),) if not size and after else ()
+        self.submitted += size or 1
+        self.feed(
+            ev.JobSubmitted(
+                job_no=self.jobs,
+                queue="urgent" if self.jobs % 4 == 0 else "fair",
+                size=size,
+                requirements=SHAPES[self.jobs % len(SHAPES)],
+                retry=spot_safe(10),
+                dependencies=depends,
+                timeout_seconds=3_600,
+                share=f"team{self.jobs % 3}",
+                priority=self.jobs % 2,
+            )
+        )
+
+    def feed(self, event: ev.Event) -> None:
+        for command in self.scheduler.handle(event, self.now):
+            self.answer(command)
+
+    def later(self, seconds: float, event: ev.Event) -> None:
+        self.order += 1
+        heapq.heappush(self.due, (self.now + seconds, self.order, event))
+
+    def answer(self, command: ev.Command) -> None:
+        match command:
+            case ev.StartAttempt(job_no=job_no, index=index, attempt=attempt):
+                self.attempts += 1
+                self.later(1.0, ev.AttemptStarted(job_no=job_no, index=index, attempt=attempt))
+                code = EXIT_AND_RETRY if self.rng.random() < RETRIED_SHARE else 0
+                ended = ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, exit_code=code)
+                self.later(self.rng.uniform(0.5, 1.5) * WORK_SECONDS, ended)
+            case ev.LaunchHost(host_no=host_no):
+                self.later(BOOT_SECONDS, ev.HostStarted(host_no=host_no))
+                if self.rng.random() < RECLAIMED_SHARE:
+                    self.later(self.rng.uniform(60, 3_600), ev.HostNoticed(host_no=host_no))
+            case ev.TerminateHost(host_no=host_no):
+                self.later(0.0, ev.HostEnded(host_no=host_no))
+            case ev.UnitEnded():
+                self.succeeded += 1
+
+    def happen(self, event: ev.Event) -> None:
+        if isinstance(event, ev.HostStarted | ev.HostNoticed | ev.HostEnded) and event.host_no not in (
+            self.scheduler.hosts
+        ):
+            return
+        self.feed(event)
+        if isinstance(event, ev.HostNoticed):
+            for job_no, index, attempt in self.scheduler.host_units(event.host_no):
+                reason = host_terminated("i-0")
+                self.feed(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason))
+            self.feed(ev.HostEnded(host_no=event.host_no))
+
+    def run(self) -> None:
+        """Keep some arrays ahead of the hosts, as users' scripts do, until every unit has ended."""
+        while True:
+            while self.submitted < self.units and self.submitted - self.succeeded < 4 * ARRAY:
+                self.submit()
+            wakeup = self.scheduler.next_wakeup
+            if wakeup is not None and (not self.due or wakeup <= self.due[0][0]):
+                self.now = max(self.now, wakeup)
+                self.feed(ev.TimePassed())
+            elif self.due:
+                self.now, _, event = heapq.heappop(self.due)
+                self.happen(event)
+            if self.succeeded == self.units:
+                return
+
+
+def one(units: int) -> tuple[int, float, float]:
+    """(attempts, processor seconds, peak MiB) of one run."""
+    world = World(units, seed=1)
+    begun = time.process_time()
+    world.run()
+    seconds = time.process_time() - begun
+    world.scheduler.check()
+    return world.attempts, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description="The scheduler alone: attempts a second on one core.")
+    parser.add_argument("--small", action="store_true", help="up to 100,000 attempts")
+    given = parser.parse_args(arguments)
+    rates = []
+    for units in (10_000, 100_000) if given.small else (10_000, 100_000, 1_000_000):
+        with get_context("spawn").Pool(1) as alone:
+            attempts, seconds, mebibytes = alone.apply(one, (units,))
+        rates.append(attempts / seconds)
+        print(f"  {attempts:9,} attempts  {rates[-1]:9,.0f} a second of processor time  peak {mebibytes:4.0f} MiB")
+    print(f"  the largest over the smallest: {rates[-1] / rates[0]:.2f} (target 0.8; a second: 100,000)")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
