@@ -26,7 +26,8 @@ def cancel(
 ) -> None:
     """Stop jobs. What runs gets SIGTERM and 30 s; checkpoints stay. Asks before it stops an array."""
     jobs = Jobs()
-    chosen = [jobs.get(finding.job_id(each, jobs=jobs, stack=stack, queue=queue)) for each in jobs_named]
+    ids = [one for each in jobs_named for one in finding.job_ids(each, jobs=jobs, stack=stack, queue=queue)]
+    chosen = [jobs.get(each) for each in dict.fromkeys(ids)]
     for job in chosen:
         if job.array is not None and not job.status.is_terminal and not yes:
             _ask(job)

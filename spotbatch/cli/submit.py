@@ -9,7 +9,7 @@ import typer
 from spotbatch.aws.job_shapes import submit_shape
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
-from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.batch.job import JobRequest
 from spotbatch.cli import finding, job_file, parse
 from spotbatch.cli.inputs import Inputs, find_inputs
@@ -19,8 +19,7 @@ from spotbatch.cli.requesting import Asked, request
 from spotbatch.cli.runs import Run, new_run_id, parts_of, submit_run
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
-_SIZE: Final = "What the job needs"
-_ORDER: Final = "When it runs"
+_PRICED_TYPES: Final = ("c5", "m5", "r5")  # the default stack's
 
 Command = Annotated[
     list[str] | None,
@@ -115,7 +114,8 @@ def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
     where = finding.place(stack=asked.stack, queue=asked.queue, definition=asked.definition)
     wanted = request(_resolved(asked, jobs, where.queue), queue=where.queue, definition=where.definition)
     if is_dry:
-        return _show_request(wanted, inputs)
+        _show_request(wanted, inputs)
+        return _show_price(jobs, wanted)
     if inputs is not None:
         run = submit_run(jobs, finding.store_at(jobs, where), wanted, inputs, lambda _: None)
         ids, called = run.job_ids, run.run_id if len(run.parts) > 1 else run.job_ids[0]
@@ -147,6 +147,32 @@ def _show_request(wanted: JobRequest, inputs: Inputs | None) -> None:
         return json.write(submit_shape(wanted))
     text.hint(f"{inputs.count:,} inputs from {inputs.source}")
     return json.write([submit_shape(part) for part in parts_of(wanted, new_run_id(wanted.name), inputs.count)])
+
+
+def _show_price(jobs: Jobs, wanted: JobRequest) -> None:
+    """What an hour of such a job costs. How long it takes is not known here: `spotbatch estimate` takes it."""
+    from spotbatch.aws.price_cache import current_catalogue
+    from spotbatch.pricing.choice import Need, choices
+
+    try:
+        needs = jobs.definition(wanted.definition).requirements
+        need = Need(
+            vcpus=wanted.vcpus or needs.vcpus,
+            memory_mib=wanted.memory_mib or needs.memory_mib,
+            gpus=wanted.gpus or needs.gpus,
+        )
+        types = current_catalogue().expand(_PRICED_TYPES)
+        count = wanted.array_size or 1
+        ranked = choices(types, need, jobs=count, work_seconds=3600, save_seconds=5, restart_seconds=180)
+    except SpotbatchError as error:
+        return text.hint(f"its price is not known: {error}")
+    best = next((each for each in ranked if each.spot_usd_per_job_hour is not None), None)
+    if best is None:
+        return text.hint(f"no type of {', '.join(_PRICED_TYPES)} holds such a job")
+    return text.hint(
+        f"an hour of one such job: about {best.spot_usd_per_job_hour:.4f} USD on Spot ({best.type.name}), "
+        f"{best.on_demand_usd_per_job_hour:.4f} on demand; `spotbatch estimate --time ...` for the whole run"
+    )
 
 
 def _say(job_id: str, sent: JobRequest, *, as_json: bool, watch: bool) -> None:

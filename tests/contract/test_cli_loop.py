@@ -63,6 +63,7 @@ def test_submit_gives_only_the_id_to_pipes_and_one_event_to_programs(world: CliW
 
 def test_a_dry_run_shows_the_request_and_sends_nothing(world: CliWorld) -> None:
     before = len(world.run("list", "--limit", "1000", "--json").json)
+    assert "an hour of one such job: about 0." in world.run("submit", "--dry-run", "--", "true").err
     asked = ("--name", "dry", "--array", "3", "--vcpus", "2", "--memory", "1G", "--env", "A=b", "--retries", "2")
     shape = world.run("submit", "--dry-run", *asked, "--tag", "k=v", "--timeout", "5m", "--", "echo", "hi").json
     assert shape["arrayProperties"] == {"size": 3}
