@@ -140,8 +140,8 @@ class Writer:
             self._published = {path: known.look for path, known in self._known.items()}
             return Saved(manifest=self._last, is_new=False, looked_at=looked_at)
         data = to_bytes(manifest)
+        self._sequence += 1  # before it is sent: what seems to have failed may have landed, and its name is taken
         retrying(lambda: self._store.put(f"{self._prefix}/{MANIFESTS}/{manifest.name}", data), limit)
-        self._sequence += 1
         self._last = manifest
         self._refer_to(manifest)
         self._published = {path: known.look for path, known in self._known.items()}
