@@ -76,6 +76,8 @@ class Jobs(Construct):
             type="container",
             platform_capabilities=["EC2"],
             propagate_tags=True,
+            # CloudFormation would deregister the old revision, and with it what waits to be submitted with it.
+            resource_retention_policy=cfn.ResourceRetentionPolicyProperty(skip_deregister_on_update=True),
             container_properties=container,
             retry_strategy=rendered(spot_safe(settings.job_attempts)),
             timeout=cfn.TimeoutProperty(attempt_duration_seconds=settings.job_timeout_seconds),
