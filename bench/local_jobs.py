@@ -98,10 +98,9 @@ def gnu_parallel(jobs: int) -> float:
 
 HYPERQUEUE = """
 import sys, time
-from pathlib import Path
 from hyperqueue import Job, LocalCluster
 from hyperqueue.cluster import WorkerConfig
-with LocalCluster(Path(sys.argv[1]) / "server", worker_config=WorkerConfig(cores=int(sys.argv[2]))) as cluster:
+with LocalCluster(sys.argv[1] + "/server", worker_config=WorkerConfig(cores=int(sys.argv[2]))) as cluster:
     client, job = cluster.client(), Job()
     begun = time.perf_counter()
     for number in range(int(sys.argv[3])):

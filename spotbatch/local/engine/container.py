@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,11 @@ class Unit:
     environment: str
     array_index: int | None
     array_size: int | None
+
+
+@lru_cache
+def _uri_of(folder: Path) -> str:
+    return folder.as_uri()
 
 
 def image_entry(images: tuple[ImageEntry, ...], image: str) -> ImageEntry:
@@ -53,7 +59,7 @@ def variables(
         "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         **settings.job_environment,
-        names.SPOTBATCH_ARTIFACTS_URL: settings.artifacts.as_uri(),
+        names.SPOTBATCH_ARTIFACTS_URL: _uri_of(settings.artifacts),
     }
     merged = {**base, **entry.environment, **container.environment, **_of_the_host(unit, host, notice_file)}
     merged[COOKIE_VARIABLE] = cookie_of(settings.home)

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from spotbatch.batch import events as ev
@@ -43,6 +43,7 @@ from spotbatch.local.engine.scratch import Scratch
 _MIB: Final = 1 << 20
 _COMMIT_RETRY_SECONDS: Final = 1.0
 _CLOSE_GRACE_SECONDS: Final = 5.0
+_CONTAINERS_KEPT: Final = 1_000
 _RECLAIM_TOGETHER: Final = 0.92  # of one pool's hosts, within three minutes
 _TOGETHER_SECONDS: Final = 180.0
 
@@ -72,6 +73,7 @@ class LocalEngine(Reading):
         self._running: dict[int, tuple[int, int, int]] = {}  # attempt id -> (job, index, attempt)
         self._attempt_ids: dict[UnitKey, int] = {}
         self._stopping: dict[int, str] = {}  # attempt id -> status reason
+        self._container = lru_cache(maxsize=_CONTAINERS_KEPT)(self._read_container)
         self._overran: set[int] = set()  # attempt ids that were ended for their memory
         super().__init__()
 
@@ -253,7 +255,8 @@ class LocalEngine(Reading):
         )
         scratch = self._scratch.take(attempt_id)
         log = log_file(self.log_folder, task)
-        log.parent.mkdir(mode=0o700, exist_ok=True)
+        if not log.parent.is_dir():  # which is quicker than mkdir, and there are 256 of them
+            log.parent.mkdir(mode=0o700, exist_ok=True, parents=True)
         notice = self.host_book.notice_file(host.instance_id)
         environment = variables(self.settings, entry, container, unit, host, scratch, notice)
         order = Start(
@@ -516,7 +519,7 @@ class LocalEngine(Reading):
         row = (job_no, -1 if index is None else index, kind)
         self.journal.write("INSERT OR REPLACE INTO stop VALUES (?, ?, ?)", row, sync=True)
 
-    def _container(self, job_no: int) -> ContainerSpec:
+    def _read_container(self, job_no: int) -> ContainerSpec:
         found = self.journal.row("SELECT container FROM job WHERE job_no = ?", (job_no,))
         assert found is not None  # noqa: S101 - a job's row is committed before its first attempt
         return codec.decode(ContainerSpec, found[0])

@@ -163,6 +163,7 @@ class Launcher:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._waiting.clear()
+        self._orders.clear()  # for attempts that are lost now: the next helper must not start them
         if not self._is_closing:
             self._is_closing = True
             self._on_lost()

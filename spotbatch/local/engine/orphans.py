@@ -9,6 +9,7 @@ import os
 import select
 import signal
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ _PROC: Final = Path("/proc")
 _END_SECONDS: Final = 5.0
 
 
+@lru_cache
 def cookie_of(home: Path) -> str:
     """What marks the processes of the region in this folder, and of no other."""
     return hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:32]
