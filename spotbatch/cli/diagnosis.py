@@ -201,7 +201,7 @@ def _image_is_missing(case: Case) -> Iterator[Finding]:
             weight=Weight.CAUSE,
             cause="the image is not in the registry",
             evidence=f"ECR has no {case.around.image}",
-            fix="spotbatch image push, or name an image that is there",
+            fix=f"docker push {case.around.image}, or name an image that is there",
         )
 
 

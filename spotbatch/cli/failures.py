@@ -39,7 +39,7 @@ def _in_words(job: Job) -> tuple[str, str]:
     if OUT_OF_MEMORY_REASON in job.reason:
         return "it used more memory than it asked for", "ask for more: --memory; `spotbatch show` has the peak"
     if job.reason.startswith(CANNOT_PULL_REASON):
-        return "its image could not be pulled", "spotbatch image push; check the subnets' route to ECR"
+        return "its image could not be pulled", "push it to the registry; check the subnets' route to ECR"
     if TIMEOUT_EXCEEDED in job.status_reason:
         return (
             "an attempt took longer than its timeout",

@@ -88,9 +88,9 @@ def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None 
 
     `called` is what the user names them by.
     """
-    name = called or ids[0]
     from spotbatch.cli.output.screens import open_screen
 
+    name = called or ids[0]
     screen = open_screen(as_json=as_json)
     following = Following(jobs=jobs, tracker=Tracker(ids=ids), screen=screen, facts=Facts(jobs=jobs))
     try:
@@ -101,9 +101,9 @@ def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None 
         raise typer.Exit(130) from None
     finally:
         screen.close()
-    ended = following.tracker
-    if any(each.status is JobStatus.FAILED for each in ended.jobs.values()):
-        raise JobFailed(_verdict(name, ended))
+    failed = [each.id for each in following.tracker.jobs.values() if each.status is JobStatus.FAILED]
+    if failed:
+        raise JobFailed(_verdict(failed[0], following.tracker))
 
 
 def _verdict(job_id: str, tracker: Tracker) -> str:
