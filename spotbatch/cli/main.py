@@ -75,7 +75,7 @@ def _add_options(command: Any, options: Sequence[Any]) -> None:
 def _missing(entry: Entry, error: ModuleNotFoundError) -> str:
     if error.name == entry.module:
         return f"`spotbatch {entry.name}` is not part of this version ({__version__})"
-    extra = "aws" if entry.name in ("deploy", "cleanup", "image") else "all"
+    extra = "aws" if entry.name in ("deploy", "cleanup") else "all"
     return (
         f"`spotbatch {entry.name}` needs the library {error.name}, which is not installed: "
         f"pip install 'spotbatch[{extra}]'"
