@@ -238,9 +238,7 @@ def _say_what_next(stack: str) -> None:
         ["LogGroupName", outputs.log_group],
     ]
     text.table(["output", "value"], rows)
-    image = f"{outputs.repository_uri}:latest"
-    registry = outputs.repository_uri.partition("/")[0]
     text.say("next:")
-    text.say(f"  aws ecr get-login-password | docker login --username AWS --password-stdin {registry}")
-    text.say(f"  docker build -f examples/flights/Dockerfile -t {image} . && docker push {image}")
-    text.say(f"  spotbatch submit --stack {stack} --array 12 --watch -- python -m flights.bootstrap")
+    text.say(f"  spotbatch image push . --file examples/flights/Dockerfile --stack {stack}")
+    text.say(f"  spotbatch submit --stack {stack} --name flights --array 12 --watch -- python -m flights.bootstrap")
+    text.say("  spotbatch results flights results/")

@@ -63,6 +63,7 @@ COMMANDS: Final = tuple(
             (
                 ("deploy", "deploy", "Deploy the stack (what ./deploy.sh runs)."),
                 ("cleanup", "cleanup", "Take the stack down, and say what is left (what ./cleanup.sh runs)."),
+                ("image", "image", "Build the container image and push it to the stack's registry."),
             ),
         ),
     )

@@ -154,7 +154,7 @@ def test_deploy_synthesizes_once_for_all_zones_bootstraps_and_deploys_from_the_a
     (environment,) = [r for r in template["Resources"].values() if r["Type"] == "AWS::Batch::ComputeEnvironment"]
     assert environment["Properties"]["ComputeResources"]["MaxvCpus"] == 32
     assert "JobQueueName" in run.stdout
-    assert run.stdout.index("next:") < run.stdout.index("docker build")
+    assert run.stdout.index("next:") < run.stdout.index("spotbatch image push")
 
 
 def test_an_account_that_is_bootstrapped_already_is_not_bootstrapped_again(account: Account) -> None:
