@@ -218,6 +218,25 @@ def test_a_dedicated_service_role_is_a_setting(make: Make) -> None:
     assert environment["ReplaceComputeEnvironment"] is True
 
 
+def test_the_dedicated_service_role_hands_on_only_the_stacks_roles_and_acts_only_here(make: Make) -> None:
+    template = make(service_role="dedicated")
+    (policy,) = [p for p in template.find_resources("AWS::IAM::Policy") if "BatchServiceRole" in p]
+    ours = template.find_resources("AWS::IAM::Policy")[policy]["Properties"]["PolicyDocument"]["Statement"]
+    passed = [s for s in ours if "iam:PassRole" in as_list(s["Action"])]
+    targets = [str(each["Fn::GetAtt"][0]) for s in passed for each in as_list(s["Resource"])]
+    assert sorted(name.partition("Role")[0] for name in targets) == ["AccessExecution", "AccessInstance", "AccessJob"]
+    assert all("iam:PassedToService" in s["Condition"]["StringEquals"] for s in passed)
+    for statement in ours:
+        actions = as_list(statement["Action"])
+        assert not any(action.endswith("*") for action in actions)
+        if "*" in as_list(statement["Resource"]):
+            assert all(":Describe" in action or ":List" in action for action in actions)
+            assert "aws:RequestedRegion" in statement["Condition"]["StringEquals"]
+    roles = template.find_resources("AWS::IAM::Role")
+    (role,) = [roles[name]["Properties"] for name in roles if "BatchServiceRole" in name]
+    assert "ManagedPolicyArns" not in role
+
+
 def test_the_environment_is_deleted_before_the_roles_that_it_needs(template: Template) -> None:
     (environment,) = template.find_resources("AWS::Batch::ComputeEnvironment").values()
     assert any("InstanceRole" in name for name in environment["DependsOn"])

@@ -7,6 +7,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from spotbatch.infra import service_role
 from spotbatch.infra.settings import StackSettings
 
 RUNS = "runs/*"  # where the runtime keeps all of a run's artifacts: spotbatch/batch/artifacts.py
@@ -111,13 +112,19 @@ class Access(Construct):
         return role
 
     def _service_role(self) -> iam.Role:
-        """AWS's own policy for Batch; with a role of its own an environment cannot be updated in place."""
-        return iam.Role(
+        """For AWS Batch itself; with a role of its own an environment cannot be updated in place."""
+        role = iam.Role(
             self,
             "BatchServiceRole",
             assumed_by=iam.ServicePrincipal(
                 "batch.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
             ),
             description="AWS Batch: run the compute environment",
-            managed_policies=[iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AWSBatchServiceRole")],
         )
+        service_role.grant(
+            role,
+            instance_role=self.instance_role,
+            instance_profile_arn=self.instance_profile.instance_profile_arn,
+            task_roles=[self.job_role, self.execution_role],
+        )
+        return role

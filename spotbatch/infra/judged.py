@@ -57,10 +57,22 @@ LOG_BUCKET: Final = Judgement(
     rule="S1",
     reason="It is the bucket that holds the access logs; a log of its own would grow without end.",
 )
-DEDICATED_ROLE: Final = Judgement(
-    path="Access/BatchServiceRole",
-    rule="IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSBatchServiceRole]",
-    reason="AWS Batch documents this policy for a service role; without it AWS Batch cannot end its own instances.",
+_HERE: Final = "<AWS::Region>:<AWS::AccountId>:*"
+DEDICATED_ROLE: Final = tuple(
+    Judgement(path="Access/BatchServiceRole", rule=f"IAM5[Resource::{resource}]", reason=reason)
+    for resource, reason in (
+        ("*", "Describe and List actions that know no resource; they only look, and only in this region."),
+        (f"arn:<AWS::Partition>:autoscaling:{_HERE}", "AWS Batch names its groups itself, after the template is made."),
+        (f"arn:<AWS::Partition>:ec2:{_HERE}", "Instances and templates get their ids when AWS Batch launches them."),
+        (
+            "arn:<AWS::Partition>:ec2:<AWS::Region>::image/*",
+            "AWS publishes new images for ECS; AWS Batch picks the newest.",
+        ),
+        (
+            f"arn:<AWS::Partition>:ecs:{_HERE}",
+            "AWS Batch names its cluster and tasks itself, after the template is made.",
+        ),
+    )
 )
 
 
@@ -71,7 +83,7 @@ def judgements(settings: StackSettings) -> Iterator[Judgement]:
     if not settings.flow_logs:
         yield NO_FLOW_LOG
     if settings.service_role == "dedicated":
-        yield DEDICATED_ROLE
+        yield from DEDICATED_ROLE
 
 
 def acknowledge(stack: Construct, settings: StackSettings, *, bucket_id: str) -> None:
