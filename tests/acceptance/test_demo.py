@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Finished:
     results: Path
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
-        with sqlite3.connect(f"file:{self.home}/journal.sqlite?mode=ro", uri=True) as journal:
+        with closing(sqlite3.connect(f"file:{self.home}/journal.sqlite?mode=ro", uri=True)) as journal:
             return journal.execute(query).fetchall()
 
     @property

@@ -2,7 +2,9 @@
 
 import random
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,8 +146,6 @@ def _let_something_run(chaos: Chaos, results: int) -> None:
 
 def check(chaos: Chaos) -> None:
     """Every unit has its exact result, succeeded once, and was not run again after it had succeeded."""
-    import sqlite3
-
     expected = {
         f"{job}-{index}": str(index * index + factor)
         for job, (size, factor) in chaos.submitted.items()
@@ -153,7 +153,7 @@ def check(chaos: Chaos) -> None:
     }
     found = {file.name: file.read_text().strip() for file in chaos.results.iterdir() if file.suffix != ".tmp"}
     assert found == expected
-    with sqlite3.connect(f"file:{chaos.home}/journal.sqlite?mode=ro", uri=True) as journal:
+    with closing(sqlite3.connect(f"file:{chaos.home}/journal.sqlite?mode=ro", uri=True)) as journal:
         successes = journal.execute(
             "SELECT job_no, idx, COUNT(*), MAX(attempt) FROM attempt WHERE exit_code = 0 GROUP BY job_no, idx"
         ).fetchall()

@@ -1,6 +1,7 @@
 """The journal: what it keeps, and what it says when it cannot."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def test_a_commit_is_all_or_nothing_and_what_failed_stays_to_be_tried_again(tmp_
         journal.commit()
     assert journal.row("SELECT * FROM stop") is None
     assert journal.is_pending
+    with pytest.raises(Unavailable, match="UNIQUE"):
+        journal.close()
 
 
 def test_a_journal_comes_back_when_it_is_opened_again(tmp_path: Path) -> None:
@@ -68,8 +71,8 @@ def test_a_damaged_page_is_an_error_and_not_an_empty_answer(tmp_path: Path) -> N
     with (tmp_path / FILE_NAME).open("r+b") as file:
         file.seek(8192)
         file.write(b"\xff" * 65536)
-    with pytest.raises(Unavailable, match="malformed"):
-        list(Journal(tmp_path).rows("SELECT * FROM stop"))
+    with pytest.raises(Unavailable, match="malformed"), closing(Journal(tmp_path)) as damaged:
+        list(damaged.rows("SELECT * FROM stop"))
 
 
 @pytest.mark.parametrize(

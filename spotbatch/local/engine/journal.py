@@ -51,10 +51,14 @@ class Journal:
         self._must_sync = False
         with self._explained("opened"):
             self._connection = sqlite3.connect(self.path, isolation_level=None)
-            self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._prepare()
+            try:
+                self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def _prepare(self) -> None:
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -114,8 +118,10 @@ class Journal:
         return next(iter(self.rows(query, parameters)), None)
 
     def close(self) -> None:
-        self.commit()
-        with self._explained("closed"):
+        """Commit what waits, and close; the file is closed even if that could not be written."""
+        try:
+            self.commit()
+        finally:
             self._connection.close()
 
     @contextmanager
