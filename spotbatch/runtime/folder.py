@@ -92,23 +92,25 @@ class OpenFile:
     descriptor: int
     look: Look
 
-    def chunks(self) -> Iterator[bytes]:
-        """The content, up to the size that it had when it was opened.
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """(offset, length) of each chunk, up to the size that the file had when it was opened."""
+        step = chunk_bytes(self.look.size)
+        for offset in range(0, self.look.size, step):
+            yield offset, min(step, self.look.size - offset)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """One span of the content.
 
         Raises:
-            Torn: it became shorter.
+            Torn: the file became shorter.
         """
-        step, offset = chunk_bytes(self.look.size), 0
-        while offset < self.look.size:
-            wanted = min(step, self.look.size - offset)
-            data = os.pread(self.descriptor, wanted, offset)
-            while len(data) < wanted:
-                more = os.pread(self.descriptor, wanted - len(data), offset + len(data))
-                if not more:
-                    raise Torn(f"{self.path} became shorter while it was read")
-                data += more
-            offset += wanted
-            yield data
+        data = os.pread(self.descriptor, length, offset)
+        while len(data) < length:
+            more = os.pread(self.descriptor, length - len(data), offset + len(data))
+            if not more:
+                raise Torn(f"{self.path} became shorter while it was read")
+            data += more
+        return data
 
     def was_written(self) -> bool:
         """Whether anybody wrote it since it was opened. A rename over it changes its ctime only, and is no write."""

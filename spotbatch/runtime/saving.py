@@ -1,6 +1,5 @@
 """Saving the checkpoint folder: what changed goes into packs, and a manifest written last makes it a checkpoint."""
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +10,7 @@ from typing import NamedTuple
 from spotbatch.runtime.errors import Corrupt, Missing, Overtaken, StoreError, Torn
 from spotbatch.runtime.family import writers
 from spotbatch.runtime.folder import Listing, Look, OpenFile, list_folder, open_for_saving
+from spotbatch.runtime.hashing import Hashing
 from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.log import say_on_change
 from spotbatch.runtime.manifest import (
@@ -260,7 +260,8 @@ class Writer:
             listing = list_folder(self._folder, self._exclude)
             if listing.others:
                 say_on_change("others", f"not saved, since they are no files: {', '.join(listing.others[:5])}")
-            torn = self._read_all(listing, upload, limit)
+            with Hashing() as hashing:
+                torn = self._read_all(listing, upload, limit, hashing)
             looked_at = time.time()
             again = list_folder(self._folder, self._exclude)
             torn += self._being_written(listing)
@@ -276,7 +277,7 @@ class Writer:
             time.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, 0.25)
 
-    def _read_all(self, listing: Listing, upload: Upload, limit: Limit) -> list[str]:
+    def _read_all(self, listing: Listing, upload: Upload, limit: Limit, hashing: Hashing) -> list[str]:
         """Read the files whose look is new; answers those that were written meanwhile."""
         torn = []
         for path, look in listing.files.items():
@@ -287,7 +288,7 @@ class Writer:
                 raise StoreError("the time for this save is over")
             try:
                 with open_for_saving(self._folder, path) as file:
-                    saved = self._read(file, upload)
+                    saved = self._read(file, upload, hashing)
                     if file.was_written() and not self._only_grew(file):
                         torn.append(path)
                     self._known[path] = _Known(file.look, saved)
@@ -298,10 +299,9 @@ class Writer:
                 torn.append(path)
         return torn
 
-    def _read(self, file: OpenFile, upload: Upload) -> SavedFile:
+    def _read(self, file: OpenFile, upload: Upload, hashing: Hashing) -> SavedFile:
         chunks = []
-        for data in file.chunks():
-            digest = hashlib.sha256(data).hexdigest()
+        for digest, data in hashing.chunks(file):
             if digest not in self._chunks:
                 upload.add(digest, data)
             chunks.append(Chunk(digest, "", 0, len(data)))
