@@ -1,9 +1,11 @@
 """The runtime's small parts: settings, notices, the interval, the grace, progress, and when memory or disk run out."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -233,6 +235,42 @@ def test_pages_that_the_kernel_can_drop_do_not_count_as_used_memory(tmp_path: Pa
     cgroup = make_cgroup(tmp_path, "max", 95 * MIB, 90 * MIB)
     assert memory_limit_bytes(cgroup) is None
     assert memory_used_bytes(cgroup) == 5 * MIB
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "spotbatch-test", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_nearly_full_is_said_once_recorded_and_said_again_after_it_had_room(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = a_record()
+    watch = Watch(found, [small_disk])
+
+    def look() -> str:
+        watch._next_at = 0.0
+        watch.tick(list)
+        return capsys.readouterr().err
+
+    assert look() == ""
+    (small_disk / "checkpoint").write_bytes(bytes(3 * MIB + 800 * 1024))
+    said = look()
+    assert "disk: 0 of 4 MiB are free" in said
+    assert str(small_disk) in said
+    assert look() == ""
+    (small_disk / "checkpoint").unlink()
+    assert look() == ""
+    (small_disk / "checkpoint").write_bytes(bytes(4 * MIB))
+    assert "disk: 0 of 4 MiB are free" in look()
+    assert len(found.warnings) == 2
 
 
 def test_nothing_secret_is_in_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
