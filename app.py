@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from spotbatch.batch.environment import STACK_TAG
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.infra import (
     Access,
@@ -45,7 +46,7 @@ class CostOptimizedBatchProcessingStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, **kwargs)
         self.settings = settings or StackSettings.read(self.node.try_get_context(CONTEXT_KEY))
-        tags = {"Project": PROJECT, "Environment": self.settings.environment}
+        tags = {"Project": PROJECT, "Environment": self.settings.environment, STACK_TAG: self.stack_name}
         network = Network(self, "Network", settings=self.settings)
         images = Images(self, "Images", settings=self.settings)
         artifacts = Artifacts(self, "Artifacts", settings=self.settings)

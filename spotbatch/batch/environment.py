@@ -53,6 +53,10 @@ SPOTBATCH_HEALTH_TIMEOUT_SECONDS: Final = "SPOTBATCH_HEALTH_TIMEOUT_SECONDS"
 SPOTBATCH_HEALTH_RETRIES: Final = "SPOTBATCH_HEALTH_RETRIES"
 SPOTBATCH_HEALTH_START_PERIOD_SECONDS: Final = "SPOTBATCH_HEALTH_START_PERIOD_SECONDS"
 
+# The tag by which a stack's resources are told from another stack's: everything that app.py makes carries it, instances
+# and volumes too, and cleanup asks AWS for it. CloudFormation's own tag does not reach everything.
+STACK_TAG: Final = "spotbatch-stack"
+
 # Exit codes of the runtime's own. Any other code is the command's. Chosen outside the ranges that shells (126-165),
 # sysexits.h (64-78) and common programs use, so that an EvaluateOnExit entry on them means just this.
 EXIT_INTERRUPTED: Final = 210  # notice or SIGTERM: state is saved, run me again
