@@ -11,13 +11,7 @@ help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found: make PYTHON=/path/to/python3.13 $(MAKECMDGOALS)"; exit 1; }
-	@$(PYTHON) -m venv .venv || \
-	  { echo "python3 could not make an environment; on Debian: apt-get install python3-venv"; exit 1; }
-	@echo "installing the locked requirements into .venv (once, a minute or two) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+	@PYTHON='$(PYTHON)' scripts/environment.sh
 
 demo: $(READY)  ## the whole product on one machine: a real array job, reclaimed hosts, results, bill
 	@$(BIN)/python -m examples.flights.demo
