@@ -5,6 +5,7 @@ from typing import Final
 
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.ledger import JobRecord
+from spotbatch.batch.line import QueueRecord
 from spotbatch.batch.placement import ComputeEnvironment, Pool, choose_pool
 
 RELAUNCH_SECONDS: Final = 30.0  # a pool that had no capacity is asked again after this
@@ -56,32 +57,48 @@ class Host:
 class Fleet:
     """The hosts of one compute environment."""
 
-    __slots__ = ("_full_for", "_least_vcpus", "environment", "hosts", "is_removed", "pool_back_at", "vcpus")
+    __slots__ = (
+        "_full_for",
+        "_least_vcpus",
+        "booting",
+        "environment",
+        "hosts",
+        "is_open",
+        "is_removed",
+        "pool_back_at",
+        "queues",
+        "vcpus",
+    )
 
     def __init__(self, environment: ComputeEnvironment) -> None:
         self.environment = environment
+        self.queues: list[QueueRecord] = []  # that use it, the higher priority first: kept by `Books`
         self.hosts: dict[int, Host] = {}
+        self.booting: dict[int, Host] = {}  # those of them that still boot
         self.vcpus = 0  # of all hosts that have not ended
         self.is_removed = False
+        self.is_open = environment.is_enabled  # whether new units may be placed here
         self.pool_back_at: dict[Pool, float] = {}  # pools without capacity, and when to ask again
-        self._full_for: set[ResourceRequirements] = set()  # needs that no host fits now
-        self._least_vcpus: dict[ResourceRequirements, int] = {}  # the smallest host that fits, per needs
+        self._full_for: dict[int, ResourceRequirements] = {}  # shapes that no host fits now
+        self._least_vcpus: dict[int, int] = {}  # the smallest host that fits, per shape
 
     def change(self, environment: ComputeEnvironment) -> None:
         self.environment = environment
         self.is_removed = False
+        self.is_open = environment.is_enabled
         self.pool_back_at.clear()
         self._least_vcpus.clear()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether new units may be placed here."""
-        return self.environment.is_enabled and not self.is_removed
+    def close(self) -> None:
+        """The environment was removed: it takes nothing new, and is gone with its last host."""
+        self.is_removed = True
+        self.is_open = False
 
-    def find(self, needs: ResourceRequirements) -> Host | None:
+    def find(self, record: JobRecord) -> Host | None:
         """A host with room: one that has booted before one that still boots, the oldest first."""
-        if needs in self._full_for:
+        if record.shape in self._full_for:
             return None
+        needs = record.needs
         booting: Host | None = None
         for host in self.hosts.values():
             if not host.fits(needs):
@@ -91,36 +108,42 @@ class Fleet:
             if host.state is HostState.BOOTING and booting is None:
                 booting = host
         if booting is None:
-            self._full_for.add(needs)
+            self._full_for[record.shape] = needs
         return booting
 
     def room_came(self, host: Host) -> None:
         """Something became free on a host: forget which needs did not fit, if they do now."""
         if host.free_vcpus and self._full_for:
-            self._full_for = {needs for needs in self._full_for if not host.fits(needs)}
+            self._full_for = {shape: needs for shape, needs in self._full_for.items() if not host.fits(needs)}
 
-    def could_fit(self, needs: ResourceRequirements) -> bool:
+    def could_fit(self, record: JobRecord) -> bool:
         """Whether some pool of the environment could ever take such a unit."""
-        return self._least(needs) <= self.environment.max_vcpus
+        return self._least(record) <= self.environment.max_vcpus
 
-    def launchable(self, needs: ResourceRequirements, waiting_vcpus: int, quota_left: int, now: float) -> Pool | None:
+    def launchable(self, record: JobRecord, waiting_vcpus: int, quota_left: int, now: float) -> Pool | None:
         """The pool to launch from so that a unit gets a host, or None where limits or capacity forbid."""
         headroom = min(self.environment.max_vcpus - self.vcpus, quota_left)
-        if self._least(needs) > headroom:
+        if self._least(record) > headroom:
             return None
         pools = self.environment.pools
         if self.pool_back_at:
             pools = tuple(pool for pool in pools if self.pool_back_at.get(pool, now) <= now)
         strategy = self.environment.strategy
-        return choose_pool(strategy, pools, needs, waiting_vcpus=waiting_vcpus, headroom_vcpus=headroom)
+        return choose_pool(strategy, pools, record.needs, waiting_vcpus=waiting_vcpus, headroom_vcpus=headroom)
 
     def add(self, host: Host) -> None:
-        self.hosts[host.host_no] = host
+        self.hosts[host.host_no] = self.booting[host.host_no] = host
         self.vcpus += host.pool.vcpus
         self.room_came(host)
 
+    def turn(self, host: Host, state: HostState) -> None:
+        """A host does not boot any more: it is ready, or will be reclaimed."""
+        host.state = state
+        self.booting.pop(host.host_no, None)
+
     def remove(self, host: Host) -> None:
         del self.hosts[host.host_no]
+        self.booting.pop(host.host_no, None)
         self.vcpus -= host.pool.vcpus
 
     def had_no_capacity(self, pool: Pool, now: float) -> float:
@@ -129,9 +152,9 @@ class Fleet:
         self.pool_back_at[pool] = back_at
         return back_at
 
-    def _least(self, needs: ResourceRequirements) -> int:
-        least = self._least_vcpus.get(needs)
+    def _least(self, record: JobRecord) -> int:
+        least = self._least_vcpus.get(record.shape)
         if least is None:
-            least = min((pool.vcpus for pool in self.environment.pools if pool.fits(needs)), default=1 << 60)
-            self._least_vcpus[needs] = least
+            least = min((pool.vcpus for pool in self.environment.pools if pool.fits(record.needs)), default=1 << 60)
+            self._least_vcpus[record.shape] = least
         return least

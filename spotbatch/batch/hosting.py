@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 
 from spotbatch.batch import events as ev
-from spotbatch.batch.books import Books, QueueRecord
+from spotbatch.batch.books import Books
 from spotbatch.batch.fleet import Fleet, Host, HostState
 from spotbatch.batch.ledger import STARTING, JobRecord, key_of, unit_of
-from spotbatch.batch.line import FifoOrder, Unit
+from spotbatch.batch.line import QueueRecord, Unit
 from spotbatch.batch.placement import BlockedReason, Pool, blocked_reason
 
 
@@ -23,61 +23,62 @@ class Hosting(Books, ABC):
         head = state.order.head(self._now)
         if head is None or any(
             host.state in (HostState.READY, HostState.BOOTING) and _empty_would_fit(host, head[0])
-            for fleet in self._fleets_of(state)
+            for fleet in state.fleets
             for host in fleet.hosts.values()
         ):
             return None
-        return blocked_reason([fleet.environment for fleet in self._fleets_of(state)], head[0].needs)
+        return blocked_reason([fleet.environment for fleet in state.fleets], head[0].needs)
 
     def _fill_unless_blocked(self, state: QueueRecord) -> None:
         """After something joined the line: if its head is known to wait, and is the head still, nothing changes."""
-        if state.blocked_head is None or state.order.is_fair or state.blocked_head != state.order.head(self._now):
+        blocked = state.blocked_head
+        if blocked is None or state.order.has_reservation or blocked != state.order.head(self._now):
             self._fill(state)
 
     def _fill(self, state: QueueRecord) -> None:
         """Place units from the head on, in strict order, until one finds neither a host nor a launch."""
         blocked_before, state.blocked_head = state.blocked_head, None
-        while True:
-            head = state.order.head(self._now)
-            if head is None:
-                return
+        while (head := state.order.head(self._now)) is not None:
             host = self._host_for(state, head[0]) if self._may_start(state, head[0]) else None
             if host is None:
-                state.blocked_head = head
-                if head != blocked_before:
-                    self._head_came_to_wait(state, head)
-                return
+                self._block(state, head, blocked_before)
+                break
             self._take(state, *head, host)
+        self._let_others_in(state, blocked_before)
+
+    def _block(self, state: QueueRecord, head: Unit, blocked_before: Unit | None) -> None:
+        state.blocked_head = head
+        if head != blocked_before:
+            self._head_came_to_wait(state, head)
+
+    def _let_others_in(self, state: QueueRecord, blocked_before: Unit | None) -> None:
+        """Where a head does not wait for room any more, the heads of lower priorities need not hold back for it."""
+        blocked = state.blocked_head
+        if blocked_before is None or (blocked is not None and blocked[0].shape == blocked_before[0].shape):
+            return
+        for fleet in state.fleets:
+            for other in fleet.queues:
+                if other.queue.priority < state.queue.priority and other.blocked_head is not None:
+                    self._fill(other)
 
     def _may_start(self, state: QueueRecord, record: JobRecord) -> bool:
         """Whether a fair-share policy's compute reservation leaves room for this unit."""
-        order = state.order
-        if isinstance(order, FifoOrder):
+        if not state.order.has_reservation:
             return True
-        most = sum(fleet.environment.max_vcpus for fleet in self._fleets_of(state))
-        return order.may_start(record, most)
+        return state.order.may_start(record, sum(fleet.environment.max_vcpus for fleet in state.fleets))
 
     def _host_for(self, state: QueueRecord, record: JobRecord) -> Host | None:
-        fleets = [fleet for fleet in self._fleets_of(state) if fleet.is_open and not self._is_spoken_for(fleet, state)]
+        fleets = [fleet for fleet in state.fleets if fleet.is_open and not _is_spoken_for(fleet, state)]
         for fleet in fleets:
-            host = fleet.find(record.needs)
+            host = fleet.find(record)
             if host is not None:
                 return host
+        quota_left = self.quota_vcpus - self.launched_vcpus
         for fleet in fleets:
-            quota_left = self.quota_vcpus - self.launched_vcpus
-            pool = fleet.launchable(record.needs, state.waiting_vcpus, quota_left, self._now)
+            pool = fleet.launchable(record, state.waiting_vcpus, quota_left, self._now)
             if pool is not None:
                 return self._launch(fleet, pool)
         return None
-
-    def _is_spoken_for(self, fleet: Fleet, state: QueueRecord) -> bool:
-        """Whether the head of a queue with a higher priority waits for room in this environment."""
-        return any(
-            other.queue.priority > state.queue.priority
-            and other.blocked_head is not None
-            and fleet.could_fit(other.blocked_head[0].needs)
-            for other in self._queues_on(fleet)
-        )
 
     def _head_came_to_wait(self, state: QueueRecord, head: Unit) -> None:
         state.blocked_since = self._now
@@ -101,7 +102,6 @@ class Hosting(Books, ABC):
     def _take(self, state: QueueRecord, record: JobRecord, index: int, host: Host) -> None:
         state.order.take()
         state.waiting_vcpus -= record.needs.vcpus
-        state.blocked_head = None
         self._put_on(record, index, host)
 
     def _put_on(self, record: JobRecord, index: int, host: Host) -> None:
@@ -113,65 +113,70 @@ class Hosting(Books, ABC):
 
     def _start(self, record: JobRecord, index: int, host: Host) -> None:
         record.move(index, STARTING)
-        record.attempts[index] += 1
-        record.reasons.pop(index, None)
+        attempt = record.attempts[index] = record.attempts[index] + 1
+        if record.reasons:
+            record.reasons.pop(index, None)
         self.queues[record.submitted.queue].order.started(record, self._now)
-        attempt = record.attempts[index]
         self._out.append(ev.StartAttempt(job_no=record.job_no, index=index, attempt=attempt, host_no=host.host_no))
 
     def _room_came(self, host: Host) -> None:
         """A unit left a host: give the room to the next in line, or let the host rest."""
         fleet = host.fleet
         if host.state is HostState.READY or host.state is HostState.BOOTING:
-            self._offer(host)
+            if fleet.is_open:
+                self._offer(host, fleet)
             fleet.room_came(host)
         if not host.units and host.state is HostState.READY:
             self._rest(host)
 
-    def _offer(self, host: Host) -> None:
+    def _offer(self, host: Host, fleet: Fleet) -> None:
         """Fill one host from the queues that use its environment, the higher priority first.
 
         A head that this host cannot take, but another of its environment could, holds what stands behind it: else
         small jobs would keep a big one waiting for ever.
         """
-        fleet = host.fleet
-        if not fleet.is_open:
-            return
-        for state in self._queues_on(fleet):
-            blocked_before = state.blocked_head
-            head = self._fill_host(state, host)
-            if head is not None and state.blocked_head is None:
-                self._look_at(state, head, blocked_before)
-            blocked = state.blocked_head
-            if blocked is not None and fleet.could_fit(blocked[0].needs):
+        for state in fleet.queues:
+            blocked = self._offer_to(state, host)
+            if blocked is not None and fleet.could_fit(blocked[0]):
                 return
-        if host.state is HostState.READY:
-            self._take_from_booting(host)
+        if fleet.booting and host.state is HostState.READY:
+            self._take_from_booting(host, fleet)
 
-    def _look_at(self, state: QueueRecord, head: Unit, blocked_before: Unit | None) -> None:
-        """A head that came up while one host was filled: no other host changed, so a sibling waits as its elder did."""
-        if blocked_before is not None and blocked_before[0] is head[0] and not state.order.is_fair:
-            state.blocked_head = head
-            self._head_came_to_wait(state, head)
+    def _offer_to(self, state: QueueRecord, host: Host) -> Unit | None:
+        """Give a host what it takes from one queue; answers the head that then waits for room.
+
+        Only this host changed: a head of the same shape as the one that waited before finds no other room either, so
+        that nothing else is tried for it.
+        """
+        before = state.blocked_head
+        head = self._fill_host(state, host)
+        if head == before:
+            return before
+        if head is None:
+            state.blocked_head = None
+            self._let_others_in(state, before)
+        elif before is not None and before[0].shape == head[0].shape and not state.order.has_reservation:
+            self._block(state, head, before)
         else:
             self._fill(state)
+        return state.blocked_head
 
     def _fill_host(self, state: QueueRecord, host: Host) -> Unit | None:
         """Give a host what it takes from the head of one queue; answers the head that is left."""
+        order = state.order
         while True:
-            head = state.order.head(self._now)
+            head = order.head(self._now)
             if head is None or not host.fits(head[0].needs) or not self._may_start(state, head[0]):
                 return head
             self._take(state, *head, host)
 
-    def _take_from_booting(self, host: Host) -> None:
+    def _take_from_booting(self, host: Host, fleet: Fleet) -> None:
         """With nothing in line, units that wait for a host to boot need not: this one has room now."""
-        for other in host.fleet.hosts.values():
-            if other.state is not HostState.BOOTING:
-                continue
+        for other in fleet.booting.values():
             for key, record in list(other.units.items()):
                 if host.fits(record.needs):
                     other.release(key)
+                    fleet.room_came(other)
                     self._put_on(record, unit_of(key)[1], host)
 
     def _unbind_all(self, host: Host) -> None:
@@ -182,7 +187,6 @@ class Hosting(Books, ABC):
             state = self.queues[record.submitted.queue]
             state.order.line(record).put_back(record, unit_of(key)[1])
             state.waiting_vcpus += record.needs.vcpus
-            state.blocked_head = None
 
     def _rest(self, host: Host) -> None:
         host.idle_since = self._now
@@ -202,7 +206,14 @@ class Hosting(Books, ABC):
     def _refill_fleet(self, fleet: Fleet) -> None:
         """Something about an environment's capacity changed: keep its minimum, and let its queues try again."""
         self._keep_minimum(fleet)
-        for state in self._queues_on(fleet):
+        for state in fleet.queues:
+            self._fill(state)
+
+    def _refill_all(self) -> None:
+        """Something that all environments share changed: what waits anywhere may try again."""
+        for fleet in self.fleets.values():
+            self._keep_minimum(fleet)
+        for state in sorted(self.queues.values(), key=lambda state: -state.queue.priority):
             self._fill(state)
 
     def _keep_minimum(self, fleet: Fleet) -> None:
@@ -215,6 +226,17 @@ class Hosting(Books, ABC):
             if not pools:
                 return
             self._launch(fleet, min(pools, key=lambda pool: (pool.vcpus, pool.usd_per_hour, pool.instance_type)))
+
+
+def _is_spoken_for(fleet: Fleet, state: QueueRecord) -> bool:
+    """Whether the head of a queue with a higher priority waits for room in this environment."""
+    priority = state.queue.priority
+    for other in fleet.queues:
+        if other.queue.priority <= priority:
+            return False  # they stand in the order of their priorities
+        if other.blocked_head is not None and fleet.could_fit(other.blocked_head[0]):
+            return True
+    return False
 
 
 def _empty_would_fit(host: Host, record: JobRecord) -> bool:

@@ -35,6 +35,7 @@ class JobRecord:
         "job_no",
         "needs",
         "reasons",
+        "shape",
         "status",
         "status_reason",
         "stopping",
@@ -43,10 +44,11 @@ class JobRecord:
         "units",
     )
 
-    def __init__(self, submitted: JobSubmitted) -> None:
+    def __init__(self, submitted: JobSubmitted, shape: int) -> None:
         self.submitted = submitted
         self.job_no = submitted.job_no
         self.needs = submitted.requirements
+        self.shape = shape  # one number for equal needs: books of hosts look things up by it, which hashes fast
         self.units = submitted.size or 1
         self.status = bytearray(self.units)  # status codes; all begin SUBMITTED, which is 0
         self.attempts = bytearray(self.units)  # attempts started

@@ -1,11 +1,16 @@
 """The order of a job queue: first in, first out, retried units in front; or fair shares, each such a line."""
 
 import math
+from bisect import bisect_left
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.ledger import RUNNABLE, JobRecord
-from spotbatch.batch.placement import FairShare
+from spotbatch.batch.placement import FairShare, JobQueue
+
+if TYPE_CHECKING:
+    from spotbatch.batch.fleet import Fleet
 
 Unit = tuple[JobRecord, int]
 _LAZY: Final = -1  # an entry that stands for all RUNNABLE units of a job from its cursor on
@@ -15,11 +20,12 @@ _LEAST_DECAY_SECONDS: Final = 600  # API reference, FairsharePolicy.shareDecaySe
 class Line:
     """Units in order. An array that became RUNNABLE as a whole is one entry, whatever its size."""
 
-    __slots__ = ("_back", "_front")
+    __slots__ = ("_back", "_front", "_head")
 
     def __init__(self) -> None:
         self._front: deque[Unit] = deque()  # retried: AWS Batch puts these at the front of the queue
         self._back: deque[Unit] = deque()
+        self._head: Unit | None = None  # as last found: good until something goes in front of it, or it is taken
 
     def add_job(self, record: JobRecord) -> None:
         """Queue all units of a job that are RUNNABLE: from the record's cursor on they need no other entry."""
@@ -32,13 +38,22 @@ class Line:
     def add_retried(self, record: JobRecord, index: int) -> None:
         if index < record.cursor:  # else the lazy entry of its job has it still
             self._front.append((record, index))
+            self._head = None
 
     def put_back(self, record: JobRecord, index: int) -> None:
         """Return a unit that was taken but got no host after all: it was the first, and is again."""
         self._front.appendleft((record, index))
+        self._head = None
 
-    def head(self) -> Unit | None:
+    def head(self, now: float = 0.0) -> Unit | None:  # noqa: ARG002 - the face of FairOrder
         """The unit that comes next. Units that were cancelled while they waited are dropped on the way."""
+        head = self._head
+        if head is not None and head[0].status[head[1]] == RUNNABLE:
+            return head
+        head = self._head = self._find_head()
+        return head
+
+    def _find_head(self) -> Unit | None:
         front = self._front
         while front:
             record, index = front[0]
@@ -62,6 +77,7 @@ class Line:
 
     def take(self) -> None:
         """Remove the unit that `head` just answered."""
+        self._head = None
         if self._front:
             self._front.popleft()
             return
@@ -72,59 +88,53 @@ class Line:
             self._back.popleft()
 
 
-class FifoOrder:
-    """A queue without a scheduling policy."""
+class FifoOrder(Line):
+    """A queue without a scheduling policy is one line, and keeps no account of who uses what."""
 
-    __slots__ = ("_line",)
-    is_fair = False
-
-    def __init__(self) -> None:
-        self._line = Line()
+    __slots__ = ()
+    has_reservation: ClassVar = False
 
     def line(self, record: JobRecord) -> Line:  # noqa: ARG002 - the face of FairOrder
-        return self._line
-
-    def head(self, now: float) -> Unit | None:  # noqa: ARG002 - the face of FairOrder
-        return self._line.head()
-
-    def take(self) -> None:
-        self._line.take()
+        return self
 
     def started(self, record: JobRecord, now: float) -> None:
-        """FIFO keeps no account of who uses what."""
+        """Nothing to book."""
 
     def ended(self, record: JobRecord, now: float) -> None:
-        """FIFO keeps no account of who uses what."""
+        """Nothing to book."""
+
+    def may_start(self, record: JobRecord, max_vcpus: int) -> bool:  # noqa: ARG002 - the face of FairOrder
+        """Nothing is reserved."""
+        return True
 
 
 class _Share:
     """What one share identifier waits for, runs, and has used of late."""
 
-    __slots__ = ("as_of", "lines", "running_vcpus", "used_vcpu_seconds", "weight")
+    __slots__ = ("_ranks", "lines", "name", "running_vcpus", "used_vcpu_seconds", "weight")
 
-    def __init__(self, weight: float, now: float) -> None:
-        self.lines: dict[int, Line] = {}  # by scheduling priority
+    def __init__(self, name: str, weight: float) -> None:
+        self.name = name
         self.weight = weight
+        self.lines: list[Line] = []  # the higher scheduling priority first
+        self._ranks: list[int] = []  # the priority of each line, negated so that it ascends
         self.running_vcpus = 0
-        self.used_vcpu_seconds = 0.0
-        self.as_of = now
+        self.used_vcpu_seconds = 0.0  # older use fades: see FairOrder
 
-    def usage(self, now: float, decay_seconds: float) -> float:
-        """vCPU seconds used of late, older ones fading with the time constant `decay_seconds`."""
-        elapsed = now - self.as_of
-        if elapsed > 0:
-            fade = math.exp(-elapsed / decay_seconds)
-            self.used_vcpu_seconds = self.used_vcpu_seconds * fade + self.running_vcpus * decay_seconds * (1 - fade)
-            self.as_of = now
-        return self.used_vcpu_seconds
+    def line(self, priority: int) -> Line:
+        place = bisect_left(self._ranks, -priority)
+        if place == len(self._ranks) or self._ranks[place] != -priority:
+            self._ranks.insert(place, -priority)
+            self.lines.insert(place, Line())
+        return self.lines[place]
 
-    def head(self) -> tuple[Line, Unit] | None:
-        for priority in sorted(self.lines, reverse=True):
-            line = self.lines[priority]
-            unit = line.head()
+    def head(self) -> Unit | None:
+        """What comes next of this share; it is the head of the first line."""
+        while self.lines:
+            unit = self.lines[0].head()
             if unit is not None:
-                return line, unit
-            del self.lines[priority]
+                return unit
+            del self.lines[0], self._ranks[0]
         return None
 
 
@@ -135,64 +145,80 @@ class FairOrder:
     then first in, first out. AWS publishes the inputs of its rule, not the formula; the fading here is exponential.
     """
 
-    __slots__ = ("_chosen", "_decay_seconds", "_policy", "_shares")
-    is_fair = True
+    __slots__ = ("_as_of", "_chosen", "_decay_seconds", "_policy", "_shares", "has_reservation")
 
     def __init__(self, policy: FairShare) -> None:
+        self._shares: dict[str, _Share] = {}
+        self._as_of = 0.0  # the moment at which all shares' use was booked last
+        self._chosen: _Share | None = None
+        self.change(policy)
+
+    def change(self, policy: FairShare) -> None:
+        """Go by another policy from now on; what the shares have used stays booked."""
         self._policy = policy
         self._decay_seconds = float(policy.decay_seconds or _LEAST_DECAY_SECONDS)
-        self._shares: dict[str, _Share] = {}
-        self._chosen: Line | None = None
+        self.has_reservation = policy.compute_reservation_percent > 0
+        for share in self._shares.values():
+            share.weight = self._weight(share.name)
 
     def line(self, record: JobRecord) -> Line:
-        share = self._share(record.submitted.share, 0.0)
-        return share.lines.setdefault(record.submitted.priority, Line())
+        return self._share(record.submitted.share).line(record.submitted.priority)
 
     def head(self, now: float) -> Unit | None:
-        best: tuple[float, int, str] | None = None
-        found: tuple[Line, Unit] | None = None
-        for name, share in self._shares.items():
-            head = share.head()
-            if head is None:
+        """The first unit of the share with the least weighted use; of equal ones, of that which runs less."""
+        if now > self._as_of:
+            self._book_until(now)
+        best, chosen, found = 0.0, None, None
+        for share in self._shares.values():
+            unit = share.head() if share.lines else None
+            if unit is None:
                 continue
-            rank = (share.usage(now, self._decay_seconds) * share.weight, share.running_vcpus, name)
-            if best is None or rank < best:
-                best, found = rank, head
-        self._chosen = found[0] if found else None
-        return found[1] if found else None
+            use = share.used_vcpu_seconds * share.weight
+            if chosen is None or use < best or (use == best and _runs_less(share, chosen)):
+                best, chosen, found = use, share, unit
+        self._chosen = chosen
+        return found
 
     def take(self) -> None:
+        """Remove the unit that `head` just answered."""
         if self._chosen is not None:
-            self._chosen.take()
+            self._chosen.lines[0].take()
 
     def started(self, record: JobRecord, now: float) -> None:
-        share = self._share(record.submitted.share, now)
-        share.usage(now, self._decay_seconds)
-        share.running_vcpus += record.needs.vcpus
+        if now > self._as_of:
+            self._book_until(now)
+        self._share(record.submitted.share).running_vcpus += record.needs.vcpus
 
     def ended(self, record: JobRecord, now: float) -> None:
-        share = self._share(record.submitted.share, now)
-        share.usage(now, self._decay_seconds)
-        share.running_vcpus -= record.needs.vcpus
+        if now > self._as_of:
+            self._book_until(now)
+        self._share(record.submitted.share).running_vcpus -= record.needs.vcpus
+
+    def _book_until(self, now: float) -> None:
+        """vCPU seconds used of late, older ones fading with the policy's decay as time constant: one exp for all."""
+        decay = self._decay_seconds
+        fade = math.exp((self._as_of - now) / decay)
+        grown = decay * (1 - fade)
+        for share in self._shares.values():
+            share.used_vcpu_seconds = share.used_vcpu_seconds * fade + share.running_vcpus * grown
+        self._as_of = now
 
     def may_start(self, record: JobRecord, max_vcpus: int) -> bool:
         """Whether the policy's compute reservation leaves room: a part of maxvCpus is kept for shares not active yet,
 
         (reservation / 100) ^ number of active shares (API reference, FairsharePolicy.computeReservation).
         """
-        percent = self._policy.compute_reservation_percent
-        if not percent:
-            return True
+        if self._share(record.submitted.share).running_vcpus == 0:
+            return True  # it is for shares like this one that the room was kept
         active = sum(1 for share in self._shares.values() if share.running_vcpus or share.head() is not None)
         running = sum(share.running_vcpus for share in self._shares.values())
-        if self._share(record.submitted.share, 0.0).running_vcpus == 0:
-            return True  # it is for shares like this one that the room was kept
-        return running + record.needs.vcpus <= max_vcpus * (1 - (percent / 100) ** active)
+        reserved = (self._policy.compute_reservation_percent / 100) ** active
+        return running + record.needs.vcpus <= max_vcpus * (1 - reserved)
 
-    def _share(self, name: str, now: float) -> _Share:
+    def _share(self, name: str) -> _Share:
         share = self._shares.get(name)
         if share is None:
-            share = self._shares[name] = _Share(self._weight(name), now)
+            share = self._shares[name] = _Share(name, self._weight(name))
         return share
 
     def _weight(self, name: str) -> float:
@@ -204,3 +230,29 @@ class FairOrder:
             if hit and len(prefix) > best_length:
                 best_length, weight = len(prefix), entry.weight
         return weight
+
+
+def _runs_less(share: _Share, other: _Share) -> bool:
+    return (share.running_vcpus, share.name) < (other.running_vcpus, other.name)
+
+
+class QueueRecord:
+    """A job queue at work: its order, its fleets, and whether its head waits for something that is not there."""
+
+    __slots__ = ("blocked_head", "blocked_since", "fleets", "order", "queue", "waiting_vcpus")
+
+    def __init__(self, queue: JobQueue) -> None:
+        self.queue = queue
+        self.order: FifoOrder | FairOrder = FairOrder(queue.fair_share) if queue.fair_share else FifoOrder()
+        self.fleets: list[Fleet] = []  # of its environments, in its order: kept by `Books`
+        self.waiting_vcpus = 0  # of all units in the line
+        self.blocked_head: Unit | None = None
+        self.blocked_since = 0.0
+
+    def change(self, queue: JobQueue) -> None:
+        """Raises InvalidInput, changing nothing, where a scheduling policy would come or go."""
+        if (self.queue.fair_share is None) != (queue.fair_share is None):
+            raise InvalidInput(f"job queue {queue.name}: a scheduling policy cannot be added or removed later")
+        self.queue = queue
+        if isinstance(self.order, FairOrder) and queue.fair_share is not None:
+            self.order.change(queue.fair_share)

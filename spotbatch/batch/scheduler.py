@@ -5,10 +5,11 @@ whom, and how units end). This file is the face: events in, queries.
 """
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from spotbatch.batch import events as ev
-from spotbatch.batch.books import QueueRecord
+from spotbatch.batch.books import UNLIMITED
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.fleet import Fleet, HostState
 from spotbatch.batch.invariants import check_scheduler
@@ -23,6 +24,7 @@ from spotbatch.batch.ledger import (
     key_of,
     unit_of,
 )
+from spotbatch.batch.line import QueueRecord
 from spotbatch.batch.retry import Action, AttemptExit
 from spotbatch.batch.status import (
     ARRAY_CHILD_FAILED,
@@ -69,7 +71,8 @@ class Scheduler(Waiting):
         Raises InvalidInput or NotFound, changing nothing, for an event about something that is not there.
         """
         self._now = now
-        self._out = out = list[ev.Command]()
+        out: list[ev.Command] = []
+        self._out = out
         if self.recent is not None:
             self.recent.append((now, event))
         self._rules[type(event)](event)
@@ -178,13 +181,27 @@ class Scheduler(Waiting):
         if record is None or record.status[index] != STARTING or record.attempts[index] != event.attempt:
             return  # it was ended, or its host went, before the news came
         record.move(index, RUNNING)
-        timeout = record.submitted.timeout_seconds
-        if timeout is not None:
-            self._wake_at(self._now + timeout, self._attempt_timed_out, record, index, event.attempt)
+        if record.submitted.timeout_seconds is not None:
+            self._watch_timeout(record.submitted.timeout_seconds, key_of(event.job_no, index))
 
-    def _attempt_timed_out(self, record: JobRecord, index: int, attempt: int) -> None:
-        if record.status[index] == RUNNING and record.attempts[index] == attempt:
-            self._stop_attempt(record, index, TIMEOUT_EXCEEDED)
+    def _watch_timeout(self, seconds: int, key: int) -> None:
+        """Attempts with one limit reach it in the order of their start: one timer, for the first of them, is enough."""
+        deadlines = self._deadlines.get(seconds)
+        if deadlines is None:
+            deadlines = self._deadlines[seconds] = {}
+            self._wake_at(self._now + seconds, self._timeouts_due, seconds)
+        deadlines[key] = self._now + seconds
+
+    def _timeouts_due(self, seconds: int) -> None:
+        deadlines = self._deadlines[seconds]
+        for key in [*takewhile(lambda key: deadlines[key] <= self._now, deadlines)]:
+            del deadlines[key]
+            job_no, index = unit_of(key)
+            self._stop_attempt(self.jobs[job_no], index, TIMEOUT_EXCEEDED)
+        if deadlines:
+            self._wake_at(next(iter(deadlines.values())), self._timeouts_due, seconds)
+        else:
+            del self._deadlines[seconds]
 
     def _attempt_ended(self, event: ev.AttemptEnded) -> None:
         record = self.jobs.get(event.job_no)
@@ -199,6 +216,9 @@ class Scheduler(Waiting):
         host = self.placed.pop(key)
         if host is not None:
             host.release(key)
+        timeout = record.submitted.timeout_seconds
+        if timeout in self._deadlines:
+            self._deadlines[timeout].pop(key, None)
         state = self.queues.get(record.submitted.queue)
         if state is not None:
             state.order.ended(record, self._now)
@@ -235,7 +255,7 @@ class Scheduler(Waiting):
         host = self._host(event.host_no)
         if host.state is not HostState.BOOTING:
             return
-        host.state = HostState.READY
+        host.fleet.turn(host, HostState.READY)
         for key, record in host.units.items():
             self._start(record, unit_of(key)[1], host)
         if not host.units:
@@ -244,17 +264,17 @@ class Scheduler(Waiting):
     def _host_noticed(self, event: ev.HostNoticed) -> None:
         host = self._host(event.host_no)
         was_booting = host.state is HostState.BOOTING
-        host.state = HostState.DRAINING
+        host.fleet.turn(host, HostState.DRAINING)
         if was_booting:
             self._unbind_all(host)
-        for queue in self._queues_on(host.fleet):
-            self._fill(queue)
+            self._refill_all()
 
     def _host_ended(self, event: ev.HostEnded) -> None:
         host = self._host(event.host_no)
-        if host.units and host.state is not HostState.BOOTING:
+        was_booting = host.state is HostState.BOOTING
+        if host.units and not was_booting:
             raise InvalidInput(f"host {host.host_no} ended before its {len(host.units)} attempts were ended")
-        if host.state is HostState.BOOTING:
+        if was_booting:
             self._wake_at(host.fleet.had_no_capacity(host.pool, self._now), self._refill_fleet, host.fleet)
             self._unbind_all(host)
         host.fleet.remove(host)
@@ -262,8 +282,11 @@ class Scheduler(Waiting):
         self.launched_vcpus -= host.pool.vcpus
         if host.fleet.is_removed and not host.fleet.hosts:
             self.fleets.pop(host.fleet.environment.name, None)
-            self._wiring_changed()
-        self._refill_fleet(host.fleet)
+            self._wire()
+        if was_booting or self.quota_vcpus < UNLIMITED:
+            self._refill_all()  # its units may be of any queue, and the quota is everybody's
+        else:
+            self._refill_fleet(host.fleet)
 
     # ---- environments, queues, time ----
 
@@ -274,7 +297,7 @@ class Scheduler(Waiting):
             fleet = self.fleets[environment.name] = Fleet(environment)
         else:
             fleet.change(environment)
-        self._wiring_changed()
+        self._wire()
         for host in list(fleet.hosts.values()):
             if host.state is HostState.READY and not host.units:
                 self._rest(host)
@@ -284,23 +307,22 @@ class Scheduler(Waiting):
         fleet = self.fleets.get(event.name)
         if fleet is None:
             raise NotFound(f"there is no compute environment {event.name!r}")
-        fleet.is_removed = True
+        fleet.close()
         for host in list(fleet.hosts.values()):
             if host.state is HostState.READY and not host.units:
                 self._rest(host)
         if not fleet.hosts:
             del self.fleets[event.name]
-        self._wiring_changed()
+        self._wire()
 
     def _queue_put(self, event: ev.QueuePut) -> None:
         state = self.queues.get(event.queue.name)
         if state is None:
-            state = self.queues[event.queue.name] = QueueRecord(event.queue)
-        elif (state.queue.fair_share is None) != (event.queue.fair_share is None):
-            raise InvalidInput(f"job queue {event.queue.name}: a scheduling policy cannot be added or removed later")
-        state.queue = event.queue
-        self._wiring_changed()
-        self._fill(state)
+            self.queues[event.queue.name] = QueueRecord(event.queue)
+        else:
+            state.change(event.queue)
+        self._wire()
+        self._refill_all()  # for a priority that changed
 
     def _queue_removed(self, event: ev.QueueRemoved) -> None:
         if event.name not in self.queues:
@@ -309,7 +331,8 @@ class Scheduler(Waiting):
             if record.submitted.queue == event.name and not record.has_ended:
                 self._stop_units(record.job_no, None, "Job queue deleted", running_too=True)
         del self.queues[event.name]
-        self._wiring_changed()
+        self._wire()
+        self._refill_all()
 
     def _time_passed(self, event: ev.TimePassed) -> None:  # noqa: ARG002 - the time itself is what it says
         self._run_timers()

@@ -3,7 +3,6 @@
 from collections import deque
 
 from spotbatch.batch import events as ev
-from spotbatch.batch.books import QueueRecord
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
 from spotbatch.batch.hosting import Hosting
@@ -18,6 +17,7 @@ from spotbatch.batch.ledger import (
     JobRecord,
     key_of,
 )
+from spotbatch.batch.line import QueueRecord
 from spotbatch.batch.status import ARRAY_CHILD_FAILED, CONTAINER_EXITED, DEPENDENCY_FAILED, STATUSES, JobStatus
 
 _Ended = deque[tuple[JobRecord, int, int, str]]
@@ -31,7 +31,7 @@ class Waiting(Hosting):
             raise InvalidInput(f"job {event.job_no} was submitted before")
         for dependency in event.dependencies:
             self._validate_dependency(event, dependency)
-        record = self.jobs[event.job_no] = JobRecord(event)
+        record = self.jobs[event.job_no] = JobRecord(event, self._shape(event.requirements))
         return record
 
     def _validate_dependency(self, event: ev.JobSubmitted, dependency: ev.ResolvedDependency) -> None:
