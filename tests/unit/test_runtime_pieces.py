@@ -278,17 +278,12 @@ def test_nothing_secret_is_in_the_record(monkeypatch: pytest.MonkeyPatch) -> Non
     assert b"do-not-tell" not in a_record().to_json()
 
 
-def test_spotrun_imports_within_a_tenth_of_a_second_and_nothing_heavy() -> None:
-    """CPU time, since the machine may be busy: the best of five."""
+def test_spotrun_imports_nothing_heavy() -> None:
+    """How long it takes is a matter for bench/cli_start.py."""
     script = (
-        "import sys, time; begun = time.process_time(); import spotbatch.runtime.front, spotbatch.runtime.program; "
-        "spent = time.process_time() - begun; "
+        "import sys; import spotbatch.runtime.front, spotbatch.runtime.program; "
         "heavy = {'obstore', 'boto3', 'pydantic', 'rich', 'aws_cdk', 'moto', 'asyncio', 'numpy'} & set(sys.modules); "
-        "print(spent, sorted(heavy))"
+        "print(sorted(heavy))"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(5)
-    ]
-    spent = min(float(run.stdout.split()[0]) for run in runs)
-    assert all(run.stdout.split(maxsplit=1)[1].strip() == "[]" for run in runs)
-    assert spent < 0.1
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
