@@ -5,6 +5,7 @@ The endpoint is whatever the AWS settings name: the cloud, or the local region (
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
@@ -132,6 +133,26 @@ def _settings() -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
+def calls_made() -> int:
+    """How many API calls the clients made here have sent since the process began: who polls paces itself by it."""
+    return _calls.made
+
+
+class _Calls:
+    """A counter that threads share."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._lock = threading.Lock()
+
+    def count(self) -> None:
+        with self._lock:
+            self.made += 1
+
+
+_calls: Final = _Calls()
+
+
 def is_local() -> bool:
     """Whether the AWS settings of this process name an endpoint on this machine."""
     return urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname in _LOOPBACK_HOSTS
@@ -197,6 +218,7 @@ def _translate_calls(made: Any) -> None:
     call = made._make_api_call  # noqa: SLF001 - botocore's events cannot replace an error, and nothing may be forgotten
 
     def translating_call(operation: str, parameters: dict[str, Any]) -> Any:
+        _calls.count()
         with translating():
             return call(operation, parameters)
 

@@ -37,17 +37,26 @@ def bill(jobs: Jobs, job: Job, *, stack: str | None, with_neighbours: bool = Tru
 
     Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle.
     """
-    units = units_of(jobs, job)
-    store_records, notes = _records(job, stack)
+    found, notes = _records(job, stack)
     others = _neighbours(jobs, job) if with_neighbours else []
-    by_attempt = _by_attempt(units, store_records)
+    made = bill_of(units_of(jobs, job), found, others=others)
+    return replace(made, notes=(*notes, *made.notes))
+
+
+def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Sequence[Job] = ()) -> Bill:
+    """The cost of the hosts on which jobs or children ran that were described already, with the records of them.
+
+    `others` are units of other jobs that may have shared those hosts.
+    """
+    by_attempt = _by_attempt(units, found)
     uses = [use for unit in [*units, *others] for use in _uses(unit)]
-    lives, uses, more = lives_of(uses, by_attempt)
-    own = {use.instance_id for use in uses if use.job_id == job.parent_id}
+    lives, uses, notes = lives_of(uses, by_attempt)
+    ids = {unit.parent_id for unit in units}
+    own = {use.instance_id for use in uses if use.job_id in ids}
     chosen = [life for life in lives if life.instance_id in own]
     watched = [_observed(use, by_attempt) for use in uses if use.instance_id in own]
     report = report_from(chosen, watched, current_prices(), until=time.time(), is_simulated=finding.is_local())
-    return Bill(report=report, notes=(*notes, *more))
+    return Bill(report=report, notes=notes)
 
 
 def in_short(jobs: Jobs, watched: Sequence[Job]) -> str:
