@@ -1,7 +1,8 @@
 """The scheduler alone on virtual time, with all rules on: attempts a second, and how the rate holds as jobs grow.
 
 Fair share, two queues over two environments, two shapes of request, arrays and single jobs, dependencies, retries
-by exit code, timeouts, hosts that are launched, reclaimed and ended when idle. `--small` stops at 100,000.
+by exit code, timeouts, hosts that are launched, reclaimed and ended when idle. The scheduler's own time is told apart
+from that of the benchmark's world, which makes the events. `--small` stops at 100,000.
 """
 
 import argparse
@@ -10,8 +11,9 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Callable
 from multiprocessing import get_context
-from typing import Final
+from typing import Any, Final
 
 from spotbatch.batch import events as ev
 from spotbatch.batch.job import ResourceRequirements
@@ -26,6 +28,9 @@ RECLAIMED_SHARE: Final = 0.1  # of hosts
 BOOT_SECONDS: Final = 30.0
 WORK_SECONDS: Final = 60.0
 EXIT_AND_RETRY: Final = 210
+BURST: Final = 50_000  # events
+PASSED: Final = ev.TimePassed()
+HOST_EVENTS: Final = (ev.HostStarted, ev.HostNoticed, ev.HostEnded)
 SHAPES: Final = (
     ResourceRequirements(vcpus=1, memory_mib=1_800),
     ResourceRequirements(vcpus=2, memory_mib=3_600),
@@ -37,17 +42,33 @@ POOLS: Final = tuple(
 
 
 class World:
-    """Answers the scheduler's commands as EC2 and containers would, and counts attempts."""
+    """Answers the scheduler's commands as EC2 and containers would, and counts attempts.
+
+    A twin of the scheduler is given the same events again, in bursts, and nothing else: its processor time is the
+    scheduler's own.
+    """
 
     def __init__(self, units: int, seed: int) -> None:
         self.rng = random.Random(seed)
         self.scheduler = Scheduler()
+        self.twin = Scheduler()
+        self.heard: list[tuple[ev.Event, float]] = []
+        self.own_seconds = 0.0
         self.now = 0.0
-        self.attempts = self.succeeded = self.failed = 0
+        self.attempts = self.ended = 0
         self.due: list[tuple[float, int, ev.Event]] = []
         self.order = 0
         self.jobs = self.submitted = 0
         self.units = units
+        self.answers: dict[type, Callable[[Any], None]] = {
+            ev.StartAttempt: self.start,
+            ev.LaunchHost: self.launch,
+            ev.TerminateHost: self.terminate,
+            ev.UnitEnded: self.unit_ended,
+            ev.JobEnded: self.note,
+            ev.AttemptRetried: self.note,
+            ev.StopAttempt: self.note,
+        }
         for queue in (
             JobQueue(name="fair", environments=("spot", "large"), fair_share=FairShare()),
             JobQueue(name="urgent", environments=("spot",), priority=9),
@@ -80,66 +101,93 @@ class World:
         )
 
     def feed(self, event: ev.Event) -> None:
+        self.heard.append((event, self.now))
         for command in self.scheduler.handle(event, self.now):
-            self.answer(command)
+            self.answers[type(command)](command)
 
     def later(self, seconds: float, event: ev.Event) -> None:
         self.order += 1
         heapq.heappush(self.due, (self.now + seconds, self.order, event))
 
-    def answer(self, command: ev.Command) -> None:
-        match command:
-            case ev.StartAttempt(job_no=job_no, index=index, attempt=attempt):
-                self.attempts += 1
-                self.later(1.0, ev.AttemptStarted(job_no=job_no, index=index, attempt=attempt))
-                code = EXIT_AND_RETRY if self.rng.random() < RETRIED_SHARE else 0
-                ended = ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, exit_code=code)
-                self.later(self.rng.uniform(0.5, 1.5) * WORK_SECONDS, ended)
-            case ev.LaunchHost(host_no=host_no):
-                self.later(BOOT_SECONDS, ev.HostStarted(host_no=host_no))
-                if self.rng.random() < RECLAIMED_SHARE:
-                    self.later(self.rng.uniform(60, 3_600), ev.HostNoticed(host_no=host_no))
-            case ev.TerminateHost(host_no=host_no):
-                self.later(0.0, ev.HostEnded(host_no=host_no))
-            case ev.UnitEnded():
-                self.succeeded += 1
+    # ---- what the scheduler commands ----
+
+    def start(self, command: ev.StartAttempt) -> None:
+        self.attempts += 1
+        job_no, index, attempt = command.job_no, command.index, command.attempt
+        self.later(1.0, ev.AttemptStarted(job_no=job_no, index=index, attempt=attempt))
+        code = EXIT_AND_RETRY if self.rng.random() < RETRIED_SHARE else 0
+        ended = ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, exit_code=code)
+        self.later((0.5 + self.rng.random()) * WORK_SECONDS, ended)
+
+    def launch(self, command: ev.LaunchHost) -> None:
+        self.later(BOOT_SECONDS, ev.HostStarted(host_no=command.host_no))
+        if self.rng.random() < RECLAIMED_SHARE:
+            self.later(self.rng.uniform(60, 3_600), ev.HostNoticed(host_no=command.host_no))
+
+    def terminate(self, command: ev.TerminateHost) -> None:
+        self.later(0.0, ev.HostEnded(host_no=command.host_no))
+
+    def unit_ended(self, command: ev.UnitEnded) -> None:  # noqa: ARG002 - the face of all answers
+        self.ended += 1
+
+    def note(self, command: ev.Command) -> None:
+        """Nothing is to be done."""
+
+    # ---- what happens ----
 
     def happen(self, event: ev.Event) -> None:
-        if isinstance(event, ev.HostStarted | ev.HostNoticed | ev.HostEnded) and event.host_no not in (
-            self.scheduler.hosts
-        ):
-            return
-        self.feed(event)
-        if isinstance(event, ev.HostNoticed):
-            for job_no, index, attempt in self.scheduler.host_units(event.host_no):
-                reason = host_terminated("i-0")
-                self.feed(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason))
-            self.feed(ev.HostEnded(host_no=event.host_no))
+        if type(event) not in HOST_EVENTS:
+            self.feed(event)
+        elif event.host_no in self.scheduler.hosts:  # type: ignore[union-attr]  # all of HOST_EVENTS have it
+            self.feed(event)
+            if isinstance(event, ev.HostNoticed):
+                self.reclaim(event.host_no)
 
-    def run(self) -> None:
-        """Keep some arrays ahead of the hosts, as users' scripts do, until every unit has ended."""
-        while True:
-            while self.submitted < self.units and self.submitted - self.succeeded < 4 * ARRAY:
+    def reclaim(self, host_no: int) -> None:
+        for job_no, index, attempt in self.scheduler.host_units(host_no):
+            reason = host_terminated("i-0")
+            self.feed(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason))
+        self.feed(ev.HostEnded(host_no=host_no))
+
+    def run(self) -> float:
+        """Keep some arrays ahead of the hosts, as users' scripts do, until every unit has ended.
+
+        Answers the processor seconds of world and scheduler together, without the twin's.
+        """
+        begun, due = time.process_time(), self.due
+        while self.ended < self.units:
+            while self.submitted < self.units and self.submitted - self.ended < 4 * ARRAY:
                 self.submit()
             wakeup = self.scheduler.next_wakeup
-            if wakeup is not None and (not self.due or wakeup <= self.due[0][0]):
+            if wakeup is not None and (not due or wakeup <= due[0][0]):
                 self.now = max(self.now, wakeup)
-                self.feed(ev.TimePassed())
-            elif self.due:
-                self.now, _, event = heapq.heappop(self.due)
+                self.feed(PASSED)
+            elif due:
+                self.now, _, event = heapq.heappop(due)
                 self.happen(event)
-            if self.succeeded == self.units:
-                return
+            if len(self.heard) >= BURST:
+                self.repeat()
+        self.repeat()
+        return time.process_time() - begun - self.own_seconds
+
+    def repeat(self) -> None:
+        """Let the twin live through the last burst of events, on the clock."""
+        handle = self.twin.handle
+        begun = time.process_time()
+        for event, now in self.heard:
+            handle(event, now)
+        self.own_seconds += time.process_time() - begun
+        self.heard.clear()
 
 
-def one(units: int) -> tuple[int, float, float]:
-    """(attempts, processor seconds, peak MiB) of one run."""
+def one(units: int) -> tuple[int, float, float, float]:
+    """(attempts, the scheduler's processor seconds, those with the world's, peak MiB) of one run."""
     world = World(units, seed=1)
-    begun = time.process_time()
-    world.run()
-    seconds = time.process_time() - begun
+    seconds = world.run()
     world.scheduler.check()
-    return world.attempts, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for job_no in world.scheduler.jobs:
+        assert world.twin.summary(job_no) == world.scheduler.summary(job_no), "the twin lived another life"
+    return world.attempts, world.own_seconds, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(arguments: list[str]) -> None:
@@ -147,11 +195,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--small", action="store_true", help="up to 100,000 attempts")
     given = parser.parse_args(arguments)
     rates = []
+    print("attempts a second of processor time")
     for units in (10_000, 100_000) if given.small else (10_000, 100_000, 1_000_000):
         with get_context("spawn").Pool(1) as alone:
-            attempts, seconds, mebibytes = alone.apply(one, (units,))
-        rates.append(attempts / seconds)
-        print(f"  {attempts:9,} attempts  {rates[-1]:9,.0f} a second of processor time  peak {mebibytes:4.0f} MiB")
+            attempts, own, both, mebibytes = alone.apply(one, (units,))
+        rates.append(attempts / own)
+        print(
+            f"  {attempts:9,} attempts  the scheduler {rates[-1]:9,.0f}  "
+            f"with the benchmark's world {attempts / both:9,.0f}  peak {mebibytes:4.0f} MiB"
+        )
     print(f"  the largest over the smallest: {rates[-1] / rates[0]:.2f} (target 0.8; a second: 100,000)")
 
 

@@ -28,22 +28,22 @@ class Books:
         self.placed: dict[int, Host | None] = {}  # unit key -> host: bound, starting or running there
         self.launched_vcpus = 0
         self.recent: deque[tuple[float, ev.Event]] | None = deque(maxlen=_STORY_EVENTS) if remember else None
-        self._timers: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.timers: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._timer_no = 0
-        self._deadlines: dict[int, dict[int, float]] = {}  # by timeout: unit key -> when it is over, the first first
+        self.deadlines: dict[int, dict[int, float]] = {}  # by timeout: unit key -> when it is over, the first first
         self._host_no = 0
         self._now = 0.0
         self._out: list[ev.Command] = []
         self._shapes: dict[ResourceRequirements, int] = {}
 
     def _run_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= self._now:
-            _, _, rule, arguments = heapq.heappop(self._timers)
+        while self.timers and self.timers[0][0] <= self._now:
+            _, _, rule, arguments = heapq.heappop(self.timers)
             rule(*arguments)
 
     def _wake_at(self, when: float, rule: Callable[..., None], *arguments: Any) -> None:
         self._timer_no += 1
-        heapq.heappush(self._timers, (when, self._timer_no, rule, arguments))
+        heapq.heappush(self.timers, (when, self._timer_no, rule, arguments))
 
     def _record(self, job_no: int) -> JobRecord:
         record = self.jobs.get(job_no)

@@ -118,7 +118,8 @@ class Fleet:
 
     def could_fit(self, record: JobRecord) -> bool:
         """Whether some pool of the environment could ever take such a unit."""
-        return self._least(record) <= self.environment.max_vcpus
+        least = self._least_vcpus.get(record.shape)
+        return (self._least(record) if least is None else least) <= self.environment.max_vcpus
 
     def launchable(self, record: JobRecord, waiting_vcpus: int, quota_left: int, now: float) -> Pool | None:
         """The pool to launch from so that a unit gets a host, or None where limits or capacity forbid."""

@@ -7,7 +7,7 @@ from spotbatch.batch.books import Books
 from spotbatch.batch.fleet import Fleet, Host, HostState
 from spotbatch.batch.ledger import STARTING, JobRecord, key_of, unit_of
 from spotbatch.batch.line import QueueRecord, Unit
-from spotbatch.batch.placement import BlockedReason, Pool, blocked_reason
+from spotbatch.batch.placement import BlockedReason, Pool, StateTimeLimit, blocked_reason
 
 
 class Hosting(Books, ABC):
@@ -47,9 +47,12 @@ class Hosting(Books, ABC):
         self._let_others_in(state, blocked_before)
 
     def _block(self, state: QueueRecord, head: Unit, blocked_before: Unit | None) -> None:
+        """A head waits for room from now on, if it did not before; jobStateTimeLimitActions count from here."""
         state.blocked_head = head
-        if head != blocked_before:
-            self._head_came_to_wait(state, head)
+        if state.queue.time_limits and head != blocked_before:
+            state.blocked_since = self._now
+            for limit in state.queue.time_limits:
+                self._wake_at(self._now + limit.max_seconds, self._time_limit_reached, state, head, limit)
 
     def _let_others_in(self, state: QueueRecord, blocked_before: Unit | None) -> None:
         """Where a head does not wait for room any more, the heads of lower priorities need not hold back for it."""
@@ -73,23 +76,40 @@ class Hosting(Books, ABC):
             host = fleet.find(record)
             if host is not None:
                 return host
-        quota_left = self.quota_vcpus - self.launched_vcpus
         for fleet in fleets:
-            pool = fleet.launchable(record, state.waiting_vcpus, quota_left, self._now)
+            pool = self._launchable(state, fleet, record)
             if pool is not None:
                 return self._launch(fleet, pool)
         return None
 
-    def _head_came_to_wait(self, state: QueueRecord, head: Unit) -> None:
-        state.blocked_since = self._now
-        for limit in state.queue.time_limits:
-            self._wake_at(self._now + limit.max_seconds, self._time_limit_reached, state, head, limit.reason)
+    def _launchable(self, state: QueueRecord, fleet: Fleet, record: JobRecord) -> Pool | None:
+        return fleet.launchable(record, state.waiting_vcpus, self.quota_vcpus - self.launched_vcpus, self._now)
 
-    def _time_limit_reached(self, state: QueueRecord, head: Unit, reason: str) -> None:
-        """A jobStateTimeLimitAction (user guide): cancel the head that can never start, for the reason named."""
-        if state.blocked_head == head and self.blocked(state.queue.name) == reason:
-            self._drop_waiting(*head, reason)
+    def could_host(self, state: QueueRecord, record: JobRecord) -> str | None:
+        """Where a unit that waits could go at once, looked for without any memory of earlier looks."""
+        for fleet in state.fleets:
+            if not fleet.is_open or _is_spoken_for(fleet, state):
+                continue
+            for host in fleet.hosts.values():
+                if host.state in (HostState.READY, HostState.BOOTING) and host.fits(record.needs):
+                    return f"host {host.host_no}"
+            pool = self._launchable(state, fleet, record)
+            if pool is not None:
+                return f"a new {pool.instance_type}"
+        return None
+
+    def _time_limit_reached(self, state: QueueRecord, head: Unit, limit: StateTimeLimit) -> None:
+        """A jobStateTimeLimitAction (user guide): cancel the head that can never start, for the reason named.
+
+        A head that waits for another reason by now is looked at again after the same time.
+        """
+        if state.blocked_head != head or self._now < state.blocked_since + limit.max_seconds:
+            return  # it got room, and may have come to wait anew since
+        if self.blocked(state.queue.name) == limit.reason:
+            self._drop_waiting(*head, limit.reason)
             self._fill(state)
+        else:
+            self._wake_at(self._now + limit.max_seconds, self._time_limit_reached, state, head, limit)
 
     def _launch(self, fleet: Fleet, pool: Pool) -> Host:
         self._host_no += 1
@@ -116,7 +136,7 @@ class Hosting(Books, ABC):
         attempt = record.attempts[index] = record.attempts[index] + 1
         if record.reasons:
             record.reasons.pop(index, None)
-        self.queues[record.submitted.queue].order.started(record, self._now)
+        record.queue.order.started(record, self._now)
         self._out.append(ev.StartAttempt(job_no=record.job_no, index=index, attempt=attempt, host_no=host.host_no))
 
     def _room_came(self, host: Host) -> None:
@@ -166,7 +186,9 @@ class Hosting(Books, ABC):
         order = state.order
         while True:
             head = order.head(self._now)
-            if head is None or not host.fits(head[0].needs) or not self._may_start(state, head[0]):
+            if head is None or not host.fits(head[0].needs):
+                return head
+            if order.has_reservation and not self._may_start(state, head[0]):
                 return head
             self._take(state, *head, host)
 
@@ -184,7 +206,7 @@ class Hosting(Books, ABC):
         for key in reversed(list(host.units)):
             record = host.release(key)
             del self.placed[key]
-            state = self.queues[record.submitted.queue]
+            state = record.queue
             state.order.line(record).put_back(record, unit_of(key)[1])
             state.waiting_vcpus += record.needs.vcpus
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from spotbatch.batch.errors import BrokenInvariant
 from spotbatch.batch.fleet import Fleet, Host, HostState
 from spotbatch.batch.ledger import RUNNABLE, RUNNING, STARTING, JobRecord, unit_of
+from spotbatch.batch.line import FairOrder, FifoOrder, QueueRecord
 from spotbatch.batch.status import STATUSES
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ def check_scheduler(scheduler: "Scheduler") -> None:
         _check_fleet(scheduler, fleet)
     _check_placed(scheduler)
     _check_waiting(scheduler)
+    _check_deadlines(scheduler)
+    for state in scheduler.queues.values():
+        _check_shares(scheduler, state)
+        _check_head(scheduler, state)
 
 
 def _check_job(scheduler: "Scheduler", record: JobRecord) -> None:
@@ -96,6 +101,45 @@ def _check_waiting(scheduler: "Scheduler") -> None:
     _require(
         scheduler, None, total == scheduler.launched_vcpus, f"{total} vCPUs launched, not {scheduler.launched_vcpus}"
     )
+
+
+def _check_deadlines(scheduler: "Scheduler") -> None:
+    """Only what runs has a deadline, and each length has its timer."""
+    armed = {arguments[0] for _, _, _, arguments in scheduler.timers if len(arguments) == 1}
+    for seconds, deadlines in scheduler.deadlines.items():
+        _require(scheduler, None, seconds in armed, f"no timer looks after the timeouts of {seconds} s")
+        for key in deadlines:
+            job_no, index = unit_of(key)
+            record = scheduler.jobs[job_no]
+            code = record.status[index]
+            _require(scheduler, record, code == RUNNING, f"unit {index} has a deadline, yet is {STATUSES[code]}")
+
+
+def _check_shares(scheduler: "Scheduler", state: QueueRecord) -> None:
+    """A fair-share queue books to each share the vCPUs that it runs."""
+    if not isinstance(state.order, FairOrder):
+        return
+    running: dict[str, int] = {}
+    for record in scheduler.jobs.values():
+        units = record.counts[STARTING] + record.counts[RUNNING]
+        if record.queue is state and units:
+            running[record.submitted.share] = running.get(record.submitted.share, 0) + units * record.needs.vcpus
+    book = {name: vcpus for name, vcpus in state.order.running_vcpus.items() if vcpus}
+    _require(scheduler, None, running == book, f"queue {state.queue.name}: shares run {running}, the book says {book}")
+
+
+def _check_head(scheduler: "Scheduler", state: QueueRecord) -> None:
+    """Nobody waits for what is there: no host has room for the head of a queue, nor may one be launched for it.
+
+    Fair shares change their order as time passes, so this holds for a FIFO queue only.
+    """
+    head = state.order.head(0.0) if isinstance(state.order, FifoOrder) else None
+    if head is None:
+        return
+    record = head[0]
+    _require(scheduler, record, state.blocked_head == head, f"unit {head[1]} is the head, and nobody looked for a host")
+    host = scheduler.could_host(state, record)
+    _require(scheduler, record, host is None, f"unit {head[1]} waits, yet could have {host}")
 
 
 def _require(scheduler: "Scheduler", record: JobRecord | None, holds: bool, what: str) -> None:

@@ -1,10 +1,13 @@
 """The scheduler's book of jobs: one record a job, one byte a unit, so that an array of 10,000 costs one row."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.events import JobSubmitted
 from spotbatch.batch.status import STATUSES, JobStatus
+
+if TYPE_CHECKING:
+    from spotbatch.batch.line import QueueRecord
 
 SUBMITTED, PENDING, RUNNABLE, STARTING, RUNNING, SUCCEEDED, FAILED = range(len(STATUSES))
 TERMINAL_FROM: Final = SUCCEEDED  # codes from here on are last statuses
@@ -34,6 +37,7 @@ class JobRecord:
         "deps_left",
         "job_no",
         "needs",
+        "queue",
         "reasons",
         "shape",
         "status",
@@ -44,9 +48,10 @@ class JobRecord:
         "units",
     )
 
-    def __init__(self, submitted: JobSubmitted, shape: int) -> None:
+    def __init__(self, submitted: JobSubmitted, queue: "QueueRecord", shape: int) -> None:
         self.submitted = submitted
         self.job_no = submitted.job_no
+        self.queue = queue
         self.needs = submitted.requirements
         self.shape = shape  # one number for equal needs: books of hosts look things up by it, which hashes fast
         self.units = submitted.size or 1

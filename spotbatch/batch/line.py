@@ -130,11 +130,12 @@ class _Share:
 
     def head(self) -> Unit | None:
         """What comes next of this share; it is the head of the first line."""
-        while self.lines:
-            unit = self.lines[0].head()
+        lines = self.lines
+        while lines:
+            unit = lines[0].head()
             if unit is not None:
                 return unit
-            del self.lines[0], self._ranks[0]
+            del lines[0], self._ranks[0]
         return None
 
 
@@ -145,12 +146,13 @@ class FairOrder:
     then first in, first out. AWS publishes the inputs of its rule, not the formula; the fading here is exponential.
     """
 
-    __slots__ = ("_as_of", "_chosen", "_decay_seconds", "_policy", "_shares", "has_reservation")
+    __slots__ = ("_as_of", "_chosen", "_decay_seconds", "_is_settled", "_policy", "_shares", "has_reservation")
 
     def __init__(self, policy: FairShare) -> None:
         self._shares: dict[str, _Share] = {}
         self._as_of = 0.0  # the moment at which all shares' use was booked last
-        self._chosen: _Share | None = None
+        self._chosen: _Share | None = None  # whose the head is, as last found
+        self._is_settled = False  # whether it still is, if no time passes
         self.change(policy)
 
     def change(self, policy: FairShare) -> None:
@@ -158,25 +160,38 @@ class FairOrder:
         self._policy = policy
         self._decay_seconds = float(policy.decay_seconds or _LEAST_DECAY_SECONDS)
         self.has_reservation = policy.compute_reservation_percent > 0
+        self._is_settled = False
         for share in self._shares.values():
             share.weight = self._weight(share.name)
 
     def line(self, record: JobRecord) -> Line:
+        self._is_settled = False
         return self._share(record.submitted.share).line(record.submitted.priority)
 
     def head(self, now: float) -> Unit | None:
         """The first unit of the share with the least weighted use; of equal ones, of that which runs less."""
         if now > self._as_of:
             self._book_until(now)
-        best, chosen, found = 0.0, None, None
+        if self._is_settled and self._chosen is not None:
+            head = self._chosen.head()
+            if head is not None:
+                return head
+        return self._choose()
+
+    def _choose(self) -> Unit | None:
+        """Compare all shares. A clear winner stays it as long as no time passes and nobody joins the line."""
+        best, chosen, found = math.inf, None, None
+        is_clear = True
         for share in self._shares.values():
-            unit = share.head() if share.lines else None
-            if unit is None:
-                continue
             use = share.used_vcpu_seconds * share.weight
-            if chosen is None or use < best or (use == best and _runs_less(share, chosen)):
+            if not share.lines or use > best or (use == best and chosen is not None and _runs_less(chosen, share)):
+                is_clear = is_clear and use != best
+                continue
+            unit = share.head()
+            if unit is not None:
+                is_clear = use < best
                 best, chosen, found = use, share, unit
-        self._chosen = chosen
+        self._chosen, self._is_settled = chosen, is_clear
         return found
 
     def take(self) -> None:
@@ -202,6 +217,12 @@ class FairOrder:
         for share in self._shares.values():
             share.used_vcpu_seconds = share.used_vcpu_seconds * fade + share.running_vcpus * grown
         self._as_of = now
+        self._is_settled = False
+
+    @property
+    def running_vcpus(self) -> dict[str, int]:
+        """What each share runs now."""
+        return {share.name: share.running_vcpus for share in self._shares.values()}
 
     def may_start(self, record: JobRecord, max_vcpus: int) -> bool:
         """Whether the policy's compute reservation leaves room: a part of maxvCpus is kept for shares not active yet,

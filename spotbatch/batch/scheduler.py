@@ -30,6 +30,7 @@ from spotbatch.batch.status import (
     ARRAY_CHILD_FAILED,
     CONTAINER_EXITED,
     DEPENDENCY_FAILED,
+    QUEUE_DELETED,
     STATUSES,
     TIMEOUT_EXCEEDED,
     JobStatus,
@@ -81,7 +82,7 @@ class Scheduler(Waiting):
     @property
     def next_wakeup(self) -> float | None:
         """When TimePassed should be handled next, if nothing else happens."""
-        return self._timers[0][0] if self._timers else None
+        return self.timers[0][0] if self.timers else None
 
     def check(self) -> None:
         """Raise BrokenInvariant where the books contradict each other. Costs a pass over everything."""
@@ -159,13 +160,17 @@ class Scheduler(Waiting):
                 record.move(index, code)
             if code in (STARTING, RUNNING):
                 self.placed[key_of(record.job_no, index)] = None
+                record.queue.order.started(record, self._now)
         if record.has_ended:  # its queue may be gone
             record.status_reason = ARRAY_CHILD_FAILED if record.is_array and record.counts[FAILED] else ""
             return
         self._settle_restored_children(record)
         if failed:
             self._fail_waiting(record, DEPENDENCY_FAILED)
-        self._release_job(record)
+        if event.submitted.queue in self.queues:
+            self._release_job(record)
+        else:  # it was deleted, and the news of that did not reach all of its jobs
+            self._stop_units(record.job_no, None, QUEUE_DELETED, running_too=True)
 
     def _job_cancelled(self, event: ev.JobCancelled) -> None:
         self._stop_units(event.job_no, event.index, event.reason, running_too=False)
@@ -186,14 +191,14 @@ class Scheduler(Waiting):
 
     def _watch_timeout(self, seconds: int, key: int) -> None:
         """Attempts with one limit reach it in the order of their start: one timer, for the first of them, is enough."""
-        deadlines = self._deadlines.get(seconds)
+        deadlines = self.deadlines.get(seconds)
         if deadlines is None:
-            deadlines = self._deadlines[seconds] = {}
+            deadlines = self.deadlines[seconds] = {}
             self._wake_at(self._now + seconds, self._timeouts_due, seconds)
         deadlines[key] = self._now + seconds
 
     def _timeouts_due(self, seconds: int) -> None:
-        deadlines = self._deadlines[seconds]
+        deadlines = self.deadlines[seconds]
         for key in [*takewhile(lambda key: deadlines[key] <= self._now, deadlines)]:
             del deadlines[key]
             job_no, index = unit_of(key)
@@ -201,7 +206,7 @@ class Scheduler(Waiting):
         if deadlines:
             self._wake_at(next(iter(deadlines.values())), self._timeouts_due, seconds)
         else:
-            del self._deadlines[seconds]
+            del self.deadlines[seconds]
 
     def _attempt_ended(self, event: ev.AttemptEnded) -> None:
         record = self.jobs.get(event.job_no)
@@ -217,30 +222,29 @@ class Scheduler(Waiting):
         if host is not None:
             host.release(key)
         timeout = record.submitted.timeout_seconds
-        if timeout in self._deadlines:
-            self._deadlines[timeout].pop(key, None)
-        state = self.queues.get(record.submitted.queue)
-        if state is not None:
-            state.order.ended(record, self._now)
-        self._settle(record, index, event, state)
-        if host is not None and host.state is HostState.READY:
+        if timeout in self.deadlines:
+            self.deadlines[timeout].pop(key, None)
+        record.queue.order.ended(record, self._now)
+        self._settle(record, index, event)
+        is_free = host is not None and host.state is HostState.READY
+        if is_free and host is not None:
             self._room_came(host)
-        elif state is not None:
-            self._fill_unless_blocked(state)
+        if not is_free or record.status[index] == RUNNABLE:  # it may wait again, and not for its host's environment
+            self._fill_unless_blocked(record.queue)
 
-    def _settle(self, record: JobRecord, index: int, event: ev.AttemptEnded, state: QueueRecord | None) -> None:
+    def _settle(self, record: JobRecord, index: int, event: ev.AttemptEnded) -> None:
         """Decide what an ended attempt means for its unit: SUCCEEDED, FAILED, or RUNNABLE again."""
         reason = event.status_reason or CONTAINER_EXITED
-        stopped = record.stopping.pop(index, None)
+        stopped = record.stopping.pop(index, None) if record.stopping else None
         if stopped is not None:
             self._end_unit(record, index, FAILED, stopped)
         elif event.exit_code == 0:
             self._end_unit(record, index, SUCCEEDED, reason)
-        elif state is not None and self._is_retried(record, index, event, reason):
+        elif self._is_retried(record, index, event, reason):
             record.move(index, RUNNABLE)
             record.reasons[index] = reason
-            state.order.line(record).add_retried(record, index)
-            state.waiting_vcpus += record.needs.vcpus
+            record.queue.order.line(record).add_retried(record, index)
+            record.queue.waiting_vcpus += record.needs.vcpus
             self._out.append(ev.AttemptRetried(job_no=record.job_no, index=index))
         else:
             self._end_unit(record, index, FAILED, reason)
@@ -329,7 +333,7 @@ class Scheduler(Waiting):
             raise NotFound(f"there is no job queue {event.name!r}")
         for record in list(self.jobs.values()):
             if record.submitted.queue == event.name and not record.has_ended:
-                self._stop_units(record.job_no, None, "Job queue deleted", running_too=True)
+                self._stop_units(record.job_no, None, QUEUE_DELETED, running_too=True)
         del self.queues[event.name]
         self._wire()
         self._refill_all()

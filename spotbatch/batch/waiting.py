@@ -18,6 +18,7 @@ from spotbatch.batch.ledger import (
     key_of,
 )
 from spotbatch.batch.line import QueueRecord
+from spotbatch.batch.placement import JobQueue
 from spotbatch.batch.status import ARRAY_CHILD_FAILED, CONTAINER_EXITED, DEPENDENCY_FAILED, STATUSES, JobStatus
 
 _Ended = deque[tuple[JobRecord, int, int, str]]
@@ -31,7 +32,8 @@ class Waiting(Hosting):
             raise InvalidInput(f"job {event.job_no} was submitted before")
         for dependency in event.dependencies:
             self._validate_dependency(event, dependency)
-        record = self.jobs[event.job_no] = JobRecord(event, self._shape(event.requirements))
+        queue = self.queues.get(event.queue) or QueueRecord(JobQueue(name=event.queue, environments=()))
+        record = self.jobs[event.job_no] = JobRecord(event, queue, self._shape(event.requirements))
         return record
 
     def _validate_dependency(self, event: ev.JobSubmitted, dependency: ev.ResolvedDependency) -> None:
@@ -90,7 +92,7 @@ class Waiting(Hosting):
         """Make RUNNABLE what the job as a whole no longer holds back, and try to place it."""
         if record.deps_left or record.has_ended:
             return
-        state = self.queues[record.submitted.queue]
+        state = record.queue
         if record.unit_deps is None:
             waiting = record.counts[PENDING]
             record.move_all(PENDING, RUNNABLE)
@@ -128,9 +130,7 @@ class Waiting(Hosting):
                 self._drop_waiting(record, each, reason)
             elif code < TERMINAL_FROM and running_too:
                 self._stop_attempt(record, each, reason)
-        state = self.queues.get(record.submitted.queue)
-        if state is not None:
-            self._fill_unless_blocked(state)
+        self._fill_unless_blocked(record.queue)
 
     def _drop_waiting(self, record: JobRecord, index: int, reason: str) -> None:
         """End a unit that has not started: it leaves its line, or the booting host that it is bound to."""
@@ -142,7 +142,7 @@ class Waiting(Hosting):
             self._room_came(host)
             return
         if record.status[index] == RUNNABLE:
-            self.queues[record.submitted.queue].waiting_vcpus -= record.needs.vcpus
+            record.queue.waiting_vcpus -= record.needs.vcpus
         self._end_unit(record, index, FAILED, reason)
 
     def _stop_attempt(self, record: JobRecord, index: int, reason: str) -> None:
@@ -217,9 +217,8 @@ class Waiting(Hosting):
             return
         record.unit_deps[index] -= 1
         if record.unit_deps[index] == 0 and record.deps_left == 0:
-            state = self.queues[record.submitted.queue]
-            self._queue_unit(state, record, index)
-            self._fill_unless_blocked(state)
+            self._queue_unit(record.queue, record, index)
+            self._fill_unless_blocked(record.queue)
 
     def _tell_job(self, record: JobRecord, *, good: bool, ended: _Ended) -> None:
         if good:

@@ -1,5 +1,7 @@
 """Random lives of the scheduler: whatever happens, in whatever order, its books agree and every job comes to an end."""
 
+from dataclasses import replace
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -13,6 +15,8 @@ from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
 from tests.world import LARGE, SMALL, World
 
+WIRINGS = st.sampled_from([("e",), ("f",), ("e", "f"), ("f", "e")])
+FAIR = st.sampled_from([None, FairShare(), FairShare(compute_reservation_percent=50, decay_seconds=60)])
 ATTEMPTS = st.integers(1, 4)
 SIZES = st.sampled_from([0, 0, 2, 3, 7])
 
@@ -24,11 +28,11 @@ class SchedulerLife(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
 
-    @initialize(fair=st.booleans(), quota=st.sampled_from([None, 4, 12]), maximum=st.integers(2, 16))
-    def build(self, fair: bool, quota: int | None, maximum: int) -> None:
+    @initialize(fair=FAIR, quota=st.sampled_from([None, 4, 12]), maximum=st.integers(2, 16))
+    def build(self, fair: FairShare | None, quota: int | None, maximum: int) -> None:
         self.world.scheduler = Scheduler(quota_vcpus=quota, remember=True)
         self.queues = [
-            JobQueue(name="q", environments=("e", "f"), fair_share=FairShare() if fair else None),
+            JobQueue(name="q", environments=("e", "f"), fair_share=fair),
             JobQueue(name="urgent", environments=("e",), priority=9),
         ]
         self.environments = {
@@ -71,6 +75,17 @@ class SchedulerLife(RuleBasedStateMachine):
         index = None if whole or not size else data.draw(st.integers(0, size - 1))
         kind = ev.JobTerminated if terminate else ev.JobCancelled
         self.world.do(kind(job_no=job, index=index, reason="asked"))
+
+    @rule(number=st.integers(0, 1), priority=st.integers(0, 9), where=WIRINGS)
+    def change_a_queue(self, number: int, priority: int, where: tuple[str, ...]) -> None:
+        self.queues[number] = replace(self.queues[number], priority=priority, environments=where)
+        self.world.do(ev.QueuePut(queue=self.queues[number]))
+
+    @rule(name=st.sampled_from("ef"), enabled=st.booleans(), maximum=st.integers(2, 16), least=st.integers(0, 2))
+    def change_an_environment(self, name: str, enabled: bool, maximum: int, least: int) -> None:
+        changed = replace(self.environments[name], is_enabled=enabled, max_vcpus=maximum, min_vcpus=least)
+        self.environments[name] = changed
+        self.world.do(ev.EnvironmentPut(environment=changed))
 
     # ---- what the cloud does ----
 
@@ -125,6 +140,9 @@ class SchedulerLife(RuleBasedStateMachine):
         if not hasattr(self, "queues"):
             return
         world = self.world
+        for name, environment in self.environments.items():
+            self.environments[name] = replace(environment, is_enabled=True)
+        self.put_all()
         for _ in range(2_000):
             if all(world.status(job).is_terminal for job in world.scheduler.jobs):
                 return

@@ -1,5 +1,7 @@
 """The rules of AWS Batch, one behaviour a test; `World.do` checks the invariants after every event."""
 
+from dataclasses import replace
+
 import pytest
 
 from spotbatch.batch import events as ev
@@ -10,11 +12,13 @@ from spotbatch.batch.placement import (
     ComputeEnvironment,
     FairShare,
     JobQueue,
+    Pool,
     ShareWeight,
     StateTimeLimit,
 )
 from spotbatch.batch.retry import RetryStrategy
-from spotbatch.batch.status import DEPENDENCY_FAILED, TIMEOUT_EXCEEDED, JobStatus
+from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.status import DEPENDENCY_FAILED, STATUSES, TIMEOUT_EXCEEDED, JobStatus
 from tests.world import LARGE, SMALL, World
 
 FAILED, SUCCEEDED, RUNNABLE, PENDING = JobStatus.FAILED, JobStatus.SUCCEEDED, JobStatus.RUNNABLE, JobStatus.PENDING
@@ -464,3 +468,147 @@ def test_a_job_is_forgotten_only_once_it_has_ended(world: World) -> None:
     world.scheduler.forget(job)
     with pytest.raises(NotFound):
         world.status(job)
+
+
+# ---- what waits is looked at whenever room comes, wherever it comes from ----
+
+OTHER = Pool(instance_type="m5.large", zone="us-east-1c", vcpus=2, memory_mib=7000, usd_per_hour=0.096)
+
+
+def two_environments(*, quota_vcpus: int | None = None, **queue_settings: object) -> World:
+    """Queue `q` on environment `e`, queue `r` on environment `f`, hosts of two vCPUs, at most one in each."""
+    world = World(scheduler=Scheduler(quota_vcpus=quota_vcpus, remember=True))
+    world.put(SMALL, max_vcpus=2, queue=JobQueue(name="q", environments=("e",), **queue_settings))  # type: ignore[arg-type]
+    world.do(
+        ev.QueuePut(queue=JobQueue(name="r", environments=("f",))),
+        ev.EnvironmentPut(environment=ComputeEnvironment(name="f", pools=(OTHER,), max_vcpus=2)),
+    )
+    return world
+
+
+def test_quota_that_one_environment_gives_back_is_used_by_another() -> None:
+    world = two_environments(quota_vcpus=2)
+    first, second = world.submit(vcpus=2), world.submit(vcpus=2, queue="r")
+    world.boot()
+    world.finish(first)
+    assert kinds(world.wait(60)) == ["TerminateHost"]
+    assert kinds(world.do(ev.HostEnded(host_no=1))) == ["LaunchHost"]
+    world.boot()
+    assert world.status(second) is STARTING
+
+
+def test_a_head_that_was_cancelled_lets_the_queues_go_that_it_held_back() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    world.do(ev.QueuePut(queue=JobQueue(name="urgent", environments=("e",), priority=9)))
+    running = world.submit(vcpus=1)
+    world.boot()
+    big = world.submit(vcpus=2, queue="urgent")
+    held = world.submit(vcpus=1)
+    assert world.status(held) is RUNNABLE
+    world.do(ev.JobCancelled(job_no=big, reason="no need"))
+    assert world.status(held) is STARTING
+    assert world.status(running) is STARTING
+
+
+def test_a_retried_job_goes_to_the_queues_other_environment_if_its_own_was_disabled() -> None:
+    world = World()
+    first = ComputeEnvironment(name="e", pools=(SMALL,), max_vcpus=2)
+    world.do(
+        ev.QueuePut(queue=JobQueue(name="q", environments=("e", "f"))),
+        ev.EnvironmentPut(environment=first),
+        ev.EnvironmentPut(environment=ComputeEnvironment(name="f", pools=(OTHER,), max_vcpus=2)),
+    )
+    job = world.submit(retry=RetryStrategy(attempts=2))
+    world.boot()
+    world.do(ev.EnvironmentPut(environment=replace(first, is_enabled=False)))
+    world.finish(job, exit_code=1)
+    world.boot()
+    assert world.status(job) is STARTING
+    assert world.started_on(2) == [(job, 0, 2)]
+
+
+def test_a_changed_scheduling_policy_weighs_the_shares_anew() -> None:
+    world = World()
+    policy = FairShare(shares=(ShareWeight(identifier="a"), ShareWeight(identifier="b")))
+    queue = JobQueue(name="q", environments=("e",), fair_share=policy)
+    world.put(SMALL, max_vcpus=2, queue=queue)
+    a, b = world.submit(size=400, share="a", vcpus=2), world.submit(size=400, share="b", vcpus=2)
+    heavy = FairShare(shares=(ShareWeight(identifier="a"), ShareWeight(identifier="b", weight=4.0)))
+    world.do(ev.QueuePut(queue=replace(queue, fair_share=heavy)))
+    world.boot()
+    for _ in range(400):
+        world.now += 10
+        ((job, index, _),) = world.running()
+        world.finish(job, index)
+    done_a, done_b = (world.scheduler.summary(job)[SUCCEEDED] for job in (a, b))
+    assert 3.6 < done_a / done_b < 4.4
+
+
+def test_a_queue_neither_gets_nor_loses_a_scheduling_policy() -> None:
+    world = World()
+    world.put(SMALL)
+    with pytest.raises(InvalidInput, match="scheduling policy"):
+        world.do(ev.QueuePut(queue=JobQueue(name="q", environments=("e",), fair_share=FairShare())))
+
+
+def test_what_ran_in_a_share_before_a_restart_is_booked_to_it_until_it_is_lost() -> None:
+    world = World()
+    queue = JobQueue(name="q", environments=("e",), fair_share=FairShare())
+    world.do(ev.QueuePut(queue=queue))
+    job = ev.JobSubmitted(job_no=1, queue="q", share="a")
+    running = bytes([STATUSES.index(RUNNING)])
+    world.do(ev.JobRestored(submitted=job, statuses=running, attempts=b"\1"))
+    world.do(ev.AttemptEnded(job_no=1, index=0, attempt=1, status_reason="Host EC2 (instance i-1) terminated."))
+    assert world.status(1) is FAILED  # `World.do` checked the shares' books after each step
+
+
+def test_a_restored_job_whose_queue_was_deleted_is_ended_not_lost() -> None:
+    world = World()
+    submitted = ev.JobSubmitted(job_no=1, queue="gone", size=2, retry=RetryStrategy(attempts=3))
+    world.do(ev.JobRestored(submitted=submitted, statuses=bytes([STATUSES.index(RUNNING), 2]), attempts=b"\1\0"))
+    world.do(ev.AttemptEnded(job_no=1, index=0, attempt=1, status_reason="Host EC2 (instance i-1) terminated."))
+    assert world.status(1) is FAILED
+    assert world.scheduler.status_reason(1, 1) == "Job queue deleted"
+
+
+def test_a_hundred_attempts_with_timeouts_ask_for_one_wakeup(world: World) -> None:
+    world.put(LARGE, max_vcpus=800)
+    jobs = [world.submit(timeout_seconds=60) for _ in range(100)]
+    world.boot()
+    world.run()
+    for job in jobs[:-1]:
+        world.now += 0.1
+        world.finish(job)
+    assert world.scheduler.next_wakeup == 60.0
+    assert kinds(world.wait(60)).count("StopAttempt") == 1
+
+
+def test_timeouts_are_kept_apart_by_their_length_and_start_with_each_attempt() -> None:
+    world = World()
+    world.put(LARGE)
+    long, short = world.submit(timeout_seconds=120), world.submit(timeout_seconds=60)
+    world.boot()
+    world.run()
+    world.now += 30
+    late = world.submit(timeout_seconds=60)
+    world.run()
+    stopped = {command.job_no: world.now for command in world.wait(30) if isinstance(command, ev.StopAttempt)}
+    assert stopped == {short: 60.0}
+    assert [command.job_no for command in world.wait(31) if isinstance(command, ev.StopAttempt)] == [late]
+    assert [command.job_no for command in world.wait(30) if isinstance(command, ev.StopAttempt)] == [long]
+
+
+def test_a_state_time_limit_looks_again_at_a_head_that_waited_for_another_reason_first() -> None:
+    world = World()
+    limit = StateTimeLimit(reason=BlockedReason.ENVIRONMENT_MAX.value, max_seconds=600)
+    world.put(LARGE, max_vcpus=8, queue=JobQueue(name="q", environments=("e",), time_limits=(limit,)))
+    world.submit(vcpus=8, retry=RetryStrategy())
+    head = world.submit(vcpus=8)
+    world.boot()
+    world.wait(700)
+    assert world.status(head) is RUNNABLE, "it only waited its turn"
+    world.put(LARGE, max_vcpus=4, queue=JobQueue(name="q", environments=("e",), time_limits=(limit,)))
+    world.reclaim(1)
+    world.wait(700)
+    assert world.status(head) is FAILED
