@@ -1,0 +1,197 @@
+"""Attempts: from the scheduler's StartAttempt to a process group, and from its end back to the scheduler."""
+
+import shutil
+import signal
+from functools import lru_cache, partial
+from typing import Final
+
+from spotbatch.batch import events as ev
+from spotbatch.batch.ledger import key_of
+from spotbatch.batch.status import (
+    CANNOT_START_REASON,
+    CONTAINER_EXITED,
+    OUT_OF_MEMORY_REASON,
+    host_terminated,
+)
+from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView
+from spotbatch.local.engine import codec
+from spotbatch.local.engine.container import Unit, command_line, image_entry, variables
+from spotbatch.local.engine.hosts import Hosts
+from spotbatch.local.engine.launcher import Launcher, Start
+from spotbatch.local.engine.logs import log_file, task_id
+from spotbatch.local.engine.orphans import end_orphans
+from spotbatch.local.engine.scratch import Scratch
+from spotbatch.local.engine.turn import Turn
+
+_MIB: Final = 1 << 20
+_CONTAINERS_KEPT: Final = 1_000
+
+UnitKey = tuple[int, int]
+
+
+class Attempts(Turn):
+    """What runs, by an attempt id of our own: a unit may have a second attempt before news of its first comes."""
+
+    host_book: Hosts
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings)
+        self._scratch = Scratch(settings.home / "scratch")
+        self._attempt_no = 0
+        self._running: dict[int, tuple[int, int, int]] = {}  # attempt id -> (job, index, attempt)
+        self._attempt_ids: dict[UnitKey, int] = {}
+        self._stopping: dict[int, str] = {}  # attempt id -> status reason
+        self._overran: set[int] = set()  # attempt ids that were ended for their memory
+        self._container = lru_cache(maxsize=_CONTAINERS_KEPT)(self._read_container)
+        self._launcher = Launcher(
+            on_started=self._process_started,
+            on_failed=self._process_failed,
+            on_overran=self._process_overran,
+            on_ended=self._process_ended,
+            on_lost=self._helper_lost,
+        )
+
+    def _note(self, command: ev.Command) -> None:
+        match command:
+            case ev.StartAttempt():
+                self._note_start(command)
+            case ev.StopAttempt(job_no=job_no, index=index):
+                self._effects.append(lambda: self._stop((job_no, index), command.status_reason))
+            case _:
+                super()._note(command)
+
+    def _note_start(self, command: ev.StartAttempt) -> None:
+        """The intent goes to disk first; the process starts after the commit."""
+        job_no, index, attempt = command.job_no, command.index, command.attempt
+        host = self.host_book.alive[command.host_no]
+        task = task_id(self.unit_id(job_no, index), attempt)
+        self.journal.write(
+            "INSERT OR REPLACE INTO attempt (job_no, idx, attempt, task, instance_id, placed_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (job_no, index, attempt, task, host.instance_id, self.now()),
+        )
+        self._attempt_no += 1
+        attempt_id = self._attempt_no
+        self._running[attempt_id] = (job_no, index, attempt)
+        self._attempt_ids[job_no, index] = attempt_id
+        self._effects.append(lambda: self._start(attempt_id, host, task))
+
+    def _start(self, attempt_id: int, host: HostView, task: str) -> None:
+        if attempt_id not in self._running or self._is_closing:
+            return  # its host went in the same turn
+        job_no, index, attempt = self._running[attempt_id]
+        container = self._container(job_no)
+        entry = image_entry(self.settings.images, container.image)
+        argv = command_line(entry, container)
+        if not argv:
+            self._process_failed(attempt_id, "no command specified")
+            return
+        size = self.scheduler.jobs[job_no].submitted.size
+        unit = Unit(
+            job_id=self.unit_id(job_no, index),
+            attempt=attempt,
+            queue=self.scheduler.jobs[job_no].submitted.queue,
+            environment=host.environment,
+            array_index=index if size else None,
+            array_size=size or None,
+        )
+        scratch = self._scratch.take(attempt_id)
+        log = log_file(self.log_folder, task)
+        if not log.parent.is_dir():  # which is quicker than mkdir, and there are 256 of them
+            log.parent.mkdir(mode=0o700, exist_ok=True, parents=True)
+        notice = self.host_book.notice_file(host.instance_id)
+        environment = variables(self.settings, entry, container, unit, host, scratch, notice)
+        order = Start(
+            attempt_id=attempt_id,
+            argv=argv,
+            environment=environment,
+            folder=entry.working_directory or scratch,
+            log=log,
+            memory_bytes=container.memory_mib * _MIB,
+        )
+        self._launcher.start(order)
+
+    def _process_started(self, attempt_id: int, pid: int) -> None:  # noqa: ARG002 - the helper signals by id
+        unit = self._running.get(attempt_id)
+        if unit is None:
+            return
+        self.journal.write(
+            "UPDATE attempt SET started_at = ? WHERE job_no = ? AND idx = ? AND attempt = ?", (self.now(), *unit)
+        )
+        self.apply(ev.AttemptStarted(job_no=unit[0], index=unit[1], attempt=unit[2]))
+
+    def _process_failed(self, attempt_id: int, why: str) -> None:
+        """The command could not be started: the attempt fails as a container's would, and the engine goes on."""
+        self.attempt_over(attempt_id, None, f"{CANNOT_START_REASON} {why}", "Task failed to start")
+
+    def _process_overran(self, attempt_id: int, used: int) -> None:  # noqa: ARG002 - AWS does not say how much either
+        self._overran.add(attempt_id)
+
+    def _process_ended(self, attempt_id: int, exit_code: int) -> None:
+        reason = OUT_OF_MEMORY_REASON if attempt_id in self._overran else ""
+        self._overran.discard(attempt_id)
+        if self._is_closing and exit_code != 0:
+            self._running.pop(attempt_id, None)  # the region stopped it: as lost as with its host, and tried again
+            return
+        self.attempt_over(attempt_id, exit_code, reason, self._stopping.get(attempt_id, CONTAINER_EXITED))
+
+    def attempt_over(self, attempt_id: int, exit_code: int | None, reason: str, status_reason: str) -> None:
+        """Journal the end of an attempt and let the rules decide. News of an attempt that is over does nothing."""
+        unit = self._running.pop(attempt_id, None)
+        if unit is None:
+            return
+        job_no, index, attempt = unit
+        if self._attempt_ids.get((job_no, index)) == attempt_id:
+            del self._attempt_ids[job_no, index]
+        self._stopping.pop(attempt_id, None)
+        self.write_attempt_end(unit, exit_code, reason, status_reason, self.now())
+        left = self._scratch.give_back(attempt_id, is_dead=exit_code is not None)
+        if left is not None:
+            self._loop.run_in_executor(None, partial(shutil.rmtree, left, ignore_errors=True))
+        self.apply(
+            ev.AttemptEnded(
+                job_no=job_no,
+                index=index,
+                attempt=attempt,
+                exit_code=exit_code,
+                reason=reason,
+                status_reason=status_reason,
+            )
+        )
+
+    def write_attempt_end(
+        self, unit: tuple[int, int, int], exit_code: int | None, reason: str, status_reason: str, now: float
+    ) -> None:
+        self.journal.write(
+            "UPDATE attempt SET stopped_at = ?, exit_code = ?, reason = ?, status_reason = ? "
+            "WHERE job_no = ? AND idx = ? AND attempt = ?",
+            (now, exit_code, reason, status_reason, *unit),
+        )
+
+    def _stop(self, unit: UnitKey, reason: str) -> None:
+        """SIGTERM, the grace, SIGKILL (user guide, "Job timeouts": 30 seconds)."""
+        attempt_id = self._attempt_ids.get(unit)
+        if attempt_id is None:
+            return
+        self._stopping[attempt_id] = reason
+        self._launcher.signal(attempt_id, signal.SIGTERM)
+        self._loop.call_later(self.settings.stop_grace_seconds, self._launcher_kill, attempt_id)
+
+    def _launcher_kill(self, attempt_id: int) -> None:
+        if attempt_id in self._running and not self._is_closing:
+            self._launcher.signal(attempt_id, signal.SIGKILL)
+
+    def _helper_lost(self) -> None:
+        """The helper process was killed: its processes are orphans. They are ended, and their attempts lost."""
+        end_orphans(self.settings.home)
+        self._launcher.open_again()
+        for attempt_id, (job_no, index, _) in list(self._running.items()):
+            host = self.scheduler.placed[key_of(job_no, index)]
+            assert host is not None  # noqa: S101 - what runs here was placed here
+            instance_id = self.host_book.alive[host.host_no].instance_id
+            self.attempt_over(attempt_id, None, "", host_terminated(instance_id))
+
+    def _read_container(self, job_no: int) -> ContainerSpec:
+        found = self.journal.row("SELECT container FROM job WHERE job_no = ?", (job_no,))
+        assert found is not None  # noqa: S101 - a job's row is committed before its first attempt
+        return codec.decode(ContainerSpec, found[0])
