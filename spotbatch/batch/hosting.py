@@ -152,13 +152,18 @@ class Hosting(Books, ABC):
     def _offer(self, host: Host, fleet: Fleet) -> None:
         """Fill one host from the queues that use its environment, the higher priority first.
 
-        A head that this host cannot take, but another of its environment could, holds what stands behind it: else
-        small jobs would keep a big one waiting for ever.
+        A head that this host cannot take, but another of its environment could, holds what stands behind it, and the
+        queues of lower priorities: else small jobs would keep a big one waiting for ever.
         """
+        held: int | None = None
         for state in fleet.queues:
+            if held is not None and state.queue.priority < held:
+                return
             blocked = self._offer_to(state, host)
             if blocked is not None and fleet.could_fit(blocked[0]):
-                return
+                held = state.queue.priority
+        if held is not None:
+            return
         if fleet.booting and host.state is HostState.READY:
             self._take_from_booting(host, fleet)
 

@@ -511,6 +511,23 @@ def test_a_head_that_was_cancelled_lets_the_queues_go_that_it_held_back() -> Non
     assert world.status(running) is STARTING
 
 
+def test_a_head_that_waits_holds_lower_priorities_back_but_not_its_equals() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    for name, priority in (("equal", 1), ("lower", 0)):
+        world.do(ev.QueuePut(queue=JobQueue(name=name, environments=("e",), priority=priority)))
+    first, second = world.submit(vcpus=1), world.submit(vcpus=1)
+    world.boot()
+    big, low = world.submit(vcpus=2), world.submit(vcpus=1, queue="lower")
+    equal = world.submit(size=2, vcpus=1, queue="equal")
+    world.finish(first)
+    assert world.status(equal, 0) is STARTING
+    world.finish(second)
+    assert world.status(equal, 1) is STARTING
+    assert world.status(big) is RUNNABLE
+    assert world.status(low) is RUNNABLE
+
+
 def test_a_retried_job_goes_to_the_queues_other_environment_if_its_own_was_disabled() -> None:
     world = World()
     first = ComputeEnvironment(name="e", pools=(SMALL,), max_vcpus=2)
