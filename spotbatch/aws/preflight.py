@@ -1,15 +1,25 @@
 """What must be true of an account before the stack can be deployed there, asked without changing anything."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from spotbatch.aws import session
-from spotbatch.batch.errors import NotFound, SpotbatchError
+from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 LEAST_BOOTSTRAP_VERSION: Final = 6
-SPOT_VCPU_QUOTA: Final = "L-34B43A08"  # "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", in vCPUs
+# Regions that every account has; the others answer only once somebody has enabled them (AWS account guide).
+_ALWAYS_THERE: Final = frozenset(
+    {
+        "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
+        "ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1",
+        "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+    }
+)  # fmt: skip
+_NO_REGION: Final = "aws-global"  # what botocore calls STS's own place
+_NOT_KNOWN_THERE: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"})
 _SERVICE_ROLES: Final = {  # role -> the service that it is for
     "AWSServiceRoleForBatch": "batch.amazonaws.com",
     "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
@@ -26,10 +36,41 @@ class Caller:
 
 
 def caller() -> Caller:
-    """Raises Unavailable without usable credentials, InvalidInput without a region."""
+    """Who asks. Raises Unavailable without usable credentials, InvalidInput without a region that there is."""
     sts = session.client("sts")
-    found = sts.get_caller_identity()
-    return Caller(account=found["Account"], arn=found["Arn"], region=sts.meta.region_name)
+    region: str | None = sts.meta.region_name
+    if region is None or region == _NO_REGION:
+        raise InvalidInput("no AWS region is set: give --region, or set AWS_REGION")
+    _check_region(region)
+    try:
+        found = sts.get_caller_identity()
+    except Unavailable as error:
+        if region in _ALWAYS_THERE or session.error_code(error) not in _NOT_KNOWN_THERE:
+            raise
+        raise Unavailable(
+            f"{error}. Or the region {region} is not enabled in this account: "
+            f"`aws account enable-region --region-name {region}` does that, or choose another --region"
+        ) from error
+    return Caller(account=found["Account"], arn=found["Arn"], region=region)
+
+
+def _check_region(region: str) -> None:
+    """Raises InvalidInput for a name that is no region's: asking there would end in a long wait for a lost network."""
+    known = _regions()
+    if region in known:
+        return
+    near = difflib.get_close_matches(region, known, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "give one such as us-east-1"
+    raise InvalidInput(f"there is no AWS region {region!r}: {hint} (as far as the installed boto3 knows)")
+
+
+def _regions() -> Sequence[str]:
+    """Every region of every partition, as botocore's data has them."""
+    import boto3
+
+    asked = boto3.Session()
+    partitions = asked.get_available_partitions()
+    return [each for partition in partitions for each in asked.get_available_regions("ec2", partition_name=partition)]
 
 
 def bootstrap_version() -> int:
@@ -49,15 +90,6 @@ def zones() -> Sequence[str]:
     return sorted(zone["ZoneName"] for zone in answer["AvailabilityZones"])
 
 
-def spot_vcpu_quota() -> int | None:
-    """How many vCPUs of standard Spot instances may run at once; None where AWS does not tell."""
-    try:
-        answer = session.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=SPOT_VCPU_QUOTA)
-    except SpotbatchError:
-        return None  # a missing permission, or a region without the service: nothing to warn of
-    return int(answer["Quota"]["Value"])
-
-
 def missing_service_roles() -> Sequence[str]:
     """The service-linked roles that AWS Batch on Spot needs and the account does not have."""
     iam = session.client("iam")
@@ -71,5 +103,9 @@ def missing_service_roles() -> Sequence[str]:
 
 
 def make_service_role(role: str) -> None:
-    """Create one of the roles that `missing_service_roles` named."""
-    session.client("iam").create_service_linked_role(AWSServiceName=_SERVICE_ROLES[role])
+    """Create one of the roles that `missing_service_roles` named; one that somebody else made meanwhile is no error."""
+    try:
+        session.client("iam").create_service_linked_role(AWSServiceName=_SERVICE_ROLES[role])
+    except InvalidInput as error:
+        if not any(words in str(error) for words in ("has been taken", "already exists")):
+            raise

@@ -9,9 +9,14 @@ from typing import Any, Final
 from spotbatch.aws import session
 from spotbatch.batch.errors import NotFound, Unavailable
 
-DELETE_LIMIT_SECONDS: Final = 3600.0
+SETTLE_LIMIT_SECONDS: Final = 3600.0
+EMPTY: Final = "REVIEW_IN_PROGRESS"  # made by a change set that was never carried out: there is nothing in it
+_DELETED: Final = "DELETE_COMPLETE"
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 15.0
+_KEPT_POLICIES: Final = ("Retain", "RetainExceptOnCreate")
+_MOST_REASONS: Final = 3
+_MOST_STACKS: Final = 5000  # CloudFormation forgets deleted stacks after 90 days
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,50 +29,94 @@ class Resource:
     is_retained: bool
 
 
-def status(stack: str) -> str | None:
-    """The stack's status, or None if there is no such stack."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack:
+    """What CloudFormation says of a stack."""
+
+    stack_id: str
+    name: str
+    status: str
+    is_protected: bool
+    outputs: Mapping[str, str]
+
+
+def find(stack: str) -> Stack | None:
+    """The stack of this name (or id), or None if there is no such stack."""
     try:
-        found = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        found: Any = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except NotFound:
         return None
-    return found[0]["StackStatus"] if found else None
+    if not found or found[0]["StackStatus"] == _DELETED:
+        return None
+    one = found[0]
+    return Stack(
+        stack_id=one["StackId"],
+        name=one["StackName"],
+        status=one["StackStatus"],
+        is_protected=bool(one.get("EnableTerminationProtection")),
+        outputs={each["OutputKey"]: each["OutputValue"] for each in one.get("Outputs", [])},
+    )
 
 
 def resources(stack: str) -> Sequence[Resource]:
-    """What the stack is made of. Raises NotFound."""
+    """What the stack is made of now. Raises NotFound."""
     client = session.client("cloudformation")
     body: Any = client.get_template(StackName=stack)["TemplateBody"]
     template: Mapping[str, Any] = json.loads(body) if isinstance(body, str) else body
-    retained = {name for name, each in template.get("Resources", {}).items() if each.get("DeletionPolicy") == "Retain"}
-    pages = client.get_paginator("list_stack_resources").paginate(StackName=stack)
+    policies = {name: each.get("DeletionPolicy") for name, each in template.get("Resources", {}).items()}
     return [
         Resource(
             logical_id=each["LogicalResourceId"],
             physical_id=each.get("PhysicalResourceId", ""),
             kind=each["ResourceType"],
-            is_retained=each["LogicalResourceId"] in retained,
+            is_retained=policies.get(each["LogicalResourceId"]) in _KEPT_POLICIES,
         )
-        for page in pages
-        for each in page["StackResourceSummaries"]
+        for each in _summaries(stack)
+        if each["ResourceStatus"] != _DELETED
     ]
 
 
-def delete(stack: str, *, say: Callable[[str], None], limit_seconds: float = DELETE_LIMIT_SECONDS) -> None:
-    """Delete a stack and wait for its end. Raises Unavailable with CloudFormation's reasons if it fails."""
-    client = session.client("cloudformation")
-    client.delete_stack(StackName=stack)
+def _summaries(stack: str) -> Iterator[Any]:
+    pages = session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+    for page in pages:
+        yield from page["StackResourceSummaries"]
+
+
+def settled(stack: str, *, say: Callable[[str], None], limit_seconds: float = SETTLE_LIMIT_SECONDS) -> Stack | None:
+    """The stack once nothing changes it any more: CloudFormation goes on by itself when we are interrupted.
+
+    Raises Unavailable if it still changes at the limit.
+    """
     last = ""
     for _ in pauses(limit_seconds):
-        now = status(stack)
-        if now is None or now == "DELETE_COMPLETE":
-            return
-        if now == "DELETE_FAILED":
-            reasons = "; ".join(_failures(stack)) or "no reason was given"
-            raise Unavailable(f"CloudFormation could not delete {stack}: {reasons}. Mend that, then run this again")
-        if now != last:
-            say(f"stack {stack}: {now}")
-            last = now
+        found = find(stack)
+        if found is None or not found.status.endswith("_IN_PROGRESS") or found.status == EMPTY:
+            return found
+        if found.status != last:
+            say(f"stack {stack} is {found.status}: waiting until CloudFormation has ended that ...")
+            last = found.status
     raise Unavailable(f"{stack} was still {last} after {limit_seconds:.0f} s: run this again, it goes on from there")
+
+
+def delete(stack: Stack, *, say: Callable[[str], None], limit_seconds: float = SETTLE_LIMIT_SECONDS) -> None:
+    """Delete a stack and wait for its end. Raises Unavailable with CloudFormation's reasons if it fails."""
+    session.client("cloudformation").delete_stack(StackName=stack.stack_id)
+    last = ""
+    for _ in pauses(limit_seconds):
+        now = find(stack.stack_id)
+        if now is None:
+            return
+        if now.status == "DELETE_FAILED" and last:  # at first this may be what an earlier deletion left
+            reasons = "; ".join(failures(stack.stack_id)) or "no reason was given"
+            raise Unavailable(
+                f"CloudFormation could not delete {stack.name}: {reasons}. Mend that, then run this again"
+            )
+        if now.status != last:
+            say(f"stack {stack.name}: {now.status}")
+            last = now.status
+    raise Unavailable(
+        f"{stack.name} was still {last} after {limit_seconds:.0f} s: run this again, it goes on from there"
+    )
 
 
 def pauses(limit_seconds: float) -> Iterator[float]:
@@ -80,18 +129,36 @@ def pauses(limit_seconds: float) -> Iterator[float]:
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
-def _failures(stack: str) -> Iterator[str]:
+def failures(stack: str) -> Sequence[str]:
+    """Why resources of a stack failed last, in CloudFormation's words, a few at most; the first cause comes first."""
     events = session.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]
-    for event in events:
-        if event.get("ResourceStatus") == "DELETE_FAILED" and event.get("ResourceStatusReason"):
-            yield f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+    found = [
+        f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+        for event in events  # the newest first
+        if event.get("ResourceStatus", "").endswith("_FAILED") and event.get("ResourceStatusReason")
+    ]
+    return list(dict.fromkeys(reversed(found)))[-_MOST_REASONS:]
 
 
-def left_by_tag(stack: str) -> Sequence[str]:
-    """The ARNs of all resources that still carry the stack's name as their tag, whoever kept them."""
+def kept_by_deleted(stack: str) -> Iterator[Resource]:
+    """What stacks of this name left standing when they were deleted, as CloudFormation remembers it for 90 days."""
     pages = (
-        session.client("resourcegroupstaggingapi")
-        .get_paginator("get_resources")
-        .paginate(TagFilters=[{"Key": "aws:cloudformation:stack-name", "Values": [stack]}])
+        session.client("cloudformation")
+        .get_paginator("list_stacks")
+        .paginate(StackStatusFilter=[_DELETED], PaginationConfig={"MaxItems": _MOST_STACKS})
     )
-    return sorted(each["ResourceARN"] for page in pages for each in page["ResourceTagMappingList"])
+    for page in pages:
+        for each in page["StackSummaries"]:
+            if each["StackName"] == stack and each["StackStatus"] == _DELETED:
+                yield from _left_by(each["StackId"])
+
+
+def _left_by(stack_id: str) -> Iterator[Resource]:
+    for each in _summaries(stack_id):
+        if each["ResourceStatus"] != _DELETED and each.get("PhysicalResourceId"):
+            yield Resource(
+                logical_id=each["LogicalResourceId"],
+                physical_id=each["PhysicalResourceId"],
+                kind=each["ResourceType"],
+                is_retained=True,
+            )

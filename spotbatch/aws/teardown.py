@@ -1,38 +1,44 @@
 """Emptying a stack before it goes: its queue stopped, its jobs ended, its data deleted where that is asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from spotbatch.aws import session
 from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.stacks import pauses
-from spotbatch.batch.errors import NotFound, Unavailable
+from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.status import JobStatus
 
-JOBS_LIMIT_SECONDS: Final = 900.0
 REASON: Final = "the stack is being removed"
 _OPEN: Final = tuple(status for status in JobStatus if not status.is_terminal)
+_GOING: Final = ("DELETING", "DELETED")
+_BUCKET_TRIES: Final = 5
 _OBJECTS_A_CALL: Final = 1000  # DeleteObjects' own limit
 _IMAGES_A_CALL: Final = 100  # BatchDeleteImage's own limit
 
 
 def disable_queue(queue: str) -> bool:
-    """Let the queue take no new jobs; False if there is no such queue any more."""
+    """Let the queue take no new jobs; False if there is no such queue any more, or it is going already."""
     batch = session.client("batch")
-    if not batch.describe_job_queues(jobQueues=[queue])["jobQueues"]:
+    found = batch.describe_job_queues(jobQueues=[queue])["jobQueues"]
+    if not found or found[0].get("status") in _GOING:
         return False
-    batch.update_job_queue(jobQueue=queue, state="DISABLED")
+    if found[0]["state"] != "DISABLED":
+        batch.update_job_queue(jobQueue=queue, state="DISABLED")
     return True
 
 
 def open_jobs(queue: str) -> list[str]:
-    """The ids of all jobs of a queue that have not ended; an array counts once."""
+    """The ids of all jobs of a queue that have not ended; an array counts once. A queue that is gone has none."""
     jobs = Jobs()
-    return [job.id for status in _OPEN for job in jobs.in_status(queue, status)]
+    try:
+        return [job.id for status in _OPEN for job in jobs.in_status(queue, status)]
+    except NotFound:
+        return []
 
 
-def end_jobs(queue: str, *, say: Callable[[str], None], limit_seconds: float = JOBS_LIMIT_SECONDS) -> int:
-    """Terminate every job of a queue and wait until all have ended; returns how many there were.
+def end_jobs(queues: Sequence[str], *, say: Callable[[str], None], limit_seconds: float) -> int:
+    """Terminate every job of the queues and wait until all have ended; returns how many there were.
 
     Raises Unavailable if some still run at the limit.
     """
@@ -40,7 +46,7 @@ def end_jobs(queue: str, *, say: Callable[[str], None], limit_seconds: float = J
     ended: set[str] = set()
     left: list[str] = []
     for passed in pauses(limit_seconds):
-        left = open_jobs(queue)
+        left = [job_id for queue in queues for job_id in open_jobs(queue)]
         if not left:
             return len(ended)
         for job_id in left:
@@ -49,8 +55,20 @@ def end_jobs(queue: str, *, say: Callable[[str], None], limit_seconds: float = J
                 ended.add(job_id)
         say(f"{len(left)} jobs are being ended ({passed:.0f} s)")
     raise Unavailable(
-        f"{len(left)} jobs had not ended after {limit_seconds:.0f} s: run this again, it goes on from there"
+        f"{len(left)} jobs had not ended after {limit_seconds:.0f} s, {left[0]} among them: run this again, it goes on "
+        f"from there; `spotbatch doctor {left[0]}` says why one does not end"
     )
+
+
+def deregister(definition: str, *, but: Sequence[str] = ()) -> int:
+    """Deregister the active revisions of a job definition, but for some ARNs; returns how many there were."""
+    batch = session.client("batch")
+    pages = batch.get_paginator("describe_job_definitions").paginate(jobDefinitionName=definition, status="ACTIVE")
+    arns = [each["jobDefinitionArn"] for page in pages for each in page["jobDefinitions"]]
+    wanted = [arn for arn in arns if arn not in but]
+    for arn in wanted:
+        batch.deregister_job_definition(jobDefinition=arn)
+    return len(wanted)
 
 
 def empty_bucket(bucket: str, *, say: Callable[[str], None]) -> int:
@@ -86,12 +104,25 @@ def _in_batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def delete_bucket(bucket: str) -> None:
-    """Delete an empty bucket; one that is gone is no error."""
-    try:
-        session.client("s3").delete_bucket(Bucket=bucket)
-    except NotFound:
-        return
+def delete_bucket(bucket: str, *, say: Callable[[str], None]) -> None:
+    """Delete a bucket with all that it holds; one that is gone is no error.
+
+    What is written meanwhile (access logs come late) is deleted too. Raises Unavailable if that never ends.
+    """
+    for _ in range(_BUCKET_TRIES):
+        empty_bucket(bucket, say=say)
+        try:
+            session.client("s3").delete_bucket(Bucket=bucket)
+        except NotFound:
+            return
+        except SpotbatchError as error:
+            if session.error_code(error) != "BucketNotEmpty":
+                raise
+        else:
+            return
+    raise Unavailable(
+        f"bucket {bucket} fills up again while it is emptied: stop what writes there, then run this again"
+    )
 
 
 def empty_repository(repository: str) -> int:
@@ -115,3 +146,16 @@ def delete_repository(repository: str) -> None:
         session.client("ecr").delete_repository(repositoryName=repository, force=True)
     except NotFound:
         return
+
+
+def delete_key(key: str, *, days: int) -> str:
+    """Have KMS delete a key after some days, and its aliases now; the day on which it goes, "" if it is gone."""
+    kms = session.client("kms")
+    try:
+        for page in kms.get_paginator("list_aliases").paginate(KeyId=key):
+            for alias in page["Aliases"]:
+                kms.delete_alias(AliasName=alias["AliasName"])
+        answer = kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=days)
+    except NotFound:
+        return ""
+    return f"{answer['DeletionDate']:%Y-%m-%d}"

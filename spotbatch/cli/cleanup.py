@@ -1,24 +1,62 @@
 """`spotbatch cleanup`: end the jobs, empty what must be empty, delete the stack, and say what is left."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import typer
 
-from spotbatch.aws import preflight, stack_outputs, stacks, teardown
-from spotbatch.aws.stacks import Resource
-from spotbatch.batch.errors import NotFound, Unavailable
+from spotbatch.aws import leftovers, preflight, stack_outputs, stacks, teardown
+from spotbatch.aws.leftovers import Left
+from spotbatch.aws.stacks import Resource, Stack
+from spotbatch.batch.errors import InvalidInput, Unavailable
 from spotbatch.cli.asking import agreed
-from spotbatch.cli.deploy import ProfileOption, RegionOption, StackNameOption, point_at
 from spotbatch.cli.options import YesOption
 from spotbatch.cli.output import text
+from spotbatch.cli.place import Place, ProfileOption, RegionOption, StackNameOption, interruptible, point_at
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_BUCKET: Final = "AWS::S3::Bucket"
-_REPOSITORY: Final = "AWS::ECR::Repository"
+JOBS_LIMIT_SECONDS: Final = 900.0
+LAG_SECONDS: Final = 120.0  # AWS's index of tags may list for a while what is gone
+_SCRIPT: Final = "cleanup.sh"
 _QUEUE: Final = "AWS::Batch::JobQueue"
+_QUEUE_OUTPUTS: Final = ("JobQueueName", "OnDemandJobQueueName")
 _HELP_EVERYTHING: Final = "Delete the artifacts and the images too, which otherwise outlive the stack."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Plan:
+    """What is there, and what is wanted of it."""
+
+    stack: Stack
+    resources: Sequence[Resource]
+    earlier: Sequence[Left]  # data of stacks of this name that went before, which --everything deletes too
+    everything: bool
+
+    @property
+    def queues(self) -> list[str]:
+        """All queues: of a stack whose creation failed only some are there."""
+        made = [each.physical_id for each in self.resources if each.kind == _QUEUE and each.physical_id]
+        return made or [self.stack.outputs[name] for name in _QUEUE_OUTPUTS if name in self.stack.outputs]
+
+    @property
+    def definitions(self) -> Sequence[str]:
+        """Names of job definitions, without revisions."""
+        made = {
+            each.physical_id.rpartition("/")[2].partition(":")[0]
+            for each in self.resources
+            if each.kind == leftovers.DEFINITION and each.physical_id
+        }
+        if "JobDefinitionName" in self.stack.outputs:
+            made.add(self.stack.outputs["JobDefinitionName"])
+        return sorted(made)
+
+    def data(self) -> Iterator[tuple[Resource, bool]]:
+        """Buckets, repositories and keys, and whether each is to go."""
+        for each in self.resources:
+            if each.physical_id and each.kind in (leftovers.BUCKET, leftovers.REPOSITORY, leftovers.KEY):
+                yield each, self.everything or not each.is_retained
 
 
 @app.command(epilog="Example: spotbatch cleanup --stack-name MyBatch --everything")
@@ -32,105 +70,129 @@ def cleanup(
 ) -> None:
     """Remove the stack. Safe to interrupt at any moment and to run again."""
     point_at(profile, region)
-    who = preflight.caller()
-    text.say(f"account {who.account}, region {who.region}, stack {stack_name} (as {who.arn})")
-    if stacks.status(stack_name) is None:
-        text.say(f"there is no stack {stack_name} here: nothing to delete")
-        _finish(stack_name, everything=everything, dry_run=dry_run, yes=yes)
-        return
-    found = stacks.resources(stack_name)
-    queue = _queue_of(stack_name, found)
-    _show_plan(stack_name, found, queue, everything=everything)
+    place = Place(stack=stack_name, profile=profile, region=region)
+    with interruptible("the same command"):
+        who = preflight.caller()
+        text.say(f"account {who.account}, region {who.region}, stack {stack_name} (as {who.arn})")
+        found = stacks.find(stack_name) if dry_run else stacks.settled(stack_name, say=text.say)
+        question = f"from account {who.account} in {who.region}?"
+        if found is None:
+            text.say(f"there is no stack {stack_name} here (another --region or --profile?)")
+            _remove_what_was_kept(place, question, everything=everything, dry_run=dry_run, yes=yes)
+        else:
+            _remove(found, place, question, everything=everything, dry_run=dry_run, yes=yes)
+
+
+def _remove(stack: Stack, place: Place, question: str, *, everything: bool, dry_run: bool, yes: bool) -> None:
+    plan = _plan(stack, place, everything=everything)
+    _show(plan)
     if dry_run:
         text.say("dry run: nothing was changed")
         return
-    if not agreed(f"Remove {stack_name} from account {who.account} in {who.region}?", yes=yes):
+    if not agreed(f"Remove {stack.name} {question}", yes=yes):
         raise typer.Exit(1)
-    if queue and teardown.disable_queue(queue):
-        text.say(f"queue {queue} takes no new jobs")
-        count = teardown.end_jobs(queue, say=text.say)
-        text.say(f"{count} jobs were ended" if count else "no jobs were running")
-    _empty(found, everything=everything)
-    stacks.delete(stack_name, say=text.say)
-    text.say(f"stack {stack_name} is deleted")
-    if everything:
-        _delete_kept(found)
-    _finish(stack_name, everything=everything, dry_run=False, yes=True)
+    _end_jobs(plan)
+    for definition in plan.definitions:
+        teardown.deregister(definition, but=[each.physical_id for each in plan.resources])
+    for each, goes in plan.data():
+        if goes and not each.is_retained:
+            _empty(each)  # CloudFormation deletes no bucket and no repository that holds something
+    stacks.delete(stack, say=text.say)
+    text.say(f"stack {stack.name} is deleted")
+    _finish(place, everything=everything)
 
 
-def _queue_of(stack: str, found: Sequence[Resource]) -> str:
-    """The queue's name or ARN; "" for a stack whose creation did not come so far."""
-    for each in found:
-        if each.kind == _QUEUE and each.physical_id:
-            return each.physical_id
-    try:
-        return stack_outputs.read(stack).job_queue
-    except NotFound:
-        return ""
+def _plan(stack: Stack, place: Place, *, everything: bool) -> _Plan:
+    """Raises InvalidInput for a stack that is not ours to remove."""
+    resources = [] if stack.status == stacks.EMPTY else stacks.resources(stack.stack_id)
+    is_ours = any(each.kind == _QUEUE for each in resources) or any(name in stack.outputs for name in _QUEUE_OUTPUTS)
+    if resources and not is_ours:
+        raise InvalidInput(
+            f"{stack.name} has no AWS Batch queue, so this is not its cleanup: name the stack with --stack-name, or "
+            f"remove this one with `aws cloudformation delete-stack --stack-name {stack.name}{place.aws}`"
+        )
+    if stack.is_protected:
+        raise InvalidInput(
+            f"{stack.name} is protected against deletion, and nothing was changed. If that is no longer wanted: `aws "
+            f"cloudformation update-termination-protection --no-enable-termination-protection "
+            f"--stack-name {stack.name}{place.aws}`"
+        )
+    ids = {each.physical_id for each in resources}
+    earlier = [one for one in leftovers.find(stack.name, data_only=True) if one.name not in ids]
+    return _Plan(stack=stack, resources=resources, earlier=earlier, everything=everything)
 
 
-def _show_plan(stack: str, found: Sequence[Resource], queue: str, *, everything: bool) -> None:
-    text.say(f"{stack} has {len(found)} resources")
-    if queue:
+def _show(plan: _Plan) -> None:
+    text.say(f"{plan.stack.name} is {plan.stack.status} and has {text.count(len(plan.resources), 'resource')}")
+    for queue in plan.queues:
         waiting = teardown.open_jobs(queue)
-        text.say(f"  jobs not ended: {len(waiting)}" + ("; they will be terminated" if waiting else ""))
-    for each in found:
-        if each.kind in (_BUCKET, _REPOSITORY):
-            fate = "deleted with all that it holds" if everything or not each.is_retained else "kept"
-            text.say(f"  {each.physical_id} ({each.kind}): {fate}")
+        name = queue.rpartition("/")[2]
+        text.say(
+            f"  queue {name}: {text.count(len(waiting), 'job')} not ended" + (", which will be" if waiting else "")
+        )
+    for each, goes in plan.data():
+        text.say(f"  {Left(kind=each.kind, name=each.physical_id)}: {_fate(each.kind, goes=goes)}")
+    for one in plan.earlier:
+        text.say(
+            f"  {one}, kept when an earlier {plan.stack.name} was removed: {_fate(one.kind, goes=plan.everything)}"
+        )
 
 
-def _empty(found: Sequence[Resource], *, everything: bool) -> None:
-    """CloudFormation deletes no bucket and no repository that holds something."""
-    for each in found:
-        if not (everything or not each.is_retained) or not each.physical_id:
-            continue
-        if each.kind == _BUCKET:
-            teardown.empty_bucket(each.physical_id, say=text.say)
-        elif each.kind == _REPOSITORY:
-            count = teardown.empty_repository(each.physical_id)
-            text.say(f"repository {each.physical_id}: {count} images deleted")
+def _fate(kind: str, *, goes: bool) -> str:
+    if not goes:
+        return "kept (--everything deletes it)"
+    return "deleted" if kind == leftovers.KEY else "deleted with all that it holds"
 
 
-def _delete_kept(found: Sequence[Resource]) -> None:
-    """What the stack left standing by its deletion policy."""
-    for each in found:
-        if each.is_retained and each.kind == _BUCKET:
-            teardown.empty_bucket(each.physical_id, say=text.say)  # a job that ended late may have written
-            teardown.delete_bucket(each.physical_id)
-            text.say(f"bucket {each.physical_id} is deleted")
-        elif each.is_retained and each.kind == _REPOSITORY:
-            teardown.delete_repository(each.physical_id)
-            text.say(f"repository {each.physical_id} is deleted")
+def _end_jobs(plan: _Plan) -> None:
+    open_queues = [queue for queue in plan.queues if teardown.disable_queue(queue)]
+    for queue in open_queues:
+        text.say(f"queue {queue.rpartition('/')[2]} takes no new jobs")
+    if open_queues:
+        count = teardown.end_jobs(open_queues, say=text.say, limit_seconds=JOBS_LIMIT_SECONDS)
+        text.say(f"{text.count(count, 'job')} ended" if count else "no jobs were running")
 
 
-def _finish(stack: str, *, everything: bool, dry_run: bool, yes: bool) -> None:
-    """Ask AWS, by the stack's tag, what is left, and delete kept data where that is wanted."""
-    left = stacks.left_by_tag(stack)
-    if left and everything and not dry_run:
-        _delete_by_arn(left, yes=yes)
-        left = stacks.left_by_tag(stack)
+def _empty(each: Resource) -> None:
+    if each.kind == leftovers.BUCKET:
+        teardown.empty_bucket(each.physical_id, say=text.say)
+    elif each.kind == leftovers.REPOSITORY:
+        count = teardown.empty_repository(each.physical_id)
+        text.say(f"repository {each.physical_id}: {text.count(count, 'image')} deleted")
+
+
+def _remove_what_was_kept(place: Place, question: str, *, everything: bool, dry_run: bool, yes: bool) -> None:
+    """The stack went earlier: its data may be there still."""
+    kept = [one for one in leftovers.find(place.stack) if one.can_be_deleted] if everything else []
+    for one in kept:
+        text.say(f"  {one}, kept when {place.stack} was removed: {_fate(one.kind, goes=True)}")
+    if dry_run and kept:
+        text.say("dry run: nothing was changed")
+        return
+    if kept and not agreed(f"Delete what was kept of {place.stack} {question}", yes=yes):
+        raise typer.Exit(1)
+    _finish(place, everything=everything and not dry_run)
+
+
+def _finish(place: Place, *, everything: bool) -> None:
+    """Delete what was kept where that is wanted; then ask AWS what is left, and say it."""
+    if everything:
+        for one in leftovers.find(place.stack):
+            if one.can_be_deleted:
+                leftovers.delete(one, say=text.say)
+    left = leftovers.find_settled(place.stack, limit_seconds=LAG_SECONDS)
     if not left:
-        text.say(f"nothing is left that carries the stack's tag {stack}")
+        text.say(
+            f"nothing is left of {place.stack}: AWS lists nothing with its tag, and CloudFormation remembers nothing"
+        )
         return
-    text.say(f"{len(left)} resources are left:")
-    for arn in left:
-        text.say(f"  {arn}")
-    if everything and not dry_run:
-        raise Unavailable("these could not be deleted here: delete them by hand, or run this again in a while")
-    text.say(f"delete them too: ./cleanup.sh --stack-name {stack} --everything")
-
-
-def _delete_by_arn(left: Sequence[str], *, yes: bool) -> None:
-    """Buckets and repositories of a stack that went earlier."""
-    kept = [arn for arn in left if ":s3:::" in arn or (":ecr:" in arn and ":repository/" in arn)]
-    if not kept or not agreed(f"Delete {', '.join(kept)} with all that they hold?", yes=yes):
-        return
-    for arn in kept:
-        if ":s3:::" in arn:
-            bucket = arn.rpartition(":")[2]
-            teardown.empty_bucket(bucket, say=text.say)
-            teardown.delete_bucket(bucket)
-        else:
-            teardown.delete_repository(arn.partition(":repository/")[2])
-        text.say(f"{arn} is deleted")
+    surprises = [one for one in left if everything or not one.holds_data]
+    text.say(f"{text.count(len(left), 'thing')} of {place.stack} left:")
+    for one in left:
+        text.say(f"  {one}" + ("" if one in surprises else " (kept on purpose)"))
+    if surprises:
+        raise Unavailable(
+            "what is left and not kept on purpose could not be deleted here: it may be going still, so run "
+            f"{place.script(_SCRIPT)} again in some minutes; what is left then, delete by hand"
+        )
+    text.say(f"delete them too: {place.script(_SCRIPT, '--everything')}")

@@ -1,36 +1,25 @@
-"""`spotbatch deploy`: check, show the idle cost, synthesize once, bootstrap where needed, deploy, say what is next."""
+"""`spotbatch deploy`: check, synthesize once, show the idle cost, bootstrap where needed, deploy, say what is next."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import typer
 
-from spotbatch.aws import preflight, stack_outputs, stacks
+from spotbatch.aws import images, preflight, quotas, stack_outputs, stacks
 from spotbatch.aws.preflight import Caller
-from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
-from spotbatch.cli import where
+from spotbatch.aws.stacks import Stack
+from spotbatch.batch.errors import Unavailable
+from spotbatch.cli import cdk, docker
 from spotbatch.cli.asking import agreed
 from spotbatch.cli.options import YesOption
 from spotbatch.cli.output import text
+from spotbatch.cli.place import Place, ProfileOption, RegionOption, StackNameOption, interruptible, point_at
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_SYNTH_LIMIT_SECONDS: Final = 300
-_CDK_LIMIT_SECONDS: Final = 3600
-_CDK_MAJOR: Final = "2"  # the newest of npm is 3, which cannot read what this library writes
-_HELP_STACK: Final = "The stack's name; several stacks can live side by side."
+_SCRIPT: Final = "deploy.sh"
+_ONLY_TO_BE_REMOVED: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED")
 _HELP_SET: Final = "A setting of the stack, e.g. --set max_vcpus=64 --set egress=public (JSON values; repeatable)."
-
-ProfileOption = Annotated[str | None, typer.Option("--profile", help="A profile of the AWS CLI.")]
-RegionOption = Annotated[str | None, typer.Option("--region", help="The AWS region.")]
-StackNameOption = Annotated[str, typer.Option("--stack-name", help=_HELP_STACK)]
 
 
 @app.command(epilog="Example: spotbatch deploy --region eu-west-1 --set egress=public --dry-run")
@@ -44,151 +33,92 @@ def deploy(
 ) -> None:
     """Deploy the stack into your AWS account. Safe to interrupt and to run again."""
     point_at(profile, region)
-    project = _project()
-    chosen = _settings(settings or [])
-    cdk = _cdk(project)
+    place = Place(stack=stack_name, profile=profile, region=region)
+    with interruptible("the same command"):
+        _deploy(place, settings or [], dry_run=dry_run, yes=yes)
+
+
+def _deploy(place: Place, given: list[str], *, dry_run: bool, yes: bool) -> None:
+    folder = cdk.project()
+    chosen = cdk.settings(given)
+    program = cdk.program(folder)
     who = preflight.caller()
-    text.say(f"account {who.account}, region {who.region}, stack {stack_name} (as {who.arn})")
-    _check_state(stack_name)
-    template = _synthesize(project, stack_name, who, chosen)
+    text.say(f"account {who.account}, region {who.region}, stack {place.stack} (as {who.arn})")
+    old = _ready(place, dry_run=dry_run)
+    template = cdk.synthesize(folder, place.stack, who, chosen)
     _show_idle_cost(template)
-    _check_quota(template)
+    _check_quotas(template, place)
+    _check_docker()
     if dry_run:
-        _say_what_would_be_done(stack_name)
+        _say_what_would_be_done(place, old)
         return
-    if not agreed(f"Deploy {stack_name} to account {who.account} in {who.region}?", yes=yes):
+    if not agreed(f"Deploy {place.stack} to account {who.account} in {who.region}?", yes=yes):
         raise typer.Exit(1)
+    if old and old.status == stacks.EMPTY:
+        stacks.delete(old, say=text.say)
     _make_service_roles(yes=yes)
-    _bootstrap(cdk, project, who, yes=yes)
-    _run_cdk(cdk, project, ["deploy", stack_name, "--app", "cdk.out", "--require-approval", "never"])
-    _say_what_next(stack_name)
+    _bootstrap(program, folder, who, place, yes=yes)
+    arguments = ["deploy", place.stack, "--app", "cdk.out", "--require-approval", "never"]
+    cdk.run(program, folder, arguments, again=place.script(_SCRIPT))
+    _keep_pushed_image(place.stack)
+    _say_what_next(place)
 
 
-def point_at(profile: str | None, region: str | None) -> None:
-    """Make the choice this process's AWS settings, and those of the CDK that it starts."""
-    if profile:
-        where.use_profile(profile)
-    if region:
-        where.use_region(region)
-
-
-def _project() -> Path:
-    """The folder with app.py: the checkout that this runs from. Raises NotFound."""
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (folder / "app.py").is_file() and (folder / "cdk.json").is_file():
-            return folder
-    raise NotFound("there is no app.py and cdk.json here: run this in a checkout of spotbatch")
-
-
-def _settings(given: Sequence[str]) -> Mapping[str, Any]:
-    found: dict[str, Any] = {}
-    for each in given:
-        key, equals, value = each.partition("=")
-        if not (key and equals):
-            raise InvalidInput(f"--set takes KEY=VALUE, such as --set max_vcpus=64, not {each!r}")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value  # a plain word needs no quotes
-    return found
-
-
-def _cdk(project: Path) -> str:
-    """The CDK's command line: the project's own, else one on PATH. Raises NotFound or InvalidInput with the fix."""
-    own = project / "node_modules" / ".bin" / "cdk"
-    found = str(own) if own.exists() else shutil.which("cdk")
-    if found is None:
-        raise NotFound(
-            "the CDK's command line is missing: `npm install` here installs the right one (./deploy.sh does)"
-        )
-    asked = subprocess.run([found, "--version"], capture_output=True, text=True, check=False, timeout=60)
-    version = asked.stdout.strip()
-    if not version.startswith(f"{_CDK_MAJOR}."):
-        raise InvalidInput(f"{found} is version {version or 'unknown'}; version {_CDK_MAJOR} is needed: `npm install`")
-    return found
-
-
-def _check_state(stack: str) -> None:
-    """Raises Unavailable for a stack in a state that a deployment cannot start from, with the way out."""
-    now = stacks.status(stack)
+def _ready(place: Place, *, dry_run: bool) -> Stack | None:
+    """The stack as it is, once nothing changes it. Raises Unavailable, with the way out, where nothing can start."""
+    now = stacks.find(place.stack) if dry_run else stacks.settled(place.stack, say=text.say)
     if now is None:
-        return
-    if now in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED"):
+        return None
+    if now.status == stacks.EMPTY:
+        text.say(f"stack {now.name} is {now.status}: a first deployment was interrupted before it made anything;")
+        text.say("  the empty stack is removed first")
+    elif now.status in _ONLY_TO_BE_REMOVED:
         raise Unavailable(
-            f"stack {stack} is {now}: it can only be removed. Run ./cleanup.sh --stack-name {stack}, then this again"
+            f"stack {now.name} is {now.status}: it can only be removed{_because(now)}. Run "
+            f"{place.script('cleanup.sh')}, mend the cause, then run this again"
         )
-    if now == "UPDATE_ROLLBACK_FAILED":
+    elif now.status == "UPDATE_ROLLBACK_FAILED":
         raise Unavailable(
-            f"stack {stack} is {now}: run `aws cloudformation continue-update-rollback --stack-name {stack}`, then this"
+            f"stack {now.name} is {now.status}{_because(now)}. Run `aws cloudformation continue-update-rollback "
+            f"--stack-name {now.name}{place.aws}`, then this again"
         )
-    if now.endswith("_IN_PROGRESS"):
-        raise Unavailable(f"stack {stack} is {now}: something else changes it; wait until that has ended")
-    text.say(f"stack {stack} is there already ({now}): it will be updated")
+    else:
+        text.say(f"stack {now.name} is there already ({now.status}): it will be updated")
+    return now
 
 
-def _synthesize(project: Path, stack: str, who: Caller, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Run app.py once; everything after works on cdk.out. The account's zones go in, or it would see two only."""
-    zones = preflight.zones()
-    context: dict[str, Any] = {
-        "stack_name": stack,
-        f"availability-zones:account={who.account}:region={who.region}": list(zones),
-    }
-    if settings:
-        context["spotbatch"] = {**_settings_of_the_project(project), **settings}
-    environment = {
-        **os.environ,
-        "CDK_DEFAULT_ACCOUNT": who.account,
-        "CDK_DEFAULT_REGION": who.region,
-        "CDK_CONTEXT_JSON": json.dumps(context),
-        "CDK_OUTDIR": str(project / "cdk.out"),
-    }
-    text.say(f"synthesizing for {len(zones)} zones ({', '.join(zones)}) ...")
-    shutil.rmtree(project / "cdk.out", ignore_errors=True)
-    run = subprocess.run(
-        [sys.executable, "app.py"], cwd=project, env=environment, check=False, timeout=_SYNTH_LIMIT_SECONDS
-    )
-    if run.returncode:
-        raise InvalidInput("app.py could not be synthesized: what it printed above says why")
-    found: Mapping[str, Any] = json.loads((project / "cdk.out" / f"{stack}.template.json").read_text(encoding="utf-8"))
-    return found
-
-
-def _settings_of_the_project(project: Path) -> Mapping[str, Any]:
-    context = json.loads((project / "cdk.json").read_text(encoding="utf-8")).get("context", {})
-    found: Mapping[str, Any] = context.get("spotbatch", {})
-    return found
+def _because(stack: Stack) -> str:
+    reasons = stacks.failures(stack.stack_id)
+    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def _show_idle_cost(template: Mapping[str, Any]) -> None:
-    from spotbatch.pricing.footprint import footprint, minimum_vcpus
-    from spotbatch.pricing.units import PROVENANCE, idle_cost, total
+    from spotbatch.cli.idle import show_lines
+    from spotbatch.pricing.units import PROVENANCE
 
-    lines = idle_cost(footprint(template))
-    text.say(f"while idle the stack costs about {total(lines):.2f} USD a month:")
-    for line in lines:
-        if line.usd > Decimal(0):
-            text.say(f"  {line.usd:>8.2f}  {line.quantity:g} {line.description}")
-    if kept := minimum_vcpus(template):
-        text.say(f"  and the instances for {kept} vCPUs that min_vcpus keeps running")
-    text.say(f"  ({PROVENANCE}; storage, logs and traffic come with use)")
+    usd = show_lines(template)
+    text.say(f"while nothing runs the stack costs about {usd:.2f} USD a month; what jobs use and store comes on top")
+    text.say(f"  (prices: {PROVENANCE}; `spotbatch estimate --idle` shows this again)")
 
 
-def _check_quota(template: Mapping[str, Any]) -> None:
-    wanted = max(
-        (
-            int(resource["Properties"]["ComputeResources"]["MaxvCpus"])
-            for resource in template["Resources"].values()
-            if resource["Type"] == "AWS::Batch::ComputeEnvironment"
-        ),
-        default=0,
-    )
-    quota = preflight.spot_vcpu_quota()
-    if quota is not None and quota < wanted:
-        text.say(
-            f"warning: the account may run {quota} Spot vCPUs, the stack asks for up to {wanted}. Ask for more: "
-            f"aws service-quotas request-service-quota-increase --service-code ec2 "
-            f"--quota-code {preflight.SPOT_VCPU_QUOTA} --desired-value {wanted}"
-        )
+def _check_quotas(template: Mapping[str, Any], place: Place) -> None:
+    for quota, wanted in quotas.demands(template).items():
+        allowed = quotas.limit(quota)
+        if allowed is not None and allowed < wanted:
+            text.say(
+                f"warning: this account may run {allowed} vCPUs at once of the quota {quota.name!r}, and the stack "
+                f"asks for up to {wanted}. It works, with {allowed} at most. Ask AWS for more:"
+            )
+            text.say(
+                f"  aws service-quotas request-service-quota-increase --service-code ec2 --quota-code {quota.code} "
+                f"--desired-value {wanted}{place.aws}"
+            )
+
+
+def _check_docker() -> None:
+    problem = docker.missing()
+    if problem:
+        text.say(f"note: {problem}. The stack deploys without it; `spotbatch image push` needs it")
 
 
 def _make_service_roles(*, yes: bool) -> None:
@@ -199,36 +129,42 @@ def _make_service_roles(*, yes: bool) -> None:
         text.say(f"created {role}")
 
 
-def _bootstrap(cdk: str, project: Path, who: Caller, *, yes: bool) -> None:
-    version = preflight.bootstrap_version()
-    if version >= preflight.LEAST_BOOTSTRAP_VERSION:
+def _bootstrap(program: str, folder: Any, who: Caller, place: Place, *, yes: bool) -> None:
+    if preflight.bootstrap_version() >= preflight.LEAST_BOOTSTRAP_VERSION:
         return
-    place = f"aws://{who.account}/{who.region}"
-    if not agreed(f"The CDK has not been bootstrapped in {place} (once for each account and region). Do it?", yes=yes):
-        raise Unavailable(f"without it nothing can be deployed: `cdk bootstrap {place}`")
-    _run_cdk(cdk, project, ["bootstrap", place, "--app", "cdk.out"])
+    where = f"aws://{who.account}/{who.region}"
+    if not agreed(f"The CDK has not been bootstrapped in {where} (once for each account and region). Do it?", yes=yes):
+        raise Unavailable(f"without it nothing can be deployed: `cdk bootstrap {where}{place.aws}`")
+    cdk.run(program, folder, ["bootstrap", where, "--app", "cdk.out"], again=place.script(_SCRIPT))
 
 
-def _run_cdk(cdk: str, project: Path, arguments: list[str]) -> None:
-    """Run the CDK where the user sees it. Raises Unavailable if it fails."""
-    text.say(f"$ cdk {' '.join(arguments)}")
-    run = subprocess.run([cdk, *arguments], cwd=project, check=False, timeout=_CDK_LIMIT_SECONDS)
-    if run.returncode:
-        raise Unavailable(f"`cdk {arguments[0]}` ended with exit code {run.returncode}: what it printed above says why")
+def _keep_pushed_image(stack: str) -> None:
+    """A deployment's revision names the image by the template's tag; if nobody pushed that, the last pushed one counts.
+
+    Without this, a change of settings after `image push` would leave jobs with an image that is not there.
+    """
+    outputs = stack_outputs.read(stack)
+    kept = images.last_pushed(outputs.job_definition, outputs.repository_uri)
+    if kept is None:
+        return
+    revision = images.register_with_image(outputs.job_definition, kept)
+    text.say(f"{revision} keeps the image that was pushed last, {kept}")
 
 
-def _say_what_would_be_done(stack: str) -> None:
-    missing = preflight.missing_service_roles()
+def _say_what_would_be_done(place: Place, old: Stack | None) -> None:
     text.say("dry run, nothing was changed. Without --dry-run this would:")
-    for role in missing:
+    if old and old.status.endswith("_IN_PROGRESS") and old.status != stacks.EMPTY:
+        text.say(f"  wait until CloudFormation has ended what it does ({old.status})")
+    for role in preflight.missing_service_roles():
         text.say(f"  create the service-linked role {role}")
     if preflight.bootstrap_version() < preflight.LEAST_BOOTSTRAP_VERSION:
         text.say("  bootstrap the CDK in this account and region")
-    text.say(f"  deploy {stack} from cdk.out")
+    verb = "update" if old and old.status != stacks.EMPTY else "create"
+    text.say(f"  {verb} the stack {place.stack} from cdk.out")
 
 
-def _say_what_next(stack: str) -> None:
-    outputs = stack_outputs.read(stack)
+def _say_what_next(place: Place) -> None:
+    outputs = stack_outputs.read(place.stack)
     rows = [
         ["ECRRepositoryURI", outputs.repository_uri],
         ["JobQueueName", outputs.job_queue],
@@ -238,7 +174,8 @@ def _say_what_next(stack: str) -> None:
         ["LogGroupName", outputs.log_group],
     ]
     text.table(["output", "value"], rows)
+    options = f" --stack {place.stack}{place.aws}"
     text.say("next:")
-    text.say(f"  spotbatch image push . --file examples/flights/Dockerfile --stack {stack}")
-    text.say(f"  spotbatch submit --stack {stack} --name flights --array 12 --watch -- python -m flights.bootstrap")
-    text.say("  spotbatch results flights results/")
+    text.say(f"  spotbatch image push . --file examples/flights/Dockerfile{options}")
+    text.say(f"  spotbatch submit{options} --name flights --array 12 --watch -- python -m flights.bootstrap")
+    text.say(f"  spotbatch results flights results/{options}")

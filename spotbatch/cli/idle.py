@@ -1,7 +1,8 @@
-"""`spotbatch estimate --idle`: what the stack costs in a month in which nothing runs."""
+"""What the stack costs in a month in which nothing runs: for `spotbatch estimate --idle` and before a deployment."""
 
 import json as stdlib_json
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,24 +19,33 @@ def show_idle(template: Path | None, *, as_json: bool) -> None:
 
     path = template or _synthesized()
     document = _read(path)
-    lines = idle_cost(footprint(document))
-    kept = minimum_vcpus(document)
     if as_json:
+        lines = idle_cost(footprint(document))
         return json.write(
             {
                 "template": path,
                 "usd_per_month": total(lines),
                 "lines": lines,
-                "minimum_vcpus": kept,
+                "minimum_vcpus": minimum_vcpus(document),
                 "source": PROVENANCE,
             }
         )
-    rows = [[one.description, f"{one.quantity:g} {one.unit}", f"{one.usd:,.2f} USD"] for one in lines]
-    text.table(["while idle", "", "a month"], [*rows, ["sum", "", f"{total(lines):,.2f} USD"]], right=(2,))
-    if kept:
-        text.say(f"- not in the sum: hosts of {kept} vCPUs, which the environments' minimum keeps running")
+    show_lines(document)
     text.say(f"- {path}; a month of {HOURS_A_MONTH} h; {PROVENANCE}; storage and logs grow with use, and are not in it")
     return None
+
+
+def show_lines(document: Mapping[str, Any]) -> Decimal:
+    """Show what a template keeps alive, before a deployment and on request alike; the sum, USD a month."""
+    from spotbatch.pricing.footprint import footprint, minimum_vcpus
+    from spotbatch.pricing.units import idle_cost, total
+
+    lines = idle_cost(footprint(document))
+    rows = [[one.description, f"{one.quantity:g} {one.unit}", f"{one.usd:,.2f} USD"] for one in lines]
+    text.table(["while idle", "", "a month"], [*rows, ["sum", "", f"{total(lines):,.2f} USD"]], right=(2,))
+    if kept := minimum_vcpus(document):
+        text.say(f"- not in the sum: hosts of {kept} vCPUs, which the environments' minimum keeps running")
+    return total(lines)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

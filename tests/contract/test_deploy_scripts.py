@@ -1,13 +1,14 @@
-"""deploy.sh and cleanup.sh themselves, against a region on this machine, with a `cdk` on PATH that records its calls.
+"""deploy.sh and cleanup.sh themselves, with the real app.py, against a region on this machine, with a recording `cdk`.
 
-CloudFormation and the rest are moto's, AWS Batch is our own, jobs are real. What only AWS can show (a deployment of the
-whole template) stands in docs/verified.md.
+CloudFormation and the rest are moto's, AWS Batch is our own, jobs are real. The commands' many ways are tested without
+the shell, in test_scripts_deploy.py and test_scripts_cleanup.py. What only AWS can show stands in docs/verified.md.
 """
 
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +16,15 @@ from typing import Any
 
 import pytest
 
+from spotbatch.aws import teardown
+from spotbatch.batch.environment import STACK_TAG
+from spotbatch.batch.errors import Unavailable
+from tests.contract.deploy_world import CDK, STANDIN
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, running, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-STACK = "Small"
 LIMIT_SECONDS = 180
-
-# A cdk that records its arguments, and whose `deploy` makes the small stack in moto's CloudFormation.
-FAKE_CDK = """#!/usr/bin/env python3
-import json, os, sys
-from pathlib import Path
-if sys.argv[1:] == ["--version"]:
-    print(os.environ.get("FAKE_CDK_VERSION", "2.1148.1 (build 0)"))
-    sys.exit()
-with open(os.environ["FAKE_CDK_LOG"], "a") as log:
-    templates = sorted(each.name for each in Path("cdk.out").glob("*.template.json"))
-    log.write(json.dumps({"arguments": sys.argv[1:], "templates": templates}) + chr(10))
-sys.exit(int(os.environ.get("FAKE_CDK_EXIT", "0")))
-"""
+COPIED = ("app.py", "cdk.json", "package.json", "deploy.sh", "cleanup.sh", "requirements.txt", "scripts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +32,11 @@ class Account:
     """A region that stands for an AWS account, a checkout to run the scripts in, and the recording cdk."""
 
     region: RunningRegion
-    checkout: Path
-    log: Path
+    folder: Path
+
+    @property
+    def checkout(self) -> Path:
+        return self.folder / "checkout"
 
     def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPOTBATCH_"))}
@@ -51,8 +46,8 @@ class Account:
             env={
                 **clean,
                 **self.region.info.environment(),
-                "PATH": f"{self.checkout / 'bin'}:{os.environ['PATH']}",
-                "FAKE_CDK_LOG": str(self.log),
+                "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+                "STANDIN_LOG": str(self.folder / "log"),
                 **environment,
             },
             stdin=subprocess.DEVNULL,
@@ -63,60 +58,69 @@ class Account:
         )
 
     def cdk_calls(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return [json.loads(line) for line in (self.folder / "log").read_text().splitlines()]
 
-    def make_stack(self, *, retain: bool) -> dict[str, str]:
-        """The small stack: a bucket, a repository, and outputs that name a real queue of the region."""
+    def make_stack(self, name: str, *, queues: int = 1) -> list[str]:
+        """A stack with a kept bucket, whose outputs name real queues of the region; the queues' names."""
         batch = self.region.client("batch")
+        names = [f"{name}-queue-{at}" for at in range(queues)]
         batch.create_compute_environment(
-            computeEnvironmentName="ce", type="MANAGED", computeResources=ENVIRONMENT_RESOURCES
+            computeEnvironmentName=f"{name}-ce", type="MANAGED", computeResources=ENVIRONMENT_RESOURCES
         )
-        batch.create_job_queue(
-            jobQueueName="queue", priority=1, computeEnvironmentOrder=[{"order": 1, "computeEnvironment": "ce"}]
-        )
-        batch.register_job_definition(jobDefinitionName="definition", type="container", containerProperties=CONTAINER)
-        policy = {"DeletionPolicy": "Retain"} if retain else {}
-        outputs = {"JobQueueName": "queue", "JobDefinitionName": "definition", "ArtifactsBucketName": "small-bucket"}
-        body = {
-            "Resources": {
-                "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "small-bucket"}, **policy},
-                "Images": {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "small-images"}, **policy},
-            },
-            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+        for each in names:
+            order = [{"order": 1, "computeEnvironment": f"{name}-ce"}]
+            batch.create_job_queue(jobQueueName=each, priority=1, computeEnvironmentOrder=order)
+        batch.register_job_definition(jobDefinitionName=name, type="container", containerProperties=CONTAINER)
+        outputs = {
+            "JobDefinitionName": name,
+            **dict(zip(("JobQueueName", "OnDemandJobQueueName"), names, strict=False)),
         }
-        self.region.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
-        return outputs
+        tags = [{"Key": STACK_TAG, "Value": name}]
+        bucket = {"BucketName": f"{name.lower()}-bucket", "Tags": tags}
+        body = {
+            "Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain", "Properties": bucket}},
+            "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+        }
+        self.region.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(body))
+        return names
+
+    def start_job(self, queue: str, definition: str, command: list[str]) -> str:
+        """A job that runs."""
+        batch = self.region.client("batch")
+        job: str = batch.submit_job(
+            jobName="long", jobQueue=queue, jobDefinition=definition, containerOverrides={"command": command}
+        )["jobId"]
+        until(lambda: batch.describe_jobs(jobs=[job])["jobs"][0]["status"] == "RUNNING")
+        return job
 
 
-@pytest.fixture
-def account(tmp_path: Path) -> Iterator[Account]:
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    for name in ("app.py", "cdk.json", "package.json", "deploy.sh", "cleanup.sh", "requirements.txt"):
-        shutil.copy(ROOT / name, checkout / name)
-    shutil.copytree(ROOT / "scripts", checkout / "scripts")
-    (checkout / "spotbatch").symlink_to(ROOT / "spotbatch")
-    _borrow_environment(checkout)
-    cdk = checkout / "bin" / "cdk"
-    cdk.parent.mkdir()
-    cdk.write_text(FAKE_CDK)
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """One for all tests here: each has a stack of a name of its own."""
+    folder = tmp_path_factory.mktemp("scripts")
+    for each in ("bin", "standins"):
+        (folder / each).mkdir()
+    cdk = folder / "bin" / "cdk"
+    cdk.write_text(CDK.format(python=sys.executable, standins=str(folder / "standins")))
     cdk.chmod(0o755)
-    with running(tmp_path / "region", "--boot-seconds", "0.1") as region:
-        yield Account(region=region, checkout=checkout, log=tmp_path / "cdk.log")
+    (folder / "standins" / "standin.py").write_text(STANDIN)
+    _check_out(folder / "checkout")
+    with running(folder / "region", "--boot-seconds", "0.1", "--stop-grace-seconds", "3") as region:
+        yield Account(region=region, folder=folder)
 
 
-def _borrow_environment(checkout: Path) -> None:
-    """The scripts look for .venv beside them: give them this run's Python, marked as installed."""
-    import sys
-
-    folder = checkout / ".venv" / "bin"
-    folder.mkdir(parents=True)
-    (folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (folder / "python").chmod(0o755)
-    (checkout / ".venv" / ".installed").touch()
-
-
-# ---- deploy.sh ----
+def _check_out(folder: Path) -> None:
+    """A checkout with this run's Python in .venv, marked as installed, since the scripts look for it beside them."""
+    folder.mkdir()
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    (folder / "spotbatch").symlink_to(ROOT / "spotbatch")
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (folder / ".venv" / ".installed").touch()
 
 
 @pytest.mark.parametrize("script", ["deploy.sh", "cleanup.sh"])
@@ -128,68 +132,39 @@ def test_help_works_before_anything_is_installed(script: str, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [tmp_path / script]
 
 
-def test_a_dry_run_shows_account_cost_and_plan_and_changes_nothing(account: Account) -> None:
-    run = account.run("deploy.sh", "--dry-run")
-    assert run.returncode == 0, run.stderr
-    assert f"account {account.region.info.account_id}, region us-east-1" in run.stdout
-    assert "USD a month" in run.stdout
-    assert "NAT gateway" in run.stdout
-    assert "bootstrap the CDK" in run.stdout
-    assert account.cdk_calls() == []
-
-
-def test_deploy_synthesizes_once_for_all_zones_bootstraps_and_deploys_from_the_assembly(account: Account) -> None:
-    account.make_stack(retain=False)
-    run = account.run("deploy.sh", "--yes", "--stack-name", STACK, "--set", "max_vcpus=32")
+def test_deploy_synthesizes_the_real_stack_for_all_zones_and_deploys_from_the_assembly(account: Account) -> None:
+    account.make_stack("Whole")
+    run = account.run("deploy.sh", "--yes", "--stack-name", "Whole", "--set", "max_vcpus=32", "--set", "egress=public")
     assert run.returncode == 0, run.stderr + run.stdout
     calls = account.cdk_calls()
     assert [call["arguments"][0] for call in calls] == ["bootstrap", "deploy"]
-    assert calls[1]["arguments"] == ["deploy", STACK, "--app", "cdk.out", "--require-approval", "never"]
-    assert all(call["templates"] == [f"{STACK}.template.json"] for call in calls)
-    template = json.loads((account.checkout / "cdk.out" / f"{STACK}.template.json").read_text())
-    kinds = [resource["Type"] for resource in template["Resources"].values()]
-    assert kinds.count("AWS::EC2::Subnet") == 2 * len(
-        account.region.client("ec2").describe_availability_zones()["AvailabilityZones"]
-    )
-    (environment,) = [r for r in template["Resources"].values() if r["Type"] == "AWS::Batch::ComputeEnvironment"]
+    assert all(call["templates"] == ["Whole.template.json"] for call in calls)
+    template = json.loads((account.checkout / "cdk.out" / "Whole.template.json").read_text())
+    resources = list(template["Resources"].values())
+    zones = account.region.client("ec2").describe_availability_zones()["AvailabilityZones"]
+    in_zones = {each["Properties"]["AvailabilityZone"] for each in resources if each["Type"] == "AWS::EC2::Subnet"}
+    assert in_zones == {each["ZoneName"] for each in zones}
+    (environment,) = [each for each in resources if each["Type"] == "AWS::Batch::ComputeEnvironment"]
     assert environment["Properties"]["ComputeResources"]["MaxvCpus"] == 32
-    assert "JobQueueName" in run.stdout
-    assert run.stdout.index("next:") < run.stdout.index("spotbatch image push")
+    assert "NAT gateway" not in run.stdout
+    tagged = [each for each in resources if {"Key": STACK_TAG, "Value": "Whole"} in _tags(each)]
+    assert {"AWS::S3::Bucket", "AWS::EC2::VPC", "AWS::ECR::Repository"} <= {each["Type"] for each in tagged}
+    (launch,) = [each for each in resources if each["Type"] == "AWS::EC2::LaunchTemplate"]
+    hosts = launch["Properties"]["LaunchTemplateData"]["TagSpecifications"]
+    reached = {each["ResourceType"] for each in hosts if {"Key": STACK_TAG, "Value": "Whole"} in each["Tags"]}
+    assert reached == {"instance", "volume"}
 
 
-def test_an_account_that_is_bootstrapped_already_is_not_bootstrapped_again(account: Account) -> None:
-    account.make_stack(retain=False)
-    ssm = account.region.client("ssm")
-    ssm.put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
-    run = account.run("deploy.sh", "--yes", "--stack-name", STACK)
-    assert run.returncode == 0, run.stderr
-    assert [call["arguments"][0] for call in account.cdk_calls()] == ["deploy"]
-
-
-def test_deploy_asks_and_says_so_where_nobody_can_answer(account: Account) -> None:
-    run = account.run("deploy.sh")
-    assert run.returncode == 2
-    assert "--yes" in run.stderr
-    assert account.cdk_calls() == []
-
-
-def test_missing_service_linked_roles_are_made(account: Account) -> None:
-    account.make_stack(retain=False)
-    run = account.run("deploy.sh", "--yes", "--stack-name", STACK)
-    assert run.returncode == 0, run.stderr
-    assert "created AWSServiceRoleForBatch" in run.stdout
-    assert "created AWSServiceRoleForEC2Spot" in run.stdout
-    roles = account.region.client("iam").list_roles(PathPrefix="/aws-service-role/")["Roles"]
-    services = {role["Path"].split("/")[2] for role in roles}  # moto names the roles in its own way
-    assert {"batch.amazonaws.com", "spot.amazonaws.com"} <= services
+def _tags(resource: dict[str, Any]) -> list[Any]:
+    tags = resource.get("Properties", {}).get("Tags", [])
+    return tags if isinstance(tags, list) else []
 
 
 def test_a_wrong_setting_stops_the_deployment_with_its_name_and_what_is_allowed(account: Account) -> None:
-    run = account.run("deploy.sh", "--yes", "--set", "bid_percentage=500")
+    run = account.run("deploy.sh", "--yes", "--stack-name", "Wrong", "--set", "bid_percentage=500")
     assert run.returncode == 2
     assert "bid_percentage" in run.stderr
     assert "Traceback" not in run.stderr
-    assert account.cdk_calls() == []
 
 
 def test_wrong_credentials_are_named_with_the_way_out(account: Account) -> None:
@@ -199,90 +174,62 @@ def test_wrong_credentials_are_named_with_the_way_out(account: Account) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_a_cdk_that_cannot_read_our_assembly_is_refused(account: Account) -> None:
-    if (ROOT / "node_modules").exists():
-        assert not (account.checkout / "node_modules").exists()
-    (account.checkout / "node_modules" / ".bin").mkdir(parents=True)
-    shutil.copy(account.checkout / "bin" / "cdk", account.checkout / "node_modules" / ".bin" / "cdk")
-    run = account.run("deploy.sh", "--yes", FAKE_CDK_VERSION="3.0.0 (build 1)")
+def test_a_cdk_that_cannot_read_our_assembly_is_refused_also_if_it_is_the_projects_own(account: Account) -> None:
+    own = account.checkout / "node_modules" / ".bin" / "cdk"
+    own.parent.mkdir(parents=True)
+    shutil.copy(account.folder / "bin" / "cdk", own)
+    try:
+        run = account.run("deploy.sh", "--yes", STANDIN_CDK_VERSION="3.0.0 (build 1)")
+    finally:
+        shutil.rmtree(account.checkout / "node_modules")
     assert run.returncode == 2
-    assert "3.0.0" in run.stderr
-    assert "npm install" in run.stderr
+    assert "node_modules/.bin/cdk is version 3.0.0" in run.stderr
 
 
-def test_a_failing_cdk_is_passed_on(account: Account) -> None:
-    run = account.run("deploy.sh", "--yes", FAKE_CDK_EXIT="1")
-    assert run.returncode == 4
-    assert "cdk bootstrap" in run.stdout
-    assert "exit code 1" in run.stderr
-
-
-# ---- cleanup.sh ----
-
-
-def test_cleanup_ends_the_jobs_and_deletes_the_stack_and_says_that_data_is_kept(account: Account) -> None:
-    account.make_stack(retain=True)
+def test_cleanup_ends_the_jobs_of_every_queue_and_says_that_data_is_kept(account: Account) -> None:
+    queues = account.make_stack("Two", queues=2)
     batch = account.region.client("batch")
-    job = batch.submit_job(
-        jobName="long", jobQueue="queue", jobDefinition="definition", containerOverrides={"command": ["sleep", "600"]}
+    jobs = [account.start_job(queue, "Two", ["sleep", "600"]) for queue in queues]
+    waiting = batch.submit_job(
+        jobName="after", jobQueue=queues[1], jobDefinition="Two", dependsOn=[{"jobId": jobs[0]}]
     )["jobId"]
-    until(lambda: batch.describe_jobs(jobs=[job])["jobs"][0]["status"] == "RUNNING")
-    run = account.run("cleanup.sh", "--yes", "--stack-name", STACK)
+    run = account.run("cleanup.sh", "--yes", "--stack-name", "Two")
     assert run.returncode == 0, run.stderr + run.stdout
-    described = batch.describe_jobs(jobs=[job])["jobs"][0]
-    assert (described["status"], described["isTerminated"]) == ("FAILED", True)
-    assert batch.describe_job_queues(jobQueues=["queue"])["jobQueues"][0]["state"] == "DISABLED"
-    assert f"stack {STACK} is deleted" in run.stdout
-    assert "small-bucket (AWS::S3::Bucket): kept" in run.stdout
+    for each in batch.describe_jobs(jobs=[*jobs, waiting])["jobs"]:
+        assert each["status"] == "FAILED"
+    for each in batch.describe_jobs(jobs=jobs)["jobs"]:
+        assert each["isTerminated"]
+    assert [each["state"] for each in batch.describe_job_queues(jobQueues=queues)["jobQueues"]] == ["DISABLED"] * 2
+    assert batch.describe_job_definitions(jobDefinitionName="Two", status="ACTIVE")["jobDefinitions"] == []
+    assert "stack Two is deleted" in run.stdout
+    assert "bucket two-bucket (kept on purpose)" in run.stdout
+    assert "two-bucket" in [each["Name"] for each in account.region.client("s3").list_buckets()["Buckets"]]
 
 
-def test_cleanup_everything_empties_and_deletes_every_version_and_image(account: Account) -> None:
-    account.make_stack(retain=True)
-    s3 = account.region.client("s3")
-    s3.put_bucket_versioning(Bucket="small-bucket", VersioningConfiguration={"Status": "Enabled"})
-    for content in (b"old", b"new"):
-        s3.put_object(Bucket="small-bucket", Key="runs/a", Body=content)
-    s3.delete_object(Bucket="small-bucket", Key="runs/a")
-    run = account.run("cleanup.sh", "--yes", "--everything", "--stack-name", STACK)
-    assert run.returncode == 0, run.stderr + run.stdout
-    assert "small-bucket" not in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
-    repositories = account.region.client("ecr").describe_repositories()["repositories"]
-    assert [each["repositoryName"] for each in repositories if each["repositoryName"] == "small-images"] == []
-    assert "nothing is left" in run.stdout
-
-
-def test_cleanup_twice_is_no_error(account: Account) -> None:
-    account.make_stack(retain=False)
-    assert account.run("cleanup.sh", "--yes", "--stack-name", STACK).returncode == 0
-    again = account.run("cleanup.sh", "--yes", "--stack-name", STACK)
-    assert again.returncode == 0, again.stderr
-    assert f"there is no stack {STACK} here" in again.stdout
-
-
-def test_a_dry_cleanup_changes_nothing(account: Account) -> None:
-    account.make_stack(retain=False)
-    run = account.run("cleanup.sh", "--dry-run", "--stack-name", STACK)
-    assert run.returncode == 0, run.stderr
-    assert "dry run: nothing was changed" in run.stdout
-    batch = account.region.client("batch")
-    assert batch.describe_job_queues(jobQueues=["queue"])["jobQueues"][0]["state"] == "ENABLED"
-    stacks = account.region.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+def test_jobs_that_do_not_end_in_time_are_named_and_the_stack_stays(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job ignores SIGTERM and has three seconds of grace, so it outlives the limit given here."""
+    [queue] = account.make_stack("Stubborn")
+    ready = account.folder / "ready"
+    script = f"trap '' TERM; touch {ready}; while :; do sleep 0.1; done"
+    job = account.start_job(queue, "Stubborn", ["sh", "-c", script])
+    until(ready.exists)
+    for name, value in account.region.info.environment().items():
+        monkeypatch.setenv(name, value)
+    assert teardown.disable_queue(queue)
+    heard: list[str] = []
+    with pytest.raises(Unavailable, match=f"1 jobs had not ended after 0 s, {job} among them: run this again"):
+        teardown.end_jobs([queue], say=heard.append, limit_seconds=0.2)
+    assert heard[0].startswith("1 jobs are being ended")
+    stacks = account.region.client("cloudformation").describe_stacks(StackName="Stubborn")["Stacks"]
     assert stacks[0]["StackStatus"] == "CREATE_COMPLETE"
-
-
-def test_cleanup_asks_and_says_so_where_nobody_can_answer(account: Account) -> None:
-    account.make_stack(retain=False)
-    run = account.run("cleanup.sh", "--stack-name", STACK)
-    assert run.returncode == 2
-    assert "--yes" in run.stderr
-
-
-# ---- the scripts' own text ----
 
 
 def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed (Debian: apt-get install shellcheck)")
-    scripts = ["deploy.sh", "cleanup.sh", "scripts/setup.sh", "spotbatch/infra/host/spot-notice.sh"]
+    scripts = ["deploy.sh", "cleanup.sh", "scripts/setup.sh", "scripts/environment.sh"]
+    scripts.append("spotbatch/infra/host/spot-notice.sh")
     run = subprocess.run(["shellcheck", *scripts], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 0, run.stdout

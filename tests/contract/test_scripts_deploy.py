@@ -1,0 +1,371 @@
+"""`spotbatch deploy`, which ./deploy.sh runs: what it checks, what it says, and what it never does unasked."""
+
+import http.server
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spotbatch.cli.idle import show_lines
+from tests.contract.deploy_world import STACK, TEMPLATE, Account, account_server, compute
+from tests.contract.deploy_world import account as new_account
+
+DEPLOY = ("deploy", "--stack-name", STACK)
+
+
+class Keyboard(io.StringIO):
+    """What somebody types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with account_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def account(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
+    made = new_account(server, tmp_path)
+    monkeypatch.chdir(made.checkout)
+    return made
+
+
+@contextmanager
+def quotas(**values: float) -> Iterator[str]:
+    """A Service Quotas endpoint: moto has no quotas of EC2. What it is not told it answers as AWS does."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            value = values.get(asked["QuotaCode"].replace("-", "_"))
+            found = {"Quota": {"QuotaCode": asked["QuotaCode"], "Value": value}}
+            missing = {"__type": "NoSuchResourceException", "Message": "no such quota"}
+            body = json.dumps(missing if value is None else found).encode()
+            self.send_response(400 if value is None else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as serving:
+        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{serving.server_port}"
+        finally:
+            serving.shutdown()
+            thread.join()
+
+
+# ---- the way through ----
+
+
+def test_a_first_deployment_makes_roles_bootstraps_deploys_and_says_what_is_next(account: Account) -> None:
+    said = account.run(*DEPLOY, "--yes")
+    assert account.verbs() == ["bootstrap", "deploy"]
+    assert account.calls("cdk")[1]["arguments"] == ["deploy", STACK, "--app", "cdk.out", "--require-approval", "never"]
+    assert len(account.calls("app")) == 1, "synthesized once"
+    assert all(call["templates"] == [f"{STACK}.template.json"] for call in account.calls("cdk"))
+    roles = account.client("iam").list_roles(PathPrefix="/aws-service-role/")["Roles"]
+    services = {role["Path"].split("/")[2] for role in roles}  # moto names the roles in its own way
+    assert {"batch.amazonaws.com", "spot.amazonaws.com"} <= services
+    assert "created AWSServiceRoleForBatch" in said.out
+    assert "created AWSServiceRoleForEC2Spot" in said.out
+    assert said.out.index("small-bucket") < said.out.index("next:") < said.out.index("spotbatch image push")
+
+
+def test_what_is_there_already_is_not_made_again(account: Account) -> None:
+    account.stack()
+    account.is_bootstrapped()
+    said = account.run(*DEPLOY, "--yes")
+    assert account.verbs() == ["deploy"]
+    assert f"stack {STACK} is there already (CREATE_COMPLETE): it will be updated" in said.out
+
+
+def test_a_bootstrap_that_is_too_old_is_renewed(account: Account) -> None:
+    account.is_bootstrapped(version=5)
+    account.run(*DEPLOY, "--yes")
+    assert account.verbs() == ["bootstrap", "deploy"]
+
+
+def test_settings_reach_the_synthesis_on_top_of_those_of_the_project(account: Account) -> None:
+    cdk = {"context": {"spotbatch": {"egress": "public", "max_vcpus": 8}}}
+    (account.checkout / "cdk.json").write_text(json.dumps(cdk))
+    account.run(*DEPLOY, "--dry-run", "--set", "max_vcpus=64", "--set", 'instance_types=["c5"]')
+    assert account.calls("app")[0]["settings"] == {"egress": "public", "max_vcpus": 64, "instance_types": ["c5"]}
+
+
+def test_region_and_profile_hold_for_every_program_and_in_the_commands_to_type_next(
+    account: Account, tmp_path: Path
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.write_text("[other]\naws_access_key_id = others\naws_secret_access_key = secret\n")
+    options = ("--yes", "--profile", "other", "--region", "eu-west-1")
+    said = account.run(*DEPLOY, *options, AWS_SHARED_CREDENTIALS_FILE=str(credentials))
+    assert "region eu-west-1" in said.out
+    assert all(
+        call["environment"] == {"AWS_PROFILE": "other", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": None}
+        for call in account.calls("cdk")
+    )
+    names = [each["StackName"] for each in account.client("cloudformation", "eu-west-1").describe_stacks()["Stacks"]]
+    assert names == [STACK]
+    assert f"--stack {STACK} --profile other --region eu-west-1" in said.out
+
+
+def test_a_dry_run_shows_cost_and_plan_and_changes_nothing(account: Account) -> None:
+    said = account.run("deploy", "--dry-run")
+    assert "account 123456789012, region us-east-1, stack CostOptimizedBatchProcessing" in said.out
+    assert "create the service-linked role AWSServiceRoleForBatch" in said.out
+    assert "bootstrap the CDK" in said.out
+    assert "create the stack CostOptimizedBatchProcessing" in said.out
+    assert account.calls("cdk") == []
+    assert account.client("cloudformation").describe_stacks()["Stacks"] == []
+    assert account.client("iam").list_roles(PathPrefix="/aws-service-role/")["Roles"] == []
+
+
+def test_the_idle_cost_is_line_for_line_that_of_the_estimate(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alarms = {f"Alarm{at}": {"Type": "AWS::CloudWatch::Alarm", "Properties": {}} for at in range(3)}
+    minimum = {"Kept": compute("SPOT", 16, "c5", minimum=4)}
+    account.will_synthesize({"Resources": {**TEMPLATE["Resources"], **alarms, **minimum}})
+    deployed = account.run("deploy", "--dry-run").out
+    estimated = account.run("estimate", "--idle").out
+    show_lines(json.loads((account.checkout / "cdk.out" / "CostOptimizedBatchProcessing.template.json").read_text()))
+    table = capsys.readouterr().out
+    assert "NAT gateway" in table
+    assert "33.15 USD" in table  # 730 h of 0.045 USD, and three alarms of 0.10 USD
+    assert "hosts of 4 vCPUs" in table
+    assert table in deployed
+    assert table in estimated
+    assert "about 33.15 USD a month" in deployed
+
+
+def test_nobody_there_to_ask_means_no_deployment_without_yes(account: Account) -> None:
+    said = account.run("deploy", code=2)
+    assert "--yes" in said.err
+    assert account.calls("cdk") == []
+
+
+# ---- what stands in the way, and the way out ----
+
+
+def test_no_credentials(account: Account) -> None:
+    said = account.run(*DEPLOY, code=4, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    assert "there are no AWS credentials" in said.err
+    assert "aws configure" in said.err
+    assert account.calls("app") == []
+
+
+def test_a_profile_that_there_is_not(account: Account) -> None:
+    said = account.run(*DEPLOY, "--profile", "nobody", code=2)
+    assert "nobody" in said.err
+    assert "aws configure list-profiles" in said.err
+
+
+@pytest.mark.parametrize(
+    ("region", "words"), [("eu-wst-1", "did you mean eu-west-1"), ("nowhere", "give one such as us-east-1")]
+)
+def test_a_region_that_there_is_not(account: Account, region: str, words: str) -> None:
+    said = account.run(*DEPLOY, "--region", region, code=2)
+    assert f"there is no AWS region {region!r}" in said.err
+    assert words in said.err
+
+
+def test_no_region_at_all(account: Account) -> None:
+    said = replace(account, region="").run(*DEPLOY, code=2)
+    assert "give --region" in said.err
+
+
+def test_a_region_that_is_not_enabled_is_told_from_wrong_credentials(account: Account) -> None:
+    class Refusal(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = (
+                b"<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>The security token included in the "
+                b"request is invalid</Message></Error></ErrorResponse>"
+            )
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as sts:
+        thread = threading.Thread(target=sts.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            endpoint = {"AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{sts.server_port}"}
+            elsewhere = account.run(*DEPLOY, "--region", "me-south-1", code=4, **endpoint)
+            here = account.run(*DEPLOY, code=4, **endpoint)
+        finally:
+            sts.shutdown()
+            thread.join()
+    assert "aws account enable-region --region-name me-south-1" in elsewhere.err
+    assert "does not accept these credentials" in here.err
+    assert "enable-region" not in here.err
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "said_last", "made"),
+    [
+        ("n", 1, "", []),
+        ("yn", 4, "without AWSServiceRoleForBatch no Spot instance can start", []),
+        ("yyn", 4, "without AWSServiceRoleForEC2Spot no Spot instance can start", ["batch"]),
+        ("yyyn", 4, "`cdk bootstrap aws://123456789012/us-east-1`", ["batch", "spot"]),
+        ("yyyy", 0, "", ["batch", "spot"]),
+    ],
+)
+def test_each_step_is_asked_for_and_a_no_ends_there(
+    account: Account, monkeypatch: pytest.MonkeyPatch, answers: str, code: int, said_last: str, made: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard("\n".join(answers) + "\n"))
+    said = account.run(*DEPLOY, code=code)
+    assert said_last in said.err
+    roles = account.client("iam").list_roles(PathPrefix="/aws-service-role/")["Roles"]
+    assert sorted(role["Path"].split("/")[2].partition(".")[0] for role in roles) == made
+    assert account.verbs() == (["bootstrap", "deploy"] if code == 0 else [])
+
+
+def test_no_docker_is_a_note_and_no_obstacle(account: Account, tmp_path: Path) -> None:
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
+    docker.chmod(0o755)
+    said = account.run(*DEPLOY, "--yes")
+    assert "note: no Docker engine answers (Cannot connect to the Docker daemon)" in said.out
+    assert "`spotbatch image push` needs it" in said.out
+    assert "deploy" in account.verbs()
+
+
+def test_a_quota_below_what_the_stack_asks_for_is_warned_of_for_each_class(account: Account) -> None:
+    more = {"Fallback": compute("EC2", 64, "c5.large"), "Gpus": compute("SPOT", 32, "g5.xlarge")}
+    account.will_synthesize({"Resources": {**TEMPLATE["Resources"], **more}})
+    with quotas(L_34B43A08=5.0, L_1216C47A=64.0, L_3819A6DF=0.0) as endpoint:
+        said = account.run(*DEPLOY, "--dry-run", "--region", "us-east-1", AWS_ENDPOINT_URL_SERVICE_QUOTAS=endpoint)
+    assert said.out.count("warning:") == 2
+    assert "may run 5 vCPUs at once of the quota 'All Standard (A, C, D, H, I, M, R, T, Z) Spot" in said.out
+    assert "up to 256" in said.out
+    assert "--quota-code L-34B43A08 --desired-value 256 --region us-east-1" in said.out
+    assert "--quota-code L-3819A6DF --desired-value 32" in said.out
+    assert "L-1216C47A" not in said.out, "64 vCPUs on demand are enough"
+
+
+def test_a_quota_that_aws_does_not_tell_is_no_obstacle(account: Account) -> None:
+    with quotas() as endpoint:
+        said = account.run(*DEPLOY, "--dry-run", AWS_ENDPOINT_URL_SERVICE_QUOTAS=endpoint)
+    assert "warning:" not in said.out
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"])
+def test_a_stack_that_can_only_be_removed_says_why_it_failed_and_which_command_removes_it(
+    account: Account, status: str
+) -> None:
+    account.stack()
+    stack = account.has_status(status)
+    stack._add_stack_event("CREATE_FAILED", "the address limit is reached")
+    said = account.run(*DEPLOY, "--yes", code=4)
+    assert f"{STACK} is {status}" in said.err
+    assert "the address limit is reached" in said.err
+    assert f"./cleanup.sh --stack-name {STACK}" in said.err
+    assert account.calls("app") == []
+
+
+def test_an_update_that_could_not_be_rolled_back_names_the_command_that_goes_on(account: Account) -> None:
+    account.stack()
+    account.has_status("UPDATE_ROLLBACK_FAILED")
+    said = account.run(*DEPLOY, "--yes", "--region", "us-east-1", code=4)
+    assert "UPDATE_ROLLBACK_FAILED" in said.err
+    assert f"continue-update-rollback --stack-name {STACK} --region us-east-1" in said.err
+
+
+def test_a_stack_that_something_changes_is_waited_for(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation goes on when the command is interrupted: the next one waits, and then deploys."""
+    from spotbatch.aws import stacks
+
+    account.stack()
+    account.has_status("UPDATE_IN_PROGRESS")
+
+    def pauses(_: float) -> Iterator[float]:
+        yield 0.0
+        account.has_status("UPDATE_COMPLETE")
+        yield 1.0
+
+    monkeypatch.setattr(stacks, "pauses", pauses)
+    said = account.run(*DEPLOY, "--yes")
+    assert f"stack {STACK} is UPDATE_IN_PROGRESS: waiting" in said.out
+    assert account.verbs()[-1] == "deploy"
+
+
+def test_a_stack_that_changes_for_too_long_is_given_up_on(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    from spotbatch.aws import stacks
+
+    account.stack()
+    account.has_status("UPDATE_IN_PROGRESS")
+    monkeypatch.setattr(stacks, "pauses", lambda _: iter([0.0]))
+    said = account.run(*DEPLOY, "--yes", code=4)
+    assert "still UPDATE_IN_PROGRESS" in said.err
+    assert account.calls("cdk") == []
+
+
+def test_an_empty_stack_of_an_interrupted_deployment_is_removed_and_made_anew(account: Account) -> None:
+    account.client("cloudformation").create_change_set(
+        StackName=STACK, ChangeSetName="c", ChangeSetType="CREATE", TemplateBody=json.dumps({"Resources": {}})
+    )
+    account.has_status("REVIEW_IN_PROGRESS")
+    dry = account.run(*DEPLOY, "--dry-run")
+    assert "the empty stack is removed first" in dry.out
+    said = account.run(*DEPLOY, "--yes")
+    assert "next:" in said.out
+    [stack] = account.client("cloudformation").describe_stacks()["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+
+
+def test_a_cdk_of_another_major_version_is_refused(account: Account) -> None:
+    said = account.run(*DEPLOY, "--yes", code=2, STANDIN_CDK_VERSION="3.0.0 (build 1)")
+    assert "3.0.0" in said.err
+    assert "npm install" in said.err
+
+
+def test_no_cdk(account: Account, tmp_path: Path) -> None:
+    said = account.run(*DEPLOY, "--yes", code=3, PATH=str(tmp_path))
+    assert "npm install" in said.err
+
+
+def test_a_failing_cdk_is_passed_on_with_the_command_to_run_again(account: Account) -> None:
+    said = account.run(*DEPLOY, "--yes", "--region", "us-east-1", code=4, STANDIN_CDK_EXIT="1")
+    assert "`cdk bootstrap` ended with exit code 1" in said.err
+    assert f"./deploy.sh --region us-east-1 --stack-name {STACK}" in said.err
+
+
+def test_a_failing_synthesis_stops_everything(account: Account) -> None:
+    (account.checkout / "app.py").write_text("raise SystemExit(2)")
+    said = account.run(*DEPLOY, "--yes", code=2)
+    assert "app.py could not be synthesized" in said.err
+    assert account.calls("cdk") == []
+
+
+@pytest.mark.parametrize("given", ["max_vcpus", "=64"])
+def test_a_setting_without_key_or_value(account: Account, given: str) -> None:
+    said = account.run(*DEPLOY, "--set", given, code=2)
+    assert given in said.err
+    assert "KEY=VALUE" in said.err
+
+
+def test_a_folder_without_the_project_is_no_place_to_deploy_from(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spotbatch.cli import cdk
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cdk, "__file__", str(tmp_path / "a" / "b" / "c.py"))  # as an installed package
+    said = account.run(*DEPLOY, code=3)
+    assert "a checkout of spotbatch" in said.err
