@@ -134,7 +134,10 @@ def _settings() -> tuple[tuple[str, str], ...]:
 
 
 def calls_made() -> int:
-    """How many API calls the clients made here have sent since the process began: who polls paces itself by it."""
+    """How many API calls the clients made here have sent since the process began: who polls paces itself by it.
+
+    S3's are not counted: AWS limits the others for the whole account, by a few a second.
+    """
     return _calls.made
 
 
@@ -218,7 +221,8 @@ def _translate_calls(made: Any) -> None:
     call = made._make_api_call  # noqa: SLF001 - botocore's events cannot replace an error, and nothing may be forgotten
 
     def translating_call(operation: str, parameters: dict[str, Any]) -> Any:
-        _calls.count()
+        if made.meta.service_model.service_name != "s3":
+            _calls.count()
         with translating():
             return call(operation, parameters)
 

@@ -31,7 +31,7 @@ def cancel(
     for job in chosen:
         if job.array is not None and not job.status.is_terminal and not yes:
             _ask(job)
-    stopped = [job.id for job in chosen if _stop(jobs, job, reason)]
+    stopped = [job.id for job in chosen if stop(jobs, job, reason)]
     if as_json:
         return json.write({"stopped": stopped, "already_ended": [job.id for job in chosen if job.id not in stopped]})
     for job in chosen:
@@ -39,7 +39,7 @@ def cancel(
     return None
 
 
-def _stop(jobs: Jobs, job: Job, reason: str) -> bool:
+def stop(jobs: Jobs, job: Job, reason: str) -> bool:
     """CancelJob for what has not started, TerminateJob for the rest; it reaches every child of an array."""
     if job.status.is_terminal:
         return False

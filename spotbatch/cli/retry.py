@@ -37,23 +37,30 @@ def retry(
     jobs = Jobs()
     found = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
     failed = failed_indexes(jobs, found)
-    if not failed:
-        raise NotFound(f"nothing of job {found.id} ({found.status}) has FAILED, so there is nothing to run again")
     run_id = finding.run_id(found)
-    if dry_run:
+    if failed and dry_run:
         return _say_plan(found, run_id, failed, as_json=as_json)
-    if found.array is None and found.array_index is None and run_index(found) is None:
-        new = jobs.again(found.id, environment={SPOTBATCH_RUN_ID: run_id}, array_size=None)
-        parts = [RunPart(job_id=new, indexes="")]
-    else:
-        parts = runs.resubmit(jobs, found.parent_id, run_id, failed)
-    _remember(found, run_id, parts, stack)
+    parts = again(jobs, found, failed, stack=stack)
     _say_done(parts, run_id, failed, as_json=as_json)
     if watch:
         from spotbatch.cli.watch import follow
 
         follow([part.job_id for part in parts], jobs=jobs, as_json=as_json)
     return None
+
+
+def again(jobs: Jobs, found: Job, failed: list[int], *, stack: str | None = None) -> list[RunPart]:
+    """Submit what FAILED of a job once more, and add it to the run's list. Raises NotFound where nothing has FAILED."""
+    if not failed:
+        raise NotFound(f"nothing of job {found.id} ({found.status}) has FAILED, so there is nothing to run again")
+    run_id = finding.run_id(found)
+    if found.array is None and found.array_index is None and run_index(found) is None:
+        new = jobs.again(found.id, environment={SPOTBATCH_RUN_ID: run_id}, array_size=None)
+        parts = [RunPart(job_id=new, indexes="")]
+    else:
+        parts = runs.resubmit(jobs, found.parent_id, run_id, failed)
+    _remember(found, run_id, parts, stack)
+    return parts
 
 
 def failed_indexes(jobs: Jobs, job: Job) -> list[int]:

@@ -35,6 +35,7 @@ COMMANDS: Final = tuple(
                 ("results", "results", "Fetch a job's outputs into a folder, and verify them."),
                 ("cancel", "cancel", "Stop a job, or what is left of an array."),
                 ("retry", "retry", "Run the failed children again, from their checkpoints."),
+                ("dashboard", "dashboard", "All of this in a browser: children, hosts, money, logs, live."),
                 ("doctor", "doctor", "Why does a job not run? The cause, the evidence and the fix."),
             ),
         ),

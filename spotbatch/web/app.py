@@ -1,0 +1,196 @@
+"""The routes: pages, their news as server-sent events, the static files, and with `--actions` two forms' ends."""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs, quote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from spotbatch.batch.errors import NotFound, SpotbatchError
+from spotbatch.batch.job import Job
+from spotbatch.web.board import Board, Target
+from spotbatch.web.guard import Guard, Key
+from spotbatch.web.poller import Poller
+from spotbatch.web.render import ROOT, Pages
+from spotbatch.web.sources import Actions
+
+_STATIC: Final = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_LOOK_SECONDS: Final = 0.4  # between looks at the board's version
+_REFRESH_SECONDS: Final = 5.0  # "3 min ago" grows old even when nothing happens
+_MOST_LISTENERS: Final = 64
+_LONGEST_FORM: Final = 4096
+_LONGEST_ID: Final = 300
+_SAID_KEPT: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dashboard:
+    """What the routes share."""
+
+    board: Board
+    poller: Poller
+    pages: Pages
+    key: Key
+    actions: Actions | None
+    is_closing: Callable[[], bool]
+    home: str = ""  # where / leads, when it is not the list
+
+    def application(self, port: int) -> ASGIApp:
+        """The whole application, with its guard around it."""
+        routes = [
+            Route("/", self.list_page),
+            Route("/runs/{id}", self.run_page),
+            Route("/jobs/{id}", self.job_page),
+            Route("/jobs/{id}/child", self.child),
+            Route("/live", self.live),
+            Route("/live/{kind}/{id}", self.live),
+            Route("/static/{name}", static),
+        ]
+        if self.actions is not None:
+            routes += [
+                Route("/jobs/{id}/cancel", self.cancel, methods=["POST"]),
+                Route("/jobs/{id}/retry", self.retry, methods=["POST"]),
+            ]
+        return Guard(app=Starlette(routes=routes), port=port, key=self.key)
+
+    # ---- pages ----
+
+    async def list_page(self, request: Request) -> Response:
+        if self.home:
+            return RedirectResponse(self.home, status_code=303)
+        return await self._page(_target(request, "list"))
+
+    async def run_page(self, request: Request) -> Response:
+        return await self._page(_target(request, "runs"))
+
+    async def job_page(self, request: Request) -> Response:
+        return await self._page(_target(request, "jobs"))
+
+    async def child(self, request: Request) -> Response:
+        """The form beside a heat map: to one child's page."""
+        index = request.query_params.get("index", "")
+        if not index.isdigit():
+            return PlainTextResponse("index must be a number\n", status_code=400)
+        job_id = quote(request.path_params["id"])
+        return RedirectResponse(f"/jobs/{job_id}:{int(index)}", status_code=303)
+
+    async def _page(self, target: Target) -> Response:
+        try:
+            await run_in_threadpool(self.poller.load, target)
+        except NotFound as error:
+            return PlainTextResponse(f"{error}\n", status_code=404)
+        except SpotbatchError as error:
+            return PlainTextResponse(f"{error}\n", status_code=400)
+        page = await run_in_threadpool(self.pages.page, target)
+        return HTMLResponse(page.html)
+
+    # ---- news ----
+
+    async def live(self, request: Request) -> Response:
+        """News of one page, as long as the browser listens."""
+        if sum(self.board.watched.values()) >= _MOST_LISTENERS:
+            return PlainTextResponse(f"{_MOST_LISTENERS} pages are open already\n", status_code=503)
+        target = _target(request, request.path_params.get("kind", "list"))
+        return StreamingResponse(self._news(target), media_type="text/event-stream")
+
+    async def _news(self, target: Target) -> AsyncIterator[str]:
+        sent: dict[str, str] = {}
+        self._watch(target, 1)
+        try:
+            yield "retry: 1000\n\n"
+            while not self.is_closing():
+                version = self.board.version
+                regions = await run_in_threadpool(self.pages.regions, target)
+                news = {name: html for name, html in regions.items() if sent.get(name) != html}
+                sent = regions
+                yield f"data: {json.dumps(news)}\n\n" if news else ": nothing new\n\n"
+                await self._until_changed(version)
+        finally:
+            self._watch(target, -1)
+
+    async def _until_changed(self, version: int) -> None:
+        waited = 0.0
+        while waited < _REFRESH_SECONDS and self.board.version == version and not self.is_closing():
+            await asyncio.sleep(_LOOK_SECONDS)
+            waited += _LOOK_SECONDS
+
+    def _watch(self, target: Target, change: int) -> None:
+        with self.board.lock:
+            self.board.watched[target] += change
+            if self.board.watched[target] <= 0:
+                del self.board.watched[target]
+        self.poller.wake()
+
+    # ---- actions ----
+
+    async def cancel(self, request: Request) -> Response:
+        """Stop a job, or what is left of an array."""
+        return await self._act(request, lambda actions, job: actions.stop(self.poller.jobs, job))
+
+    async def retry(self, request: Request) -> Response:
+        """Run again what FAILED."""
+        return await self._act(request, lambda actions, job: actions.again(self.poller.jobs, job))
+
+    async def _act(self, request: Request, do: Callable[[Actions, Job], str]) -> Response:
+        token = await _form_token(request)
+        if self.actions is None or token is None or not self.key.is_csrf_token(token):
+            return PlainTextResponse("this form is from another start of the dashboard: load the page again\n", 403)
+        target = _target(request, "jobs")
+        actions = self.actions
+
+        def acting() -> str:
+            job = self.poller.jobs.get(target.id)
+            return do(actions, job)
+
+        try:
+            said = await run_in_threadpool(acting)
+        except SpotbatchError as error:
+            said = str(error)
+        kept = OrderedDict(self.board.said)
+        kept[target.id] = said
+        while len(kept) > _SAID_KEPT:
+            kept.popitem(last=False)
+        self.board.said = kept
+        self.poller.soon()
+        return RedirectResponse(f"/jobs/{quote(target.id)}", status_code=303)
+
+
+def _target(request: Request, kind: str) -> Target:
+    if kind == "list":
+        return Target(kind="list")
+    attempt = request.query_params.get("attempt", "")
+    number = int(attempt) if attempt.isdigit() and len(attempt) < 4 else None
+    found = str(request.path_params["id"])[:_LONGEST_ID]
+    return Target(kind="run" if kind == "runs" else "job", id=found, attempt=number)
+
+
+async def _form_token(request: Request) -> str | None:
+    """The token of a small form; None where there is none."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _LONGEST_FORM:
+            return None
+    return parse_qs(body.decode("utf-8", "replace")).get("token", [None])[0]
+
+
+async def static(request: Request) -> Response:
+    """The style, the script and the icon, by name; nothing else of the disk."""
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        return PlainTextResponse("not there\n", status_code=404)
+    text = await run_in_threadpool((ROOT / "static" / name).read_text, "utf-8")
+    return Response(text, media_type=_STATIC[name])

@@ -1,0 +1,186 @@
+"""What the server knows, kept from answer to answer: runs, jobs, children, money and details. It asks nobody.
+
+The poller's thread writes and the pages' threads read, both under one lock.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Final, Literal, TypeVar
+
+from spotbatch.aws.job_shapes import JobSummary
+from spotbatch.aws.logs import LogEvent
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.web.family import Family
+from spotbatch.web.sources import Account, Findings, Story
+
+Kept = TypeVar("Kept")
+_FAMILIES_KEPT: Final = 24
+_DETAILS_KEPT: Final = 100
+_JOBS_KEPT: Final = 3000
+_JOBS_LISTED: Final = 500
+_SAMPLES_KEPT: Final = 600
+RATE_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What a page is about: the list, a run by its run id, or a job (a single one, an array, a child) by its id."""
+
+    kind: Literal["list", "run", "job"]
+    id: str = ""
+    attempt: int | None = None  # whose log is shown; None: the last one's
+
+
+@dataclass(kw_only=True, slots=True)
+class Detail:
+    """What was read about one job beside its description."""
+
+    story: Story | None = None
+    findings: Findings | None = None
+    log: Sequence[LogEvent] | None = None
+    log_stream: str = ""
+    log_note: str = ""
+
+
+@dataclass(kw_only=True)
+class Board:
+    """Everything that pages are made from. Hold `lock` while reading more than one thing."""
+
+    lock: RLock = field(default_factory=RLock)
+    listed: dict[str, JobSummary] = field(default_factory=dict)
+    is_listed: bool = False
+    jobs: OrderedDict[str, Job] = field(default_factory=OrderedDict)
+    families: OrderedDict[str, Family] = field(default_factory=OrderedDict)
+    runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    accounts: OrderedDict[str, Account] = field(default_factory=OrderedDict)
+    details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
+    watched: Counter[Target] = field(default_factory=Counter)
+    trouble: str = ""
+    said: dict[str, str] = field(default_factory=dict)  # what an action did, by the id of its page
+    as_of: float | None = None  # of the last answer, UTC epoch seconds
+    version: int = 0
+    _samples: OrderedDict[str, deque[tuple[float, int]]] = field(default_factory=OrderedDict)
+
+    def take_listed(self, found: Iterable[JobSummary]) -> None:
+        """Jobs of the queue; the newest 500 are kept."""
+        with self.lock:
+            self.is_listed = True
+            self.listed |= {each.id: each for each in found}
+            if len(self.listed) > _JOBS_LISTED:
+                newest = sorted(self.listed.values(), key=lambda one: one.created_at or 0.0, reverse=True)
+                self.listed = {each.id: each for each in newest[:_JOBS_LISTED]}
+
+    def take(self, described: Iterable[Job], now: float) -> bool:
+        """Jobs and children that were described (`now`: UTC epoch seconds); gives whether anything changed."""
+        changed = False
+        with self.lock:
+            for job in described:
+                changed |= self._take_one(job)
+            self._sample(now)
+            self.version += changed
+        return changed
+
+    def _take_one(self, job: Job) -> bool:
+        family = self.families.get(job.parent_id)
+        if job.array_index is not None:
+            before = family.units.get(job.array_index) if family else self.jobs.get(job.id)
+            if family is not None:
+                family.take_unit(job)
+                return before is None or _face(before) != _face(job)
+        before = self.jobs.get(job.id)
+        self.jobs[job.id] = job
+        _touched(self.jobs, job.id, _JOBS_KEPT)
+        if family is not None and job.array is not None:
+            family.take_parent(job)
+        return before is None or _face(before) != _face(job)
+
+    def family(self, parent: Job) -> Family:
+        """The children of an array; the families looked at last are kept."""
+        with self.lock:
+            if parent.id not in self.families:
+                self.families[parent.id] = Family(parent=parent, size=parent.array.size if parent.array else 0)
+            return _touched(self.families, parent.id, _FAMILIES_KEPT)
+
+    def detail(self, job_id: str) -> Detail:
+        """The details of one job, to be filled."""
+        with self.lock:
+            self.details.setdefault(job_id, Detail())
+            return _touched(self.details, job_id, _DETAILS_KEPT)
+
+    def find(self, job_id: str) -> Job | None:
+        """A job, an array's parent or a child, if it was described."""
+        with self.lock:
+            parent, _, index = job_id.partition(":")
+            if index and (family := self.families.get(parent)) is not None:
+                return family.units.get(int(index))
+            return self.jobs.get(job_id)
+
+    def members(self, target: Target) -> list[Job]:
+        """The jobs that a page is about: one, or a run's, the oldest first."""
+        ids = [target.id] if target.kind == "job" else list(self.runs.get(target.id, ()))
+        found = [job for each in ids if (job := self.find(each)) is not None]
+        return sorted(found, key=lambda job: job.created_at or 0.0)
+
+    def units(self, members: Iterable[Job]) -> Iterator[Job]:
+        """What ran: the jobs themselves, and those children of arrays that were described."""
+        for job in members:
+            if job.array is None:
+                yield job
+            else:
+                family = self.family(job)
+                yield from (family.units[index] for index in sorted(family.units))
+
+    def counts(self, members: Iterable[Job]) -> dict[JobStatus, int]:
+        """Units by status: children of arrays, and jobs that are none."""
+        counts = dict.fromkeys(JobStatus, 0)
+        for job in members:
+            if job.array is None:
+                counts[job.status] += 1
+            else:
+                summed = job.array.status_summary
+                for status, count in summed.items():
+                    counts[status] += count
+                counts[JobStatus.SUBMITTED] += max(0, job.array.size - sum(summed.values()))
+        return counts
+
+    def units_per_second(self, members: Sequence[Job]) -> float | None:
+        """Units that ended a second over the last minutes; None until some ended while we looked."""
+        slopes = []
+        for job in members:
+            samples = self._samples.get(job.id)
+            if samples is None or job.status.is_terminal:
+                continue
+            last_at, last = samples[-1]
+            first_at, first = next(each for each in samples if each[0] >= last_at - RATE_SECONDS)
+            slopes.append((last - first) / (last_at - first_at) if last_at > first_at else 0.0)
+        return sum(slopes) or None
+
+    def _sample(self, now: float) -> None:
+        for parent_id in self.families:
+            job = self.jobs.get(parent_id)
+            if job is not None and not job.status.is_terminal:
+                counts = self.counts([job])
+                done = counts[JobStatus.SUCCEEDED] + counts[JobStatus.FAILED]
+                self._samples.setdefault(parent_id, deque(maxlen=_SAMPLES_KEPT)).append((now, done))
+                _touched(self._samples, parent_id, _FAMILIES_KEPT)
+
+    def changed(self) -> None:
+        """Something beside the jobs changed: money, details, trouble."""
+        with self.lock:
+            self.version += 1
+
+
+def _face(job: Job) -> tuple[object, ...]:
+    """What a page can show of a job's change."""
+    summary = tuple(job.array.status_summary.items()) if job.array is not None else ()
+    return (job.status, job.status_reason, job.started_at, job.stopped_at, len(job.attempts), job.log_stream, summary)
+
+
+def _touched(kept: "OrderedDict[str, Kept]", key: str, most: int) -> Kept:
+    kept.move_to_end(key)
+    while len(kept) > most:
+        kept.popitem(last=False)
+    return kept[key]

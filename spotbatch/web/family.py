@@ -1,0 +1,158 @@
+"""An array's children, as far as they are known: their statuses for the heat map, and whom to ask about next. Pure.
+
+10,000 children are 10,000 bytes, and a `Job` for each that was described. Whatever the size, one call a turn is enough:
+those that run are asked about first, small groups are listed by their status, and where only one status is left over
+in the parent's summary, the children that nobody saw yet must stand in it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import nsmallest
+from typing import Final
+
+from spotbatch.batch.job import Attempt, Job
+from spotbatch.batch.status import STATUSES, JobStatus
+
+UNSEEN: Final = 255
+_CODE: Final = {status: code for code, status in enumerate(STATUSES)}
+_ACTIVE: Final = (_CODE[JobStatus.STARTING], _CODE[JobStatus.RUNNING])
+_LONGEST_LIST: Final = 500  # a group of more children in one status is left to the turns: five calls at most
+_ACTIVE_WEIGHT: Final = 8
+_UNSEEN_WEIGHT: Final = 3
+
+
+@dataclass(kw_only=True)
+class Family:
+    """The children of one array. `take_*` learn from an answer of AWS Batch."""
+
+    parent: Job
+    size: int
+    units: dict[int, Job] = field(default_factory=dict)
+    _codes: bytearray = field(init=False)
+    _asked: list[int] = field(init=False)  # the turn in which each was asked about last
+    _turn: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._codes = bytearray([UNSEEN]) * self.size
+        self._asked = [0] * self.size
+
+    @property
+    def summary(self) -> Mapping[JobStatus, int]:
+        """Children by status, as the parent counts them; a fresh array's that are not counted yet are SUBMITTED."""
+        counted = self.parent.array.status_summary if self.parent.array is not None else {}
+        left = max(0, self.size - sum(counted.values()))
+        return {**counted, JobStatus.SUBMITTED: counted.get(JobStatus.SUBMITTED, 0) + left}
+
+    @property
+    def seen(self) -> int:
+        """How many children were described."""
+        return len(self.units)
+
+    def take_parent(self, parent: Job) -> None:
+        """The parent as it stands now."""
+        self.parent = parent
+
+    def take_unit(self, unit: Job) -> None:
+        """A child that was described. What it shares with the others is kept once."""
+        if unit.array_index is None or not 0 <= unit.array_index < self.size:
+            return
+        before = self.units.get(unit.array_index)
+        if before is None or before != unit:
+            same = unit.requirements == self.parent.requirements
+            needs = self.parent.requirements if same else unit.requirements
+            shared = replace(unit, environment=self.parent.environment, tags=self.parent.tags, requirements=needs)
+            self.units[unit.array_index] = shared
+        self._codes[unit.array_index] = _CODE[unit.status]
+
+    def take_status(self, index: int, status: JobStatus) -> None:
+        """A child that a list named: its status, no more. What was described to its end stays."""
+        unit = self.units.get(index)
+        if 0 <= index < self.size and not (unit is not None and unit.status.is_terminal):
+            self._codes[index] = _CODE[status]
+
+    def lacking(self) -> JobStatus | None:
+        """A status to list: the smallest group that is not known whole, unless it is the greatest or too long."""
+        known, summary = self._known(), self.summary
+        present = sorted((count, status) for status, count in summary.items() if count)
+        for count, status in present[:-1]:
+            if known[status] != count and count <= _LONGEST_LIST:
+                return status
+        return None
+
+    def wanted(self, room: int) -> list[str]:
+        """The ids of the children to describe next; none when all have ended and were seen to."""
+        self._turn += 1
+        chosen = nsmallest(room, self._open(), key=self._urgency)
+        for index in chosen:
+            self._asked[index] = self._turn
+        return [f"{self.parent.id}:{index}" for index in chosen]
+
+    @property
+    def is_all_seen(self) -> bool:
+        """Whether every child's story is known to its end."""
+        return next(self._open(), None) is None
+
+    def statuses(self) -> list[JobStatus | None]:
+        """Each child's status by index: as seen, or as it must be; None where that is not known."""
+        rest = self._deduced()
+        return [rest if code == UNSEEN else STATUSES[code] for code in self._codes]
+
+    def _deduced(self) -> JobStatus | None:
+        """The status of all that nobody saw, where the summary leaves only one."""
+        known = self._known()
+        left = {status: count - known[status] for status, count in self.summary.items() if count != known[status]}
+        return next(iter(left)) if len(left) == 1 and min(left.values()) > 0 else None
+
+    def _known(self) -> dict[JobStatus, int]:
+        return {status: self._codes.count(code) for status, code in _CODE.items()}
+
+    def _open(self) -> Iterator[int]:
+        for index in range(self.size):
+            unit = self.units.get(index)
+            if unit is None or not unit.status.is_terminal:
+                yield index
+
+    def _urgency(self, index: int) -> tuple[int, int]:
+        code = self._codes[index]
+        weight = _ACTIVE_WEIGHT if code in _ACTIVE else _UNSEEN_WEIGHT if index not in self.units else 1
+        return (-(self._turn - self._asked[index]) * weight, index)
+
+
+def cells(statuses: Iterable[JobStatus | None], retried: frozenset[int]) -> str:
+    """A character a child for the script that draws them: 0-6 by status, a-g if it made more attempts, . if unseen."""
+    plain, again = "0123456", "abcdefg"
+    return "".join(
+        "." if status is None else (again if index in retried else plain)[_CODE[status]]
+        for index, status in enumerate(statuses)
+    )
+
+
+def retried(units: Mapping[int, Job]) -> frozenset[int]:
+    """The children that made more than one attempt, or wait for another one."""
+    return frozenset(
+        index
+        for index, unit in units.items()
+        if len(unit.attempts) > 1 or (unit.attempts and unit.status is JobStatus.RUNNABLE)
+    )
+
+
+def interruptions(units: Iterable[Job], is_interruption: Callable[[Attempt], bool]) -> tuple[int, int]:
+    """Attempts that an interruption ended, and attempts beyond the first."""
+    lost = again = 0
+    for unit in units:
+        lost += sum(is_interruption(each) for each in unit.attempts)
+        again += max(0, len(unit.attempts) - 1)
+    return lost, again
+
+
+def index_ranges(indexes: Sequence[int], *, most: int = 12) -> str:
+    """3, 17, 40-45: neighbours together, and how many more there are beyond `most` ranges."""
+    parts: list[list[int]] = []
+    for index in sorted(indexes):
+        if parts and parts[-1][1] == index - 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts[:most])
+    beyond = sum(last - first + 1 for first, last in parts[most:])
+    return f"{shown} and {beyond:,} more" if beyond else shown

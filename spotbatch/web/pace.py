@@ -1,0 +1,33 @@
+"""How often AWS may be asked: under one call a second on the average, whoever makes the calls."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+SECONDS_A_CALL: Final = 1.1
+_BURST: Final = 12.0  # a page that is opened may be filled at once; the poller then waits until that is made up for
+
+
+@dataclass(kw_only=True)
+class Pace:
+    """An allowance that grows with time up to a burst, and that every call anywhere in the program takes one from."""
+
+    calls_made: Callable[[], int]
+    clock: Callable[[], float]
+    _allowance: float = field(default=_BURST, init=False)
+    _seen: int = field(init=False)
+    _at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._seen, self._at = self.calls_made(), self.clock()
+
+    def wait_seconds(self) -> float:
+        """How long to wait before the next call; 0 when it may be made now."""
+        self._settle()
+        return max(0.0, (1.0 - self._allowance) * SECONDS_A_CALL)
+
+    def _settle(self) -> None:
+        made, now = self.calls_made(), self.clock()
+        grown = self._allowance + (now - self._at) / SECONDS_A_CALL
+        self._allowance = min(_BURST, grown) - (made - self._seen)
+        self._seen, self._at = made, now

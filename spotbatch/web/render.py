@@ -1,0 +1,126 @@
+"""HTML from what the board knows: a page is a frame and its regions; a browser that stays gets new regions only."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from spotbatch.batch.job import Job
+from spotbatch.web import views
+from spotbatch.web.board import Board, Detail, Target
+from spotbatch.web.poller import log_key
+from spotbatch.web.sources import Sources
+
+ROOT: Final = Path(__file__).resolve().parent
+_REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "list": ("notice", "runs"),
+    "many": ("notice", "head", "progress", "findings", "failures", "children", "hosts", "money"),
+    "one": ("notice", "head", "findings", "attempts", "log", "hosts", "money"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """One page, ready to be sent."""
+
+    title: str
+    html: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pages:
+    """Renders pages and their regions. With a token, forms that change something are in them."""
+
+    board: Board
+    sources: Sources
+    csrf_token: str = ""
+    now: Callable[[], float] = field(default=time.time)
+
+    def page(self, target: Target, *, inline: Mapping[str, str] | None = None) -> Page:
+        """A whole page; with `inline` (css, js, policy) as one file that stands for itself."""
+        context = self._context(target, is_export=inline is not None)
+        regions = self._rendered(context)
+        title = context["look"].name if context["look"] is not None else "Runs"
+        frame = self._template("page.html")
+        html = frame.render(context, title=title, regions=regions, inline=inline, live_url=live_url(target))
+        return Page(title=title, html=html)
+
+    def regions(self, target: Target) -> dict[str, str]:
+        """The parts of a page that change, by the ids of their elements."""
+        return self._rendered(self._context(target, is_export=False))
+
+    def _rendered(self, context: Mapping[str, Any]) -> dict[str, str]:
+        names = _REGIONS[context["kind"]]
+        return {name: self._template(f"{name}.html").render(context) for name in names}
+
+    def _context(self, target: Target, *, is_export: bool) -> dict[str, Any]:
+        now = self.now()
+        shown = None if target.kind == "list" else views.look(self.board, self.sources, target, now)
+        only = shown.members[0] if shown is not None and len(shown.members) == 1 else None
+        is_one = only is not None and only.array is None
+        with self.board.lock:
+            detail = self.board.detail(only.id) if only is not None else Detail()
+            log = self.board.detail(log_key(target)) if is_one else Detail()
+            said = self.board.said.get(target.id, "")
+        return {
+            "kind": "list" if target.kind == "list" else "one" if is_one else "many",
+            "target": target,
+            "now": now,
+            "place": self.sources.place(),
+            "queue": self.sources.queue,
+            "trouble": self.board.trouble,
+            "as_of": self.board.as_of,
+            "look": shown,
+            "job": only,
+            "rows": views.run_rows(self.board, self.sources, now) if target.kind == "list" else (),
+            "is_listed": self.board.is_listed,
+            "detail": detail,
+            "log": log,
+            "said": said,
+            "csrf_token": self.csrf_token,
+            "is_export": is_export,
+            "outcome": self.sources.outcome,
+            "is_interruption": self.sources.is_interruption,
+            "words": self.sources.words,
+            "height": views.CHART_HEIGHT,
+        }
+
+    def _template(self, name: str) -> Any:
+        return _environment().get_template(name)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(ROOT / "templates"),
+        autoescape=True,  # job names, reasons and logs are other people's text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["iso"] = _iso
+    made.filters["short"] = _short
+    return made
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _short(job: Job | str) -> str:
+    """The first block of an id, with the child's index: enough to tell jobs apart by eye."""
+    parent, _, index = (job if isinstance(job, str) else job.id).partition(":")
+    return f"{parent[:8]}{f':{index}' if index else ''}"
+
+
+def live_url(target: Target) -> str:
+    """Where a page's news come from."""
+    if target.kind == "list":
+        return "/live"
+    query = f"?attempt={target.attempt}" if target.attempt is not None else ""
+    return f"/live/{target.kind}s/{target.id}{query}"

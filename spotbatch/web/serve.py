@@ -1,0 +1,109 @@
+"""The server: on 127.0.0.1 and nowhere else, with the poller in a thread beside it."""
+
+import contextlib
+import errno
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+
+from spotbatch.batch.errors import Unavailable
+from spotbatch.web.app import Dashboard
+from spotbatch.web.board import Board
+from spotbatch.web.guard import Key
+from spotbatch.web.poller import Poller
+from spotbatch.web.render import Pages
+from spotbatch.web.sources import Actions, Sources
+
+HOST: Final = "127.0.0.1"
+USUAL_PORT: Final = 8427
+_BACKLOG: Final = 128
+_MAX_CONNECTIONS: Final = 200
+_DRAIN_SECONDS: Final = 3
+_POLLER_END_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """A dashboard that is ready to run."""
+
+    server: uvicorn.Server
+    listener: socket.socket
+    poller: Poller
+    url: str  # with its key
+
+    def run(self) -> None:
+        """Serve until the server is told to exit (SIGINT, SIGTERM, or `server.should_exit`)."""
+        with _thread(self.poller):
+            self.server.run(sockets=[self.listener])
+
+
+def bind(port: int | None) -> socket.socket:
+    """A listening socket on the port; for None on the usual one if it is free, else on any. Raises Unavailable."""
+    for candidate in [port] if port is not None else [USUAL_PORT, 0]:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, candidate))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            listener.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            continue
+        return listener
+    raise Unavailable(f"port {port} of {HOST} is taken or not allowed: choose another with --port, or 0 for any")
+
+
+def prepare(sources: Sources, *, port: int | None, actions: Actions | None, home: str = "") -> Served:
+    """A dashboard on a port of its own. `home`: the page to begin with, when it is not the list. Raises as `bind`."""
+    listener = bind(port)
+    given = int(listener.getsockname()[1])
+    key = Key(secret=secrets.token_urlsafe(24))
+    board = Board()
+    poller = Poller(board=board, sources=sources)
+    holder: list[uvicorn.Server] = []
+    dashboard = Dashboard(
+        board=board,
+        poller=poller,
+        pages=Pages(board=board, sources=sources, csrf_token=key.csrf_token if actions is not None else ""),
+        key=key,
+        actions=actions,
+        is_closing=_closing(holder),
+        home=home if sources.queue is None else "",
+    )
+    config = uvicorn.Config(
+        dashboard.application(given),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    holder.append(uvicorn.Server(config))
+    url = f"http://{HOST}:{given}{home or '/'}?key={key.secret}"
+    return Served(server=holder[0], listener=listener, poller=poller, url=url)
+
+
+def _closing(holder: list[uvicorn.Server]) -> Callable[[], bool]:
+    """Whether the server, which is made after the application, is on its way out: streams end by it."""
+    return lambda: bool(holder) and holder[0].should_exit
+
+
+@contextlib.contextmanager
+def _thread(poller: Poller) -> Iterator[None]:
+    running = threading.Thread(target=poller.run, name="dashboard-poller", daemon=True)
+    running.start()
+    try:
+        yield
+    finally:
+        poller.close()
+        running.join(_POLLER_END_SECONDS)

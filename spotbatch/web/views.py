@@ -1,0 +1,366 @@
+"""From the board to what pages say: plain values for the templates, texts and shapes, no HTML."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.pricing.report import CostReport, shown_usd
+from spotbatch.web.board import Board, Target
+from spotbatch.web.charts import WASTED, Curve, Gantt, area, curve, gantt, polyline
+from spotbatch.web.family import Family, cells, index_ranges, interruptions, retried
+from spotbatch.web.sources import Account, Sources
+
+BAR_WIDTH: Final = 1000
+CHART_HEIGHT: Final = 200.0
+_BAR_ORDER: Final = (
+    JobStatus.SUCCEEDED,
+    JobStatus.FAILED,
+    JobStatus.RUNNING,
+    JobStatus.STARTING,
+    JobStatus.RUNNABLE,
+    JobStatus.PENDING,
+    JobStatus.SUBMITTED,
+)
+_RUNS_SHOWN: Final = 200
+_FAILURES_SHOWN: Final = 20
+_ARRAYS_DRAWN: Final = 4
+_SHORT_ID: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A piece of a bar of 1000, for the units in one status."""
+
+    status: JobStatus
+    count: int
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far some jobs are."""
+
+    segments: tuple[Segment, ...]
+    total: int
+    done: int
+    status: str  # of all of them, in one word
+
+    @property
+    def words(self) -> str:
+        """For a reader who does not see the bar: 3 of 12 done: SUCCEEDED 3, RUNNING 9."""
+        parts = ", ".join(f"{each.status} {each.count:,}" for each in self.segments)
+        return f"{self.done:,} of {self.total:,} done: {parts}"
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.done // self.total if self.total else 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRow:
+    """A line of the list: a run of several jobs, or one job."""
+
+    href: str
+    name: str
+    label: str
+    kind: str
+    progress: Progress | None
+    created_at: float | None
+    ran_seconds: float | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Children:
+    """One array's heat map, and its summary in words."""
+
+    id: str
+    name: str
+    size: int
+    cells: str
+    seen: int
+    groups: tuple[tuple[str, int, str], ...]  # status, count, which indexes
+    retried: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailureRow:
+    """Units that FAILED for the same reason."""
+
+    reason: str
+    exit_code: int | None
+    count: int
+    example: str  # an id
+    which: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Money:
+    """A bill, written out."""
+
+    paid: str
+    on_demand: str
+    saved: str
+    saved_percent: str
+    wasted: str
+    is_saving: bool
+    parts: tuple[tuple[str, str, float], ...]  # what it went to, USD, share of 1000
+    chart: "Chart | None"
+    notes: tuple[str, ...]
+    sources: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """Money over time, as shapes of 1000 by 200."""
+
+    on_demand: str
+    paid: str
+    paid_line: str
+    wasted: str
+    top: str
+    middle: str
+    ticks: tuple[float, ...]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """Everything about some jobs that a page shows."""
+
+    members: Sequence[Job]
+    name: str
+    progress: Progress
+    created_at: float | None
+    started_at: float | None
+    stopped_at: float | None
+    interruptions: int
+    retries: int
+    seen: int
+    rate_a_minute: float | None
+    seconds_left: float | None
+    children: tuple[Children, ...]
+    failures: tuple[FailureRow, ...]
+    failed_unread: int
+    gantt: Gantt | None
+    money: Money | None
+
+
+def progress_of(counts: Mapping[JobStatus, int]) -> Progress:
+    """A bar from counts by status. Every status that has a unit is seen, if only as a sliver."""
+    present = [(status, counts[status]) for status in _BAR_ORDER if counts.get(status)]
+    total = sum(count for _, count in present)
+    widths = [max(6.0, BAR_WIDTH * count / total) for _, count in present]
+    scale = BAR_WIDTH / sum(widths) if widths else 1.0
+    segments, x = [], 0.0
+    for (status, count), width in zip(present, widths, strict=True):
+        segments.append(Segment(status=status, count=count, x=round(x, 1), width=round(width * scale, 1)))
+        x += width * scale
+    done = counts.get(JobStatus.SUCCEEDED, 0) + counts.get(JobStatus.FAILED, 0)
+    return Progress(segments=tuple(segments), total=total, done=done, status=_status_word(counts, total, done))
+
+
+def _status_word(counts: Mapping[JobStatus, int], total: int, done: int) -> str:
+    if total and done == total:
+        return "FAILED" if counts.get(JobStatus.FAILED) else "SUCCEEDED"
+    busy = (JobStatus.RUNNING, JobStatus.STARTING, JobStatus.RUNNABLE, JobStatus.PENDING)
+    return next((status.value for status in busy if counts.get(status)), JobStatus.SUBMITTED.value)
+
+
+def run_rows(board: Board, sources: Sources, now: float) -> tuple[RunRow, ...]:
+    """The list: jobs of one run together, the newest first."""
+    with board.lock:
+        runs: dict[str, list[Job]] = defaultdict(list)
+        unread = []
+        for summary in board.listed.values():
+            job = board.jobs.get(summary.id)
+            if job is None:
+                unread.append(summary)
+            else:
+                runs[sources.run_id(job)].append(job)
+        rows = [_row(board, run_id, jobs, now) for run_id, jobs in runs.items()]
+    rows += [
+        RunRow(
+            href=f"/jobs/{one.id}",
+            name=one.name,
+            label=one.id[:_SHORT_ID],
+            kind=f"array of {one.array_size:,}" if one.array_size else "job",
+            progress=None,
+            created_at=one.created_at,
+            ran_seconds=None,
+            why="",
+        )
+        for one in unread
+    ]
+    return tuple(sorted(rows, key=lambda row: -(row.created_at or 0.0))[:_RUNS_SHOWN])
+
+
+def _row(board: Board, run_id: str, jobs: list[Job], now: float) -> RunRow:
+    first = min(jobs, key=lambda job: job.created_at or 0.0)
+    progress = progress_of(board.counts(jobs))
+    is_run = len(jobs) > 1
+    sizes = [job.array.size for job in jobs if job.array is not None]
+    kind = f"{len(jobs)} jobs" if is_run else f"array of {sizes[0]:,}" if sizes else "job"
+    start, end = _started(jobs), _ended(jobs)
+    failed = next((job for job in jobs if job.status is JobStatus.FAILED), None)
+    return RunRow(
+        href=f"/runs/{run_id}" if is_run else f"/jobs/{first.id}",
+        name=first.name,
+        label=run_id if is_run else first.id[:_SHORT_ID],
+        kind=kind,
+        progress=progress,
+        created_at=first.created_at,
+        ran_seconds=None if start is None else (end or now) - start,
+        why=(failed.reason or failed.status_reason) if failed is not None else "",
+    )
+
+
+def _started(jobs: Sequence[Job]) -> float | None:
+    return min((job.started_at for job in jobs if job.started_at is not None), default=None)
+
+
+def _ended(jobs: Sequence[Job]) -> float | None:
+    """When the last of them ended; None while any goes on."""
+    if any(not job.status.is_terminal for job in jobs):
+        return None
+    return max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)
+
+
+def look(board: Board, sources: Sources, target: Target, now: float) -> Look | None:
+    """What a page about a run or a job shows; None while nothing is known."""
+    with board.lock:
+        members = board.members(target)
+        if not members:
+            return None
+        units = list(board.units(members))
+        counts = board.counts(members)
+        rate = board.units_per_second(members)
+        account = board.accounts.get(target.id)
+        families = [board.family(job) for job in members if job.array is not None][:_ARRAYS_DRAWN]
+        children = tuple(_children(family) for family in families)
+    progress = progress_of(counts)
+    lost, again = interruptions(units, sources.is_interruption)
+    failed = [unit for unit in units if unit.status is JobStatus.FAILED]
+    created = [job.created_at for job in members if job.created_at is not None]
+    started = [unit.started_at for unit in (*members, *units) if unit.started_at is not None]
+    return Look(
+        members=members,
+        name=members[0].name,
+        progress=progress,
+        created_at=min(created, default=None),
+        started_at=min(started, default=None),
+        stopped_at=_ended(members),
+        interruptions=lost,
+        retries=again,
+        seen=len(units),
+        rate_a_minute=rate * 60 if rate else None,
+        seconds_left=(progress.total - progress.done) / rate if rate and progress.done < progress.total else None,
+        children=children,
+        failures=_failures(failed),
+        failed_unread=max(0, counts[JobStatus.FAILED] - len(failed)),
+        gantt=gantt(account.report, now) if account is not None and account.report.hosts else None,
+        money=_money(account, now) if account is not None else None,
+    )
+
+
+def _children(family: Family) -> Children:
+    statuses = family.statuses()
+    by_status: dict[JobStatus | None, list[int]] = defaultdict(list)
+    for index, status in enumerate(statuses):
+        by_status[status].append(index)
+    again = retried(family.units)
+    summary = family.summary
+    shown = [status for status in _BAR_ORDER if summary.get(status)]
+    groups = tuple((status.value, summary[status], index_ranges(by_status.get(status, ()))) for status in shown)
+    counted = ", ".join(f"{count:,} {status}" for status, count, _ in groups)
+    return Children(
+        id=family.parent.id,
+        name=family.parent.name,
+        size=family.size,
+        cells=cells(statuses, again),
+        seen=family.seen,
+        groups=groups,
+        retried=index_ranges(sorted(again)) if again else "",
+        label=f"Heat map of {family.size:,} children: {counted}",
+    )
+
+
+def _failures(failed: Sequence[Job]) -> tuple[FailureRow, ...]:
+    """Units that FAILED, together by their exit code and reason, the most frequent first."""
+    groups: dict[tuple[int | None, str], list[Job]] = defaultdict(list)
+    for unit in failed:
+        groups[(unit.exit_code, unit.reason or unit.status_reason or "no reason was given")].append(unit)
+    rows = [
+        FailureRow(
+            reason=reason,
+            exit_code=code,
+            count=len(units),
+            example=units[0].id,
+            which=index_ranges([unit.array_index for unit in units if unit.array_index is not None]),
+        )
+        for (code, reason), units in groups.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.count)[:_FAILURES_SHOWN])
+
+
+def _money(account: Account, now: float) -> Money | None:
+    report = account.report
+    if not report.hosts:
+        return None
+    gross = report.gross_usd or Decimal(1)
+    percent = report.saving_percent
+    wasted = _wasted(report)
+    drawn = curve(report, now)
+    return Money(
+        paid=shown_usd(report.paid_usd),
+        on_demand=shown_usd(report.on_demand_undisturbed_usd),
+        saved=shown_usd(report.saving_usd),
+        saved_percent="" if percent is None else f"{percent:.0f} %",
+        wasted=shown_usd(wasted),
+        is_saving=report.saving_usd >= 0,
+        parts=tuple(
+            (part.value, shown_usd(amount), float(round(amount / gross * 1000, 1)))
+            for part, amount in report.parts.items()
+            if amount
+        ),
+        chart=_chart(drawn, report) if drawn is not None else None,
+        notes=(*account.notes, *report.notes),
+        sources=report.sources,
+        advice=tuple(each.text for each in report.advice),
+    )
+
+
+def _wasted(report: CostReport) -> Decimal:
+    """What interruptions cost: work done twice, and bringing back checkpoints."""
+    return sum((amount for part, amount in report.parts.items() if part in WASTED), Decimal(0))
+
+
+def _chart(drawn: Curve, report: CostReport) -> Chart:
+    top = max(*drawn.on_demand, *drawn.paid) or 1.0
+    height = CHART_HEIGHT
+    step = (len(drawn.times) - 1) // 4
+    return Chart(
+        on_demand=polyline(drawn.on_demand, top, height),
+        paid=area(drawn.paid, top, height),
+        paid_line=polyline(drawn.paid, top, height),
+        wasted=area(drawn.wasted, top, height),
+        top=shown_usd(Decimal(str(top))),
+        middle=shown_usd(Decimal(str(top / 2))),
+        ticks=tuple(drawn.times[at * step] for at in range(5)),
+        label=(
+            f"Money over time: {shown_usd(report.paid_usd)} paid, {shown_usd(report.on_demand_undisturbed_usd)} on "
+            f"demand, {shown_usd(_wasted(report))} wasted by interruptions"
+        ),
+    )
+
+
+def statuses_of(rows: Sequence[RunRow]) -> Counter[str]:
+    """How many runs stand in each status."""
+    return Counter(row.progress.status for row in rows if row.progress is not None)
