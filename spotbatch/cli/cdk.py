@@ -76,7 +76,12 @@ def synthesize(folder: Path, stack: str, who: Caller, given: Mapping[str, Any]) 
     text.say(f"synthesizing for {len(zones)} zones ({', '.join(zones)}) ...")
     shutil.rmtree(folder / "cdk.out", ignore_errors=True)
     run = subprocess.run(
-        [sys.executable, "app.py"], cwd=folder, env=environment, check=False, timeout=_SYNTH_LIMIT_SECONDS
+        [sys.executable, "app.py"],
+        cwd=folder,
+        env=environment,
+        check=False,
+        timeout=_SYNTH_LIMIT_SECONDS,
+        process_group=0,  # Ctrl-C ends it by our hand, without the stack trace that Python would print
     )
     if run.returncode:
         raise InvalidInput("app.py could not be synthesized: what it printed above says why")

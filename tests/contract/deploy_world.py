@@ -76,6 +76,7 @@ def log(who, **what):
         file.write(json.dumps({"who": who, **what}) + chr(10))
 def stop_at(place):
     if os.environ.get("STOP_AT") == place:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # as a program ends that is not Python
         Path(os.environ["STOP_AT_FILE"]).touch()
         signal.pause()
 """
@@ -227,6 +228,18 @@ def small_stack(name: str = STACK, *, retain: bool = True, resources: Mapping[st
         "Resources": {**{key: {**each, **policy} for key, each in data.items()}, "Log": log, **(resources or {})},
         "Outputs": {key: {"Value": value} for key, value in outputs.items()},
     }
+
+
+def batch_beside(account: Account, *queues: str) -> Any:
+    """Queues and a definition as moto has them. UNMANAGED, since moto wants real subnets for others."""
+    account.client("iam").create_role(RoleName="service", AssumeRolePolicyDocument="{}")
+    batch = account.client("batch")
+    role = f"arn:aws:iam::{ACCOUNT_ID}:role/service"
+    batch.create_compute_environment(computeEnvironmentName="environment", type="UNMANAGED", serviceRole=role)
+    for queue in queues:
+        order = [{"order": 1, "computeEnvironment": "environment"}]
+        batch.create_job_queue(jobQueueName=queue, state="ENABLED", priority=1, computeEnvironmentOrder=order)
+    return batch
 
 
 @contextmanager

@@ -211,8 +211,8 @@ def test_jobs_that_do_not_end_in_time_are_named_and_the_stack_stays(
 ) -> None:
     """The job ignores SIGTERM and has three seconds of grace, so it outlives the limit given here."""
     [queue] = account.make_stack("Stubborn")
-    ready = account.folder / "ready"
-    script = f"trap '' TERM; touch {ready}; while :; do sleep 0.1; done"
+    ready, over = account.folder / "ready", account.folder / "over"
+    script = f"trap '' TERM; touch {ready}; while [ ! -e {over} ]; do sleep 0.1; done"
     job = account.start_job(queue, "Stubborn", ["sh", "-c", script])
     until(ready.exists)
     for name, value in account.region.info.environment().items():
@@ -221,6 +221,7 @@ def test_jobs_that_do_not_end_in_time_are_named_and_the_stack_stays(
     heard: list[str] = []
     with pytest.raises(Unavailable, match=f"1 jobs had not ended after 0 s, {job} among them: run this again"):
         teardown.end_jobs([queue], say=heard.append, limit_seconds=0.2)
+    over.touch()
     assert heard[0].startswith("1 jobs are being ended")
     stacks = account.region.client("cloudformation").describe_stacks(StackName="Stubborn")["Stacks"]
     assert stacks[0]["StackStatus"] == "CREATE_COMPLETE"

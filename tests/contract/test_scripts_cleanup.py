@@ -13,7 +13,7 @@ from moto.cloudformation.models import CloudFormationBackend
 
 from spotbatch.batch.environment import STACK_TAG
 from spotbatch.cli import cleanup
-from tests.contract.deploy_world import ACCOUNT_ID, STACK, Account, account_server
+from tests.contract.deploy_world import STACK, Account, account_server, batch_beside
 from tests.contract.deploy_world import account as new_account
 
 CLEANUP = ("cleanup", "--stack-name", STACK)
@@ -221,18 +221,6 @@ def test_everything_has_the_key_deleted_in_seven_days_and_says_how_to_get_it_bac
 
 
 # ---- queues and job definitions ----
-
-
-def batch_beside(account: Account, *queues: str) -> Any:
-    """Queues and a definition as moto has them. UNMANAGED, since moto wants real subnets for others."""
-    account.client("iam").create_role(RoleName="service", AssumeRolePolicyDocument="{}")
-    batch = account.client("batch")
-    role = f"arn:aws:iam::{ACCOUNT_ID}:role/service"
-    batch.create_compute_environment(computeEnvironmentName="environment", type="UNMANAGED", serviceRole=role)
-    for queue in queues:
-        order = [{"order": 1, "computeEnvironment": "environment"}]
-        batch.create_job_queue(jobQueueName=queue, state="ENABLED", priority=1, computeEnvironmentOrder=order)
-    return batch
 
 
 def test_a_queue_that_is_gone_already_is_no_obstacle(account: Account) -> None:
