@@ -187,6 +187,12 @@ class Engine(Protocol):
         """(time, line) pairs from a byte offset on, and the offset after them. At most `limit` lines."""
         ...
 
+    def read_log_back(
+        self, log_stream: str, *, stop: int | None = None, limit: int = 10_000
+    ) -> tuple[int, Sequence[tuple[float, str]], int]:
+        """The last `limit` lines before a byte offset (None: the end), where they begin, and where they end."""
+        ...
+
     # hosts and Spot
     def hosts(self) -> Sequence[HostView]: ...
 

@@ -4,7 +4,6 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from spotbatch.batch.errors import NotFound
@@ -15,34 +14,28 @@ Line = tuple[float, str]
 
 MAX_BYTES: Final = 1 << 20  # of an answer (API reference, GetLogEvents)
 READ_LINES: Final = 500
-_TOKEN: Final = re.compile(r"(f|b)/([0-9]{1,18})\.([0-9]{1,18})")
+_TOKEN: Final = re.compile(r"(f|b)/([0-9]{1,18})")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """A place in a log: a byte offset to go on from, and how many lines stand before it."""
-
-    offset: int = 0
-    line: int = 0
-
-    def token(self, direction: str) -> str:
-        """The place as a nextToken; the direction is f (forwards) or b."""
-        return f"{direction}/{self.offset}.{self.line}"
+def token(direction: str, offset: int) -> str:
+    """A place in a log as a nextToken; the direction is f (forwards) or b."""
+    return f"{direction}/{offset}"
 
 
-BEGINNING: Final = Place()
-
-
-def read_token(token: object) -> tuple[str, Place]:
-    """The direction and the place that a nextToken means. Raises ApiError for one that is not ours."""
-    match = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+def read_token(given: object) -> tuple[str, int]:
+    """The direction and the byte offset that a nextToken means. Raises ApiError for one that is not ours."""
+    match = _TOKEN.fullmatch(given) if isinstance(given, str) else None
     if match is None:
-        raise bad_token(token)
-    return match[1], Place(offset=int(match[2]), line=int(match[3]))
+        raise bad_token(given)
+    return match[1], int(match[2])
 
 
-def bad_token(token: object) -> ApiError:
-    return ApiError("InvalidParameterException", f"nextToken {token!r:.100} is not one that this region gave")
+def bad_token(given: object) -> ApiError:
+    return ApiError("InvalidParameterException", f"nextToken {given!r:.100} is not one that this region gave")
+
+
+def unknown_stream() -> ApiError:
+    return ApiError("ResourceNotFoundException", "The specified log stream does not exist.")
 
 
 def read(region: Region, stream: str, offset: int, limit: int) -> tuple[Sequence[Line], int]:
@@ -50,51 +43,42 @@ def read(region: Region, stream: str, offset: int, limit: int) -> tuple[Sequence
     try:
         return region.engine.read_log(stream, offset=offset, limit=limit)
     except NotFound:
-        raise ApiError("ResourceNotFoundException", "The specified log stream does not exist.") from None
+        raise unknown_stream() from None
 
 
-async def forward(region: Region, stream: str, start: Place, limit: int) -> tuple[list[Line], Place]:
-    """Up to `limit` lines or about a megabyte from a place on, and the place after them."""
+async def forward(region: Region, stream: str, start: int, limit: int) -> tuple[list[Line], int]:
+    """Up to `limit` lines or about a megabyte from an offset on, and the offset after them."""
     found: list[Line] = []
     size = 0
-    place = start
     while len(found) < limit and size < MAX_BYTES:
-        lines, offset = read(region, stream, place.offset, min(limit - len(found), READ_LINES))
+        lines, start = read(region, stream, start, min(limit - len(found), READ_LINES))
         if not lines:
             break
         found += lines
-        size += sum(len(line) for _, line in lines)
-        place = Place(offset=offset, line=place.line + len(lines))
+        size += _size(lines)
         await asyncio.sleep(0)
-    return found, place
+    return found, start
 
 
-async def before(region: Region, stream: str, stop: Place | None, limit: int) -> tuple[Place, list[Line], Place]:
-    """The last `limit` lines (or about a megabyte) before a place or the end, where they start and where they end.
-
-    The log is read from its beginning, since only that finds its lines; it is rare for long logs.
-    """
-    kept: deque[tuple[Place, Sequence[Line]]] = deque()
+async def backward(region: Region, stream: str, stop: int | None, limit: int) -> tuple[int, list[Line], int]:
+    """The last `limit` lines (or about a megabyte) before an offset or the end, where they begin and where they end."""
+    pieces: deque[Sequence[Line]] = deque()
     count = size = 0
-    place = BEGINNING
-    while stop is None or place.line < stop.line:
-        most = READ_LINES if stop is None else min(READ_LINES, stop.line - place.line)
-        lines, offset = read(region, stream, place.offset, most)
+    end: int | None = None
+    while count < limit and size < MAX_BYTES:
+        try:
+            stop, lines, after = region.engine.read_log_back(stream, stop=stop, limit=min(READ_LINES, limit - count))
+        except NotFound:
+            raise unknown_stream() from None
+        end = after if end is None else end
         if not lines:
             break
-        kept.append((place, lines))
+        pieces.appendleft(lines)
         count += len(lines)
-        size += sum(len(line) for _, line in lines)
-        place = Place(offset=offset, line=place.line + len(lines))
-        while len(kept) > 1 and (count - len(kept[0][1]) >= limit or size > MAX_BYTES):
-            dropped = kept.popleft()[1]
-            count -= len(dropped)
-            size -= sum(len(line) for _, line in dropped)
+        size += _size(lines)
         await asyncio.sleep(0)
-    if not kept:
-        return place, [], place
-    surplus = max(0, count - limit)
-    begin = kept[0][0]
-    if surplus:
-        begin = Place(offset=read(region, stream, begin.offset, surplus)[1], line=begin.line + surplus)
-    return begin, [line for _, lines in kept for line in lines][surplus:], place
+    return stop or 0, [line for piece in pieces for line in piece], end or 0
+
+
+def _size(lines: Sequence[Line]) -> int:
+    return sum(len(line) for _, line in lines)

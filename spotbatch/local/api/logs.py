@@ -13,14 +13,14 @@ from typing import Any, Final
 from spotbatch.local.api.errors import ApiError, error_response
 from spotbatch.local.api.http import Head, Response, json_response
 from spotbatch.local.api.log_reading import (
-    BEGINNING,
     MAX_BYTES,
     READ_LINES,
+    backward,
     bad_token,
-    before,
     forward,
     read,
     read_token,
+    token,
 )
 from spotbatch.local.api.region import Document, Region
 
@@ -58,17 +58,17 @@ async def _get_log_events(region: Region, asked: Document) -> Document | None:
     if region.engine.job_of_stream(stream) is None:
         return None
     limit, wanted = _limit(asked), _wanted(asked)
-    token = asked.get("nextToken")
-    direction, place = read_token(token) if token is not None else ("f" if asked.get("startFromHead") else "b", None)
+    given = asked.get("nextToken")
+    direction, place = read_token(given) if given is not None else ("f" if asked.get("startFromHead") else "b", None)
     if direction == "f":
-        start = place or BEGINNING
+        start = place or 0
         lines, end = await forward(region, stream, start, limit)
     else:
-        start, lines, end = await before(region, stream, place, limit)
+        start, lines, end = await backward(region, stream, place, limit)
     return {
         "events": [_event(at, line) for at, line in lines if wanted(at)],
-        "nextForwardToken": end.token("f"),
-        "nextBackwardToken": start.token("b"),
+        "nextForwardToken": token("f", end),
+        "nextBackwardToken": token("b", start),
     }
 
 

@@ -8,10 +8,13 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from io import SEEK_END
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 _LINE_BYTES: Final = 256 * 1024  # CloudWatch Logs' limit for an event
+_BLOCK_BYTES: Final = 64 * 1024
 _MOST_MARKS: Final = 1_000
 
 
@@ -58,9 +61,9 @@ class LogReader:
         self._marks: dict[Path, Marks] = {}
 
     def read(
-        self, file: Path, *, began_at: float, is_over: bool, offset: int, limit: int
+        self, file: Path, *, began_at: float, is_over: bool, offset: int, limit: int, stop: int | None = None
     ) -> tuple[Sequence[tuple[float, str]], int]:
-        """(time, line) pairs from a byte offset on, and the offset after them.
+        """(time, line) pairs from a byte offset on, up to another if one is given, and the offset after them.
 
         A last line without its end waits for the rest, unless the attempt is over.
         """
@@ -77,7 +80,7 @@ class LogReader:
         lines: list[tuple[float, str]] = []
         with file.open("rb") as source:
             source.seek(offset)
-            while len(lines) < limit:
+            while len(lines) < limit and (stop is None or offset < stop):
                 raw = source.readline(_LINE_BYTES)
                 is_whole = raw.endswith(b"\n") or len(raw) == _LINE_BYTES or is_over
                 if not raw or not is_whole:
@@ -85,3 +88,49 @@ class LogReader:
                 lines.append((marks.time_of(offset), raw.decode("utf-8", "replace").rstrip("\r\n")))
                 offset += len(raw)
         return lines, offset
+
+    def read_back(
+        self, file: Path, *, began_at: float, is_over: bool, stop: int | None, limit: int
+    ) -> tuple[int, Sequence[tuple[float, str]], int]:
+        """The last lines before a byte offset (None: the end of the log), where they begin, and where they end.
+
+        Only that end of the file is read, however long it is.
+        """
+        try:
+            with file.open("rb") as source:
+                end = _whole_until(source, is_over) if stop is None else min(stop, source.seek(0, SEEK_END))
+                begin = _after_newline(source, end - 1, limit)
+        except FileNotFoundError:
+            return 0, [], 0
+        all_of_it = partial(self.read, file, began_at=began_at, is_over=is_over, stop=end)
+        lines, after = all_of_it(offset=begin, limit=end - begin)
+        surplus = len(lines) - limit  # a line that is too long for one event is several
+        if surplus > 0:
+            begin = all_of_it(offset=begin, limit=surplus)[1]
+        return begin, lines[max(0, surplus) :], after
+
+
+def _whole_until(source: IO[bytes], is_over: bool) -> int:
+    """Where the last line that is whole ends; once nothing more comes, every line is."""
+    size = source.seek(0, SEEK_END)
+    if is_over:
+        return size
+    last = _after_newline(source, size, 1)
+    return size - (size - last) % _LINE_BYTES  # of a line that is too long, whole events count
+
+
+def _after_newline(source: IO[bytes], stop: int, count: int) -> int:
+    """The offset after the `count`-th newline before an offset, counted backwards; 0 if there are not so many."""
+    while stop > 0:
+        start = max(0, stop - _BLOCK_BYTES)
+        source.seek(start)
+        block = source.read(stop - start)
+        there = block.count(b"\n")
+        if there >= count:
+            place = len(block)
+            for _ in range(count):
+                place = block.rfind(b"\n", 0, place)
+            return start + place + 1
+        count -= there
+        stop = start
+    return 0

@@ -235,14 +235,25 @@ class Reading:
         self, log_stream: str, *, offset: int = 0, limit: int = 10_000
     ) -> tuple[Sequence[tuple[float, str]], int]:
         """(time, line) pairs from a byte offset on, and the offset after them. Raises NotFound."""
+        file, began_at, is_over = self._log_of(log_stream)
+        return self._log_reader.read(file, began_at=began_at, is_over=is_over, offset=offset, limit=limit)
+
+    def read_log_back(
+        self, log_stream: str, *, stop: int | None = None, limit: int = 10_000
+    ) -> tuple[int, Sequence[tuple[float, str]], int]:
+        """The last lines before a byte offset or the end, where they begin and where they end. Raises NotFound."""
+        file, began_at, is_over = self._log_of(log_stream)
+        return self._log_reader.read_back(file, began_at=began_at, is_over=is_over, stop=stop, limit=limit)
+
+    def _log_of(self, log_stream: str) -> tuple[Path, float, bool]:
+        """The file of a stream, when its attempt began, and whether it is over. Raises NotFound."""
         self.settle()
         row = self._stream_row(log_stream)
         if row is None:
             raise NotFound(f"the log stream {log_stream} does not exist")
         job_no, index, attempt, began_at, stopped_at = row
         file = log_file(self.log_folder, task_id(self.unit_id(job_no, index), attempt))
-        is_over = stopped_at is not None
-        return self._log_reader.read(file, began_at=began_at, is_over=is_over, offset=offset, limit=limit)
+        return file, began_at, stopped_at is not None
 
     def _stream_row(self, log_stream: str) -> tuple[Any, ...] | None:
         task = log_stream.rpartition("/")[2]
