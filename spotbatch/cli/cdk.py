@@ -75,15 +75,15 @@ def synthesize(folder: Path, stack: str, who: Caller, given: Mapping[str, Any]) 
     }
     text.say(f"synthesizing for {len(zones)} zones ({', '.join(zones)}) ...")
     shutil.rmtree(folder / "cdk.out", ignore_errors=True)
-    run = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=folder,
-        env=environment,
-        check=False,
-        timeout=_SYNTH_LIMIT_SECONDS,
-        process_group=0,  # Ctrl-C ends it by our hand, without the stack trace that Python would print
-    )
-    if run.returncode:
+    command = [sys.executable, "app.py"]
+    try:
+        # In a group of its own Ctrl-C ends it by our hand, without the stack trace that Python would print.
+        done = subprocess.run(
+            command, cwd=folder, env=environment, check=False, timeout=_SYNTH_LIMIT_SECONDS, process_group=0
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"app.py had not synthesized after {_SYNTH_LIMIT_SECONDS} s: try again") from error
+    if done.returncode:
         raise InvalidInput("app.py could not be synthesized: what it printed above says why")
     found: Mapping[str, Any] = json.loads((folder / "cdk.out" / f"{stack}.template.json").read_text(encoding="utf-8"))
     return found
@@ -98,7 +98,13 @@ def _settings_of(folder: Path) -> Mapping[str, Any]:
 def run(cdk: str, folder: Path, arguments: Sequence[str], *, again: str) -> None:
     """Run the CDK where the user sees it. Raises Unavailable if it fails."""
     text.say(f"$ cdk {' '.join(arguments)}")
-    done = subprocess.run([cdk, *arguments], cwd=folder, check=False, timeout=_RUN_LIMIT_SECONDS)
+    try:
+        done = subprocess.run([cdk, *arguments], cwd=folder, check=False, timeout=_RUN_LIMIT_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"`cdk {arguments[0]}` had not ended after {_RUN_LIMIT_SECONDS} s; CloudFormation may go on with it: "
+            f"run {again} again, which waits for that"
+        ) from error
     if done.returncode:
         raise Unavailable(
             f"`cdk {arguments[0]}` ended with exit code {done.returncode}: what it printed above says why. "

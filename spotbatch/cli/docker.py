@@ -22,7 +22,10 @@ def missing() -> SpotbatchError | None:
     """What is wrong with Docker here, as an error that says how to mend it; None where an engine answers."""
     if shutil.which("docker") is None:
         return NotFound("docker is not installed: see https://docs.docker.com/engine/install/")
-    asked = ask(["version", "--format", "{{.Server.Version}}"])
+    try:
+        asked = ask(["version", "--format", "{{.Server.Version}}"])
+    except subprocess.TimeoutExpired:
+        return Unavailable(f"the Docker engine gives no answer within {ASK_LIMIT_SECONDS} s: restart it")
     if asked.returncode:
         said = (asked.stderr.strip() or "it gave no reason").splitlines()[-1]
         return Unavailable(f"no Docker engine answers ({said}): start it, or set DOCKER_HOST")
@@ -39,7 +42,10 @@ def ask(arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 def run(arguments: Sequence[str], *, limit_seconds: float = ASK_LIMIT_SECONDS, typed: str | None = None) -> None:
     """Run Docker where the user sees it; a password goes in by standard input and is not shown. Raises Unavailable."""
     text.hint(f"$ docker {' '.join(arguments)}")
-    done = subprocess.run(["docker", *arguments], input=typed, text=True, check=False, timeout=limit_seconds)
+    try:
+        done = subprocess.run(["docker", *arguments], input=typed, text=True, check=False, timeout=limit_seconds)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"`docker {arguments[0]}` had not ended after {limit_seconds:.0f} s: try again") from error
     if done.returncode:
         raise Unavailable(
             f"`docker {arguments[0]}` ended with exit code {done.returncode}: what it printed above says why"

@@ -1,5 +1,6 @@
 """`spotbatch image`: build a container image, push it to the stack's repository, and let jobs use it by its digest."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -80,10 +81,13 @@ def _build(folder: Path, file: Path | None, platform: str) -> str:
     dockerfile = file or folder / "Dockerfile"
     if not dockerfile.is_file():
         raise NotFound(f"there is no Dockerfile {dockerfile}: name it with --file")
-    command = ["build", "--platform", platform, "--file", str(dockerfile), "--tag", _LOCAL_NAME, str(folder)]
-    docker.run(command, limit_seconds=_BUILD_LIMIT_SECONDS)
-    name = f"{_LOCAL_NAME}:{_content_tag(_LOCAL_NAME)}"
-    docker.run(["tag", _LOCAL_NAME, name])
+    with tempfile.TemporaryDirectory(prefix="spotbatch-image-") as scratch:
+        written = Path(scratch, "id")  # not a tag, which another build could move meanwhile
+        command = ["build", "--platform", platform, "--file", str(dockerfile), "--iidfile", str(written), str(folder)]
+        docker.run(command, limit_seconds=_BUILD_LIMIT_SECONDS)
+        image = written.read_text(encoding="utf-8").strip()
+    name = f"{_LOCAL_NAME}:{_content_tag(image)}"
+    docker.run(["tag", image, name])
     return name
 
 
