@@ -85,6 +85,8 @@ class CostOptimizedBatchProcessingStack(Stack):
         )
         for key, value in tags.items():
             Tags.of(self).add(key, value)
+        # What it was made with, so that the next deployment can say what it changes.
+        self.template_options.metadata = {CONTEXT_KEY: self.settings.model_dump(mode="json")}
         self._output("ECRRepositoryURI", images.repository.repository_uri, "Push the job's image here")
         self._output("JobQueueName", queue.queue_name, "Submit jobs to this queue")
         self._output("JobDefinitionName", jobs.definition_name, "Submit jobs with this definition")

@@ -58,12 +58,16 @@ def find(stack: str) -> Stack | None:
     )
 
 
+def template(stack: str) -> Mapping[str, Any]:
+    """The template that the stack was made from. Raises NotFound."""
+    body: Any = session.client("cloudformation").get_template(StackName=stack)["TemplateBody"]
+    found: Mapping[str, Any] = json.loads(body) if isinstance(body, str) else body
+    return found
+
+
 def resources(stack: str) -> Sequence[Resource]:
     """What the stack is made of now. Raises NotFound."""
-    client = session.client("cloudformation")
-    body: Any = client.get_template(StackName=stack)["TemplateBody"]
-    template: Mapping[str, Any] = json.loads(body) if isinstance(body, str) else body
-    policies = {name: each.get("DeletionPolicy") for name, each in template.get("Resources", {}).items()}
+    policies = {name: each.get("DeletionPolicy") for name, each in template(stack).get("Resources", {}).items()}
     return [
         Resource(
             logical_id=each["LogicalResourceId"],

@@ -14,6 +14,7 @@ from spotbatch.aws.preflight import Caller
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 from spotbatch.cli.output import text
 
+CONTEXT_KEY: Final = "spotbatch"  # the stack's settings stand under it, in cdk.json and in the template's metadata
 _SYNTH_LIMIT_SECONDS: Final = 300
 _RUN_LIMIT_SECONDS: Final = 3600
 _ASK_LIMIT_SECONDS: Final = 60
@@ -65,7 +66,7 @@ def synthesize(folder: Path, stack: str, who: Caller, given: Mapping[str, Any]) 
         f"availability-zones:account={who.account}:region={who.region}": list(zones),
     }
     if given:
-        context["spotbatch"] = {**_settings_of(folder), **given}
+        context[CONTEXT_KEY] = {**_settings_of(folder), **given}
     environment = {
         **os.environ,
         "CDK_DEFAULT_ACCOUNT": who.account,
@@ -91,7 +92,7 @@ def synthesize(folder: Path, stack: str, who: Caller, given: Mapping[str, Any]) 
 
 def _settings_of(folder: Path) -> Mapping[str, Any]:
     context = json.loads((folder / "cdk.json").read_text(encoding="utf-8")).get("context", {})
-    found: Mapping[str, Any] = context.get("spotbatch", {})
+    found: Mapping[str, Any] = context.get(CONTEXT_KEY, {})
     return found
 
 

@@ -1,5 +1,6 @@
 """`spotbatch deploy`: check, synthesize once, show the idle cost, bootstrap where needed, deploy, say what is next."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -46,6 +47,8 @@ def _deploy(place: Place, given: list[str], *, dry_run: bool, yes: bool) -> None
     text.say(f"account {who.account}, region {who.region}, stack {place.stack} (as {who.arn})")
     old = _ready(place, dry_run=dry_run)
     template = cdk.synthesize(folder, place.stack, who, chosen)
+    if old and old.status != stacks.EMPTY:
+        _show_changes(stacks.template(old.stack_id), template)
     _show_idle_cost(template)
     _check_quotas(template, place)
     _check_docker()
@@ -90,6 +93,22 @@ def _ready(place: Place, *, dry_run: bool) -> Stack | None:
 def _because(stack: Stack) -> str:
     reasons = stacks.failures(stack.stack_id)
     return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+def _show_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Settings come with each run and are not remembered: one that was given last time and not now falls back."""
+    before, after = (each.get("Metadata", {}).get(cdk.CONTEXT_KEY, {}) for each in (old, new))
+    changed = [key for key in after if key in before and before[key] != after[key]]
+    if not changed:
+        return
+    text.say("settings that change:")
+    for key in changed:
+        text.say(f"  {key}: {_shown(before[key])} -> {_shown(after[key])}")
+    text.say("  (to keep one, give it with --set, or write it into cdk.json, where it stays)")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _show_idle_cost(template: Mapping[str, Any]) -> None:

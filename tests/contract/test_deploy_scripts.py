@@ -147,6 +147,7 @@ def test_deploy_synthesizes_the_real_stack_for_all_zones_and_deploys_from_the_as
     (environment,) = [each for each in resources if each["Type"] == "AWS::Batch::ComputeEnvironment"]
     assert environment["Properties"]["ComputeResources"]["MaxvCpus"] == 32
     assert "NAT gateway" not in run.stdout
+    assert template["Metadata"]["spotbatch"]["max_vcpus"] == 32
     tagged = [each for each in resources if {"Key": STACK_TAG, "Value": "Whole"} in _tags(each)]
     assert {"AWS::S3::Bucket", "AWS::EC2::VPC", "AWS::ECR::Repository"} <= {each["Type"] for each in tagged}
     (launch,) = [each for each in resources if each["Type"] == "AWS::EC2::LaunchTemplate"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.cli.idle import show_lines
-from tests.contract.deploy_world import STACK, TEMPLATE, Account, account_server, compute
+from tests.contract.deploy_world import STACK, TEMPLATE, Account, account_server, compute, small_stack
 from tests.contract.deploy_world import account as new_account
 
 DEPLOY = ("deploy", "--stack-name", STACK)
@@ -102,6 +102,34 @@ def test_settings_reach_the_synthesis_on_top_of_those_of_the_project(account: Ac
     (account.checkout / "cdk.json").write_text(json.dumps(cdk))
     account.run(*DEPLOY, "--dry-run", "--set", "max_vcpus=64", "--set", 'instance_types=["c5"]')
     assert account.calls("app")[0]["settings"] == {"egress": "public", "max_vcpus": 64, "instance_types": ["c5"]}
+
+
+def test_settings_that_fall_back_because_they_were_not_given_again_are_shown(account: Account) -> None:
+    before = {**TEMPLATE, "Metadata": {"spotbatch": {"egress": "public", "max_vcpus": 8, "kms_key": False, "gone": 1}}}
+    body = {**small_stack(), "Metadata": before["Metadata"]}
+    account.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+    after = {"egress": "nat-gateway", "max_vcpus": 8, "kms_key": True, "new": 1}
+    account.will_synthesize({**TEMPLATE, "Metadata": {"spotbatch": after}})
+    said = account.run(*DEPLOY, "--dry-run")
+    assert "settings that change:\n  egress: public -> nat-gateway\n  kms_key: false -> true\n  (to keep" in said.out
+    account.will_synthesize(before)
+    assert "settings that change" not in account.run(*DEPLOY, "--dry-run").out
+
+
+def test_a_deployment_whose_image_nobody_pushed_keeps_the_pushed_one(account: Account) -> None:
+    account.stack()
+    uri = small_stack()["Outputs"]["ECRRepositoryURI"]["Value"]
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
+    image = json.dumps({**manifest, "config": {}, "layers": []})
+    pushed = account.client("ecr").put_image(repositoryName="small-images", imageManifest=image, imageTag="mine")
+    by_digest = f"{uri}@{pushed['image']['imageId']['imageDigest']}"
+    batch = account.client("batch")
+    for each in (f"{uri}:latest", by_digest, f"{uri}:latest"):
+        container = {"image": each, "vcpus": 1, "memory": 128}
+        batch.register_job_definition(jobDefinitionName="definition", type="container", containerProperties=container)
+    said = account.run(*DEPLOY, "--yes")
+    assert f"definition:4 keeps the image that was pushed last, {by_digest}" in said.out
+    assert "keeps the image" not in account.run(*DEPLOY, "--yes").out, "nothing to mend any more"
 
 
 def test_region_and_profile_hold_for_every_program_and_in_the_commands_to_type_next(
