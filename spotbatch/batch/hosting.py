@@ -21,13 +21,18 @@ class Hosting(Books, ABC):
         """Why the head of a queue can never start as things are; None if it only waits its turn, or nothing waits."""
         state = self.queues[queue]
         head = state.order.head(self._now)
-        if head is None or any(
-            host.state in (HostState.READY, HostState.BOOTING) and _empty_would_fit(host, head[0])
-            for fleet in state.fleets
-            for host in fleet.hosts.values()
+        fleets = [fleet for fleet in state.fleets if fleet.is_open]
+        if (
+            head is None
+            or not fleets
+            or any(
+                host.state in (HostState.READY, HostState.BOOTING) and _empty_would_fit(host, head[0])
+                for fleet in fleets
+                for host in fleet.hosts.values()
+            )
         ):
             return None
-        return blocked_reason([fleet.environment for fleet in state.fleets], head[0].needs)
+        return blocked_reason([fleet.environment for fleet in fleets], head[0].needs)
 
     def _fill_unless_blocked(self, state: QueueRecord) -> None:
         """After something joined the line: if its head is known to wait, and is the head still, nothing changes."""

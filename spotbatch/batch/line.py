@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from spotbatch.batch.errors import InvalidInput
@@ -74,6 +75,14 @@ class Line:
                 record.cursor = record.units
             back.popleft()
         return None
+
+    def units(self, now: float = 0.0) -> Iterator[Unit]:  # noqa: ARG002 - the face of FairOrder
+        """All units that wait, in their order."""
+        for record, index in (*self._front, *self._back):
+            waiting = range(record.cursor, record.units) if index == _LAZY else (index,)
+            for each in waiting:
+                if record.status[each] == RUNNABLE:
+                    yield record, each
 
     def take(self) -> None:
         """Remove the unit that `head` just answered."""
@@ -193,6 +202,16 @@ class FairOrder:
                 best, chosen, found = use, share, unit
         self._chosen, self._is_settled = chosen, is_clear
         return found
+
+    def units(self, now: float) -> Iterator[Unit]:
+        """All units that wait, as they would be dispatched if nobody's use changed meanwhile."""
+        self._book_until(now)
+        ranked = sorted(
+            self._shares.values(), key=lambda one: (one.used_vcpu_seconds * one.weight, one.running_vcpus, one.name)
+        )
+        for share in ranked:
+            for line in share.lines:
+                yield from line.units()
 
     def take(self) -> None:
         """Remove the unit that `head` just answered."""

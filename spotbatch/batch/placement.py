@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import ResourceRequirements
@@ -102,6 +103,15 @@ class BlockedReason(StrEnum):
     NO_CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
     ENVIRONMENT_MAX = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
     REQUIREMENT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
+
+
+BLOCKED_IN_WORDS: Final = {  # API reference, JobDetail.statusReason
+    BlockedReason.NO_CAPACITY: "All compute environments have insufficient capacity to service the job.",
+    BlockedReason.ENVIRONMENT_MAX: (
+        "All compute environments have a maxVcpu setting that is smaller than the job requirements."
+    ),
+    BlockedReason.REQUIREMENT: ("All compute environments have no connected instances that meet the job requirements."),
+}
 
 
 def choose_pool(

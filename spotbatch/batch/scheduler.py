@@ -5,7 +5,7 @@ whom, and how units end). This file is the face: events in, queries.
 """
 
 from collections.abc import Callable
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 from typing import Any
 
 from spotbatch.batch import events as ev
@@ -24,7 +24,8 @@ from spotbatch.batch.ledger import (
     key_of,
     unit_of,
 )
-from spotbatch.batch.line import QueueRecord
+from spotbatch.batch.line import FairOrder, QueueRecord
+from spotbatch.batch.placement import BLOCKED_IN_WORDS
 from spotbatch.batch.retry import Action, AttemptExit
 from spotbatch.batch.status import (
     ARRAY_CHILD_FAILED,
@@ -96,11 +97,18 @@ class Scheduler(Waiting):
         return record.job_status() if index is None else STATUSES[record.status[index]]
 
     def status_reason(self, job_no: int, index: int | None = None) -> str:
-        """Why the unit, or the job as a whole, stands where it stands; empty if there is nothing to say."""
+        """Why the unit, or the job as a whole, stands where it stands; empty if there is nothing to say.
+
+        The head of a queue that cannot start as things are says so (API reference, JobDetail.statusReason).
+        """
         record = self._record(job_no)
         if index is None and record.is_array:
             return record.status_reason
         unit = index or 0
+        if record.queue.blocked_head == (record, unit) and record.queue.queue.name in self.queues:
+            blocked = self.blocked(record.queue.queue.name)
+            if blocked is not None:
+                return f"{blocked} - {BLOCKED_IN_WORDS[blocked]}"
         return record.reasons.get(unit, CONTAINER_EXITED if record.status[unit] == SUCCEEDED else "")
 
     def attempts_made(self, job_no: int, index: int = 0) -> int:
@@ -128,6 +136,22 @@ class Scheduler(Waiting):
         """(job number, index) of the unit that comes next in a queue."""
         head = self.queues[queue].order.head(self._now)
         return None if head is None else (head[0].job_no, head[1])
+
+    def front(self, queue: str, limit: int) -> list[tuple[int, int]]:
+        """(job number, index) of a queue's first RUNNABLE units in the order of dispatch, as things are.
+
+        Those that a host boots for come first.
+        """
+        state = self.queues[queue]
+        hosts = (host for fleet in state.fleets for host in fleet.booting.values())
+        bound = (unit_of(key) for host in hosts for key, record in host.units.items() if record.queue is state)
+        waiting = ((record.job_no, index) for record, index in state.order.units(self._now))
+        return list(islice(chain(bound, waiting), limit))
+
+    def shares(self, queue: str) -> dict[str, int]:
+        """vCPUs that each share of a fair-share queue runs now; empty for a queue without shares."""
+        order = self.queues[queue].order
+        return order.running_vcpus if isinstance(order, FairOrder) else {}
 
     def waiting_vcpus(self, queue: str) -> int:
         """vCPUs of all units that wait in a queue."""

@@ -629,3 +629,53 @@ def test_a_state_time_limit_looks_again_at_a_head_that_waited_for_another_reason
     world.reclaim(1)
     world.wait(700)
     assert world.status(head) is FAILED
+
+
+# ---- what is told of those who wait ----
+
+
+def test_a_head_that_can_never_run_says_so_in_its_status_reason_and_nobody_else_does() -> None:
+    world = World()
+    world.put(SMALL)
+    head, behind = world.submit(vcpus=16), world.submit()
+    reason = world.scheduler.status_reason(head)
+    assert reason.startswith("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - ")
+    assert world.scheduler.status_reason(behind) == ""
+    world.do(ev.JobTerminated(job_no=head, reason="stop"))
+    assert world.scheduler.status_reason(head) == "stop"
+    assert world.scheduler.status_reason(behind) == ""
+
+
+def test_a_head_whose_environments_are_all_disabled_waits_without_a_reason() -> None:
+    world = World()
+    world.put(SMALL, is_enabled=False)
+    assert world.scheduler.status_reason(world.submit(vcpus=16)) == ""
+
+
+def test_the_front_of_a_queue_is_told_in_the_order_of_dispatch() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2)
+    retried = world.submit(vcpus=2, retry=RetryStrategy(attempts=2))
+    assert world.scheduler.front("q", 9) == [(retried, 0)], "a host boots for it"
+    world.boot()
+    assert world.scheduler.front("q", 9) == []
+    head, array = world.submit(vcpus=2), world.submit(size=3, vcpus=2)
+    world.do(ev.JobCancelled(job_no=array, index=1, reason="no need"))
+    assert world.scheduler.front("q", 9) == [(head, 0), (array, 0), (array, 2)]
+    world.do(ev.HostNoticed(host_no=1))
+    world.finish(retried, exit_code=1)
+    assert world.scheduler.front("q", 2) == [(retried, 0), (head, 0)]
+
+
+def test_the_front_of_a_fair_queue_goes_by_share_then_by_priority() -> None:
+    world = World()
+    world.put(SMALL, max_vcpus=2, queue=JobQueue(name="q", environments=("e",), fair_share=FairShare()))
+    first = world.submit(share="b", vcpus=2)
+    world.boot()
+    world.now += 100
+    low, high = world.submit(share="b", vcpus=2), world.submit(share="b", vcpus=2, priority=5)
+    other = world.submit(share="a", vcpus=2)
+    assert world.scheduler.front("q", 9) == [(other, 0), (high, 0), (low, 0)]
+    assert world.scheduler.shares("q") == {"a": 0, "b": 2}
+    world.finish(first)
+    assert world.status(other) is STARTING
