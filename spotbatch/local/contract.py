@@ -136,6 +136,10 @@ class Engine(Protocol):
         """End all attempts and hosts, flush and close the journal. Accepted jobs come back at the next start."""
         ...
 
+    async def failed(self) -> None:
+        """Waits until the engine cannot go on (its journal is damaged), and raises Unavailable then."""
+        ...
+
     # control plane: bodies are kept whole for the endpoint; the rules' view goes to the scheduler
     def resources(self, kind: str) -> Mapping[str, Json]:
         """All resources of a kind (compute-environment, job-queue, job-definition, scheduling-policy, stack, ...)."""

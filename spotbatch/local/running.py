@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -105,10 +105,24 @@ async def _serve(
         _take_up(region, moto)
         for path in settings.templates:
             await load(stack_name_of(path), read_template(path))
-        await _until_stopped(server_of(application), listener, stop, settings.home, info)
+        async with _watched(engine, stop):
+            await _until_stopped(server_of(application), listener, stop, settings.home, info)
     finally:
         region.close()
         moto.close()
+
+
+@contextlib.asynccontextmanager
+async def _watched(engine: Engine, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Stop the region once its engine cannot go on, and raise why."""
+    failing = asyncio.create_task(engine.failed())
+    failing.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        failing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await failing
 
 
 def _take_up(region: Region, moto: MotoBridge) -> None:

@@ -16,25 +16,25 @@ from spotbatch.local.contract import ContainerSpec
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.journal import FILE_NAME, Journal
 
-PUT = "INSERT OR REPLACE INTO stop VALUES (?, ?, ?)"
+PUT = "INSERT OR REPLACE INTO stop (job_no, idx, kind) VALUES (?, ?, ?)"
 
 
 def test_what_is_written_is_there_after_the_commit_and_not_before(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.write(PUT, (1, -1, "cancelled"))
-    assert journal.row("SELECT * FROM stop") is None
+    assert journal.row("SELECT job_no, idx, kind FROM stop") is None
     journal.commit()
-    assert journal.row("SELECT * FROM stop") == (1, -1, "cancelled")
+    assert journal.row("SELECT job_no, idx, kind FROM stop") == (1, -1, "cancelled")
     journal.close()
 
 
 def test_a_commit_is_all_or_nothing_and_what_failed_stays_to_be_tried_again(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.write(PUT, (1, -1, "cancelled"))
-    journal.write("INSERT INTO stop VALUES (?, ?, ?)", (1, -1, "terminated"))
+    journal.write("INSERT INTO stop (job_no, idx, kind) VALUES (?, ?, ?)", (1, -1, "terminated"))
     with pytest.raises(Unavailable, match="UNIQUE"):
         journal.commit()
-    assert journal.row("SELECT * FROM stop") is None
+    assert journal.row("SELECT job_no, idx, kind FROM stop") is None
     assert journal.is_pending
     with pytest.raises(Unavailable, match="UNIQUE"):
         journal.close()
@@ -42,10 +42,10 @@ def test_a_commit_is_all_or_nothing_and_what_failed_stays_to_be_tried_again(tmp_
 
 def test_a_journal_comes_back_when_it_is_opened_again(tmp_path: Path) -> None:
     first = Journal(tmp_path)
-    first.write(PUT, (7, 3, "terminated"), sync=True)
+    first.write(PUT, (7, 3, "terminated"))
     first.close()
     again = Journal(tmp_path)
-    assert again.row("SELECT * FROM stop") == (7, 3, "terminated")
+    assert again.row("SELECT job_no, idx, kind FROM stop") == (7, 3, "terminated")
     again.close()
 
 
@@ -71,8 +71,8 @@ def test_a_damaged_page_is_an_error_and_not_an_empty_answer(tmp_path: Path) -> N
     with (tmp_path / FILE_NAME).open("r+b") as file:
         file.seek(8192)
         file.write(b"\xff" * 65536)
-    with pytest.raises(Unavailable, match="malformed"), closing(Journal(tmp_path)) as damaged:
-        list(damaged.rows("SELECT * FROM stop"))
+    with pytest.raises(Unavailable, match=r"malformed.*\.recover"):
+        Journal(tmp_path)
 
 
 @pytest.mark.parametrize(

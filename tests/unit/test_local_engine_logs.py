@@ -14,7 +14,7 @@ def read(file: Path, *, is_over: bool, offset: int = 0, limit: int = 100) -> tup
 
 
 def test_a_task_id_is_32_hexadecimal_digits_and_its_own_for_every_attempt() -> None:
-    ids = {task_id(job, attempt) for job in ("a", "a:1") for attempt in (1, 2)}
+    ids = {task_id(job, 7, index, attempt) for job, index in (("a", 0), ("a:1", 1)) for attempt in (1, 2)}
     assert len(ids) == 4
     assert all(len(each) == 32 and int(each, 16) >= 0 for each in ids)
 
@@ -41,7 +41,7 @@ def test_what_is_no_utf_8_is_shown_and_not_lost(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_there_yet_has_no_lines(tmp_path: Path) -> None:
-    assert read(log_file(tmp_path, task_id("a", 1)), is_over=False) == ([], 0)
+    assert read(log_file(tmp_path, task_id("a", 1, 0, 1)), is_over=False) == ([], 0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 1_000_000), st.floats(0, 1e9)), max_size=50))

@@ -64,7 +64,7 @@ class Attempts(Turn):
         """The intent goes to disk first; the process starts after the commit."""
         job_no, index, attempt = command.job_no, command.index, command.attempt
         host = self.host_book.alive[command.host_no]
-        task = task_id(self.unit_id(job_no, index), attempt)
+        task = task_id(self.unit_id(job_no, index), job_no, index, attempt)
         self.journal.write(
             "INSERT OR REPLACE INTO attempt (job_no, idx, attempt, task, instance_id, placed_at) "
             "VALUES (?, ?, ?, ?, ?, ?)",
@@ -79,6 +79,12 @@ class Attempts(Turn):
     def _start(self, attempt_id: int, host: HostView, task: str) -> None:
         if attempt_id not in self._running or self._is_closing:
             return  # its host went in the same turn
+        try:
+            self._order(attempt_id, host, task)
+        except OSError as error:  # no room for its folder or its log
+            self._process_failed(attempt_id, str(error))
+
+    def _order(self, attempt_id: int, host: HostView, task: str) -> None:
         job_no, index, attempt = self._running[attempt_id]
         container = self._container(job_no)
         entry = image_entry(self.settings.images, container.image)

@@ -6,17 +6,23 @@ from dataclasses import replace
 from typing import Final
 
 from spotbatch.batch import events as ev
-from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.local.contract import EngineSettings, Json, Submission
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.hosting import Hosting
 from spotbatch.local.engine.hosts import Hosts
-from spotbatch.local.engine.journal import Journal
+from spotbatch.local.engine.journal import Journal, Statement
 from spotbatch.local.engine.orphans import end_orphans
-from spotbatch.local.engine.restoring import restore
+from spotbatch.local.engine.restoring import ENVIRONMENT, QUEUE, restore
 
 _CLOSE_GRACE_SECONDS: Final = 5.0
+_PUT_RESOURCE: Final = "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)"
+_DELETE_RESOURCE: Final = "DELETE FROM resource WHERE kind = ? AND name = ?"
+_INSERT_JOB: Final = (
+    "INSERT INTO job (job_no, id, name, queue, created_at, log_group, rules, container, described) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class LocalEngine(Hosting):
@@ -42,6 +48,7 @@ class LocalEngine(Hosting):
         self._launcher.open()
         restore(self)
         self._flush()
+        self.settle()
 
     async def close(self) -> None:
         """End attempts as their hosts' end would: SIGTERM, a short grace, SIGKILL. The journal keeps them as lost."""
@@ -57,49 +64,68 @@ class LocalEngine(Hosting):
             await asyncio.sleep(0.02)
         await self._launcher.close()
         self.host_book.end_all(self.now())
-        self.journal.close()
-        self._scratch.close()
         for event in self._watchers:
             event.set()
+        try:
+            self.journal.close()
+        finally:
+            self._scratch.close()
 
     # ---- control plane ----
 
     async def put_resource(
         self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
     ) -> None:
+        """Keep a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
+        before = self.resource_row(kind, name)
+        kept = self.resource_rules.get((kind, name)) if rules is None else codec.encode(rules)
+        self.remember_resource(kind, name, body, kept)  # at once: two callers must not both create it
+        try:
+            await self.accept((_PUT_RESOURCE, (kind, name, self.to_json(body), kept)), then=lambda: self._tell(rules))
+        except SpotbatchError as error:
+            self._take_back(kind, name, before, is_written=not isinstance(error, Unavailable))
+            raise
+
+    def _tell(self, rules: ComputeEnvironment | JobQueue | None) -> None:
         if isinstance(rules, ComputeEnvironment):
             self.apply(ev.EnvironmentPut(environment=rules))
         elif isinstance(rules, JobQueue):
             self.apply(ev.QueuePut(queue=rules))
-        kept = self.resource_rules.get((kind, name)) if rules is None else codec.encode(rules)
-        self.remember_resource(kind, name, body, kept)
-        row = (kind, name, self.to_json(body), kept)
-        self.journal.write("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", row, sync=True)
-        await self._durable()
+
+    def _take_back(self, kind: str, name: str, before: tuple[Json, str | None] | None, *, is_written: bool) -> None:
+        if before is None:
+            self.forget_resource(kind, name)
+            statement: Statement = (_DELETE_RESOURCE, (kind, name))
+        else:
+            self.remember_resource(kind, name, *before)
+            statement = (_PUT_RESOURCE, (kind, name, self.to_json(before[0]), before[1]))
+        if is_written:
+            self.journal.write(*statement)
+            self._schedule_flush()
 
     async def delete_resource(self, kind: str, name: str) -> None:
+        """Forget a document. Raises NotFound, or Unavailable, changing nothing."""
         if name not in self.resources(kind):
             raise NotFound(f"there is no {kind} {name!r}")
-        if name in self.scheduler.queues and kind == "job-queue":
-            self.apply(ev.QueueRemoved(name=name))
-        elif name in self.scheduler.fleets and kind == "compute-environment":
-            self.apply(ev.EnvironmentRemoved(name=name))
+        await self.accept((_DELETE_RESOURCE, (kind, name)), then=lambda: self._delete(kind, name))
+
+    def _delete(self, kind: str, name: str) -> None:
+        if name not in self.resources(kind):
+            return  # another caller was quicker
         self.forget_resource(kind, name)
-        self.journal.write("DELETE FROM resource WHERE kind = ? AND name = ?", (kind, name), sync=True)
-        await self._durable()
+        if name in self.scheduler.queues and kind == QUEUE:
+            self.apply(ev.QueueRemoved(name=name))
+        elif name in self.scheduler.fleets and kind == ENVIRONMENT:
+            self.apply(ev.EnvironmentRemoved(name=name))
 
     # ---- jobs ----
 
     async def submit(self, submission: Submission) -> None:
-        """Take a job. Returns once it is on disk. Raises NotFound or InvalidInput, changing nothing."""
-        job_no = self.next_job_no
+        """Take a job. Returns once it is on disk. Raises NotFound, InvalidInput or Unavailable, changing nothing."""
+        if submission.queue not in self.scheduler.queues:
+            raise NotFound(f"there is no job queue {submission.queue!r} to take job {submission.job_id}")
+        job_no = self.new_job_no()
         rules = replace(submission.rules, job_no=job_no, dependencies=self._resolved(submission))
-        self.enter_job(job_no, submission.job_id, submission.created_at)
-        try:
-            self.apply(rules)
-        except Exception:
-            self.drop_job(job_no)
-            raise
         row = (
             job_no,
             submission.job_id,
@@ -111,13 +137,17 @@ class LocalEngine(Hosting):
             codec.encode(submission.container),
             self.to_json(submission.described),
         )
-        # In front of what the job caused: its own row comes first in the same transaction.
-        self.journal.write_first(
-            "INSERT INTO job (job_no, id, name, queue, created_at, log_group, rules, container, described) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
-        )
-        await self._durable()
+        await self.accept((_INSERT_JOB, row), then=lambda: self._take(rules, submission))
+
+    def _take(self, rules: ev.JobSubmitted, submission: Submission) -> None:
+        self.enter_job(rules.job_no, submission.job_id, submission.created_at)
+        try:
+            self.apply(rules)
+        except SpotbatchError:
+            self.drop_job(rules.job_no)
+            self.journal.write("DELETE FROM job WHERE job_no = ?", (rules.job_no,))
+            self._schedule_flush()
+            raise
 
     def _resolved(self, submission: Submission) -> tuple[ev.ResolvedDependency, ...]:
         found = []
@@ -130,22 +160,25 @@ class LocalEngine(Hosting):
         return tuple(found)
 
     async def cancel(self, job_id: str, reason: str) -> None:
+        """Cancel what has not started. Returns once that is on disk. Raises NotFound or Unavailable."""
         job_no, index = self.locate(job_id)
-        self._mark_stop(job_no, index, "cancelled")
-        self.apply(ev.JobCancelled(job_no=job_no, index=index, reason=reason))
-        await self._durable()
+        await self._stop_job("cancelled", ev.JobCancelled(job_no=job_no, index=index, reason=reason))
 
     async def terminate(self, job_id: str, reason: str) -> None:
+        """Stop it wherever it stands. Returns once that is on disk. Raises NotFound or Unavailable."""
         job_no, index = self.locate(job_id)
-        self._mark_stop(job_no, index, "terminated")
-        self.apply(ev.JobTerminated(job_no=job_no, index=index, reason=reason))
-        await self._durable()
+        await self._stop_job("terminated", ev.JobTerminated(job_no=job_no, index=index, reason=reason))
 
-    def _mark_stop(self, job_no: int, index: int | None, kind: str) -> None:
+    async def _stop_job(self, kind: str, event: ev.JobCancelled | ev.JobTerminated) -> None:
         """Only a job that has not ended can be stopped: a late call changes nothing (API reference, TerminateJob)."""
-        status = self.scheduler.status(job_no, index)
+        status = self.scheduler.status(event.job_no, event.index)
         if status.is_terminal or (kind == "cancelled" and not status.is_cancellable):
+            self.settle()
             return
-        self.stops[job_no, index] = kind
-        row = (job_no, -1 if index is None else index, kind)
-        self.journal.write("INSERT OR REPLACE INTO stop VALUES (?, ?, ?)", row, sync=True)
+        row = (event.job_no, -1 if event.index is None else event.index, kind, event.reason)
+
+        def stop() -> None:
+            self.stops[event.job_no, event.index] = kind
+            self.apply(event)
+
+        await self.accept(("INSERT OR REPLACE INTO stop VALUES (?, ?, ?, ?)", row), then=stop)

@@ -84,9 +84,13 @@ class Hosting(Attempts):
         numbers = [self._host_number(instance_id) for instance_id in instance_ids] or self._busiest(count)
         wait = self.settings.notice_seconds if notice_seconds is None else notice_seconds
         chosen = [self.host_book.alive[number].instance_id for number in numbers]
-        for number in numbers:
-            self._notice(number, wait)
-        await self._durable()
+
+        def notice() -> None:
+            for number in numbers:
+                self._notice(number, wait)
+
+        await self.accept(then=notice)
+        self.settle()
         return chosen
 
     def _host_number(self, instance_id: str) -> int:

@@ -1,5 +1,6 @@
 """The simulated EC2 instances: their lives, and the notice file that every job on them can read."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -46,7 +47,8 @@ class Hosts:
             end_cause=None,
             running=0,
         )
-        self.notice_file(host.instance_id).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # as in `noticed`
+            self.notice_file(host.instance_id).parent.mkdir(parents=True, exist_ok=True)
         self._keep(host_no, host)
         return host
 
@@ -60,8 +62,9 @@ class Hosts:
         moment = datetime.fromtimestamp(reclaim_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         file = self.notice_file(host.instance_id)
         beside = file.with_suffix(".tmp")
-        beside.write_text(json.dumps({"action": "terminate", "time": moment}), encoding="utf-8")
-        beside.replace(file)
+        with contextlib.suppress(OSError):  # a full disk: EC2's notice is best effort too, and the reclaim comes
+            beside.write_text(json.dumps({"action": "terminate", "time": moment}), encoding="utf-8")
+            beside.replace(file)
 
     def ended(self, host_no: int, now: float, cause: str) -> None:
         host = replace(self.alive.pop(host_no), ended_at=now, end_cause=cause)

@@ -16,11 +16,20 @@ from typing import IO, Final
 _LINE_BYTES: Final = 256 * 1024  # CloudWatch Logs' limit for an event
 _BLOCK_BYTES: Final = 64 * 1024
 _MOST_MARKS: Final = 1_000
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 
-def task_id(job_id: str, attempt: int) -> str:
-    """The 32 hexadecimal digits that name an attempt's log stream, as an ECS task's id does."""
-    return hashlib.sha256(f"{job_id}#{attempt}".encode()).hexdigest()[:32]
+def task_id(job_id: str, job_no: int, index: int, attempt: int) -> str:
+    """The 32 hexadecimal digits that name an attempt's log stream, as an ECS task's id does; they say whose it is."""
+    mark = hashlib.sha256(f"{job_id}#{attempt}".encode()).hexdigest()[:16]
+    return f"{mark}{job_no:08x}{index:04x}{attempt:04x}"
+
+
+def unit_of_task(task: str) -> tuple[int, int, int] | None:
+    """(job number, index, attempt) that a task id names, if it is one of ours."""
+    if len(task) != 32 or not _HEXADECIMAL.issuperset(task):
+        return None
+    return int(task[16:24], 16), int(task[24:28], 16), int(task[28:], 16)
 
 
 def log_file(folder: Path, task: str) -> Path:

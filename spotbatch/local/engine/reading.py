@@ -11,9 +11,10 @@ from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.contract import AttemptView, Json, UnitView
 from spotbatch.local.engine.journal import Journal
-from spotbatch.local.engine.logs import LogReader, log_file, task_id
+from spotbatch.local.engine.logs import LogReader, log_file, unit_of_task
 
 _ATTEMPT_COLUMNS = "attempt, started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, placed_at"
+_STREAM = "SELECT job_no, idx, COALESCE(started_at, placed_at), stopped_at FROM attempt"
 _DESCRIBED_KEPT = 20_000
 
 
@@ -49,6 +50,11 @@ class Reading:
         """All documents of a kind by their names."""
         return self._resources.get(kind, {})
 
+    def resource_row(self, kind: str, name: str) -> tuple[Json, str | None] | None:
+        """A document, and the rules' view of it as the journal has it."""
+        body = self.resources(kind).get(name)
+        return None if body is None else (body, self.resource_rules.get((kind, name)))
+
     def remember_resource(self, kind: str, name: str, body: Json, rules: str | None) -> None:
         self._resources.setdefault(kind, {})[name] = body
         self.resource_rules[kind, name] = rules
@@ -58,6 +64,11 @@ class Reading:
         self.resource_rules.pop((kind, name), None)
 
     # ---- jobs by id ----
+
+    def new_job_no(self) -> int:
+        """A number that no job had. One whose job is refused is not used again."""
+        self.next_job_no += 1
+        return self.next_job_no - 1
 
     def enter_job(self, job_no: int, job_id: str, created_at: float) -> None:
         self._no_of[job_id] = job_no
@@ -69,7 +80,6 @@ class Reading:
         """Take back `enter_job` for a job that the rules refused."""
         del self._no_of[self._id_of.pop(job_no)]
         del self._created_at[job_no]
-        self.next_job_no = job_no
 
     def locate(self, job_id: str) -> tuple[int, int | None]:
         """(job number, array index) of a job, or of a child (`id:index`). Raises NotFound."""
@@ -251,16 +261,22 @@ class Reading:
         row = self._stream_row(log_stream)
         if row is None:
             raise NotFound(f"the log stream {log_stream} does not exist")
-        job_no, index, attempt, began_at, stopped_at = row
-        file = log_file(self.log_folder, task_id(self.unit_id(job_no, index), attempt))
+        _, _, began_at, stopped_at = row
+        file = log_file(self.log_folder, log_stream.rpartition("/")[2])
         return file, began_at, stopped_at is not None
 
     def _stream_row(self, log_stream: str) -> tuple[Any, ...] | None:
         task = log_stream.rpartition("/")[2]
-        return self.journal.row(
-            "SELECT job_no, idx, attempt, COALESCE(started_at, placed_at), stopped_at FROM attempt WHERE task = ?",
-            (task,),
-        )
+        unit = unit_of_task(task)
+        found = None
+        if unit is not None:
+            found = self.journal.row(
+                f"{_STREAM} WHERE job_no = ? AND idx = ? AND attempt = ? AND task = ?", (*unit, task)
+            )
+        if found is None:  # a journal that is older than such task ids keeps a table of them
+            query = f"{_STREAM} JOIN old_task USING (job_no, idx, attempt) WHERE old_task.task = ?"
+            found = self.journal.row(query, (task,))
+        return found
 
     def _stream_prefix(self, job_no: int) -> str:
         container = self._described(job_no).get("container")

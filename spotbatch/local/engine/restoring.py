@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING
 
 from spotbatch.batch import events as ev
+from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
 from spotbatch.local.engine import codec
+from spotbatch.local.engine.turn import say
 
 if TYPE_CHECKING:
     from spotbatch.local.engine.engine import LocalEngine
@@ -23,8 +25,7 @@ def restore(engine: "LocalEngine") -> None:
         if kind == QUEUE and rules is not None:
             engine.apply(ev.QueuePut(queue=codec.decode(JobQueue, rules)))
     _restore_jobs(engine)
-    for job_no, index, kind in engine.journal.rows("SELECT job_no, idx, kind FROM stop"):
-        engine.stops[job_no, None if index < 0 else index] = kind
+    _restore_stops(engine)
     _end_lost_attempts(engine)
     for (kind, _), rules in engine.resource_rules.items():
         if kind == ENVIRONMENT and rules is not None:
@@ -45,7 +46,12 @@ def _restore_jobs(engine: "LocalEngine") -> None:
         engine.enter_job(job_no, job_id, created_at)
         if statuses is None:
             statuses, attempts = _unit_books(engine, job_no, submitted.size or 1)
-        engine.apply(ev.JobRestored(submitted=submitted, statuses=statuses, attempts=attempts))
+        try:
+            engine.apply(ev.JobRestored(submitted=submitted, statuses=statuses, attempts=attempts))
+        except (InvalidInput, NotFound) as error:  # the region was killed before it could take the job's row back
+            engine.drop_job(job_no)
+            engine.journal.write("DELETE FROM job WHERE job_no = ?", (job_no,))
+            say(f"job {job_id} was refused, and is removed from the journal: {error}")
 
 
 def _unit_books(engine: "LocalEngine", job_no: int, units: int) -> tuple[bytes, bytes]:
@@ -61,14 +67,26 @@ def _unit_books(engine: "LocalEngine", job_no: int, units: int) -> tuple[bytes, 
     return bytes(statuses), bytes(attempts)
 
 
+def _restore_stops(engine: "LocalEngine") -> None:
+    """What was accepted before the region went holds, though it may not have been carried out."""
+    for job_no, number, kind, reason in list(engine.journal.rows("SELECT job_no, idx, kind, reason FROM stop")):
+        index = None if number < 0 else number
+        engine.stops[job_no, index] = kind
+        if engine.scheduler.status(job_no, index).is_terminal:
+            continue
+        if kind == "cancelled":
+            engine.apply(ev.JobCancelled(job_no=job_no, index=index, reason=reason))
+        else:
+            engine.apply(ev.JobTerminated(job_no=job_no, index=index, reason=reason))
+
+
 def _end_lost_attempts(engine: "LocalEngine") -> None:
     """An attempt without an end was running when the region went: its host went too, and the retry strategy decides."""
-    query = "SELECT job_no, idx, attempt, instance_id FROM attempt WHERE stopped_at IS NULL"
+    query = (
+        "SELECT job_no, idx, attempt, instance_id FROM job JOIN attempt USING (job_no) "
+        "WHERE job.ended_at IS NULL AND attempt.stopped_at IS NULL"
+    )
     for job_no, index, attempt, instance_id in list(engine.journal.rows(query)):
         reason = host_terminated(instance_id)
-        stop = engine.stops.get((job_no, index)) or engine.stops.get((job_no, None))
         engine.write_attempt_end((job_no, index, attempt), None, "", reason, engine.now())
-        if stop == "terminated":
-            size = engine.scheduler.jobs[job_no].submitted.size
-            engine.apply(ev.JobTerminated(job_no=job_no, index=index if size else None, reason=reason))
         engine.apply(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason))

@@ -1,22 +1,51 @@
 """One turn of the engine's loop: events are applied, their rows committed, and only then is done what was commanded.
 
-So an attempt's intent is on disk before its process starts, and an answer never tells of what a kill could undo.
+So an attempt's intent is on disk before its process starts, and an answer never tells of what a kill could undo. What a
+caller asks for is written before the scheduler hears of it: if the disk refuses, it never happened. News of the world
+(an exit, a reclaim) cannot be refused: it waits, and all that follows from it waits too, until it can be written.
 """
 
 import asyncio
+import contextlib
 import random
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from spotbatch.batch import events as ev
-from spotbatch.batch.errors import Unavailable
+from spotbatch.batch.errors import SpotbatchError, Unavailable
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.contract import EngineSettings, UnitView
+from spotbatch.local.engine.journal import Statement
 from spotbatch.local.engine.reading import Reading
 
-_COMMIT_RETRY_SECONDS: Final = 1.0
+_FIRST_RETRY_SECONDS: Final = 0.5
+_LONGEST_RETRY_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    """What a caller asked for: rows, and what is done once they are on disk."""
+
+    rows: Sequence[Statement]
+    then: Callable[[], None]
+    answer: asyncio.Future[None]
+
+    def refuse(self, error: SpotbatchError) -> None:
+        if not self.answer.done():  # its caller may have gone
+            self.answer.set_exception(error)
+
+    def carry_out(self) -> None:
+        try:
+            self.then()
+        except SpotbatchError as error:
+            self.refuse(error)
+            return
+        if not self.answer.done():
+            self.answer.set_result(None)
 
 
 class Turn(Reading):
@@ -31,11 +60,15 @@ class Turn(Reading):
         self._clock_offset = time.time() - time.monotonic()
         self._rng = random.Random(settings.seed or None)  # noqa: S311 - reclaims and ids of pretended hosts
         self._effects: list[Callable[[], None]] = []
-        self._waiters: list[asyncio.Future[None]] = []
+        self._requests: list[_Request] = []
         self._watchers: set[asyncio.Event] = set()
         self._flush_is_due = False
         self._is_closing = False
         self._wakeup: asyncio.TimerHandle | None = None
+        self._trouble: Unavailable | None = None  # why the journal cannot be written now
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_seconds = _FIRST_RETRY_SECONDS
+        self._broken = asyncio.Event()
 
     def now(self) -> float:
         """UTC epoch seconds that never go back."""
@@ -81,41 +114,76 @@ class Turn(Reading):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Commit, then act, then tell those who wait."""
+        """Commit, then act, then answer those who asked."""
         self._flush_is_due = False
+        requests, self._requests = self._requests, []
         try:
-            self.journal.commit()
+            self.journal.commit([row for request in requests for row in request.rows])
         except Unavailable as error:
-            self._refuse_waiters(error)
-            self._loop.call_later(_COMMIT_RETRY_SECONDS, self._schedule_flush)
+            for request in requests:
+                request.refuse(error)
+            self._commit_failed(error)
             return
+        self._commit_done()
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+        for request in requests:
+            request.carry_out()
         for event in self._watchers:
             event.set()
         self._set_wakeup()
 
-    def settle(self) -> None:
-        """Before an answer: what was applied is committed, so that no answer tells of what a kill could undo."""
-        if self.journal.is_pending:
+    def _commit_failed(self, error: Unavailable) -> None:
+        """Nothing follows from what is not on disk: try again, or give up where the file itself is broken."""
+        if self._trouble is None:
+            say(f"{error}; until then no job is taken and no attempt starts")
+        self._trouble = error
+        if self.journal.is_damaged:
+            self._broken.set()
+        if self._retry is None and self.journal.is_pending:
+            self._retry = self._loop.call_later(self._retry_seconds, self._try_again)
+            self._retry_seconds = min(2 * self._retry_seconds, _LONGEST_RETRY_SECONDS)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if not self._is_closing:
             self._flush()
 
-    def _refuse_waiters(self, error: Unavailable) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._waiters.clear()
+    def _commit_done(self) -> None:
+        if self._trouble is None:
+            return
+        say(f"the journal {self.journal.path} can be written again: going on")
+        self._trouble, self._retry_seconds = None, _FIRST_RETRY_SECONDS
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
-    async def _durable(self) -> None:
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(waiter)
+    def settle(self) -> None:
+        """Before an answer: what was applied is committed, so that no answer tells of what a kill could undo.
+
+        Raises Unavailable where it cannot be.
+        """
+        if not self.journal.is_pending:
+            return
+        self._flush()
+        if self._trouble is not None:
+            raise self._trouble
+
+    async def accept(self, *rows: Statement, then: Callable[[], None]) -> None:
+        """Write what a caller asked for, and do it once it is on disk.
+
+        Raises Unavailable, with nothing done, where it cannot be written, and what `then` raises.
+        """
+        request = _Request(rows=rows, then=then, answer=self._loop.create_future())
+        self._requests.append(request)
         self._schedule_flush()
-        await waiter
+        await request.answer
+
+    async def failed(self) -> None:
+        """Waits until the engine cannot go on, and raises Unavailable with the reason then."""
+        await self._broken.wait()
+        raise self._trouble or Unavailable(f"the journal {self.journal.path} is damaged")
 
     def _set_wakeup(self) -> None:
         if self._wakeup is not None:
@@ -153,3 +221,10 @@ class Turn(Reading):
                 call(*arguments)
 
         self._loop.call_later(seconds, run)
+
+
+def say(line: str) -> None:
+    """One line to whoever runs the region: its log, or the terminal."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"spotbatch local: {line}\n")
+        sys.stderr.flush()

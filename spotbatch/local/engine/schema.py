@@ -1,0 +1,78 @@
+"""The tables of the journal, and how a journal of an earlier version becomes one of today's."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from spotbatch.batch.errors import Unavailable
+
+VERSION: Final = 2
+
+_TABLES: Final = """
+CREATE TABLE resource (kind TEXT, name TEXT, body TEXT NOT NULL, rules TEXT, PRIMARY KEY (kind, name)) WITHOUT ROWID;
+CREATE TABLE job (
+    job_no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, queue TEXT NOT NULL,
+    created_at REAL NOT NULL, log_group TEXT NOT NULL,
+    rules TEXT NOT NULL, container TEXT NOT NULL, described TEXT NOT NULL,
+    status INTEGER, status_reason TEXT, ended_at REAL, statuses BLOB, attempts BLOB
+);
+CREATE TABLE unit (
+    job_no INTEGER, idx INTEGER, status INTEGER NOT NULL, status_reason TEXT NOT NULL, ended_at REAL NOT NULL,
+    PRIMARY KEY (job_no, idx)
+) WITHOUT ROWID;
+CREATE TABLE attempt (
+    job_no INTEGER, idx INTEGER, attempt INTEGER, task TEXT NOT NULL, instance_id TEXT NOT NULL,
+    placed_at REAL NOT NULL, started_at REAL, stopped_at REAL, exit_code INTEGER, reason TEXT, status_reason TEXT,
+    PRIMARY KEY (job_no, idx, attempt)
+) WITHOUT ROWID;
+CREATE TABLE old_task (
+    task TEXT PRIMARY KEY, job_no INTEGER NOT NULL, idx INTEGER NOT NULL, attempt INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE stop (
+    job_no INTEGER, idx INTEGER, kind TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', PRIMARY KEY (job_no, idx)
+) WITHOUT ROWID;
+CREATE TABLE host (
+    instance_id TEXT PRIMARY KEY, instance_type TEXT NOT NULL, zone TEXT NOT NULL, environment TEXT NOT NULL,
+    is_spot INTEGER NOT NULL, vcpus INTEGER NOT NULL, memory_mib INTEGER NOT NULL,
+    launched_at REAL NOT NULL, started_at REAL, noticed_at REAL, ended_at REAL, end_cause TEXT
+) WITHOUT ROWID;
+"""
+
+# From each version to the next. A task id of version 2 says whose it is, so the index of tasks goes, and the ids that
+# were given before stand in a table of their own; the open attempts are found by their jobs.
+_STEPS: Final[dict[int, str]] = {
+    1: """
+ALTER TABLE stop ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+CREATE TABLE old_task (
+    task TEXT PRIMARY KEY, job_no INTEGER NOT NULL, idx INTEGER NOT NULL, attempt INTEGER NOT NULL
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO old_task SELECT task, job_no, idx, attempt FROM attempt;
+DROP INDEX attempt_task;
+DROP INDEX attempt_open;
+""",
+}
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new journal, or bring an older one up to today's version, in one transaction.
+
+    Raises Unavailable for a newer one, which is left as it is, and for one that SQLite finds damaged.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        raise Unavailable(
+            f"the journal {path} has version {found}, this spotbatch reads version {VERSION} and older: "
+            "use the spotbatch that wrote it, or another --home"
+        )
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"it is malformed: {' '.join(verdict.split())}")
+    if found == VERSION:
+        return
+    script = _TABLES if found == 0 else "".join(_STEPS[version] for version in range(found, VERSION))
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {VERSION}; COMMIT;")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
