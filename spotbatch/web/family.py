@@ -17,6 +17,7 @@ UNSEEN: Final = 255
 _CODE: Final = {status: code for code, status in enumerate(STATUSES)}
 _ACTIVE: Final = (_CODE[JobStatus.STARTING], _CODE[JobStatus.RUNNING])
 _LONGEST_LIST: Final = 500  # a group of more children in one status is left to the turns: five calls at most
+_ENOUGH: Final = 0.99
 _ACTIVE_WEIGHT: Final = 8
 _UNSEEN_WEIGHT: Final = 3
 
@@ -98,10 +99,15 @@ class Family:
         return [rest if code == UNSEEN else STATUSES[code] for code in self._codes]
 
     def _deduced(self) -> JobStatus | None:
-        """The status of all that nobody saw, where the summary leaves only one."""
+        """The status of all that nobody saw, where the summary leaves but one for them, or for 99 of 100 of them.
+
+        The few of those hundred that have moved on meanwhile are listed within seconds.
+        """
+        unseen = self._codes.count(UNSEEN)
         known = self._known()
-        left = {status: count - known[status] for status, count in self.summary.items() if count != known[status]}
-        return next(iter(left)) if len(left) == 1 and min(left.values()) > 0 else None
+        rest = {status: count - known[status] for status, count in self.summary.items()}
+        greatest = max(rest, key=lambda status: rest[status], default=None)
+        return greatest if greatest is not None and unseen and rest[greatest] >= _ENOUGH * unseen else None
 
     def _known(self) -> dict[JobStatus, int]:
         return {status: self._codes.count(code) for status, code in _CODE.items()}

@@ -6,6 +6,7 @@ from typing import Final
 
 SECONDS_A_CALL: Final = 1.1
 _BURST: Final = 12.0  # a page that is opened may be filled at once; the poller then waits until that is made up for
+_NOTHING: Final = 1e-6  # of a call: what floats leave over
 
 
 @dataclass(kw_only=True)
@@ -24,7 +25,8 @@ class Pace:
     def wait_seconds(self) -> float:
         """How long to wait before the next call; 0 when it may be made now."""
         self._settle()
-        return max(0.0, (1.0 - self._allowance) * SECONDS_A_CALL)
+        missing = 1.0 - self._allowance
+        return missing * SECONDS_A_CALL if missing > _NOTHING else 0.0
 
     def _settle(self) -> None:
         made, now = self.calls_made(), self.clock()

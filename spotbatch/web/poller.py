@@ -42,6 +42,7 @@ _IDS_A_CALL: Final = 100
 _LOG_LINES: Final = 400
 _ACCOUNTS_KEPT: Final = 50
 _WAITING_FOR_LOCK_SECONDS: Final = 5.0
+_GOES_ON: Final = (JobStatus.STARTING, JobStatus.RUNNING)
 _WAITS: Final = frozenset({JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE, JobStatus.STARTING})
 
 
@@ -221,7 +222,7 @@ class Poller:
         if job.array is None:
             yield _Ask(key=("log", state), seconds=max(slow, _LOG_SECONDS), do=lambda: self._log(target, job))
             yield _Ask(key=("story", state), seconds=max(slow, _STORY_SECONDS), do=lambda: self._story(job))
-        if job.status in _WAITS or job.status is JobStatus.FAILED:
+        if needs_findings(job):
             key = ("findings", (job.id, job.status))
             yield _Ask(key=key, seconds=max(slow, _FINDINGS_SECONDS), do=lambda: self._findings(job))
 
@@ -334,6 +335,14 @@ class Poller:
     def _findings(self, job: Job) -> None:
         self.board.detail(job.id).findings = self.sources.findings(self.jobs, job)
         self.board.changed()
+
+
+def needs_findings(job: Job) -> bool:
+    """Whether the doctor is asked: of what waits, and of a job that FAILED; an array's failures are told beside it."""
+    if job.array is None:
+        return job.status in _WAITS or job.status is JobStatus.FAILED
+    summary = job.array.status_summary
+    return not job.status.is_terminal and not any(summary.get(each) for each in _GOES_ON)
 
 
 def log_key(target: Target) -> str:

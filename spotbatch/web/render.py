@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from spotbatch.batch.job import Job
 from spotbatch.web import views
 from spotbatch.web.board import Board, Detail, Target
-from spotbatch.web.poller import log_key
+from spotbatch.web.poller import log_key, needs_findings
 from spotbatch.web.sources import Sources
 
 ROOT: Final = Path(__file__).resolve().parent
@@ -72,7 +72,7 @@ class Pages:
             "target": target,
             "now": now,
             "place": self.sources.place(),
-            "queue": self.sources.queue,
+            "queue": (self.sources.queue or "").rpartition("/")[2],
             "trouble": self.board.trouble,
             "as_of": self.board.as_of,
             "look": shown,
@@ -80,6 +80,7 @@ class Pages:
             "rows": views.run_rows(self.board, self.sources, now) if target.kind == "list" else (),
             "is_listed": self.board.is_listed,
             "detail": detail,
+            "findings": detail.findings if only is not None and needs_findings(only) else None,
             "log": log,
             "said": said,
             "csrf_token": self.csrf_token,

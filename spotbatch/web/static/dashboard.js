@@ -41,7 +41,7 @@
   }
 
   function fit(map, width) {
-    let size = 24;
+    let size = 34;
     while (size > 2 && Math.ceil(map.cells.length / Math.max(1, Math.floor(width / size))) * size > 340) size -= 1;
     map.size = size;
     map.columns = Math.max(1, Math.floor(width / size));

@@ -1,0 +1,183 @@
+"""A dashboard in front of a real local region, asked over HTTP or looked at with a real browser."""
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from spotbatch.cli import dashboard, where
+from spotbatch.web.serve import Served, prepare
+from tests.contract.cli_world import STACK, CliWorld
+from tests.contract.local_api_region import until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PICTURES = "SPOTBATCH_SCREENSHOTS"  # a folder in which the pictures that the tests take are kept
+WIDE = (1280, 900)
+PHONE = (390, 844)
+
+
+@contextlib.contextmanager
+def local_settings(home: Path) -> Iterator[None]:
+    """This process works in the region of a folder, as after `--local`; its environment is put back afterwards."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("AWS_", "SPOTBATCH_")) and name != PICTURES:
+            del os.environ[name]
+    os.environ.update({"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull})
+    os.environ["SPOTBATCH_HOME"] = str(home)
+    try:
+        where.use_local()
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebWorld:
+    """A dashboard that serves in a thread of this process."""
+
+    served: Served
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.served.url).port or 0
+
+    @property
+    def key(self) -> str:
+        return self.served.url.rpartition("key=")[2]
+
+    @property
+    def cookie(self) -> str:
+        return f"spotbatch-{self.port}={self.key}"
+
+    def ask(
+        self, path: str, *, method: str = "GET", body: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request, with the cookie unless the headers say otherwise ("" leaves a header out)."""
+        sent = {"Cookie": self.cookie, "Host": f"127.0.0.1:{self.port}", **(headers or {})}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            data = (body or "").encode()
+            for name, value in {**sent, "Content-Length": str(len(data))}.items():
+                if value:
+                    connection.putheader(name, value)
+            connection.endheaders(data)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            return Answer(status=answer.status, headers=dict(answer.getheaders()), text=text)
+        finally:
+            connection.close()
+
+    def url(self, path: str = "/") -> str:
+        """A link with the key."""
+        return f"http://127.0.0.1:{self.port}{path}?key={self.key}"
+
+
+@contextlib.contextmanager
+def web_world(world: CliWorld, *, actions: bool = False, listing: bool = True) -> Iterator[WebWorld]:
+    """A dashboard for a region, ended when the block ends."""
+    with local_settings(world.home):
+        from spotbatch.cli import finding
+
+        sources = dashboard.sources_of(finding.queue_of(stack=STACK) if listing else None, STACK)
+        served = prepare(sources, port=0, actions=dashboard.actions_of(STACK) if actions else None)
+        running = threading.Thread(target=served.run, daemon=True)
+        running.start()
+        try:
+            until(lambda: served.server.started)
+            yield WebWorld(served=served)
+        finally:
+            served.server.should_exit = True
+            running.join(15)
+            assert not running.is_alive(), "the dashboard did not end"
+
+
+def axe_script() -> str:
+    """axe-core's own script, as the package that wraps it ships it."""
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    return (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+@dataclass(kw_only=True)
+class Browser:
+    """A page in Chromium, everything that it complained about, and every address that it asked for."""
+
+    page: "Page"
+    folder: Path
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def picture(self, name: str) -> Path:
+        """Keep what the page looks like."""
+        path = self.folder / f"{name}.png"
+        self.page.screenshot(path=path, full_page=True)
+        return path
+
+    def serious(self) -> list[str]:
+        """What axe finds of serious or critical impact, with the elements."""
+        self.page.evaluate(axe_script())
+        found: Any = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        return [
+            f"{each['id']}: {[node['html'][:160] for node in each['nodes'][:3]]}"
+            for each in found["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+
+
+@contextlib.contextmanager
+def browser(folder: Path, *, size: tuple[int, int] = WIDE, dark: bool = False, **settings: Any) -> Iterator[Browser]:
+    """A fresh Chromium; skips the test where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    kept = Path(os.environ.get(PICTURES) or folder)
+    kept.mkdir(parents=True, exist_ok=True)
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            context = chromium.new_context(
+                viewport={"width": size[0], "height": size[1]},
+                color_scheme="dark" if dark else "light",
+                bypass_csp=False,
+                **settings,
+            )
+            page = context.new_page()
+            page.set_default_timeout(30_000)
+            made = Browser(page=page, folder=kept)
+            page.on("console", lambda line: made.complaints.append(line.text) if line.type == "error" else None)
+            page.on("pageerror", lambda error: made.complaints.append(str(error)))
+            page.on("request", lambda request: made.requests.append(request.url))
+            yield made
+        finally:
+            chromium.close()
+
+
+def number_in(text: str) -> int:
+    """The first whole number of a text."""
+    found = re.search(r"\d[\d,]*", text)
+    assert found is not None, text
+    return int(found[0].replace(",", ""))

@@ -1,0 +1,81 @@
+"""Pictures of hosts and money: their sums are the report's, and they stay small however many attempts there were."""
+
+from itertools import pairwise
+
+import pytest
+
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.pricing.lives import AttemptEnd
+from spotbatch.web.charts import WASTED, curve, gantt
+from spotbatch.web.views import progress_of
+from tests.unit.web_builders import NOW, bill, child
+
+
+def some(count: int) -> list[Job]:
+    return [child(index, JobStatus.SUCCEEDED, interrupted=index % 10 == 0) for index in range(count)]
+
+
+def test_the_last_point_of_the_curve_is_the_report() -> None:
+    report = bill(some(40))
+    drawn = curve(report, NOW)
+    assert drawn is not None
+    wasted = sum(float(amount) for part, amount in report.parts.items() if part in WASTED)
+    paid_wasted = sum(float(each.paid_usd) for each in report.entries if each.part in WASTED)
+    assert drawn.paid[-1] == pytest.approx(float(report.paid_usd))
+    assert drawn.on_demand[-1] == pytest.approx(float(report.on_demand_undisturbed_usd))
+    assert drawn.wasted[-1] == pytest.approx(paid_wasted)
+    assert wasted > 0, "some attempts were interrupted, so something was lost"
+
+
+def test_money_never_goes_back() -> None:
+    drawn = curve(bill(some(40)), NOW)
+    assert drawn is not None
+    for line in (drawn.paid, drawn.on_demand, drawn.wasted):
+        assert all(after >= before - 1e-12 for before, after in pairwise(line))
+        assert line[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_run_without_hosts_has_no_pictures() -> None:
+    report = bill([])
+    assert curve(report, NOW) is None
+    assert gantt(report, NOW).rows == ()
+
+
+def test_reclaimed_hosts_are_marked_and_interrupted_attempts_told_apart() -> None:
+    drawn = gantt(bill(some(20)), NOW)
+    reclaimed = [row for row in drawn.rows if row.host.is_reclaimed]
+    assert {row.host.instance_id for row in reclaimed} == {"arn:0", "arn:10"}
+    assert all(AttemptEnd.INTERRUPTED in row.paths for row in reclaimed)
+    assert all(0 <= row.x <= 1000 and row.x + row.width <= 1001 for row in drawn.rows)
+
+
+def test_ten_thousand_attempts_are_a_picture_of_a_few_thousand_characters() -> None:
+    drawn = gantt(bill(some(10_000)), NOW)
+    assert sum(len(path) for row in drawn.rows for path in row.paths.values()) < 100_000
+    assert len(drawn.rows) == 50
+
+
+def test_of_many_hosts_those_that_were_reclaimed_are_drawn() -> None:
+    units = [child(index, JobStatus.SUCCEEDED) for index in range(50)]
+    report = bill(units)
+    many = report.__class__(
+        entries=report.entries,
+        hosts=tuple(host for _ in range(4) for host in report.hosts),
+        attempts=report.attempts,
+        other=(),
+        advice=(),
+        sources=(),
+        notes=(),
+        is_simulated=True,
+    )
+    drawn = gantt(many, NOW)
+    assert (len(drawn.rows), drawn.left_out) == (60, 140)
+
+
+def test_a_bar_shows_every_status_that_has_a_unit_and_fills_its_width() -> None:
+    progress = progress_of({JobStatus.SUCCEEDED: 9_998, JobStatus.FAILED: 1, JobStatus.RUNNING: 1})
+    assert [each.status for each in progress.segments] == [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.RUNNING]
+    assert all(each.width >= 5 for each in progress.segments)
+    assert sum(each.width for each in progress.segments) == pytest.approx(1000, abs=1)
+    assert (progress.done, progress.percent, progress.status) == (9_999, 99, "RUNNING")

@@ -1,0 +1,160 @@
+"""Pages as HTML: other people's text stays text, 10,000 children stay small, and what is not asked for is not there."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from spotbatch.aws.job_shapes import JobSummary
+from spotbatch.aws.logs import LogEvent
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.web.board import Target
+from spotbatch.web.export import inline
+from spotbatch.web.poller import log_key
+from spotbatch.web.sources import Finding, Findings, Story
+from tests.unit.web_builders import ARRAY, NOW, SOURCES, TARGET, child, counted, parent, shown
+
+EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 40503 * 40503 }}"
+
+
+class Tags(HTMLParser):
+    """Every tag of a page, and every attribute."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.ids: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+
+def is_harmless(html: str) -> bool:
+    found = Tags(html)
+    return "img" not in found.tags and not any(name.startswith("on") for name in found.attributes) and "1640493009" not in html
+
+
+def test_hostile_text_of_every_kind_stays_text() -> None:
+    bad = replace(
+        child(0, JobStatus.FAILED, interrupted=True, reason=EVIL),
+        name=EVIL,
+        status_reason=EVIL,
+        queue=EVIL,
+        definition=EVIL,
+        tags={EVIL: EVIL},
+        attempts=tuple(replace(each, reason=EVIL) for each in child(0, JobStatus.FAILED, reason=EVIL).attempts),
+    )
+    world = shown(replace(parent(2, FAILED=1, RUNNING=1), name=EVIL, status_reason=EVIL), [bad], with_bill=True)
+    assert is_harmless(world.pages.page(TARGET).html)
+    target = Target(kind="job", id=f"{ARRAY}:0")
+    detail = world.board.detail(bad.id)
+    finding = Finding(weight="cause", cause=EVIL, evidence=EVIL, fix=EVIL)
+    detail.findings = Findings(found=(finding,), unseen=(EVIL,))
+    detail.story = Story(told={1: [(EVIL, EVIL)]}, input=EVIL, progress=EVIL)
+    log = world.board.detail(log_key(target))
+    log.log, log.log_stream = [LogEvent(at=NOW, text=EVIL, stream="s")], EVIL
+    world.board.trouble = EVIL
+    world.board.said = {target.id: EVIL}
+    html = world.pages.page(target).html
+    assert html.count("&lt;script&gt;alert(1)") >= 12
+    assert is_harmless(html)
+    assert [tag for tag in Tags(html).tags if tag == "script"] == ["script"], "our own, and no other"
+
+
+def test_the_list_stays_harmless_too() -> None:
+    world = shown(parent(2), [])
+    world.board.take_listed([JobSummary(id=f"x{EVIL}", name=EVIL, status=JobStatus.FAILED, created_at=NOW)])
+    assert is_harmless(world.pages.page(Target(kind="list")).html)
+
+
+def test_live_pages_have_no_inline_script_and_no_inline_style() -> None:
+    world = shown(parent(30, RUNNABLE=30), [], with_bill=True)
+    for target in (TARGET, Target(kind="list")):
+        html = world.pages.page(target).html
+        assert "<style" not in html
+        assert "style=" not in html
+        assert re.findall(r"<script[^>]*>", html) == ['<script src="/static/dashboard.js" defer>']
+
+
+def ten_thousand() -> tuple[Job, list[Job]]:
+    children = [child(index, JobStatus.SUCCEEDED, interrupted=index % 7 == 0) for index in range(6_000)]
+    children += [child(index, JobStatus.FAILED, reason=f"reason {index % 3}") for index in range(6_000, 6_300)]
+    children += [child(index, JobStatus.RUNNING) for index in range(6_300, 6_400)]
+    return counted(10_000, children), children
+
+
+def test_ten_thousand_children_are_few_elements_and_few_bytes() -> None:
+    of, children = ten_thousand()
+    world = shown(of, children, with_bill=True)
+    html = world.pages.page(TARGET).html
+    assert len(Tags(html).tags) < 1_500, "no element for each child"
+    assert len(html.encode()) < 250_000
+    assert re.search(r'data-heat="[^"]{10000}"', html)
+
+
+def test_news_of_ten_thousand_children_hold_what_changed_and_no_more() -> None:
+    of, children = ten_thousand()
+    world = shown(of, children)
+    before = world.pages.regions(TARGET)
+    world.board.take([replace(children[6_300], status=JobStatus.SUCCEEDED, stopped_at=NOW)], NOW)
+    after = world.pages.regions(TARGET)
+    assert {name for name in after if after[name] != before[name]} == {"children"}
+
+
+def test_failures_are_told_by_their_reason_and_not_one_by_one() -> None:
+    of, children = ten_thousand()
+    html = shown(of, children).pages.regions(TARGET)["failures"]
+    assert html.count("<li>") == 3
+    assert "<b>100</b>" in html
+    assert "exit code 1: reason 2" in html
+
+
+def test_forms_are_there_only_with_a_token() -> None:
+    world = shown(parent(2, RUNNING=1, FAILED=1), [child(0, JobStatus.FAILED)])
+    assert "<form method=" not in world.pages.page(TARGET).html.replace('<form class="goto" method="get"', "")
+    with_token = replace(world.pages, csrf_token="t0k3n").page(TARGET).html
+    assert with_token.count('name="token" value="t0k3n"') == 2
+    assert 'action="/jobs/' in with_token
+
+
+def test_ids_on_a_page_are_unique() -> None:
+    of, children = ten_thousand()
+    ids = Tags(shown(of, children, with_bill=True).pages.page(TARGET).html).ids
+    assert len(ids) == len(set(ids))
+
+
+def test_an_export_stands_for_itself() -> None:
+    of, children = ten_thousand()
+    html = shown(of, children, with_bill=True).pages.page(TARGET, inline=inline()).html
+    assert re.findall(r'(?:href|src|action)="([^"]*)"', html) == ["#main"]
+    assert "data-live" not in html
+    assert "default-src &#39;none&#39;" in html
+
+
+def test_a_page_without_answers_says_so_and_stays_up() -> None:
+    world = shown(parent(2), [])
+    world.board.trouble = "the local region does not answer"
+    html = world.pages.page(Target(kind="job", id="unknown")).html
+    assert "the local region does not answer" in html
+    assert "Nothing is known of it yet." in html
+
+
+def test_a_run_of_several_jobs_is_one_row_and_one_page() -> None:
+    first = parent(3, SUCCEEDED=3, status=JobStatus.SUCCEEDED)
+    second = replace(parent(2, RUNNING=2), id=ARRAY.replace("0a", "0b", 1), created_at=NOW - 10)
+    world = shown(first, [], sources=replace(SOURCES, run_id=lambda _: "my-run"))
+    world.board.take([second], NOW)
+    world.board.take_listed(
+        JobSummary(id=job.id, name=job.name, status=job.status, created_at=job.created_at) for job in (first, second)
+    )
+    rows = world.pages.regions(Target(kind="list"))["runs"]
+    assert rows.count('<li class="run">') == 1
+    assert 'href="/runs/my-run"' in rows
+    world.board.runs["my-run"] = (first.id, second.id)
+    page = world.pages.page(Target(kind="run", id="my-run")).html
+    assert "3 of 5" in page
+    assert page.count("data-heat=") == 2
