@@ -17,7 +17,7 @@ _MAX_STACKS: Final = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackOutputs:
-    """The six outputs of the stack, as app.py names them; "" where an output is not there."""
+    """The outputs of the stack, as app.py names them; "" where an output is not there."""
 
     stack: str
     repository_uri: str = ""
@@ -26,6 +26,7 @@ class StackOutputs:
     compute_environment: str = ""
     bucket: str = ""
     log_group: str = ""
+    on_demand_queue: str = ""  # with the setting of that name only
 
 
 def read(stack: str | None = None, *, cloudformation: "CloudFormationClient | None" = None) -> StackOutputs:
@@ -88,4 +89,5 @@ def _ours(stack: str, outputs: Mapping[str, str]) -> StackOutputs:
         compute_environment=outputs.get("ComputeEnvironmentName", ""),
         bucket=outputs.get("ArtifactsBucketName", ""),
         log_group=outputs.get("LogGroupName", ""),
+        on_demand_queue=outputs.get("OnDemandJobQueueName", ""),
     )

@@ -8,6 +8,7 @@
     runs/<run id>/<unit>/progress.json       what the command last reported of its progress
     runs/<run id>/inputs/<n>.json            lines n * 1000 and on of the run's list of inputs, one a child
     runs/<run id>/run.json                   the jobs of a run that is more than one job
+    runs/<run id>/deadline.json              where a job with a deadline ran, and why
 
 A unit is `job` for a job that is no array, and the five-digit index for a child of one. A host that a recording
 machine (the local region) knows of stands in `hosts/<instance id>.json`.
@@ -64,3 +65,7 @@ def input_list(run_id: str, array_index: int) -> str:
 
 def run_manifest(run_id: str) -> str:
     return f"{run_prefix(run_id)}/run.json"
+
+
+def deadline_story(run_id: str) -> str:
+    return f"{run_prefix(run_id)}/deadline.json"

@@ -42,10 +42,15 @@ def queue_of(*, stack: str | None = None, queue: str | None = None) -> str:
     return queue or place(stack=stack).queue
 
 
+def is_id(written: str) -> bool:
+    """Whether this is a job's or a child's id, rather than a name."""
+    return _ID.fullmatch(written) is not None
+
+
 def job_id(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> str:
     """The id that a user means by an id, an ARN or a name. Raises NotFound, InvalidInput."""
     reference = written.rpartition(":job/")[2] if written.startswith("arn:") else written
-    if _ID.fullmatch(reference):
+    if is_id(reference):
         return reference
     name, _, index = reference.partition(":")
     if index and not index.isdigit():

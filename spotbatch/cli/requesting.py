@@ -40,6 +40,10 @@ class Asked:
     queue: str | None = None
     definition: str | None = None
     stack: str | None = None
+    deadline_seconds: int | None = None  # the local region keeps it; see deadline.py
+    work_seconds: int | None = None
+    changeover_seconds: int | None = None
+    on_demand_queue: str | None = None
 
     def over(self, other: "Asked") -> "Asked":
         """Both: what is said here wins, and tables are joined."""

@@ -11,6 +11,7 @@ from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
 from spotbatch.cli.inputs import Inputs, indexes_text, store_inputs
 
@@ -120,6 +121,24 @@ def write_run(store: Artifacts, run: Run) -> None:
 
 def read_run(store: Artifacts, run_id: str) -> Run:
     """What belongs to a run. Raises NotFound."""
-    found: Any = read_json(store, layout.run_manifest(run_id))
+    try:
+        found: Any = read_json(store, layout.run_manifest(run_id))
+    except NotFound as error:
+        return _with_deadline(store, run_id, error)
     parts = tuple(RunPart(**part) for part in found.pop("parts"))
     return Run(**found, parts=parts)
+
+
+def _with_deadline(store: Artifacts, run_id: str, error: NotFound) -> Run:
+    """A run that the local region moves between queues: each move made a job of it."""
+    try:
+        story: Any = read_json(store, layout.deadline_story(run_id))
+    except NotFound:
+        raise error from None
+    return Run(
+        run_id=run_id,
+        name=story["name"],
+        queue=story["spot_queue"],
+        created_at=story["created_at"],
+        parts=tuple(RunPart(job_id=part["job_id"], indexes="") for part in story["parts"]),
+    )

@@ -11,7 +11,7 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.cli import finding, records
+from spotbatch.cli import deadline, finding, records
 from spotbatch.cli.inputs import input_names, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
@@ -26,11 +26,14 @@ _FAILURES: Final = 10
 def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None, as_json: JsonOption = False) -> None:
     """One job's whole story: attempts, hosts, reasons, checkpoints. For an array, how its children stand."""
     jobs = Jobs()
-    found = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
+    found = jobs.get(finding.job_ids(job, jobs=jobs, stack=stack, queue=queue)[-1])
     kept = _records(found, stack)
+    story = deadline.story_of_job(found, stack)
     if as_json:
-        return json.write(_plain(found, kept))
+        return json.write({**_plain(found, kept), "deadline": story})
     _head(found)
+    for line in deadline.lines_of(story, time.time()) if story is not None else ():
+        text.say(line)
     if found.array is not None:
         return _children(jobs, found)
     return _attempts(found, kept)

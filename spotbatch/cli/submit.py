@@ -11,7 +11,7 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.batch.job import JobRequest
-from spotbatch.cli import finding, job_file, parse
+from spotbatch.cli import deadline, finding, job_file, parse
 from spotbatch.cli.inputs import Inputs, find_inputs
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
@@ -43,6 +43,15 @@ InputsFrom = Annotated[
     str | None, typer.Option(metavar="FILE|GLOB|s3://...", help="One child an input: a line, a file or an object.")
 ]
 JobFile = Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML); options win over it.")]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", help="Done within, as 6h: it moves between Spot and on demand (local region)."),
+]
+Work = Annotated[str | None, typer.Option(help="With --deadline: how long it takes on one host, uninterrupted.")]
+Changeover = Annotated[
+    str | None, typer.Option(help="With --deadline: from a new host's start to progress (default: its boot and 5 s).")
+]
+OnDemandQueue = Annotated[str | None, typer.Option(help="With --deadline (default: the stack's).")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the SubmitJob request and send nothing.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 
@@ -68,6 +77,10 @@ def submit(
     queue: QueueOption = None,
     definition: Definition = None,
     stack: StackOption = None,
+    deadline_in: Deadline = None,
+    work: Work = None,
+    changeover: Changeover = None,
+    on_demand_queue: OnDemandQueue = None,
     dry_run: DryRun = False,
     watch: Watch = False,
     as_json: JsonOption = False,
@@ -99,6 +112,10 @@ def submit(
         queue=queue,
         definition=definition,
         stack=stack,
+        deadline_seconds=parse.seconds(deadline_in) if deadline_in else None,
+        work_seconds=parse.seconds(work) if work else None,
+        changeover_seconds=parse.seconds(changeover) if changeover else None,
+        on_demand_queue=on_demand_queue,
     )
     if dry_run and watch:
         raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
@@ -113,6 +130,8 @@ def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
     jobs = Jobs()
     where = finding.place(stack=asked.stack, queue=asked.queue, definition=asked.definition)
     wanted = request(_resolved(asked, jobs, where.queue), queue=where.queue, definition=where.definition)
+    if (wish := deadline.wish_of(asked)) is not None:
+        return _send_with_deadline(wanted, wish, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
     if is_dry:
         _show_request(wanted, inputs)
         return _show_price(jobs, wanted)
@@ -127,6 +146,20 @@ def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
         from spotbatch.cli.watch import follow
 
         follow(ids, jobs=jobs, as_json=as_json, called=called)
+    return None
+
+
+def _send_with_deadline(
+    wanted: JobRequest, wish: deadline.Wish, jobs: Jobs, *, is_dry: bool, watch: bool, as_json: bool
+) -> None:
+    asked = deadline.request_of(wanted, wish, jobs=jobs)
+    if is_dry:
+        json.write(asked)
+        return _show_price(jobs, wanted)
+    run_id = deadline.submit(asked, as_json=as_json)
+    if watch:
+        where = finding.Place(queue=wanted.queue, definition=wanted.definition)
+        deadline.Following(jobs=jobs, store=finding.store_at(jobs, where), run_id=run_id, as_json=as_json).run()
     return None
 
 

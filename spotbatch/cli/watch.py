@@ -14,7 +14,7 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import JobFailed, NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.cli import finding
+from spotbatch.cli import deadline, finding
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.progress import Progress, Tracker
@@ -80,7 +80,9 @@ def watch(
     Exit code 0 if it SUCCEEDED and 1 if it FAILED. Ctrl-C leaves the job running.
     """
     jobs = Jobs()
-    follow(finding.job_ids(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json, called=job)
+    if (run := deadline.following(job, jobs=jobs, stack=stack, queue=queue, as_json=as_json)) is not None:
+        return run.run()
+    return follow(finding.job_ids(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json, called=job)
 
 
 def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None = None) -> None:

@@ -43,6 +43,10 @@ class RegionClient:
         """Register what a synthesized template holds: {"stack", "registered", "resources", "outputs"}."""
         return self._call("POST", "stacks", {"name": name, "template": template})
 
+    def promise(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Submit a job that is moved between two queues to meet a deadline: {"run_id", "job_id", "deadline_at"}."""
+        return self._call("POST", "deadlines", asked)
+
     def shut_down(self) -> None:
         """Ask the region to stop. It answers first, and is gone a moment later."""
         self._call("POST", "shutdown")

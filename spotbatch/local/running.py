@@ -24,10 +24,13 @@ from spotbatch.local.api.region import QUEUE, STACK, Region
 from spotbatch.local.api.server import Server, bind, server_of
 from spotbatch.local.api.sigv4 import Verifier
 from spotbatch.local.contract import Engine, EngineSettings
+from spotbatch.local.deadline.placing import Deadlines
 from spotbatch.local.moto_bridge import MotoBridge
 from spotbatch.local.region_file import RegionInfo
 from spotbatch.local.settings import RegionSettings, parse_arguments
 from spotbatch.local.template import read_template, stack_name_of
+from spotbatch.policy.deadline import DeadlinePolicy
+from spotbatch.policy.fitted import FITTED
 
 OpenEngine = Callable[[EngineSettings], Awaitable[Engine]]
 
@@ -91,9 +94,15 @@ async def _serve(
     def secret_of(access_key: str) -> str | None:
         return info.secret_key if access_key == info.access_key else moto.secret_of(access_key)
 
+    deadlines = Deadlines(
+        region=region,
+        artifacts=settings.artifacts_folder,
+        policy=DeadlinePolicy(model=FITTED),
+        boot_seconds=settings.boot_seconds,
+    )
     application = Application(
         region=region,
-        admin=Admin(region=region, load_stack=load, shut_down=stop.set),
+        admin=Admin(region=region, load_stack=load, promise=deadlines.promise, shut_down=stop.set),
         verifier=Verifier(secret_of=secret_of),
         secret_key=info.secret_key,
         port=port,
@@ -103,6 +112,7 @@ async def _serve(
     )
     try:
         _take_up(region, moto)
+        deadlines.take_up()
         for path in settings.templates:
             await load(stack_name_of(path), read_template(path))
         async with _watched(engine, stop):
@@ -222,7 +232,8 @@ def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettin
         stop_grace_seconds=settings.stop_grace_seconds,
         vcpu_quota=settings.vcpu_quota,
         reclaims_per_host_hour=settings.reclaims_per_host_hour,
-        trace_file=settings.trace_file,
+        traces=settings.traces,
+        trace_speed=settings.trace_speed,
         seed=settings.seed,
         runner=settings.runner,
     )

@@ -1,4 +1,4 @@
-"""The region's own API below /spotbatch/: hosts, interruptions, stacks, health, shutdown."""
+"""The region's own API below /spotbatch/: hosts, interruptions, stacks, deadlines, health, shutdown."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -13,6 +13,7 @@ from spotbatch.local.api.region import Region
 
 PREFIX: Final = "/spotbatch/"
 
+Promise = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 LoadStack = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -22,6 +23,7 @@ class Admin:
 
     region: Region
     load_stack: LoadStack
+    promise: Promise
     shut_down: Callable[[], None]
 
     async def answer(self, head: Head, body: bytes) -> Response:
@@ -47,6 +49,8 @@ class Admin:
                 return await self._interrupt(_object(body))
             case "POST", "stacks":
                 return await self._stacks(_object(body))
+            case "POST", "deadlines":
+                return json_response(await self.promise(_object(body)))
             case "POST", "shutdown":
                 return replace(json_response({"status": "stopping"}), then=self.shut_down)
             case _, path:

@@ -1,0 +1,222 @@
+"""The controller of jobs with a deadline: looks at each tick, asks the policy, and moves the job where it says.
+
+A move is written down before it begins, so that a region that is killed at any moment finishes it at its next start:
+the job is terminated (it gets SIGTERM, saves, and leaves), and is submitted to the other queue under the same run id.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.errors import InvalidInput, SpotbatchError
+from spotbatch.batch.status import HOST_TERMINATED_PATTERN, JobStatus
+from spotbatch.local.api import operations, service_model
+from spotbatch.local.api.errors import ApiError
+from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Region
+from spotbatch.local.contract import UnitView
+from spotbatch.local.deadline.progress import done_seconds
+from spotbatch.local.deadline.promise import PART_TAG, Outcome, Promise, place_of, promise_from, promise_of
+from spotbatch.local.deadline.seeing import view_of, why
+from spotbatch.policy.interface import Move, Pilot, Policy, View
+
+KIND: Final = "deadline"
+MOVE_REASON: Final = "spotbatch: moved to meet its deadline"
+MOST_AT_ONCE: Final = 16  # each has a table of tens of megabytes
+START_SECONDS: Final = 5.0  # beside the boot: the container's start, the restore, and what the last save did not hold
+_SEARCHED: Final = 200  # the newest jobs of a queue, to find a submission whose answer nobody heard
+_ASK_AGAIN_SECONDS: Final = 5.0
+
+
+@dataclass(kw_only=True)
+class Deadlines:
+    """All promises of one region."""
+
+    region: Region
+    artifacts: Path
+    policy: Policy
+    boot_seconds: float
+    clock: Callable[[], float] = time.time
+    _kept: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def take_up(self) -> None:
+        """Go on with what was promised before the region's last end."""
+        for document in self.region.documents(KIND).values():
+            promise = promise_from(document)
+            if promise.outcome == "running":
+                self._begin(promise)
+
+    async def promise(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Take a job with a deadline; answers once it is submitted. Raises InvalidInput or ApiError."""
+        if len(self._kept) >= MOST_AT_ONCE:
+            raise InvalidInput(
+                f"{MOST_AT_ONCE} jobs with deadlines are under way, and no more fit: wait for one to end"
+            )
+        made = promise_of(asked, now=self.clock(), changeover_seconds=self.boot_seconds + START_SECONDS)
+        if made.run_id in self.region.documents(KIND):
+            raise InvalidInput(f"a run {made.run_id} with a deadline is there already: give another name")
+        made = replace(made, spot_queue=self._name(made.spot_queue), on_demand_queue=self._name(made.on_demand_queue))
+        going = made.goes("SPOT", made.created_at, "")
+        service_model.check("SubmitJob", going.next_request())
+        pilot = await asyncio.to_thread(self.policy.start, made.terms)
+        first = View(0.0, 0.0, Move.WAIT, 0.0, is_spot_available=True)
+        move = pilot.decide(first)
+        going = made.goes(place_of(move), made.created_at, why(made, first, move))
+        await self._write(going)
+        try:
+            begun = await self._submit(going)
+        except ApiError:
+            await self.region.engine.delete_resource(KIND, made.run_id)  # it was refused: nothing was promised
+            raise
+        self._begin(begun, pilot)
+        return {"run_id": begun.run_id, "job_id": begun.parts[-1].job_id, "deadline_at": begun.deadline_at}
+
+    def _name(self, queue: str) -> str:
+        """The name of a queue that is there, by its name or ARN."""
+        return str(self.region.get(QUEUE, queue)["jobQueueName"])
+
+    def _begin(self, promise: Promise, pilot: Pilot | None = None) -> None:
+        task = asyncio.create_task(self._keep_safely(promise, pilot))
+        self._kept[promise.run_id] = task
+        self.region.keep(task)
+
+    async def _keep_safely(self, promise: Promise, pilot: Pilot | None) -> None:
+        """Whatever goes wrong with one promise is said, and tried again: a job must not stand still for it."""
+        try:
+            while True:
+                try:
+                    return await self._keep(promise, pilot)
+                except (ApiError, SpotbatchError, OSError) as error:
+                    sys.stderr.write(f"deadline of {promise.run_id}: {error}; trying again\n")
+                    await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                    promise = promise_from(self.region.documents(KIND)[promise.run_id])
+        finally:
+            self._kept.pop(promise.run_id, None)
+
+    async def _keep(self, promise: Promise, given: Pilot | None) -> None:
+        """Until the job has ended."""
+        pilot = given if given is not None else await asyncio.to_thread(self.policy.start, promise.terms)
+        changes = aiter(self.region.engine.changes())
+        news = asyncio.ensure_future(anext(changes))
+        decided_at, had = 0.0, Move.WAIT
+        tick = promise.terms.tick_seconds
+        try:
+            while True:
+                promise = await self._finish_move(promise)
+                unit = self.region.engine.view(promise.parts[-1].job_id)
+                if unit.status.is_terminal and not _is_lost(unit):
+                    return await self._end(promise, unit)
+                now = self.clock()
+                view = self._see(promise, unit, now)
+                is_lost = had is Move.SPOT and view.instance is not Move.SPOT
+                if unit.status.is_terminal or is_lost or now - decided_at >= tick:
+                    # A decision between two ticks counts as one for the policy's memory of ages: off by a tick at most.
+                    decided_at, had = now, view.instance
+                    promise = self._decide(promise, unit, view, pilot, now)
+                    if promise.going is not None:
+                        await self._write(promise)
+                        continue
+                await asyncio.wait({news}, timeout=max(0.01, decided_at + tick - self.clock()))
+                if news.done():
+                    news = asyncio.ensure_future(anext(changes))
+        finally:
+            news.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                await news
+
+    def _see(self, promise: Promise, unit: UnitView, now: float) -> View:
+        done = done_seconds(self.artifacts, promise.run_id, promise.work_seconds, now)
+        seen = view_of(promise, unit, self.region.engine.hosts(), done, now, self.boot_seconds)
+        return seen if self._takes_spot(promise) else seen._replace(is_spot_available=seen.instance is Move.SPOT)
+
+    def _takes_spot(self, promise: Promise) -> bool:
+        """Whether an environment of the Spot queue launches hosts at all."""
+        order = self.region.get(QUEUE, promise.spot_queue)["computeEnvironmentOrder"]
+        environments = [self.region.find(ENVIRONMENT, one["computeEnvironment"]) for one in order]
+        return any(each is not None and each["state"] == "ENABLED" for each in environments)
+
+    @staticmethod
+    def _decide(promise: Promise, unit: UnitView, view: View, pilot: Pilot, now: float) -> Promise:
+        late = view.elapsed_seconds >= promise.terms.deadline_seconds
+        move = Move.ON_DEMAND if late else pilot.decide(view)
+        to = place_of(move)
+        has_what_it_needs = to == promise.parts[-1].place or move is view.instance  # a Spot queue may fall back
+        if has_what_it_needs and not unit.status.is_terminal:
+            return promise
+        return promise.goes(to, now, why(promise, view, move))
+
+    async def _finish_move(self, promise: Promise) -> Promise:
+        """End the job where it is, and submit it where it goes. Done again after a crash, from any point on."""
+        if promise.going is None:
+            return promise
+        if promise.parts:
+            job_id = promise.parts[-1].job_id
+            if not self.region.engine.view(job_id).status.is_terminal:
+                reason = f"{MOVE_REASON}: {promise.going.why}"
+                await operations.perform(self.region, "TerminateJob", {"jobId": job_id, "reason": reason})
+            unit = await self._ended(job_id)
+            if not (_is_lost(unit) or unit.status_reason.startswith(MOVE_REASON)):
+                return await self._write(replace(promise, going=None))  # it came to an end of its own just then
+        return await self._submit(promise)
+
+    async def _ended(self, job_id: str) -> UnitView:
+        """The job at its end; its grace and the engine bound how long that takes."""
+        changes = self.region.engine.changes()
+        unit = self.region.engine.view(job_id)
+        while not unit.status.is_terminal:
+            await anext(changes)
+            unit = self.region.engine.view(job_id)
+        await changes.aclose()  # type: ignore[attr-defined]  # it is a generator
+        return unit
+
+    async def _submit(self, promise: Promise) -> Promise:
+        job_id = self._submitted_before(promise)
+        if job_id is None:
+            answer: Any = await operations.perform(self.region, "SubmitJob", promise.next_request())
+            job_id = str(answer["jobId"])
+        return await self._write(promise.went(job_id, self.clock()))
+
+    def _submitted_before(self, promise: Promise) -> str | None:
+        """The job of a move that was submitted just before the region was killed."""
+        assert promise.going is not None  # noqa: S101 - callers come from `goes`
+        wanted = f"{promise.run_id}/{len(promise.parts) + 1}"
+        newest = self.region.engine.list_jobs(queue=promise.queue_of(promise.going.to))[:_SEARCHED]
+        for job_id in newest:
+            tags: Any = self.region.engine.described(job_id).get("tags", {})
+            if tags.get(PART_TAG) == wanted:
+                return job_id
+        return None
+
+    async def _end(self, promise: Promise, unit: UnitView) -> None:
+        ended_at = unit.stopped_at or self.clock()
+        outcome: Outcome = "failed"
+        if unit.status is JobStatus.SUCCEEDED:
+            outcome = "met" if ended_at <= promise.deadline_at else "late"
+        await self._write(promise.ended(outcome, ended_at))
+
+    async def _write(self, promise: Promise) -> Promise:
+        """Into the journal, which counts, and as a file beside the run's artifacts, which `spotbatch show` reads."""
+        await self.region.engine.put_resource(KIND, promise.run_id, promise.to_document())
+        file = self.artifacts / layout.deadline_story(promise.run_id)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f".part-{os.getpid()}-{file.name}")
+        beside.write_text(json.dumps(promise.to_story(), indent=1), encoding="utf-8")
+        beside.replace(file)
+        return promise
+
+
+def _is_lost(unit: UnitView) -> bool:
+    """Whether a job FAILED since its retries were used up by interruptions: then it goes on as a new one."""
+    if unit.status is not JobStatus.FAILED or not unit.attempts or unit.is_terminated or unit.is_cancelled:
+        return False
+    last = unit.attempts[-1]
+    is_host_gone = last.status_reason.startswith(HOST_TERMINATED_PATTERN.rstrip("*"))
+    return is_host_gone or last.exit_code == EXIT_INTERRUPTED
