@@ -148,6 +148,17 @@ class Scheduler(Waiting):
         waiting = ((record.job_no, index) for record, index in state.order.units(self._now))
         return list(islice(chain(bound, waiting), limit))
 
+    def running_vcpus(self, queue: str) -> int:
+        """vCPUs of what is starting or running of a queue's jobs."""
+        state = self.queues[queue]
+        return sum(
+            record.needs.vcpus
+            for host in self.hosts.values()
+            if host.state is not HostState.BOOTING
+            for record in host.units.values()
+            if record.queue is state
+        )
+
     def shares(self, queue: str) -> dict[str, int]:
         """vCPUs that each share of a fair-share queue runs now; empty for a queue without shares."""
         order = self.queues[queue].order

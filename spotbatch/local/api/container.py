@@ -24,7 +24,6 @@ _LIST_MEMBERS: Final = (
     "volumes",
 )
 _PLACEHOLDER: Final = "Ref::"
-_RESERVED: Final = f"{RESERVED_PREFIX}_"
 
 
 def checked_properties(properties: Document) -> Document:
@@ -46,9 +45,9 @@ def check_environment(variables: Sequence[Mapping[str, str]]) -> None:
     """Raises ClientException for a variable that AWS Batch keeps to itself or that no process can have."""
     for variable in variables:
         name = variable.get("name", "")
-        if name.startswith(_RESERVED):
+        if name.startswith(RESERVED_PREFIX):
             raise ClientException(
-                f"environment variables that begin with {_RESERVED} are AWS Batch's own, not {name!r}"
+                f"environment variables that begin with {RESERVED_PREFIX} are AWS Batch's own, not {name!r}"
             )
         if not name or "=" in name:
             raise ClientException(f"an environment variable needs a name without '=', not {name[:200]!r}")
@@ -120,8 +119,9 @@ def with_overrides(properties: Document, overrides: Document) -> Document:
     if overrides.get("environment"):
         merged["environment"] = _merged(properties.get("environment", []), overrides["environment"], "name")
     wanted = list(overrides.get("resourceRequirements", []))
-    named = {entry["type"] for entry in wanted}
-    # Deprecated, but some clients still send them. Requirements of the new kind win, as the API reference says.
+    named = {entry["type"] for entry in (*wanted, *properties.get("resourceRequirements", []))}
+    # Deprecated, but some clients still send them. API reference, ContainerOverrides: they override the deprecated
+    # members of the job definition, but not what its resourceRequirements say.
     for kind, member in (("VCPU", "vcpus"), ("MEMORY", "memory")):
         if member in overrides and kind not in named:
             wanted.append({"type": kind, "value": str(overrides[member])})

@@ -24,6 +24,8 @@ async def register(region: Region, asked: Document) -> Document:
     timeout_of(asked.get("timeout", {}))
     if not 0 <= asked.get("schedulingPriority", 0) <= _MAX_PRIORITY:
         raise ClientException(f"schedulingPriority must be 0 to {_MAX_PRIORITY}, not {asked['schedulingPriority']}")
+    if "consumableResourceProperties" in asked:
+        raise ClientException("consumableResourceProperties: the local region has no consumable resources")
     if "FARGATE" in asked.get("platformCapabilities", []):
         raise ClientException("platformCapabilities: the local region has EC2 hosts, no Fargate")
     revision = _last_revision(region, name) + 1

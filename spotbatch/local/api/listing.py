@@ -16,6 +16,7 @@ from spotbatch.local.api.region import DEFINITION, QUEUE, Document, Region
 _MOST: Final = 1000
 _MOST_FILTERED: Final = 100
 _FRONT: Final = 100
+_TOP_SHARES: Final = 20
 _LAST_JOB: Final = re.compile(r"(?P<moment>[0-9]{1,12}\.[0-9]{1,9}) (?P<id>[0-9a-f-]{36})(:(?P<index>[0-9]{1,5}))?")
 
 
@@ -138,10 +139,33 @@ def _summary(region: Region, job_id: str) -> Document:
 
 
 async def snapshot(region: Region, asked: Document) -> Document:
-    """GetJobQueueSnapshot: the first RUNNABLE jobs in the order in which they will be dispatched."""
+    """GetJobQueueSnapshot: the first RUNNABLE jobs in the order in which they will be dispatched, and who uses what."""
     queue = region.get(QUEUE, asked["jobQueue"])["jobQueueName"]
+    now = round(region.clock() * 1000)
     front = [
         {"jobArn": region.names.arn("job", job_id), "earliestTimeAtPosition": round(since * 1000)}
         for job_id, since in region.engine.front_of_queue(queue, limit=_FRONT)
     ]
-    return {"frontOfQueue": {"jobs": front, "lastUpdatedAt": round(region.clock() * 1000)}}
+    return {
+        "frontOfQueue": {"jobs": front, "lastUpdatedAt": now},
+        "queueUtilization": {**_utilization(region, queue), "lastUpdatedAt": now},
+    }
+
+
+def _utilization(region: Region, queue: str) -> Document:
+    """What a queue's jobs have of its environments' vCPUs; by share, the largest first, where it has a policy."""
+    together, shares = region.engine.queue_usage(queue)
+    found: Document = {"totalCapacityUsage": _vcpus(together)}
+    if "schedulingPolicyArn" in region.get(QUEUE, queue):
+        active = sorted(((vcpus, name) for name, vcpus in shares.items() if vcpus), reverse=True)
+        found["fairshareUtilization"] = {
+            "activeShareCount": len(active),
+            "topCapacityUtilization": [
+                {"shareIdentifier": name, "capacityUsage": _vcpus(vcpus)} for vcpus, name in active[:_TOP_SHARES]
+            ],
+        }
+    return found
+
+
+def _vcpus(quantity: int) -> list[Document]:
+    return [{"capacityUnit": "VCPU", "quantity": float(quantity)}]

@@ -17,12 +17,20 @@ from spotbatch.local.api.region import QUEUE, Document, Region
 from spotbatch.local.contract import Submission
 
 _MAX_PRIORITY: Final = 9999
-_SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}")
+_SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}\*?")  # API reference, SubmitJob
+_NOT_HERE: Final = {
+    "nodeOverrides": "nodeOverrides is for multi-node jobs",
+    "eksPropertiesOverride": "eksPropertiesOverride is for jobs on EKS; the local region runs jobs for ECS on EC2 only",
+    "consumableResourcePropertiesOverride": "consumableResourcePropertiesOverride: the local region has none",
+}
 
 
 async def submit(region: Region, asked: Document) -> Document:
     """SubmitJob; answers once the job is on disk. Raises ClientException or InvalidJob as AWS would refuse it."""
     name = check_name("jobName", asked["jobName"])
+    for member, refusal in _NOT_HERE.items():
+        if member in asked:
+            raise ClientException(refusal)
     queue = _open_queue(region, asked["jobQueue"])
     definition = definitions.resolve(region, asked["jobDefinition"])
     submission = _submission(region, name, queue, definition, asked)
@@ -67,6 +75,7 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
         "dependsOn": wanted,
         "container": {**properties, "command": list(command)},
         **({"timeout": timeout} if timeout else {}),
+        **_ecs(definition, properties, command),
     }
     return Submission(
         job_id=job_id,
@@ -119,9 +128,16 @@ def _container(definition: Document, asked: Document) -> Document:
     return single
 
 
+def _ecs(definition: Document, container: Document, command: Sequence[str]) -> Document:
+    """ecsProperties as DescribeJobs tells them, beside `container`, which has the container's changing parts."""
+    if "ecsProperties" not in definition:
+        return {}
+    (task,) = definition["ecsProperties"]["taskProperties"]
+    single = {**container, "command": list(command)}
+    return {"ecsProperties": {"taskProperties": [{**task, "containers": [single]}]}}
+
+
 def _array_size(asked: Document) -> int:
-    if "nodeOverrides" in asked:
-        raise ClientException("nodeOverrides is for multi-node jobs")
     size: int | None = asked.get("arrayProperties", {}).get("size")
     if size is None:
         return 0
