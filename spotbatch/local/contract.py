@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from spotbatch.batch.events import JobSubmitted
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.status import JobStatus
+from spotbatch.policy.trace import Trace
 
 Json = Mapping[str, object]
 
@@ -121,7 +122,8 @@ class EngineSettings:
     stop_grace_seconds: float = 30.0
     vcpu_quota: int | None = None  # vCPUs of all hosts together, whatever the environments' maxima say
     reclaims_per_host_hour: float = 0.0
-    trace_file: Path | None = None
+    traces: tuple[Trace, ...] = ()  # of Spot capacity; they go before the rate
+    trace_speed: float = 1.0  # so many seconds of a trace pass in one
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
 
@@ -176,6 +178,10 @@ class Engine(Protocol):
 
     def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
         """(job or child id, since when it stands there) of the first RUNNABLE ones, in the order of dispatch."""
+        ...
+
+    def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
+        """The vCPUs that a queue's jobs have now, together and by share; no shares where it has no fair share."""
         ...
 
     def job_of_stream(self, log_stream: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.local.contract import ImageEntry
 from spotbatch.local.region_file import default_home
+from spotbatch.policy.trace import Polarity, Trace, traces_in
 
 _IMAGE_KEYS: Final = {"pattern", "entry_point", "path", "working_directory", "environment"}
 _ACCOUNT_DIGITS: Final = 12
@@ -34,7 +35,8 @@ class RegionSettings:
     stop_grace_seconds: float = 30.0
     vcpu_quota: int | None = None
     reclaims_per_host_hour: float = 0.0
-    trace_file: Path | None = None
+    traces: tuple[Trace, ...] = ()
+    trace_speed: float = 1.0
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
 
@@ -51,8 +53,6 @@ def parse_arguments(arguments: Sequence[str]) -> RegionSettings:
         raise InvalidInput(f"--account-id is 12 digits, not {given.account_id!r}")
     for template in given.template:
         _must_exist("--template", template)
-    if given.trace_file is not None:
-        _must_exist("--trace-file", given.trace_file)
     return RegionSettings(
         home=given.home.absolute(),
         port=given.port,
@@ -69,7 +69,8 @@ def parse_arguments(arguments: Sequence[str]) -> RegionSettings:
         stop_grace_seconds=given.stop_grace_seconds,
         vcpu_quota=given.vcpu_quota,
         reclaims_per_host_hour=given.reclaims_per_host_hour,
-        trace_file=given.trace_file,
+        traces=_traces(given.trace_file, given.trace_polarity) if given.trace_file else (),
+        trace_speed=given.trace_speed,
         seed=given.seed,
         runner=cast("Literal['process', 'docker', 'auto']", given.runner),
     )
@@ -103,7 +104,9 @@ def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stop-grace-seconds", type=_seconds, default=30.0, help="from SIGTERM to SIGKILL (default: 30)")
     add("--vcpu-quota", type=_positive, metavar="N", help="vCPUs of all hosts together (default: no quota)")
     add("--reclaims-per-host-hour", type=_seconds, default=0.0, help="seeded random reclaims (default: 0)")
-    add("--trace-file", type=Path, help="reclaims from a trace")
+    add("--trace-file", type=Path, metavar="FILE", help="Spot capacity by zone from a recorded trace (CSV or JSON)")
+    add("--trace-polarity", type=Polarity, choices=[*Polarity], help="what a 1 means, where the trace does not say")
+    add("--trace-speed", type=_factor, default=1.0, help="so many seconds of the trace pass in one (default: 1)")
     add("--seed", type=int, default=0, help="of everything random (default: 0)")
     add("--runner", choices=("process", "docker", "auto"), default="process", help="default: process")
 
@@ -127,6 +130,23 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
     return value
+
+
+def _factor(text: str) -> float:
+    value = float(text)
+    if not 1e-3 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be 0.001 to 1000000, not {text}")
+    return value
+
+
+def _traces(path: Path, polarity: Polarity | None) -> tuple[Trace, ...]:
+    _must_exist("--trace-file", path)
+    try:
+        return tuple(traces_in(path, path.read_bytes(), polarity))
+    except OSError as error:
+        raise NotFound(f"--trace-file {path} cannot be read: {error.strerror}") from error
+    except InvalidInput as error:
+        raise InvalidInput(str(error).replace("--polarity", "--trace-polarity")) from error
 
 
 def _must_exist(argument: str, path: Path) -> None:

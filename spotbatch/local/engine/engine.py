@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from spotbatch.batch import events as ev
-from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
+from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.local.contract import EngineSettings, Json, Submission
 from spotbatch.local.engine import codec
@@ -31,8 +31,6 @@ class LocalEngine(Hosting):
     def __init__(self, settings: EngineSettings) -> None:
         if settings.runner == "docker":
             raise Unavailable("--runner docker is not there yet: use process, and an image table (--images)")
-        if settings.trace_file is not None:
-            raise InvalidInput("--trace-file is not there yet: use --reclaims-per-host-hour with a --seed")
         super().__init__(settings)
 
     # ---- open and close ----

@@ -1,21 +1,24 @@
-"""Hosts in the engine: launches and boots, interruption notices and reclaims, by hand or by a seeded rate."""
+"""Hosts in the engine: launches and boots, interruption notices and reclaims, by hand or as the sky has them."""
 
+import asyncio
 import signal
 from collections.abc import Sequence
-from typing import Final
 
 from spotbatch.batch import events as ev
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.status import host_terminated
-from spotbatch.local.contract import HostView
+from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.attempts import Attempts
-
-_RECLAIM_TOGETHER: Final = 0.92  # of one pool's hosts, within three minutes
-_TOGETHER_SECONDS: Final = 180.0
+from spotbatch.local.engine.sky import PoolKey, RateSky, Sky, TraceSky
 
 
 class Hosting(Attempts):
     """The simulated instances that attempts run on; the records of them stand in `Hosts`."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings)
+        self._sky = _sky(settings, self.now())
+        self._sky_timer: asyncio.TimerHandle | None = None
 
     def _note(self, command: ev.Command) -> None:
         match command:
@@ -35,28 +38,36 @@ class Hosting(Attempts):
         host = self.host_book.alive.get(host_no)
         if host is None or host.noticed_at is not None:
             return
-        self.host_book.started(host_no, self.now())
+        now, pool = self.now(), PoolKey(instance_type=host.instance_type, zone=host.zone)
+        if host.is_spot and self._sky is not None:
+            if not self._sky.has_capacity(pool, now):
+                self.host_book.never_came(host_no)
+                self.apply(ev.HostEnded(host_no=host_no))
+                return
+            self._sky.host_up(host_no, pool, now)
+            self._watch_sky()
+        self.host_book.started(host_no, now)
         self.apply(ev.HostStarted(host_no=host_no))
-        rate = self.settings.reclaims_per_host_hour
-        if rate > 0 and host.is_spot:
-            self._later(self._rng.expovariate(rate / 3600), self._pool_runs_short, host_no)
 
-    def _pool_runs_short(self, host_no: int) -> None:
-        """A seeded reclaim. On one type and zone interruptions come together, so its neighbours mostly go too."""
-        first = self.host_book.alive.get(host_no)
-        if first is None:
-            return
-        self._notice(host_no, self.settings.notice_seconds)
-        for other_no, other in list(self.host_book.alive.items()):
-            same_pool = (other.instance_type, other.zone) == (first.instance_type, first.zone)
-            if other_no != host_no and same_pool and self._rng.random() < _RECLAIM_TOGETHER:
-                together = self._rng.uniform(0, _TOGETHER_SECONDS)
-                self._later(together, self._notice, other_no, self.settings.notice_seconds)
+    def _watch_sky(self) -> None:
+        """One timer, for the moment at which a reclaim may be due."""
+        if self._sky_timer is not None:
+            self._sky_timer.cancel()
+        when = None if self._sky is None else self._sky.next_look(self.now())
+        self._sky_timer = None if when is None else self._later(max(0.0, when - self.now()), self._sky_changed)
+
+    def _sky_changed(self) -> None:
+        if self._sky is not None:
+            for host_no in self._sky.due(self.now()):
+                self._notice(host_no, self.settings.notice_seconds)
+        self._watch_sky()
 
     def _notice(self, host_no: int, notice_seconds: float) -> None:
         host = self.host_book.alive.get(host_no)
         if host is None or host.noticed_at is not None:
             return
+        if self._sky is not None:
+            self._sky.host_gone(host_no)
         now = self.now()
         self.host_book.noticed(host_no, now, now + notice_seconds)
         self.apply(ev.HostNoticed(host_no=host_no))
@@ -74,6 +85,8 @@ class Hosting(Attempts):
         self._end_host(host_no, "RECLAIMED")
 
     def _end_host(self, host_no: int, cause: str) -> None:
+        if self._sky is not None:
+            self._sky.host_gone(host_no)
         self.host_book.ended(host_no, self.now(), cause)
         self.apply(ev.HostEnded(host_no=host_no))
 
@@ -115,3 +128,12 @@ class Hosting(Attempts):
         self.settle()
         running = {number: len(self.scheduler.host_units(number)) for number in self.scheduler.hosts}
         return self.host_book.all(running)
+
+
+def _sky(settings: EngineSettings, now: float) -> Sky | None:
+    """Where reclaims come from; None where they come by hand only."""
+    if settings.traces:
+        return TraceSky(settings.traces, begins=now, speed=settings.trace_speed)
+    if settings.reclaims_per_host_hour > 0:
+        return RateSky(per_host_hour=settings.reclaims_per_host_hour, seed=settings.seed)
+    return None

@@ -71,6 +71,12 @@ class Hosts:
         self._journal.write(_PUT, _row(host))
         shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
 
+    def never_came(self, host_no: int) -> None:
+        """Its pool had no capacity: there was no instance, and none is billed."""
+        host = self.alive.pop(host_no)
+        self._journal.write("DELETE FROM host WHERE instance_id = ?", (host.instance_id,))
+        shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
+
     def end_all(self, now: float) -> None:
         """The region stops, or was killed before: no host outlives it."""
         self._journal.write("UPDATE host SET ended_at = ?, end_cause = 'REGION_STOPPED' WHERE ended_at IS NULL", (now,))

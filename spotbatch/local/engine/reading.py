@@ -204,23 +204,17 @@ class Reading:
         return [f"{array_job_id}:{i}" for i, code in enumerate(codes) if status in (None, STATUSES[code])]
 
     def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
-        """(id, since when) of the first RUNNABLE jobs of a queue: its head, then the others by age."""
+        """(id, since when) of the first RUNNABLE jobs of a queue, in the order of dispatch."""
         if queue not in self.scheduler.queues:
             return []
-        head = self.scheduler.queue_head(queue)
-        found: dict[str, float] = {}
-        if head is not None:
-            found[self.unit_id(*head)] = self._created_at[head[0]]
-        for job_no in sorted(self._id_of):
-            record = self.scheduler.jobs[job_no]
-            if record.submitted.queue != queue or not self.scheduler.summary(job_no)[JobStatus.RUNNABLE]:
-                continue
-            for index, code in enumerate(record.status):
-                if len(found) >= limit:
-                    return list(found.items())
-                if STATUSES[code] is JobStatus.RUNNABLE:
-                    found.setdefault(self.unit_id(job_no, index), self._created_at[job_no])
-        return list(found.items())
+        front = self.scheduler.front(queue, limit)
+        return [(self.unit_id(job_no, index), self._created_at[job_no]) for job_no, index in front]
+
+    def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
+        """The vCPUs that a queue's jobs have now, together and by share."""
+        if queue not in self.scheduler.queues:
+            return 0, {}
+        return self.scheduler.running_vcpus(queue), self.scheduler.shares(queue)
 
     # ---- logs ----
 

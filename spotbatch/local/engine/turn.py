@@ -59,7 +59,7 @@ class Turn(Reading):
         self._loop = asyncio.get_running_loop()
         self._clock_offset = time.time() - time.monotonic()
         self._rng = random.Random(settings.seed or None)  # noqa: S311 - reclaims and ids of pretended hosts
-        self._effects: list[Callable[[], None]] = []
+        self._effects: list[Callable[[], object]] = []
         self._requests: list[_Request] = []
         self._watchers: set[asyncio.Event] = set()
         self._flush_is_due = False
@@ -215,12 +215,12 @@ class Turn(Reading):
         self.settle()
         return super().view(job_id)
 
-    def _later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
+    def _later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
         def run() -> None:
             if not self._is_closing:
                 call(*arguments)
 
-        self._loop.call_later(seconds, run)
+        return self._loop.call_later(seconds, run)
 
 
 def say(line: str) -> None:

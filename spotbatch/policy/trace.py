@@ -1,0 +1,183 @@
+"""Traces of Spot availability: the published CSV and JSON, read with their polarity checked."""
+
+import csv
+import gzip
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Any, Final
+
+from spotbatch.batch.errors import InvalidInput
+
+MOST_BYTES: Final = 512 * 1024 * 1024
+_MOST_UNEVEN: Final = 1.5  # a gap between probes may be so many times the usual one
+_COLUMNS: Final = ("zone", "timestamp_utc", "available")
+
+
+class Polarity(StrEnum):
+    """What a 1 in a trace says."""
+
+    AVAILABLE = "available"
+    RECLAIMED = "reclaimed"
+
+
+_NAMED: Final[Mapping[str, Polarity]] = {
+    "available": Polarity.AVAILABLE,
+    "availability": Polarity.AVAILABLE,
+    "preempted": Polarity.RECLAIMED,
+    "preemptions": Polarity.RECLAIMED,
+    "reclaimed": Polarity.RECLAIMED,
+    "unavailable": Polarity.RECLAIMED,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trace:
+    """Whether Spot could be had in one pool: one entry every `tick_seconds`. A probe says that an instance could be
+    launched then; it is not the life of one instance."""
+
+    zone: str
+    tick_seconds: float
+    available: tuple[bool, ...]
+    usd_per_hour: tuple[float, ...] = ()  # as long as `available`, or empty: not known
+
+    def __post_init__(self) -> None:
+        if len(self.available) < 2 or not (math.isfinite(self.tick_seconds) and self.tick_seconds > 0):
+            raise InvalidInput(
+                f"the trace of {self.zone} has {len(self.available)} entries, {self.tick_seconds} s apart: "
+                "at least 2, some time apart, are needed"
+            )
+
+    @property
+    def seconds(self) -> float:
+        return len(self.available) * self.tick_seconds
+
+    @property
+    def share_up(self) -> float:
+        return sum(self.available) / len(self.available)
+
+    def coarser(self, probes: int) -> "Trace":
+        """One entry for so many probes: available only if all of them say so. A rest at the end is dropped."""
+        whole = len(self.available) // probes * probes
+        return Trace(
+            zone=self.zone,
+            tick_seconds=self.tick_seconds * probes,
+            available=tuple(all(self.available[at : at + probes]) for at in range(0, whole, probes)),
+            usd_per_hour=self.usd_per_hour[:whole:probes],
+        )
+
+
+def traces_in(path: PurePath, raw: bytes, polarity: Polarity | None = None) -> list[Trace]:
+    """The traces in a CSV (`zone,timestamp_utc,available[,spot_usd_per_hour]`) or JSON file, either one gzipped or not.
+
+    `raw` is what the file holds; its path says which of the two it is. JSON: `{"metadata": {"gap_seconds": ...},
+    "data": [0, 1, ...]}` as the published sets have it, one object or a list. A CSV says what its 1 means by its
+    column's name; where a file does not say, `polarity` must, and where both say, they must agree: a trace read upside
+    down gives figures that look well. Raises InvalidInput.
+    """
+    text = _text(path, raw)
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".json"):
+        return _from_json(path, text, polarity)
+    return _from_csv(path, text, polarity)
+
+
+def _text(path: PurePath, raw: bytes) -> str:
+    if raw[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(io.BytesIO(raw)) as packed:
+                raw = packed.read(MOST_BYTES + 1)
+        except (OSError, EOFError) as error:
+            raise InvalidInput(f"{path} begins as a gzip file and is none: {error}") from error
+    if len(raw) > MOST_BYTES:
+        raise InvalidInput(f"{path} is larger than {MOST_BYTES >> 20} MiB; split it by zone")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is no text: {error}") from error
+
+
+def _from_csv(path: PurePath, text: str, polarity: Polarity | None) -> list[Trace]:
+    rows = csv.DictReader(io.StringIO(text))
+    stated = next((each for each in rows.fieldnames or () if each in _NAMED), None)
+    if stated is None or "zone" not in (rows.fieldnames or ()):
+        raise InvalidInput(f"{path} has the columns {rows.fieldnames}; {', '.join(_COLUMNS)} are needed")
+    meaning = _agreed(path, _NAMED[stated], polarity)
+    probes: dict[str, list[tuple[float, bool, float | None]]] = {}
+    for row in rows:
+        try:
+            when = _utc(row["timestamp_utc"])
+            price = float(row["spot_usd_per_hour"]) if row.get("spot_usd_per_hour") else None
+            probes.setdefault(row["zone"], []).append((when, _bit(row[stated], meaning), price))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"{path}, line {rows.line_num}: {error}") from error
+    return [_evenly(path, zone, found) for zone, found in sorted(probes.items())]
+
+
+def _utc(text: str) -> float:
+    when = datetime.fromisoformat(text)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+def _evenly(path: PurePath, zone: str, probes: list[tuple[float, bool, float | None]]) -> Trace:
+    probes.sort(key=lambda probe: probe[0])
+    if len(probes) < 2:
+        raise InvalidInput(f"{path}: zone {zone} has one probe only")
+    gaps = sorted(after[0] - before[0] for before, after in pairwise(probes))
+    if gaps[0] <= 0 or gaps[-1] > gaps[len(gaps) // 2] * _MOST_UNEVEN:
+        raise InvalidInput(f"{path}: probes of zone {zone} are {gaps[0]} to {gaps[-1]} s apart; an even grid is needed")
+    prices = [each[2] for each in probes]
+    return Trace(
+        zone=zone,
+        tick_seconds=(probes[-1][0] - probes[0][0]) / (len(probes) - 1),
+        available=tuple(each[1] for each in probes),
+        usd_per_hour=tuple(price for price in prices if price is not None) if None not in prices else (),
+    )
+
+
+def _from_json(path: PurePath, text: str, polarity: Polarity | None) -> list[Trace]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{path} is no JSON: {error}") from error
+    documents = document if isinstance(document, list) else [document]
+    return [_from_object(path, each, polarity, place) for place, each in enumerate(documents)]
+
+
+def _from_object(path: PurePath, document: Any, polarity: Polarity | None, place: int) -> Trace:
+    try:
+        about = document["metadata"]
+        tick = float(about["gap_seconds"])
+        stated = next((each for each in _NAMED if each in document), None)
+        word = about.get("polarity")
+        meaning = _agreed(path, _NAMED[stated] if stated else Polarity(word) if word else None, polarity)
+        values: Sequence[object] = document[stated or "data"]
+        zone = str(about.get("zone") or about.get("region") or f"{path.stem}-{place}")
+        return Trace(zone=zone, tick_seconds=tick, available=tuple(_bit(each, meaning) for each in values))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(
+            f'{path}: expected {{"metadata": {{"gap_seconds": ...}}, "data": [0, 1, ...]}}: {error!r}'
+        ) from error
+
+
+def _agreed(path: PurePath, stated: Polarity | None, told: Polarity | None) -> Polarity:
+    if stated is None and told is None:
+        raise InvalidInput(
+            f"{path} does not say whether a 1 means available or reclaimed, and published sets differ: "
+            "say --polarity available or --polarity reclaimed"
+        )
+    if stated is not None and told is not None and stated is not told:
+        raise InvalidInput(f"{path} says that a 1 means {stated}, and --polarity says {told}")
+    return stated or told or Polarity.AVAILABLE
+
+
+def _bit(value: object, meaning: Polarity) -> bool:
+    if value not in (0, 1, "0", "1"):
+        raise ValueError(f"an entry of a trace is 0 or 1, not {value!r}")
+    return (value in (1, "1")) == (meaning is Polarity.AVAILABLE)
