@@ -18,10 +18,12 @@ from spotbatch.local.contract import HostView
 from spotbatch.pricing.lives import AttemptUse, HostLife, end_of
 from spotbatch.pricing.records import inferred_hosts, observed_of
 from spotbatch.pricing.report import CostReport, report_from, shown_usd
+from spotbatch.pricing.units import host_quantities
 
 _MOST_UNITS: Final = 20_000  # described at most, 100 a call
 _NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
 _RECLAIMED: Final = "RECLAIMED"
+VOLUME_GIB: Final = 50  # of each host, as the stack's setting volume_gib has it by default
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,14 +34,14 @@ class Bill:
     notes: tuple[str, ...]
 
 
-def bill(jobs: Jobs, job: Job, *, stack: str | None, with_neighbours: bool = True) -> Bill:
-    """The cost of the hosts on which a job ran.
+def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None, with_neighbours: bool = True) -> Bill:
+    """The cost of the hosts on which the jobs of one run ran: one job, or several arrays, or a job that was moved.
 
     Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle.
     """
-    found, notes = _records(job, stack)
-    others = _neighbours(jobs, job) if with_neighbours else []
-    made = bill_of(units_of(jobs, job), found, others=others)
+    found, notes = _records(run[0], stack)
+    others = _neighbours(jobs, run) if with_neighbours else []
+    made = bill_of([unit for job in run for unit in units_of(jobs, job)], found, others=others)
     return replace(made, notes=(*notes, *made.notes))
 
 
@@ -55,7 +57,15 @@ def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Seq
     own = {use.instance_id for use in uses if use.job_id in ids}
     chosen = [life for life in lives if life.instance_id in own]
     watched = [_observed(use, by_attempt) for use in uses if use.instance_id in own]
-    report = report_from(chosen, watched, current_prices(), until=time.time(), is_simulated=finding.is_local())
+    now = time.time()
+    report = report_from(
+        chosen,
+        watched,
+        current_prices(),
+        until=now,
+        other_quantities=host_quantities(chosen, until=now, volume_gib=VOLUME_GIB) if chosen else None,
+        is_simulated=finding.is_local(),
+    )
     return Bill(report=report, notes=notes)
 
 
@@ -80,12 +90,13 @@ def units_of(jobs: Jobs, job: Job) -> list[Job]:
     return jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_UNITS))])
 
 
-def _neighbours(jobs: Jobs, job: Job) -> list[Job]:
-    """Units of other jobs of the queue that may have shared its hosts."""
-    since = (job.created_at or time.time()) - _NEIGHBOURS_SECONDS
-    found = jobs.created_after(job.queue, since, limit=1000)
-    last = job.stopped_at or time.time()
-    near = [one.id for one in found if one.id != job.parent_id and (one.created_at or 0) <= last]
+def _neighbours(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
+    """Units of other jobs of the same queues that may have shared the run's hosts."""
+    own = {job.parent_id for job in run}
+    since = min(job.created_at or time.time() for job in run) - _NEIGHBOURS_SECONDS
+    last = max(job.stopped_at or time.time() for job in run)
+    found = [one for queue in sorted({job.queue for job in run}) for one in jobs.created_after(queue, since)]
+    near = [one.id for one in found if one.id not in own and (one.created_at or 0) <= last]
     units: list[Job] = []
     for other in jobs.describe(near):
         if len(units) >= _MOST_UNITS:

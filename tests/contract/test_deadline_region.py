@@ -127,6 +127,7 @@ def test_a_job_that_loses_spot_takes_its_checkpoint_along_and_the_story_says_whe
     text = world.run("show", run_id).out
     assert "moved to on demand" in text
     assert "early" in text
+    assert len(world.run("cost", run_id, "--json").json["job_ids"]) == 2
     first = world.run("show", part["job_id"])
     assert "moved to meet its deadline" in first.out
 

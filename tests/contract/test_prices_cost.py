@@ -1,12 +1,17 @@
 """Money of a real run: an array on simulated hosts, one of them reclaimed, its bill, and an estimate made from it."""
 
+import json
+import time
+import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 
-from tests.contract.cli_world import CliWorld, cli_world
+from spotbatch.batch.errors import InvalidInput
+from tests.contract.cli_world import CliWorld, cli_world, run
 from tests.contract.local_api_region import until
 
 pytestmark = pytest.mark.xdist_group("prices-cost")  # one region for the whole file
@@ -68,6 +73,46 @@ def test_the_records_say_what_the_interruption_cost(bill: Any) -> None:
     assert not any("no record" in note for note in bill["notes"])
     work, lost = (Decimal(bill["parts_usd"][part]) for part in ("work", "lost to interruptions"))
     assert lost < work / 2, "checkpoints kept most of it"
+
+
+def test_the_volumes_of_the_hosts_have_a_line_of_their_own(world: CliWorld, job: str, bill: Any) -> None:
+    [volumes] = bill["other"]
+    assert volumes["item"] == "ebs_gp3_gib"
+    assert Decimal(volumes["usd"]) > 0
+    assert "EBS gp3 volume" in world.run("cost", job).out
+
+
+@pytest.fixture(scope="module")
+def cost_explorer(world: CliWorld, job: str) -> Iterator[str]:
+    """A Cost Explorer that billed 1.25 USD on the day of the run."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    day = time.strftime("%Y-%m-%d", time.gmtime(world.run("show", job, "--json").json["created_at"]))
+    billed = {"TimePeriod": {"Start": day, "End": day}, "Total": {"UnblendedCost": {"Amount": "1.25"}}}
+    results = [{"ResultsByTime": [{**billed, "Groups": [], "Estimated": False}]} for _ in range(2)]
+    body = json.dumps({"results": results}).encode()
+    url = f"http://{host}:{port}/moto-api/static/ce/cost-and-usage-results"
+    with urllib.request.urlopen(urllib.request.Request(url, data=body, method="POST"), timeout=10):
+        pass
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_what_aws_billed_stands_beside_what_is_reckoned(world: CliWorld, job: str, cost_explorer: str) -> None:
+    home = {"SPOTBATCH_HOME": str(world.home)}
+    environ = {**world.region.info.environment(), "AWS_ENDPOINT_URL_COST_EXPLORER": cost_explorer, **home}
+    said = run("cost", job, "--reconcile", "--tag", "team=x", environ=environ)
+    assert said.code == 0, said.err
+    assert "AWS BILLED" in said.out
+    assert "1.25 USD" in said.out
+    [day] = run("cost", job, "--reconcile", "--tag", "team=x", "--json", environ=environ).json["billed"]
+    assert day["billed_usd"] == "1.250000000"
+    assert day["is_close"] is False
+
+
+def test_a_tag_without_reconcile_is_refused(world: CliWorld, job: str) -> None:
+    assert "give --reconcile too" in world.run("cost", job, "--tag", "a=b", code=InvalidInput.exit_code).err
 
 
 def test_an_estimate_is_made_from_the_run(world: CliWorld, job: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import EXIT_INTERRUPTED
-from spotbatch.batch.errors import InvalidInput, SpotbatchError
+from spotbatch.batch.errors import InvalidInput, SpotbatchError, Unavailable
 from spotbatch.batch.status import HOST_TERMINATED_PATTERN, JobStatus
 from spotbatch.local.api import operations, service_model
 from spotbatch.local.api.errors import ApiError
@@ -66,7 +66,7 @@ class Deadlines:
         made = replace(made, spot_queue=self._name(made.spot_queue), on_demand_queue=self._name(made.on_demand_queue))
         going = made.goes("SPOT", made.created_at, "")
         service_model.check("SubmitJob", going.next_request())
-        pilot = await asyncio.to_thread(self.policy.start, made.terms)
+        pilot = await self._pilot(made)
         first = View(0.0, 0.0, Move.WAIT, 0.0, is_spot_available=True)
         move = pilot.decide(first)
         going = made.goes(place_of(move), made.created_at, why(made, first, move))
@@ -82,6 +82,13 @@ class Deadlines:
     def _name(self, queue: str) -> str:
         """The name of a queue that is there, by its name or ARN."""
         return str(self.region.get(QUEUE, queue)["jobQueueName"])
+
+    async def _pilot(self, promise: Promise) -> Pilot:
+        """Solving the table takes a second or two, beside the loop."""
+        try:
+            return await asyncio.to_thread(self.policy.start, promise.terms)
+        except ImportError as error:
+            raise Unavailable(f"a deadline needs numpy: pip install 'spotbatch[money]' ({error})") from error
 
     def _begin(self, promise: Promise, pilot: Pilot | None = None) -> None:
         task = asyncio.create_task(self._keep_safely(promise, pilot))
@@ -103,7 +110,7 @@ class Deadlines:
 
     async def _keep(self, promise: Promise, given: Pilot | None) -> None:
         """Until the job has ended."""
-        pilot = given if given is not None else await asyncio.to_thread(self.policy.start, promise.terms)
+        pilot = given if given is not None else await self._pilot(promise)
         changes = aiter(self.region.engine.changes())
         news = asyncio.ensure_future(anext(changes))
         decided_at, had = 0.0, Move.WAIT
