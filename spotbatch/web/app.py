@@ -1,6 +1,7 @@
 """The routes: pages, their news as server-sent events, the static files, and with `--actions` two forms' ends."""
 
 import asyncio
+import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -104,6 +105,8 @@ class Dashboard:
         if sum(self.board.watched.values()) >= _MOST_LISTENERS:
             return PlainTextResponse(f"{_MOST_LISTENERS} pages are open already\n", status_code=503)
         target = _target(request, request.path_params.get("kind", "list"))
+        with contextlib.suppress(SpotbatchError):  # the page itself says what is wrong
+            await run_in_threadpool(self.poller.load, target)
         return StreamingResponse(self._news(target), media_type="text/event-stream")
 
     async def _news(self, target: Target) -> AsyncIterator[str]:

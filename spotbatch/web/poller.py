@@ -6,6 +6,7 @@ stays on the pages meanwhile, with a line that says so.
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -79,8 +80,15 @@ class Poller:
     def run(self) -> None:
         """Take turns until `close`."""
         while not self._is_closed:
-            self._wake.wait(self.turn())
+            self._wake.wait(self._safe_turn())
             self._wake.clear()
+
+    def _safe_turn(self) -> float:
+        try:
+            return self.turn()
+        except Exception as error:  # noqa: BLE001 - whatever it is, pages must say so rather than silently stand still
+            traceback.print_exc()
+            return self._lost(Unavailable(f"a bug of spotbatch, please report it: {error!r}"))
 
     def close(self) -> None:
         """End `run` after its present turn."""

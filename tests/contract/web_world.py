@@ -5,7 +5,8 @@ import http.client
 import os
 import re
 import shutil
-import threading
+import signal
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -15,10 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from spotbatch.cli import dashboard, where
-from spotbatch.web.serve import Served, prepare
-from tests.contract.cli_world import STACK, CliWorld
-from tests.contract.local_api_region import until
+from spotbatch.cli import where
+from tests.contract.cli_world import CliWorld, program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -57,17 +56,18 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class WebWorld:
-    """A dashboard that serves in a thread of this process."""
+    """A dashboard that runs as a user starts it: `spotbatch dashboard`, in a process of its own."""
 
-    served: Served
+    printed: str  # the link
+    process: "subprocess.Popen[str]"
 
     @property
     def port(self) -> int:
-        return urlsplit(self.served.url).port or 0
+        return urlsplit(self.printed).port or 0
 
     @property
     def key(self) -> str:
-        return self.served.url.rpartition("key=")[2]
+        return self.printed.rpartition("key=")[2]
 
     @property
     def cookie(self) -> str:
@@ -98,22 +98,21 @@ class WebWorld:
 
 
 @contextlib.contextmanager
-def web_world(world: CliWorld, *, actions: bool = False, listing: bool = True) -> Iterator[WebWorld]:
-    """A dashboard for a region, ended when the block ends."""
-    with local_settings(world.home):
-        from spotbatch.cli import finding
-
-        sources = dashboard.sources_of(finding.queue_of(stack=STACK) if listing else None, STACK)
-        served = prepare(sources, port=0, actions=dashboard.actions_of(STACK) if actions else None)
-        running = threading.Thread(target=served.run, daemon=True)
-        running.start()
-        try:
-            until(lambda: served.server.started)
-            yield WebWorld(served=served)
-        finally:
-            served.server.should_exit = True
-            running.join(15)
-            assert not running.is_alive(), "the dashboard did not end"
+def web_world(world: CliWorld, *arguments: str) -> Iterator[WebWorld]:
+    """A dashboard for a region, ended with Ctrl-C when the block ends; fails if it complained or did not end well."""
+    environ = {"SPOTBATCH_HOME": str(world.home), "SPOTBATCH_LOCAL": "1", "PYTHONWARNINGS": "default"}
+    process = program("dashboard", "--port", "0", *arguments, environ=environ)
+    try:
+        assert process.stdout is not None
+        yield WebWorld(printed=process.stdout.readline().strip(), process=process)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=15)
+        assert process.returncode == 0, complaints
+        assert "Traceback" not in complaints, complaints
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
 
 
 def axe_script() -> str:

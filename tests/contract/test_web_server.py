@@ -1,0 +1,262 @@
+"""The dashboard's server in front of a real local region: who may ask, what it changes, and how often it asks AWS."""
+
+import contextlib
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from spotbatch.aws import session
+from spotbatch.batch.errors import Unavailable
+from spotbatch.cli import dashboard
+from spotbatch.web.board import Board, Target
+from spotbatch.web.pace import SECONDS_A_CALL
+from spotbatch.web.poller import Poller
+from spotbatch.web.serve import bind
+from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
+from tests.contract.local_api_region import running
+from tests.contract.web_world import WebWorld, local_settings, web_world
+
+EVIL = "<script>alert(1)</script>"
+FOREVER = ("sh", "-c", "while :; do sleep 0.2; done")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliWorld]:
+    with cli_world(tmp_path_factory.mktemp("web")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def web(world: CliWorld) -> Iterator[WebWorld]:
+    with web_world(world) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def acting(world: CliWorld) -> Iterator[WebWorld]:
+    with web_world(world, "--actions") as made:
+        yield made
+
+
+def test_a_browser_without_the_key_sees_nothing(web: WebWorld) -> None:
+    for path in ("/", "/live", "/static/dashboard.js", "/jobs/x"):
+        assert web.ask(path, headers={"Cookie": ""}).status == 403
+    assert web.ask("/?key=wrong", headers={"Cookie": ""}).status == 403
+    assert web.ask("/", headers={"Cookie": f"spotbatch-{web.port}=wrong"}).status == 403
+
+
+def test_the_printed_link_becomes_a_cookie_and_leaves_the_address(web: WebWorld) -> None:
+    answer = web.ask(f"/jobs/x?attempt=2&key={web.key}", headers={"Cookie": ""})
+    assert (answer.status, answer.headers["location"]) == (303, "/jobs/x?attempt=2")
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(web.cookie)
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+
+
+def test_a_key_does_not_lead_to_another_server(web: WebWorld) -> None:
+    answer = web.ask(f"//elsewhere.example/x?key={web.key}", headers={"Cookie": ""})
+    assert answer.headers.get("location", "/").startswith("/x")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1:1"},
+        {"Host": "127.0.0.1.evil.example:80"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_other_hosts_and_other_origins_are_refused_even_with_the_cookie(web: WebWorld, headers: dict[str, str]) -> None:
+    assert web.ask("/", headers=headers).status == 403
+
+
+def test_it_listens_on_this_machine_only(web: WebWorld) -> None:
+    listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+    addresses = re.findall(rf"^\s*\d+: ([0-9A-F]+):{web.port:04X} [0-9A-F]+:0000 0A", listening, re.MULTILINE)
+    assert addresses == ["0100007F"]
+
+
+def test_every_answer_has_a_policy_that_allows_no_inline_script(web: WebWorld) -> None:
+    for path in ("/", "/static/dashboard.js", "/not-there", "/static/../app.py"):
+        answer = web.ask(path)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert web.ask("/static/..%2fapp.py").status == 404
+
+
+def test_without_the_flag_the_routes_that_change_something_do_not_exist(world: CliWorld, web: WebWorld) -> None:
+    job = world.submit("--", *FOREVER)
+    origin = {"Origin": f"http://127.0.0.1:{web.port}"}
+    for action in ("cancel", "retry"):
+        assert web.ask(f"/jobs/{job}/{action}", method="POST", body="token=x", headers=origin).status == 404
+    assert "<form method=" not in web.ask(f"/jobs/{job}").text.replace('<form class="goto"', "")
+    world.run("cancel", job, "--yes")
+
+
+def test_an_action_wants_post_the_token_and_the_origin(world: CliWorld, acting: WebWorld) -> None:
+    job = world.submit("--", *FOREVER)
+    token = form_token(acting, job)
+    origin = {"Origin": f"http://127.0.0.1:{acting.port}"}
+    path = f"/jobs/{job}/cancel"
+    assert acting.ask(path).status == 405
+    assert acting.ask(path, method="POST", body=f"token={token}").status == 403, "no Origin"
+    assert acting.ask(path, method="POST", body="token=wrong", headers=origin).status == 403
+    assert acting.ask(path, method="POST", body="", headers=origin).status == 403
+    assert acting.ask(path, method="POST", body=f"token={acting.key}", headers=origin).status == 403, "not the key"
+    assert acting.ask(path, method="POST", body=f"token={token}", headers={**origin, "Cookie": ""}).status == 403
+    assert acting.ask(path, method="POST", body="x" * 100_000, headers=origin).status == 403
+    assert status_of(world, job) not in ("SUCCEEDED", "FAILED"), "nothing was changed so far"
+    answer = acting.ask(path, method="POST", body=f"token={token}", headers=origin)
+    assert (answer.status, answer.headers["location"]) == (303, f"/jobs/{job}")
+    assert world.wait(job) == "FAILED"
+    assert "is being stopped" in acting.ask(f"/jobs/{job}").text
+
+
+def test_what_failed_is_run_again_from_the_page(world: CliWorld, acting: WebWorld, tmp_path: Path) -> None:
+    job = world.submit("--name", "again", "--array", "2", "--", "sh", "-c", f"[ -e {tmp_path / 'fixed'} ]")
+    world.wait(job)
+    (tmp_path / "fixed").touch()
+    token = form_token(acting, job)
+    origin = {"Origin": f"http://127.0.0.1:{acting.port}"}
+    assert acting.ask(f"/jobs/{job}/retry", method="POST", body=f"token={token}", headers=origin).status == 303
+    said = acting.ask(f"/jobs/{job}").text
+    new = re.search(r"2 run again from their checkpoints, as ([0-9a-f-]{36})", said)
+    assert new is not None, said
+    assert world.wait(new[1]) == "SUCCEEDED"
+
+
+def form_token(web: WebWorld, job: str) -> str:
+    found = re.search(r'name="token" value="([0-9a-f]{64})"', web.ask(f"/jobs/{job}").text)
+    assert found is not None
+    return found[1]
+
+
+def status_of(world: CliWorld, job: str) -> str:
+    return str(world.region.client("batch").describe_jobs(jobs=[job])["jobs"][0]["status"])
+
+
+def test_a_job_that_is_not_there_is_a_404_with_the_reason(web: WebWorld) -> None:
+    answer = web.ask("/jobs/00000000-0000-4000-8000-000000000000")
+    assert answer.status == 404
+    assert "there is no job" in answer.text
+    assert web.ask("/jobs/%3Cscript%3E").headers["content-type"].startswith("text/plain")
+
+
+def test_logs_and_tags_from_hostile_jobs_are_text(world: CliWorld, web: WebWorld) -> None:
+    job = world.submit("--name", "evil", "--tag", f"k={EVIL}", "--", "sh", "-c", f"echo '{EVIL}'; exit 3")
+    world.wait(job)
+    news = listen(web, f"/live/jobs/{job}", lambda found: "alert" in found.get("log", "") and "attempts" in found)
+    assert EVIL not in "".join(news.values())
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in news["log"]
+    assert EVIL not in web.ask(f"/jobs/{job}").text
+    assert "exit code 3" in news["attempts"]
+
+
+def test_a_page_gets_news_until_the_job_has_ended(world: CliWorld, web: WebWorld, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    job = world.submit("--array", "3", "--", "sh", "-c", f"until [ -e {go} ]; do sleep 0.1; done")
+    listen(web, f"/live/jobs/{job}", lambda found: "RUNNING <b>3</b>" in found.get("progress", ""))
+    go.touch()
+    news = listen(web, f"/live/jobs/{job}", lambda found: "SUCCEEDED <b>3</b>" in found.get("progress", ""))
+    assert "100 %" in news["progress"]
+    assert 'data-heat="555"' in news["children"]
+
+
+def listen(
+    web: WebWorld, path: str, is_enough: Callable[[dict[str, str]], bool], seconds: float = 30.0
+) -> dict[str, str]:
+    """All regions of a page as its news bring them, until they satisfy."""
+    regions: dict[str, str] = {}
+    deadline = time.monotonic() + seconds
+    with socket.create_connection(("127.0.0.1", web.port), timeout=seconds) as connection:
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{web.port}\r\nCookie: {web.cookie}\r\n\r\n"
+        connection.sendall(head.encode())
+        with connection.makefile("rb") as stream:
+            for line in stream:
+                assert time.monotonic() < deadline, f"nothing came in {seconds} s: {regions}"
+                if line.startswith(b"data: "):
+                    regions |= json.loads(line.removeprefix(b"data: "))
+                    if is_enough(regions):
+                        return regions
+    raise AssertionError(f"the news ended: {regions}")
+
+
+def test_nobody_looks_then_nobody_is_asked(world: CliWorld) -> None:
+    with local_settings(world.home):
+        poller = Poller(board=Board(), sources=dashboard.sources_of(None, STACK))
+        before = session.calls_made()
+        assert poller.turn() > 1000
+        assert session.calls_made() == before
+
+
+def test_an_array_of_ten_thousand_costs_less_than_one_call_a_second(world: CliWorld, tmp_path: Path) -> None:
+    """The clock is the test's own: half an hour of looking at an array that cannot start, and at one that runs."""
+    blocked = world.submit("--name", "many", "--array", "10000", "--vcpus", "2", "--", *FOREVER)
+    try:
+        with local_settings(world.home):
+            now = [0.0]
+            board = Board()
+            poller = Poller(board=board, sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+            before = session.calls_made()
+            target = Target(kind="job", id=blocked)
+            poller.load(target)
+            board.watched[target] += 1
+            turns = 0
+            while now[0] < 120:
+                wait = poller.turn()
+                now[0] += wait
+                turns += wait == 0
+            calls = session.calls_made() - before
+            assert calls <= 120 / SECONDS_A_CALL + 20, calls
+            assert turns > 20
+            statuses = board.family(board.members(target)[0]).statuses()
+            assert len(statuses) == 10_000
+            assert None not in statuses
+    finally:
+        world.run("cancel", blocked, "--yes")
+
+
+def test_the_poller_says_that_nobody_answers_and_goes_on_when_somebody_does(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    images = tmp_path / "images.toml"
+    images.write_text(IMAGES)
+    now = [0.0]
+    with contextlib.ExitStack() as settings:
+        with running(home, "--images", str(images)) as region:
+            region.admin.load_stack(STACK, template())
+            first = CliWorld(region=region, home=home)
+            target = Target(kind="job", id=first.submit("--", "true"))
+            first.wait(target.id)
+            settings.enter_context(local_settings(home))
+            poller = Poller(board=Board(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+            poller.board.watched[target] += 1
+        poller.load(target)
+        assert "spotbatch local up" in poller.board.trouble
+        assert poller.board.find(target.id) is None
+        with running(home, "--images", str(images)):
+            poller.load(target)
+            assert poller.board.find(target.id) is not None
+            while poller.board.trouble and now[0] < 60:
+                now[0] += poller.turn()
+            assert not poller.board.trouble
+
+
+def test_a_port_that_is_taken_is_an_error_with_the_fix() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(Unavailable, match="--port"):
+            bind(int(other.getsockname()[1]))
