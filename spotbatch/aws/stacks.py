@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spotbatch.aws import session
+from spotbatch.batch.environment import STACK_TAG
 from spotbatch.batch.errors import NotFound, Unavailable
 
 SETTLE_LIMIT_SECONDS: Final = 3600.0
@@ -38,6 +39,7 @@ class Stack:
     status: str
     is_protected: bool
     outputs: Mapping[str, str]
+    is_tagged: bool  # with the tag that app.py puts on its stacks
 
 
 def find(stack: str) -> Stack | None:
@@ -55,6 +57,7 @@ def find(stack: str) -> Stack | None:
         status=one["StackStatus"],
         is_protected=bool(one.get("EnableTerminationProtection")),
         outputs={each["OutputKey"]: each["OutputValue"] for each in one.get("Outputs", [])},
+        is_tagged=any(each["Key"] == STACK_TAG for each in one.get("Tags", [])),
     )
 
 

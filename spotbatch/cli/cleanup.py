@@ -105,10 +105,10 @@ def _remove(stack: Stack, place: Place, question: str, *, everything: bool, dry_
 def _plan(stack: Stack, place: Place, *, everything: bool) -> _Plan:
     """Raises InvalidInput for a stack that is not ours to remove."""
     resources = [] if stack.status == stacks.EMPTY else stacks.resources(stack.stack_id)
-    is_ours = any(each.kind == _QUEUE for each in resources) or any(name in stack.outputs for name in _QUEUE_OUTPUTS)
-    if resources and not is_ours:
+    has_queue = any(each.kind == _QUEUE for each in resources) or any(name in stack.outputs for name in _QUEUE_OUTPUTS)
+    if resources and not has_queue and not stack.is_tagged:
         raise InvalidInput(
-            f"{stack.name} has no AWS Batch queue, so this is not its cleanup: name the stack with --stack-name, or "
+            f"{stack.name} was not made by deploy.sh, and has no AWS Batch queue: name the stack with --stack-name, or "
             f"remove this one with `aws cloudformation delete-stack --stack-name {stack.name}{place.aws}`"
         )
     if stack.is_protected:
