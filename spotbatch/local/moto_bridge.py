@@ -27,6 +27,7 @@ _MAKERS: Final = {
     "AWS::Logs::LogGroup": ("logs", "Logs_20140328.CreateLogGroup", "logGroupName"),
     "AWS::ECR::Repository": ("ecr", "AmazonEC2ContainerRegistry_V20150921.CreateRepository", "repositoryName"),
 }
+_FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _PRESERVED_NAMES: Final = "moto.preserved_header_names"  # moto.core.request reads it
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -176,6 +177,8 @@ def _add_headers(environ: dict[str, Any], head: Head) -> dict[str, str]:
                 continue  # WSGI cannot tell it from the name with dashes: never let it stand in for that
             preserved[key] = name
         environ[key] = f"{environ[key]},{value}" if key in environ else value
+    if head.method == "PUT" and environ.get("CONTENT_TYPE", "").startswith(_FORM_TYPES):
+        environ["CONTENT_TYPE"] = "binary/octet-stream"  # as a form Flask would eat the object; curl sends this type
     return preserved
 
 

@@ -153,6 +153,27 @@ def test_presigned_urls_of_both_kinds_work(region: RunningRegion, s3: Any, versi
         assert answer.read() == b"presigned"
 
 
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_url_for_an_object_opens_no_other_service(region: RunningRegion, s3: Any, version: str) -> None:
+    iam = region.client("iam")
+    users = {user["UserName"] for user in iam.list_users()["Users"]}
+    signer = region.client("s3", signature_version=version)
+    url = signer.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "given"})
+    body = b"Action=CreateUser&UserName=intruder&Version=2010-05-08"
+    path = url.removeprefix(region.info.endpoint)
+    form = {"Content-Type": "application/x-www-form-urlencoded"} if version == "s3v4" else {}
+    scope = "Credential=k/20260101/us-east-1/iam/aws4_request"
+    for more in ({}, {"Authorization": f"AWS {scope}"}, {"X-Amz-Target": "AmazonEC2ContainerRegistry_V20150921.X"}):
+        connection = http.client.HTTPConnection("127.0.0.1", region.port, timeout=30)
+        connection.request("PUT", path, body=body, headers={**form, **more})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        assert answer.status == (403 if more else 200)
+    assert {user["UserName"] for user in iam.list_users()["Users"]} == users
+    assert s3.get_object(Bucket=BUCKET, Key="given")["Body"].read() == body
+
+
 def test_the_account_is_the_regions(region: RunningRegion) -> None:
     assert region.client("sts").get_caller_identity()["Account"] == region.info.account_id
 

@@ -51,6 +51,15 @@ def test_a_declared_length_over_the_limit_is_refused_unread() -> None:
 
 
 def test_a_body_that_stalls_is_given_up() -> None:
-    with pytest.raises(HttpError, match="no byte") as refused:
+    with pytest.raises(HttpError, match="too slowly") as refused:
         body_of([b"begun"], ends=False)
     assert refused.value.status == 408
+
+
+def test_a_body_that_only_trickles_is_given_up_though_it_never_stalls() -> None:
+    async def trickle() -> Message:
+        await asyncio.sleep(0.01)  # each byte within the time allowed for one
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    with pytest.raises(HttpError, match="too slowly"):
+        asyncio.run(read_body(HEAD, trickle, limit=10_000_000, stall_seconds=0.2))

@@ -1,5 +1,6 @@
 """Signatures: what botocore signs is accepted, and nothing else."""
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotbatch.local.api.http import Head
-from spotbatch.local.api.sigv4 import SignatureRefused, Verifier, claim_of
+from spotbatch.local.api.sigv4 import SignatureRefused, Verifier, canonical_request, claim_of, with_scope
 
 ENDPOINT = "http://127.0.0.1:4566"
 KEY, SECRET = "LKIA0123456789ABCDEF", "secret/with+signs="
@@ -135,3 +136,54 @@ def test_a_garbled_authorization_is_refused_and_breaks_nothing(value: str) -> No
     assert claim is not None
     with pytest.raises(SignatureRefused):
         verifier().verify(head, claim, "")
+
+
+def with_header(head: Head, name: str, value: str) -> Head:
+    return Head(method=head.method, raw_path=head.raw_path, query=head.query, headers=[*head.headers, (name, value)])
+
+
+@pytest.mark.parametrize("name", ["x-amz-target", "x-amz-copy-source", "x-amz-security-token"])
+def test_a_steering_header_that_was_added_after_signing_is_refused(name: str) -> None:
+    head = head_of(signed("s3", b"one", url=f"{ENDPOINT}/bucket/key", method="PUT"))
+    headers = [(given, value) for given, value in head.headers if given != name]
+    signed_without = Head(method="PUT", raw_path=head.raw_path, query="", headers=headers)
+    claim = claim_of(signed_without)
+    assert claim is not None
+    if name not in claim.signed_headers:
+        assert not accepted(with_header(head, name, "other"), b"one")
+    assert not accepted(with_header(head, "x-amz-meta-more", "other"), b"one")
+    assert accepted(with_header(head, "x-amz-user-agent", "says nothing"), b"one")
+
+
+def test_a_signature_that_leaves_the_host_out_is_refused() -> None:
+    head = head_of(signed("batch"))
+    claim = claim_of(head)
+    assert claim is not None
+    without = dataclasses.replace(claim, signed_headers=tuple(one for one in claim.signed_headers if one != "host"))
+    by = verifier()
+    text = canonical_request(head, without, head.raw_path, hashlib.sha256(b"{}").hexdigest())
+    forged = dataclasses.replace(without, signature=by._signature(without, SECRET, text))
+    with pytest.raises(SignatureRefused, match="must be signed and are not: host"):
+        by.verify(head, forged, hashlib.sha256(b"{}").hexdigest())
+
+
+@pytest.mark.parametrize("scheme", ["v4", "v2"])
+def test_a_presigned_url_with_another_authorization_beside_it_is_refused(scheme: str) -> None:
+    request = AWSRequest(method="PUT", url=f"{ENDPOINT}/bucket/key")
+    query = S3SigV4QueryAuth(CREDENTIALS, "s3", "us-east-1", expires=60)
+    (query if scheme == "v4" else HmacV1QueryAuth(CREDENTIALS, expires=60)).add_auth(request)
+    head = head_of(request)
+    assert accepted(head)
+    assert not accepted(with_header(head, "authorization", "AWS x Credential=k/20260101/us-east-1/iam/aws4_request"))
+
+
+@pytest.mark.parametrize("scheme", ["v4", "v2"])
+def test_what_is_passed_on_names_the_service_that_was_signed_for(scheme: str) -> None:
+    request = AWSRequest(method="PUT", url=f"{ENDPOINT}/bucket/key")
+    query = S3SigV4QueryAuth(CREDENTIALS, "s3", "us-east-1", expires=60)
+    (query if scheme == "v4" else HmacV1QueryAuth(CREDENTIALS, expires=60)).add_auth(request)
+    head = head_of(request)
+    claim = claim_of(head)
+    assert claim is not None
+    (authorization,) = with_scope(head, claim).headers_named("authorization")
+    assert authorization.split(",")[0].split()[1].split("/")[3] == "s3"

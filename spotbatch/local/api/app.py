@@ -27,7 +27,7 @@ from spotbatch.local.api.http import (
     send_response,
 )
 from spotbatch.local.api.region import Region
-from spotbatch.local.api.sigv4 import Claim, SignatureRefused, Verifier, claim_of
+from spotbatch.local.api.sigv4 import Claim, SignatureRefused, Verifier, claim_of, with_scope
 
 _MAX_BODY: Final = 16 << 20
 _MAX_OBJECT: Final = 1 << 30  # an S3 object or part in one request; larger ones go in parts
@@ -83,7 +83,7 @@ class Application:
             with contextlib.closing(body.file):
                 if not self.is_unsafe:
                     self._verify(head, claim, body)
-                return await self._serve(service, head, body)
+                return await self._serve(service, head if claim is None else with_scope(head, claim), body)
         except SignatureRefused as error:
             return _refusal(head, error)
 

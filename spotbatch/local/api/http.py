@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 JSON_TYPE: Final = "application/json"
 _SPOOL_BYTES: Final = 1 << 20
 _SEND_BYTES: Final = 1 << 18
+_LEAST_BYTES_PER_SECOND: Final = 4096  # of a body on the whole, beyond the time that may pass without any
 
 
 class HttpError(Exception):
@@ -87,7 +88,10 @@ def head_of(scope: Scope) -> Head:
 
 
 async def read_body(head: Head, receive: Receive, *, limit: int, stall_seconds: float) -> Body:
-    """The whole body, spooled. Raises HttpError when it is too large, or when no byte comes for `stall_seconds`."""
+    """The whole body, spooled.
+
+    Raises HttpError when it is too large, when no byte comes for `stall_seconds`, or when bytes only trickle.
+    """
     declared = head.header("content-length")
     if declared.isdigit() and int(declared) > limit:
         raise HttpError(413, f"the body may hold {limit} bytes, not {declared}")
@@ -95,12 +99,14 @@ async def read_body(head: Head, receive: Receive, *, limit: int, stall_seconds: 
     digest = hashlib.sha256()
     length = 0
     more = True
+    begun = asyncio.get_running_loop().time()
     while more:
+        patience = begun + stall_seconds + length / _LEAST_BYTES_PER_SECOND
         try:
-            async with asyncio.timeout(stall_seconds):
+            async with asyncio.timeout_at(min(patience, asyncio.get_running_loop().time() + stall_seconds)):
                 message = await receive()
         except TimeoutError:
-            raise HttpError(408, f"no byte of the body came for {stall_seconds:g} seconds") from None
+            raise HttpError(408, f"the body came too slowly: {length} bytes, then none in time") from None
         if message["type"] == "http.disconnect":
             raise HttpError(400, "the client went away")
         chunk = message.get("body", b"")

@@ -8,7 +8,7 @@ import hmac
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote
@@ -20,6 +20,7 @@ _SKEW_SECONDS: Final = 15 * 60
 _MAX_EXPIRES_SECONDS: Final = 7 * 24 * 3600
 _UNRESERVED: Final = "-_.~"
 _KEY_CACHE: Final = 64
+_NEED_NO_SIGNATURE: Final = frozenset({"x-amz-user-agent", "x-amz-content-sha256"})  # says nothing; is compared itself
 # S3 sub-resources that the old signature covers ("Signing and authenticating REST requests", S3 user guide).
 _V2_SUBRESOURCES: Final = frozenset({
     "accelerate", "acl", "cors", "delete", "lifecycle", "location", "logging", "notification", "partNumber", "policy",
@@ -80,6 +81,18 @@ def claim_of(head: Head) -> Claim | None:
     return None
 
 
+def with_scope(head: Head, claim: Claim) -> Head:
+    """The head as the verified claim has it: one Authorization header, which names the service that was signed for.
+
+    What stands behind us chooses the service by that header, or by the body if there is none.
+    """
+    scope = f"{claim.date or '19700101'}/{claim.region or '-'}/{claim.service}/aws4_request"
+    signed = ";".join(claim.signed_headers)
+    value = f"{_ALGORITHM} Credential={claim.access_key}/{scope}, SignedHeaders={signed}, Signature={claim.signature}"
+    others = [(name, given) for name, given in head.headers if name != "authorization"]
+    return replace(head, headers=[*others, ("authorization", value)])
+
+
 def _header_claim(head: Head, authorization: str) -> Claim:
     parts = dict(part.strip().split("=", 1) for part in authorization[len(_ALGORITHM) :].split(","))
     access_key, date, region, service, _ = parts["Credential"].rsplit("/", 4)
@@ -124,6 +137,7 @@ class Verifier:
             message = f"the access key {claim.access_key[:24]!r} is not this region's; see `spotbatch local env`"
             raise SignatureRefused("UnrecognizedClientException", message)
         self._check_time(claim)
+        _check_coverage(head, claim)
         if claim.is_v2:
             expected = [_v2_signature(head, claim, secret)]
         else:
@@ -183,6 +197,21 @@ class Verifier:
             self._keys.clear()
         self._keys[named] = key
         return key
+
+
+def _check_coverage(head: Head, claim: Claim) -> None:
+    """Raises SignatureRefused where something that steers the request stands outside of its signature, as AWS does.
+
+    Whoever got a presigned URL must not turn it into another request by what he sends along.
+    """
+    if claim.is_query and head.headers_named("authorization"):
+        raise SignatureRefused("InvalidSignatureException", "only one way of signing is allowed: header or query")
+    if claim.is_v2:
+        return  # it covers all headers x-amz-*
+    steering = {"host", *(name for name, _ in head.headers if name.startswith("x-amz-"))} - _NEED_NO_SIGNATURE
+    if unsigned := sorted(steering - set(claim.signed_headers)):
+        message = f"there are headers that must be signed and are not: {', '.join(unsigned)[:200]}"
+        raise SignatureRefused("InvalidSignatureException", message)
 
 
 def canonical_request(head: Head, claim: Claim, path: str, payload_hash: str) -> str:
