@@ -111,9 +111,17 @@ def test_a_stream_that_is_not_there_is_unknown(logs: Any, stream: str) -> None:
     assert "ResourceNotFoundException" in refusal(logs.get_log_events, **where)
 
 
+def test_a_live_tail_of_job_logs_is_refused_with_what_to_do_instead(region: RunningRegion, stream: str) -> None:
+    logs = region.client("logs", inject_host_prefix=False)  # else botocore asks for the host stream-127.0.0.1
+    arn = f"arn:aws:logs:us-east-1:123456789012:log-group:{GROUP}"
+    assert stream
+    assert "nextForwardToken" in refusal(logs.start_live_tail, logGroupIdentifiers=[arn])
+
+
 TOKENS = st.sampled_from(
     ["f/0", "b/0", "f/9", "b/99", "b/9999999", "f/-1", "b/1.0", "f/\u0661", "9" * 5000, "x|0", "|", "x|" + "9" * 5000]
 )
+OPERATIONS = ["GetLogEvents", "FilterLogEvents", "DescribeLogStreams", "StartLiveTail"]
 VALUES = JSON_VALUES | st.integers() | TOKENS
 NAMES = [
     "limit",
@@ -124,11 +132,12 @@ NAMES = [
     "filterPattern",
     "logStreamNames",
     "logStreamNamePrefix",
+    "logGroupIdentifiers",
 ]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(data=st.data(), operation=st.sampled_from(["GetLogEvents", "FilterLogEvents", "DescribeLogStreams"]))
+@given(data=st.data(), operation=st.sampled_from(OPERATIONS))
 def test_whatever_is_asked_of_job_logs_is_answered(
     region: RunningRegion, stream: str, data: st.DataObject, operation: str
 ) -> None:
@@ -139,6 +148,8 @@ def test_whatever_is_asked_of_job_logs_is_answered(
         body["logStreamNames"] = [stream]
     if operation == "DescribeLogStreams":
         body["logStreamNamePrefix"] = stream
+    if operation == "StartLiveTail" and isinstance(body.get("logGroupIdentifiers"), list):
+        body["logGroupIdentifiers"] = [*body["logGroupIdentifiers"], GROUP]
     headers = {"X-Amz-Target": f"Logs_20140328.{operation}", "Content-Type": "application/x-amz-json-1.1"}
     status, answer = send(region, "POST", "/", json.dumps(body).encode(), headers, service="logs")
     assert status in (200, 400), f"{operation} {body!r}: {status} {answer[:500]!r}"
