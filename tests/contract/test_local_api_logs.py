@@ -148,8 +148,9 @@ def test_whatever_is_asked_of_job_logs_is_answered(
         body["logStreamNames"] = [stream]
     if operation == "DescribeLogStreams":
         body["logStreamNamePrefix"] = stream
-    if operation == "StartLiveTail" and isinstance(body.get("logGroupIdentifiers"), list):
-        body["logGroupIdentifiers"] = [*body["logGroupIdentifiers"], GROUP]
+    groups = body.get("logGroupIdentifiers")
+    if operation == "StartLiveTail" and isinstance(groups, list):
+        body["logGroupIdentifiers"] = [*groups, GROUP]
     headers = {"X-Amz-Target": f"Logs_20140328.{operation}", "Content-Type": "application/x-amz-json-1.1"}
     status, answer = send(region, "POST", "/", json.dumps(body).encode(), headers, service="logs")
     assert status in (200, 400), f"{operation} {body!r}: {status} {answer[:500]!r}"
