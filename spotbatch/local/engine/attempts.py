@@ -85,28 +85,18 @@ class Attempts(Turn):
             self._process_failed(attempt_id, str(error))
 
     def _order(self, attempt_id: int, host: HostView, task: str) -> None:
-        job_no, index, attempt = self._running[attempt_id]
-        container = self._container(job_no)
+        container = self._container(self._running[attempt_id][0])
         entry = image_entry(self.settings.images, container.image)
         argv = command_line(entry, container)
         if not argv:
             self._process_failed(attempt_id, "no command specified")
             return
-        size = self.scheduler.jobs[job_no].submitted.size
-        unit = Unit(
-            job_id=self.unit_id(job_no, index),
-            attempt=attempt,
-            queue=self.scheduler.jobs[job_no].submitted.queue,
-            environment=host.environment,
-            array_index=index if size else None,
-            array_size=size or None,
-        )
         scratch = self._scratch.take(attempt_id)
         log = log_file(self.log_folder, task)
         if not log.parent.is_dir():  # which is quicker than mkdir, and there are 256 of them
             log.parent.mkdir(mode=0o700, exist_ok=True, parents=True)
         notice = self.host_book.notice_file(host.instance_id)
-        environment = variables(self.settings, entry, container, unit, host, scratch, notice)
+        environment = variables(self.settings, entry, container, self._unit(attempt_id, host), host, scratch, notice)
         order = Start(
             attempt_id=attempt_id,
             argv=argv,
@@ -116,6 +106,18 @@ class Attempts(Turn):
             memory_bytes=container.memory_mib * _MIB,
         )
         self._launcher.start(order)
+
+    def _unit(self, attempt_id: int, host: HostView) -> Unit:
+        job_no, index, attempt = self._running[attempt_id]
+        submitted = self.scheduler.jobs[job_no].submitted
+        return Unit(
+            job_id=self.unit_id(job_no, index),
+            attempt=attempt,
+            queue=submitted.queue,
+            environment=host.environment,
+            array_index=index if submitted.size else None,
+            array_size=submitted.size or None,
+        )
 
     def _process_started(self, attempt_id: int, pid: int) -> None:  # noqa: ARG002 - the helper signals by id
         unit = self._running.get(attempt_id)
@@ -180,12 +182,15 @@ class Attempts(Turn):
         if attempt_id is None:
             return
         self._stopping[attempt_id] = reason
-        self._launcher.signal(attempt_id, signal.SIGTERM)
+        self._signal(attempt_id, signal.SIGTERM)
         self._loop.call_later(self.settings.stop_grace_seconds, self._launcher_kill, attempt_id)
+
+    def _signal(self, attempt_id: int, number: signal.Signals) -> None:
+        self._launcher.signal(attempt_id, number)
 
     def _launcher_kill(self, attempt_id: int) -> None:
         if attempt_id in self._running and not self._is_closing:
-            self._launcher.signal(attempt_id, signal.SIGKILL)
+            self._signal(attempt_id, signal.SIGKILL)
 
     def _helper_lost(self) -> None:
         """The helper process was killed: its processes are orphans. They are ended, and their attempts lost."""

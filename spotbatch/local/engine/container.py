@@ -13,6 +13,7 @@ from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView, Im
 from spotbatch.local.engine.orphans import COOKIE_VARIABLE, cookie_of
 
 _PLAIN_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_IMAGES_OWN: Final = ("PATH", "HOME", "TMPDIR", "LANG")
 _NO_ENTRY: Final = ImageEntry(pattern="*")
 
 
@@ -66,6 +67,16 @@ def variables(
     if entry.path:
         merged["PATH"] = os.pathsep.join([*entry.path, merged["PATH"]])
     return merged
+
+
+def in_container(
+    settings: EngineSettings, container: ContainerSpec, unit: Unit, host: HostView, notice_file: Path
+) -> dict[str, str]:
+    """The variables of an attempt in a container: the same, but what this machine's own folders are is the image's."""
+    given = {name: value for name, value in settings.job_environment.items() if name not in _IMAGES_OWN}
+    given[names.SPOTBATCH_ARTIFACTS_URL] = _uri_of(settings.artifacts)
+    cookie = {COOKIE_VARIABLE: cookie_of(settings.home)}
+    return {**given, **container.environment, **_of_the_host(unit, host, notice_file), **cookie}
 
 
 def _of_the_host(unit: Unit, host: HostView, notice_file: Path) -> Mapping[str, str]:

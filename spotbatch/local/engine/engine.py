@@ -8,7 +8,7 @@ from typing import Final
 from spotbatch.batch import events as ev
 from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
-from spotbatch.local.contract import EngineSettings, Json, Submission
+from spotbatch.local.contract import Json, Submission
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.hosting import Hosting
 from spotbatch.local.engine.hosts import Hosts
@@ -28,11 +28,6 @@ _INSERT_JOB: Final = (
 class LocalEngine(Hosting):
     """Implements `spotbatch.local.contract.Engine`; made by `open_engine`."""
 
-    def __init__(self, settings: EngineSettings) -> None:
-        if settings.runner == "docker":
-            raise Unavailable("--runner docker is not there yet: use process, and an image table (--images)")
-        super().__init__(settings)
-
     # ---- open and close ----
 
     async def open(self) -> None:
@@ -40,6 +35,7 @@ class LocalEngine(Hosting):
         self.log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal = Journal(self.settings.home)
         await asyncio.to_thread(end_orphans, self.settings.home)
+        await self.open_containers()
         self._scratch.open()
         self.host_book = Hosts(self.journal, self.settings.home / "hosts", self._rng)
         self.host_book.end_all(self.now())
@@ -56,11 +52,12 @@ class LocalEngine(Hosting):
         if self._wakeup is not None:
             self._wakeup.cancel()
         for attempt_id in list(self._running):
-            self._launcher.signal(attempt_id, signal.SIGTERM)
+            self._signal(attempt_id, signal.SIGTERM)
         deadline = self._loop.time() + min(_CLOSE_GRACE_SECONDS, self.settings.stop_grace_seconds)
         while self._running and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         await self._launcher.close()
+        await self.close_containers()
         self.host_book.end_all(self.now())
         for event in self._watchers:
             event.set()

@@ -8,11 +8,11 @@ from spotbatch.batch import events as ev
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.status import host_terminated
 from spotbatch.local.contract import EngineSettings, HostView
-from spotbatch.local.engine.attempts import Attempts
+from spotbatch.local.engine.containers import Containers
 from spotbatch.local.engine.sky import PoolKey, RateSky, Sky, TraceSky
 
 
-class Hosting(Attempts):
+class Hosting(Containers):
     """The simulated instances that attempts run on; the records of them stand in `Hosts`."""
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -80,7 +80,7 @@ class Hosting(Attempts):
             return
         for job_no, index, _ in self.scheduler.host_units(host_no):
             attempt_id = self._attempt_ids[job_no, index]
-            self._launcher.signal(attempt_id, signal.SIGKILL)
+            self._signal(attempt_id, signal.SIGKILL)
             self.attempt_over(attempt_id, None, "", host_terminated(host.instance_id))
         self._end_host(host_no, "RECLAIMED")
 
