@@ -16,7 +16,7 @@ from tests.contract.web_world import PHONE, WIDE, Browser, WebWorld, browser, we
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 STEPS = """cd $SPOTBATCH_CHECKPOINT_DIR; n=$(cat n 2>/dev/null || echo 0)
-while [ $n -lt 8 ]; do n=$((n+1)); echo $n > n.new; mv n.new n; echo "step $n"; sleep 0.2; done
+while [ $n -lt 8 ]; do n=$((n+1)); echo $n > n.new; mv n.new n; echo "step $n"; sleep 0.5; done
 [ "$AWS_BATCH_JOB_ARRAY_INDEX" != 3 ]"""
 
 
@@ -34,11 +34,20 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with cli_world(tmp_path_factory.mktemp("browser")) as world, web_world(world, "--actions") as web:
         ended = world.submit("--name", "steps", "--array", "12", "--", "sh", "-c", STEPS)
-        busy = until(lambda: [host.instance_id for host in world.admin.hosts() if host.running])
-        world.admin.interrupt(count=0, instance_ids=busy[:1])
+        until(lambda: any(host.running and host.started_at for host in world.admin.hosts()))
+        until(lambda: is_running(world, ended))
+        assert world.admin.interrupt(
+            instance_ids=[host.instance_id for host in world.admin.hosts() if host.running][:1]
+        )
         world.wait(ended)
         blocked = world.submit("--name", "too-big", "--vcpus", "64", "--memory", "900G", "--", "true")
         yield Stage(world=world, web=web, ended=ended, blocked=blocked)
+
+
+def is_running(world: CliWorld, array: str) -> bool:
+    """Whether all children of the array run, so that whichever host is reclaimed has one on it."""
+    described = world.region.client("batch").describe_jobs(jobs=[array])["jobs"][0]
+    return bool(described["arrayProperties"]["statusSummary"].get("RUNNING") == 12)
 
 
 def heard(seen: Browser, count: int) -> None:
