@@ -111,6 +111,13 @@ class Fleet:
             self._full_for[record.shape] = needs
         return booting
 
+    def has_host_for(self, record: JobRecord) -> bool:
+        """Whether a host that is there could take such a unit, now or once others have left it."""
+        return any(
+            host.state in (HostState.READY, HostState.BOOTING) and host.pool.fits(record.needs)
+            for host in self.hosts.values()
+        )
+
     def room_came(self, host: Host) -> None:
         """Something became free on a host: forget which needs did not fit, if they do now."""
         if host.free_vcpus and self._full_for:

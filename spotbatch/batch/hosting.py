@@ -22,15 +22,7 @@ class Hosting(Books, ABC):
         state = self.queues[queue]
         head = state.order.head(self._now)
         fleets = [fleet for fleet in state.fleets if fleet.is_open]
-        if (
-            head is None
-            or not fleets
-            or any(
-                host.state in (HostState.READY, HostState.BOOTING) and _empty_would_fit(host, head[0])
-                for fleet in fleets
-                for host in fleet.hosts.values()
-            )
-        ):
+        if head is None or not fleets or any(fleet.has_host_for(head[0]) for fleet in fleets):
             return None
         return blocked_reason([fleet.environment for fleet in fleets], head[0].needs)
 
@@ -110,6 +102,8 @@ class Hosting(Books, ABC):
         """
         if state.blocked_head != head or self._now < state.blocked_since + limit.max_seconds:
             return  # it got room, and may have come to wait anew since
+        if limit not in state.queue.time_limits:
+            return  # the queue was changed
         if self.blocked(state.queue.name) == limit.reason:
             self._drop_waiting(*head, limit.reason)
             self._fill(state)
@@ -269,7 +263,3 @@ def _is_spoken_for(fleet: Fleet, state: QueueRecord) -> bool:
         if other.blocked_head is not None and fleet.could_fit(other.blocked_head[0]):
             return True
     return False
-
-
-def _empty_would_fit(host: Host, record: JobRecord) -> bool:
-    return host.pool.fits(record.needs)

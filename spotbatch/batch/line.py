@@ -293,6 +293,8 @@ class QueueRecord:
         """Raises InvalidInput, changing nothing, where a scheduling policy would come or go."""
         if (self.queue.fair_share is None) != (queue.fair_share is None):
             raise InvalidInput(f"job queue {queue.name}: a scheduling policy cannot be added or removed later")
+        if queue.time_limits != self.queue.time_limits:
+            self.blocked_head = None  # the head comes to wait anew, and the new limits count from now
         self.queue = queue
         if isinstance(self.order, FairOrder) and queue.fair_share is not None:
             self.order.change(queue.fair_share)

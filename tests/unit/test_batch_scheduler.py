@@ -634,6 +634,23 @@ def test_a_state_time_limit_looks_again_at_a_head_that_waited_for_another_reason
 # ---- what is told of those who wait ----
 
 
+def test_changed_time_limits_count_for_the_head_that_waits_already_and_dropped_ones_do_not() -> None:
+    world = World()
+    limit = StateTimeLimit(reason=BlockedReason.REQUIREMENT.value, max_seconds=600)
+    queue = JobQueue(name="q", environments=("e",), time_limits=(limit,))
+    world.put(SMALL, queue=queue)
+    head = world.submit(vcpus=64)
+    world.wait(500)
+    world.do(ev.QueuePut(queue=replace(queue, time_limits=())))
+    world.wait(5_000)
+    assert world.status(head) is RUNNABLE
+    world.do(ev.QueuePut(queue=queue))
+    world.wait(599)
+    assert world.status(head) is RUNNABLE
+    world.wait(1)
+    assert world.status(head) is FAILED
+
+
 def test_a_head_that_can_never_run_says_so_in_its_status_reason_and_nobody_else_does() -> None:
     world = World()
     world.put(SMALL)
