@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Unit = tuple[JobRecord, int]
 _LAZY: Final = -1  # an entry that stands for all RUNNABLE units of a job from its cursor on
+_SHARES_KEPT: Final = 500  # shares that may be active at once (API reference, SubmitJob); idle ones go beyond that
 _LEAST_DECAY_SECONDS: Final = 600  # API reference, FairsharePolicy.shareDecaySeconds: 0 means this
 
 
@@ -137,6 +138,11 @@ class _Share:
             self.lines.insert(place, Line())
         return self.lines[place]
 
+    @property
+    def counts(self) -> bool:
+        """Whether it waits, runs, or has used anything of late."""
+        return bool(self.lines or self.running_vcpus or self.used_vcpu_seconds >= 1.0)
+
     def head(self) -> Unit | None:
         """What comes next of this share; it is the head of the first line."""
         lines = self.lines
@@ -258,6 +264,8 @@ class FairOrder:
     def _share(self, name: str) -> _Share:
         share = self._shares.get(name)
         if share is None:
+            if len(self._shares) >= _SHARES_KEPT:
+                self._shares = {each.name: each for each in self._shares.values() if each.counts}
             share = self._shares[name] = _Share(name, self._weight(name))
         return share
 

@@ -379,6 +379,19 @@ def test_fair_shares_get_room_by_their_weights() -> None:
     assert 2.7 < done_a / done_b < 3.3
 
 
+def test_shares_that_are_long_idle_are_forgotten_and_those_that_count_are_not() -> None:
+    world = World()
+    world.put(SMALL, queue=JobQueue(name="q", environments=("e",), fair_share=FairShare()))
+    world.submit(share="waits", vcpus=64)
+    for number in range(1_100):  # without the checks of `World.do`, which would take seconds here
+        job = ev.JobSubmitted(job_no=1_000 + number, queue="q", share=f"once{number}")
+        world.scheduler.handle(job, world.now)
+        world.scheduler.handle(ev.JobCancelled(job_no=job.job_no, reason="no need"), world.now)
+    world.scheduler.check()
+    assert len(world.scheduler.shares("q")) <= 500
+    assert "waits" in world.scheduler.shares("q")
+
+
 def test_within_a_share_the_higher_scheduling_priority_goes_first() -> None:
     world = World()
     world.put(SMALL, max_vcpus=2, queue=JobQueue(name="q", environments=("e",), fair_share=FairShare()))
