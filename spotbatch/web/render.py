@@ -77,7 +77,7 @@ class Pages:
             "as_of": self.board.as_of,
             "look": shown,
             "job": only,
-            "rows": views.run_rows(self.board, self.sources, now) if target.kind == "list" else (),
+            "rows": views.run_rows(self.board, self.sources) if target.kind == "list" else (),
             "is_listed": self.board.is_listed,
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,

@@ -1,6 +1,6 @@
 """From the board to what pages say: plain values for the templates, texts and shapes, no HTML."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -71,7 +71,7 @@ class RunRow:
     kind: str
     progress: Progress | None
     created_at: float | None
-    ran_seconds: float | None
+    took_seconds: float | None  # from its submission to its end
     why: str
 
 
@@ -174,7 +174,7 @@ def _status_word(counts: Mapping[JobStatus, int], total: int, done: int) -> str:
     return next((status.value for status in busy if counts.get(status)), JobStatus.SUBMITTED.value)
 
 
-def run_rows(board: Board, sources: Sources, now: float) -> tuple[RunRow, ...]:
+def run_rows(board: Board, sources: Sources) -> tuple[RunRow, ...]:
     """The list: jobs of one run together, the newest first."""
     with board.lock:
         runs: dict[str, list[Job]] = defaultdict(list)
@@ -185,7 +185,7 @@ def run_rows(board: Board, sources: Sources, now: float) -> tuple[RunRow, ...]:
                 unread.append(summary)
             else:
                 runs[sources.run_id(job)].append(job)
-        rows = [_row(board, run_id, jobs, now) for run_id, jobs in runs.items()]
+        rows = [_row(board, run_id, jobs) for run_id, jobs in runs.items()]
     rows += [
         RunRow(
             href=f"/jobs/{one.id}",
@@ -194,7 +194,7 @@ def run_rows(board: Board, sources: Sources, now: float) -> tuple[RunRow, ...]:
             kind=f"array of {one.array_size:,}" if one.array_size else "job",
             progress=None,
             created_at=one.created_at,
-            ran_seconds=None,
+            took_seconds=None,
             why="",
         )
         for one in unread
@@ -202,13 +202,13 @@ def run_rows(board: Board, sources: Sources, now: float) -> tuple[RunRow, ...]:
     return tuple(sorted(rows, key=lambda row: -(row.created_at or 0.0))[:_RUNS_SHOWN])
 
 
-def _row(board: Board, run_id: str, jobs: list[Job], now: float) -> RunRow:
+def _row(board: Board, run_id: str, jobs: list[Job]) -> RunRow:
     first = min(jobs, key=lambda job: job.created_at or 0.0)
     progress = progress_of(board.counts(jobs))
     is_run = len(jobs) > 1
     sizes = [job.array.size for job in jobs if job.array is not None]
     kind = f"{len(jobs)} jobs" if is_run else f"array of {sizes[0]:,}" if sizes else "job"
-    start, end = _started(jobs), _ended(jobs)
+    end = _ended(jobs)
     failed = next((job for job in jobs if job.status is JobStatus.FAILED), None)
     return RunRow(
         href=f"/runs/{run_id}" if is_run else f"/jobs/{first.id}",
@@ -217,13 +217,9 @@ def _row(board: Board, run_id: str, jobs: list[Job], now: float) -> RunRow:
         kind=kind,
         progress=progress,
         created_at=first.created_at,
-        ran_seconds=None if start is None else (end or now) - start,
+        took_seconds=end - first.created_at if end is not None and first.created_at is not None else None,
         why=(failed.reason or failed.status_reason) if failed is not None else "",
     )
-
-
-def _started(jobs: Sequence[Job]) -> float | None:
-    return min((job.started_at for job in jobs if job.started_at is not None), default=None)
 
 
 def _ended(jobs: Sequence[Job]) -> float | None:
@@ -359,8 +355,3 @@ def _chart(drawn: Curve, report: CostReport) -> Chart:
             f"demand, {shown_usd(_wasted(report))} wasted by interruptions"
         ),
     )
-
-
-def statuses_of(rows: Sequence[RunRow]) -> Counter[str]:
-    """How many runs stand in each status."""
-    return Counter(row.progress.status for row in rows if row.progress is not None)

@@ -48,8 +48,8 @@
   }
 
   function draw(map) {
-    const width = map.canvas.parentElement ? map.canvas.parentElement.clientWidth : 0;
-    if (!width) return;
+    const width = map.canvas.parentElement ? map.canvas.parentElement.clientWidth - 8 : 0; // room for the focus ring
+    if (width <= 0) return;
     fit(map, width);
     const rows = Math.ceil(map.cells.length / map.columns);
     const scale = window.devicePixelRatio || 1;
