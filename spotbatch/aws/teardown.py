@@ -53,10 +53,10 @@ def end_jobs(queues: Sequence[str], *, say: Callable[[str], None], limit_seconds
             if job_id not in ended:
                 jobs.terminate(job_id, REASON)
                 ended.add(job_id)
-        say(f"{len(left)} jobs are being ended ({passed:.0f} s)")
+        say(f"jobs that are being ended: {len(left)} ({passed:.0f} s)")
     raise Unavailable(
-        f"{len(left)} jobs had not ended after {limit_seconds:.0f} s, {left[0]} among them: run this again, it goes on "
-        f"from there; `spotbatch doctor {left[0]}` says why one does not end"
+        f"jobs that had not ended after {limit_seconds:.0f} s: {len(left)}, {left[0]} among them. Run this again, it "
+        f"goes on from there; `spotbatch doctor {left[0]}` says why one does not end"
     )
 
 

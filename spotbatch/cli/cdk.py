@@ -1,11 +1,13 @@
 """The CDK as `spotbatch deploy` uses it: the checkout with app.py, its command line, one synthesis, its runs."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +29,19 @@ def project() -> Path:
         if (folder / "app.py").is_file() and (folder / "cdk.json").is_file():
             return folder
     raise NotFound("there is no app.py and cdk.json here: run this in a checkout of spotbatch")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within it no other deployment from this checkout can change cdk.out. Raises Unavailable where one runs."""
+    with (folder / "cdk.json").open("rb") as file:  # a lock goes with its holder, however that ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(
+                f"another deployment runs from {folder}: wait for its end, or use a checkout of its own"
+            ) from None
+        yield
 
 
 def settings(given: Sequence[str]) -> Mapping[str, Any]:

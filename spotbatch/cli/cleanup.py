@@ -183,11 +183,11 @@ def _finish(place: Place, *, everything: bool) -> None:
     left = leftovers.find_settled(place.stack, limit_seconds=LAG_SECONDS)
     if not left:
         text.say(
-            f"nothing is left of {place.stack}: AWS lists nothing with its tag, and CloudFormation remembers nothing"
+            f"nothing is left of {place.stack}: AWS lists nothing with its tag, CloudFormation nothing that it kept"
         )
         return
     surprises = [one for one in left if everything or not one.holds_data]
-    text.say(f"{text.count(len(left), 'thing')} of {place.stack} left:")
+    text.say(f"what is left of {place.stack}:")
     for one in left:
         text.say(f"  {one}" + ("" if one in surprises else " (kept on purpose)"))
     if surprises:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -35,12 +36,12 @@ def deploy(
     """Deploy the stack into your AWS account. Safe to interrupt and to run again."""
     point_at(profile, region)
     place = Place(stack=stack_name, profile=profile, region=region)
-    with interruptible("the same command"):
-        _deploy(place, settings or [], dry_run=dry_run, yes=yes)
-
-
-def _deploy(place: Place, given: list[str], *, dry_run: bool, yes: bool) -> None:
     folder = cdk.project()
+    with interruptible("the same command"), cdk.alone(folder):
+        _deploy(place, folder, settings or [], dry_run=dry_run, yes=yes)
+
+
+def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes: bool) -> None:
     chosen = cdk.settings(given)
     program = cdk.program(folder)
     who = preflight.caller()
@@ -148,7 +149,7 @@ def _make_service_roles(*, yes: bool) -> None:
         text.say(f"created {role}")
 
 
-def _bootstrap(program: str, folder: Any, who: Caller, place: Place, *, yes: bool) -> None:
+def _bootstrap(program: str, folder: Path, who: Caller, place: Place, *, yes: bool) -> None:
     if preflight.bootstrap_version() >= preflight.LEAST_BOOTSTRAP_VERSION:
         return
     where = f"aws://{who.account}/{who.region}"

@@ -220,10 +220,10 @@ def test_jobs_that_do_not_end_in_time_are_named_and_the_stack_stays(
         monkeypatch.setenv(name, value)
     assert teardown.disable_queue(queue)
     heard: list[str] = []
-    with pytest.raises(Unavailable, match=f"1 jobs had not ended after 0 s, {job} among them: run this again"):
+    with pytest.raises(Unavailable, match=f"jobs that had not ended after 0 s: 1, {job} among them. Run this again"):
         teardown.end_jobs([queue], say=heard.append, limit_seconds=0.2)
     over.touch()
-    assert heard[0].startswith("1 jobs are being ended")
+    assert heard[0].startswith("jobs that are being ended: 1")
     stacks = account.region.client("cloudformation").describe_stacks(StackName="Stubborn")["Stacks"]
     assert stacks[0]["StackStatus"] == "CREATE_COMPLETE"
 

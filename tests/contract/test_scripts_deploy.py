@@ -1,5 +1,6 @@
 """`spotbatch deploy`, which ./deploy.sh runs: what it checks, what it says, and what it never does unasked."""
 
+import fcntl
 import http.server
 import io
 import json
@@ -372,6 +373,15 @@ def test_a_failing_cdk_is_passed_on_with_the_command_to_run_again(account: Accou
     said = account.run(*DEPLOY, "--yes", "--region", "us-east-1", code=4, STANDIN_CDK_EXIT="1")
     assert "`cdk bootstrap` ended with exit code 1" in said.err
     assert f"./deploy.sh --region us-east-1 --stack-name {STACK}" in said.err
+
+
+def test_two_deployments_from_one_checkout_do_not_mix(account: Account) -> None:
+    with (account.checkout / "cdk.json").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        said = account.run(*DEPLOY, "--yes", code=4)
+    assert "another deployment runs from" in said.err
+    assert account.calls("app") == []
+    account.run(*DEPLOY, "--dry-run")
 
 
 def test_a_failing_synthesis_stops_everything(account: Account) -> None:
