@@ -165,10 +165,11 @@ def is_local() -> bool:
 def translating() -> Iterator[None]:
     """Within it, botocore's errors become ours. Clients made here do it by themselves; reading a body does not."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError) as error:
         raise translated(error) from error
 
 
@@ -196,8 +197,15 @@ def _needs_sign_in(error: BaseException) -> bool:
 def translated(error: Exception) -> SpotbatchError:
     """The error of our tree that says what botocore's means, with the fix."""
     from botocore import exceptions as of_boto
+    from botocore.parsers import ResponseParserError
 
     match error:
+        case ResponseParserError():
+            where = os.environ.get("AWS_ENDPOINT_URL") or "the endpoint"
+            return Unavailable(
+                f"{where} answered something that is not AWS's ({str(error).splitlines()[0][:150]}): "
+                "see AWS_ENDPOINT_URL, and any proxy on the way"
+            )
         case of_boto.ClientError():
             return _answered(error)
         case of_boto.NoCredentialsError() | of_boto.PartialCredentialsError() | of_boto.CredentialRetrievalError():

@@ -63,6 +63,7 @@ def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Seq
         watched,
         current_prices(),
         until=now,
+        job_ids=ids,
         other_quantities=host_quantities(chosen, until=now, volume_gib=VOLUME_GIB) if chosen else None,
         is_simulated=finding.is_local(),
     )

@@ -38,10 +38,11 @@ class Wish:
     changeover_seconds: float | None = None
 
 
-def wish_of(asked: Asked) -> Wish | None:
+def wish_of(asked: Asked, *, is_dry: bool) -> Wish | None:
     """None where no deadline was given. Raises InvalidInput where half of it was."""
     if asked.deadline_seconds is None:
-        if any(one is not None for one in (asked.work_seconds, asked.on_demand_queue, asked.changeover_seconds)):
+        work_seconds = None if is_dry else asked.work_seconds  # a dry run estimates with it
+        if any(one is not None for one in (work_seconds, asked.on_demand_queue, asked.changeover_seconds)):
             raise InvalidInput("--work, --changeover and --on-demand-queue belong to a --deadline: give that too")
         return None
     if asked.work_seconds is None:

@@ -92,8 +92,7 @@ def estimate(
         plan = as_measured(plan, measured, is_memory_given=memory is not None)
         if plan.interruptions_per_hour is None:
             text.hint(f"the sample ran {measured.hours:.2g} h: too short to tell how often hosts are interrupted")
-    known, sources = _known()
-    found = _forecast(plan, _types(known, types, architecture))
+    found, sources = forecast_of(plan, types=types, architecture=architecture)
     if plot:
         from spotbatch.cli.estimate_plot import draw
 
@@ -102,6 +101,14 @@ def estimate(
     if as_json:
         return json.write(as_document(found, sources))
     return show(found, sources, is_measured=measured is not None)
+
+
+def forecast_of(
+    plan: "Plan", *, types: str = _DEFAULT_TYPES, architecture: str | None = None
+) -> "tuple[Forecast, tuple[str, ...]]":
+    """The forecast by the newest prices of this machine, and whence these are. Raises InvalidInput, NotFound."""
+    known, sources = _known()
+    return _forecast(plan, _types(known, types, architecture)), sources
 
 
 def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Plan":

@@ -76,6 +76,17 @@ def show(found: "Forecast", sources: Sequence[str], *, is_measured: bool) -> Non
         text.say(f"- {line}")
 
 
+def in_short(found: "Forecast") -> list[str]:
+    """The estimate in a line for Spot and one for on-demand."""
+    lines = []
+    for name in ("spot", "on-demand"):
+        each = found.scenario(name)
+        cost, finish = each.cost_usd, each.finish_seconds
+        ends = f"ends in {text.duration(finish.p50)} (p90 {text.duration(finish.p90)})"
+        lines.append(f"{name:<10}{cost.p50:,.2f} USD (p90 {cost.p90:,.2f}), {ends}")
+    return [*lines, "on c5, m5 and r5, up to 256 vCPUs; `spotbatch estimate` has the assumptions and the rest"]
+
+
 def _say_scenarios(found: "Forecast") -> None:
     heads = ["", "cost p50", "p90", "p95", "ends in p50", "p90", "p95", "interruptions", "late"]
     rows = []

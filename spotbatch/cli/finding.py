@@ -11,7 +11,7 @@ from spotbatch.batch.environment import SPOTBATCH_ARTIFACTS_URL, SPOTBATCH_RUN_I
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job
 
-JOB_HELP: Final = "A job's id, a child's (id:index), or a name: the newest job of that name."
+JOB_HELP: Final = "A job's id, a child's (id:index), a name (the newest job of that name), or a run's id."
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(:[0-9]+)?")
 
 
@@ -63,17 +63,31 @@ def job_id(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | N
 
 
 def job_ids(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> list[str]:
-    """The ids of the jobs that a user means: one, or all of a run that is named by its run id."""
+    """The ids of the jobs that a user means: one, or all of a run that is named by its run id.
+
+    `RUN:INDEX` means the newest job or child that stands for this index of a run.
+    """
     try:
         return [job_id(written, jobs=jobs, stack=stack, queue=queue)]
     except NotFound as error:
-        from spotbatch.cli.runs import read_run
+        from spotbatch.cli.runs import read_run, unit_at
 
-        where = place(stack=stack, queue=queue)
+        named, _, index = written.partition(":")
         try:
-            return read_run(store_at(jobs, where), written).job_ids
+            run = read_run(store_at(jobs, place(stack=stack, queue=queue)), named)
         except SpotbatchError:
             raise error from None
+        return [unit_at(run, int(index))] if index.isdigit() else run.job_ids
+
+
+def one_job(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> str:
+    """The one job that a user means. Raises InvalidInput for a run of several."""
+    ids = job_ids(written, jobs=jobs, stack=stack, queue=queue)
+    if len(ids) > 1:
+        raise InvalidInput(
+            f"{written} is a run of {len(ids)} jobs: name one of them ({ids[0]}, ...), or one index as {written}:0"
+        )
+    return ids[0]
 
 
 def store_at(jobs: Jobs, where: Place) -> Artifacts:

@@ -16,6 +16,7 @@ from spotbatch.cli import finding
 from spotbatch.cli.inputs import input_names, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
+from spotbatch.cli.runs import failed_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _MOST_CHILDREN: Final = 50
@@ -40,10 +41,10 @@ def logs(
 ) -> None:
     """What a job wrote. Of an array, name one child (JOB:INDEX), or ask for --failed."""
     jobs = Jobs()
-    found = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
     show = _shower(grep, is_timed=timestamps, as_json=as_json)
     if failed:
-        return _of_failed(jobs, found, tail, show)
+        return _of_failed(jobs, finding.job_ids(job, jobs=jobs, stack=stack, queue=queue), tail, show)
+    found = jobs.get(finding.one_job(job, jobs=jobs, stack=stack, queue=queue))
     if found.array is not None:
         if found.array.size and not follow:
             raise InvalidInput(
@@ -94,16 +95,14 @@ def _print(streams: Sequence[str], logs: Logs, tail: int | None, show: Show, job
             show(event, job.id)
 
 
-def _of_failed(jobs: Jobs, job: Job, tail: int | None, show: Show) -> None:
-    """Each failed child's last attempt under a head line."""
-    if job.array is None:
-        ids = [job.id] if job.status is JobStatus.FAILED else []
-    else:
-        ids = [child.id for child in jobs.children(job.id, JobStatus.FAILED, limit=_MOST_CHILDREN)]
+def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show) -> None:
+    """The last attempt of each child of a run that FAILED, under a head line."""
+    run = jobs.describe(parts)
+    ids = [each.unit_id for each in failed_of(jobs, run, limit=_MOST_CHILDREN)][:_MOST_CHILDREN]
     if not ids:
         return text.hint("no child has FAILED")
-    logs = Logs(group=job.log_group or DEFAULT_GROUP)
-    names = input_names(job)
+    logs = Logs(group=run[0].log_group or DEFAULT_GROUP)
+    names = input_names(run[0])
     for child in jobs.describe(ids):
         mine = names.of(run_index(child))
         code = f" with exit code {child.exit_code}" if child.exit_code is not None else ""
@@ -118,7 +117,9 @@ def _of_failed(jobs: Jobs, job: Job, tail: int | None, show: Show) -> None:
         except NotFound as error:
             text.hint(str(error))
     if len(ids) == _MOST_CHILDREN:
-        text.hint(f"these are the first {_MOST_CHILDREN}; `spotbatch list --array {job.id} --status FAILED` lists all")
+        text.hint(
+            f"these are the first {_MOST_CHILDREN}; `spotbatch list --array {parts[0]} --status FAILED` lists all"
+        )
     return None
 
 

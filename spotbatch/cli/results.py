@@ -16,9 +16,9 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.errors import NotFound, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.cli import finding
-from spotbatch.cli.inputs import run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
+from spotbatch.cli.runs import indexes_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _WIDTH: Final = 16
@@ -72,13 +72,6 @@ def results(
     if missing:
         text.hint(f"no outputs yet of {len(missing)} children: {_few(missing)}")
     return None
-
-
-def indexes_of(job: Job) -> list[int | None]:
-    """The indexes in its run of a job's children, or its own; None for a job that is no part of an array."""
-    if job.array is None:
-        return [run_index(job)]
-    return [run_index(job, child) for child in range(job.array.size)]
 
 
 def wanted(store: Artifacts, jobs: Sequence[Job], destination: Path) -> tuple[list[OutputFile], list[int]]:

@@ -1,6 +1,7 @@
 """`spotbatch retry`: run the failed children again, from their checkpoints."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -10,13 +11,12 @@ from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import NotFound, SpotbatchError
-from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
-from spotbatch.batch.status import JobStatus
+from spotbatch.batch.job import Job
 from spotbatch.cli import finding, runs
 from spotbatch.cli.inputs import indexes_text, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.cli.runs import Run, RunPart
+from spotbatch.cli.runs import FailedUnit, Run, RunPart
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -35,18 +35,32 @@ def retry(
     The new job has the same run id: `spotbatch results` of the old job finds the new outputs too.
     """
     jobs = Jobs()
-    found = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
-    failed = failed_indexes(jobs, found)
-    run_id = finding.run_id(found)
-    if failed and dry_run:
-        return _say_plan(found, run_id, failed, as_json=as_json)
-    parts = again(jobs, found, failed, stack=stack)
-    _say_done(parts, run_id, failed, as_json=as_json)
+    ids = finding.job_ids(job, jobs=jobs, stack=stack, queue=queue)
+    described = jobs.describe(ids)
+    if not described:
+        raise NotFound(f"there is no job {job!r} here any more (AWS Batch forgets a job about a week after its end)")
+    failed = runs.failed_of(jobs, described)
+    run_id = finding.run_id(described[0])
+    if not failed:
+        raise NotFound(f"nothing of {job} has FAILED, so there is nothing to run again")
+    if dry_run:
+        return _say_plan(described[0], run_id, _indexes(failed), as_json=as_json)
+    parts = [
+        part
+        for own in described
+        if (mine := [each for each in failed if each.job.id == own.id])
+        for part in again(jobs, own, _indexes(mine), stack=stack)
+    ]
+    _say_done(parts, run_id, _indexes(failed), as_json=as_json)
     if watch:
         from spotbatch.cli.watch import follow
 
         follow([part.job_id for part in parts], jobs=jobs, as_json=as_json)
     return None
+
+
+def _indexes(failed: Sequence[FailedUnit]) -> list[int]:
+    return [each.index or 0 for each in failed]
 
 
 def again(jobs: Jobs, found: Job, failed: list[int], *, stack: str | None = None) -> list[RunPart]:
@@ -65,14 +79,7 @@ def again(jobs: Jobs, found: Job, failed: list[int], *, stack: str | None = None
 
 def failed_indexes(jobs: Jobs, job: Job) -> list[int]:
     """The indexes in their run of what FAILED: of an array's children, or of the job or child itself."""
-    if job.array is None:
-        index = run_index(job)
-        return [index or 0] if job.status is JobStatus.FAILED else []
-    if not job.array.status_summary.get(JobStatus.FAILED):
-        return []
-    children = jobs.children(job.id, JobStatus.FAILED, limit=MAX_ARRAY_SIZE)
-    places = (run_index(job, child.array_index) for child in children)
-    return sorted(place for place in places if place is not None)
+    return _indexes(runs.failed_of(jobs, [job]))
 
 
 def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None) -> None:

@@ -12,8 +12,10 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
-from spotbatch.cli.inputs import Inputs, indexes_text, store_inputs
+from spotbatch.batch.job import MAX_ARRAY_SIZE, Job, JobRequest
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli.inputs import Inputs, indexes_text, run_index, store_inputs
+from spotbatch.runtime.place import index_ranges
 
 # A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): leave most of it to the command.
 _LONGEST_INDEXES: Final = 3000
@@ -112,6 +114,58 @@ def resubmit(jobs: Jobs, job_id: str, run_id: str, indexes: Sequence[int]) -> li
         size = len(chunk) if len(chunk) > 1 else None
         parts.append(RunPart(job_id=jobs.again(job_id, environment=own, array_size=size), indexes=text))
     return parts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedUnit:
+    """A child, or a job that is none, that FAILED and was not run again by a later part of its run."""
+
+    job: Job  # the array, or the job itself
+    unit_id: str
+    index: int | None  # in the run
+    exit_code: int | None
+    reason: str
+
+
+def failed_of(jobs: Jobs, parts: Sequence[Job], *, limit: int = MAX_ARRAY_SIZE) -> list[FailedUnit]:
+    """What FAILED of a run and still stands so, by index; `limit` of each array. One call an array with failures."""
+    found: list[FailedUnit] = []
+    done_later: set[int | None] = set()
+    for job in reversed(parts):
+        found += [each for each in _failed_in(jobs, job, limit) if each.index not in done_later]
+        done_later.update(indexes_of(job))
+    return sorted(found, key=lambda each: -1 if each.index is None else each.index)
+
+
+def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
+    if job.array is None:
+        if job.status is JobStatus.FAILED:
+            why = job.reason or job.status_reason
+            yield FailedUnit(job=job, unit_id=job.id, index=run_index(job), exit_code=job.exit_code, reason=why)
+    elif job.array.status_summary.get(JobStatus.FAILED):
+        for child in jobs.children(job.id, JobStatus.FAILED, limit=limit):
+            index, why = run_index(job, child.array_index), child.reason or child.status_reason
+            yield FailedUnit(job=job, unit_id=child.id, index=index, exit_code=child.exit_code, reason=why)
+
+
+def indexes_of(job: Job) -> list[int | None]:
+    """The indexes in its run of a job's children, or its own; None for a job that is no part of an array."""
+    if job.array is None:
+        return [run_index(job)]
+    return [run_index(job, child) for child in range(job.array.size)]
+
+
+def unit_at(run: Run, index: int) -> str:
+    """The id of the newest job or child that stands for an index of the run. Raises NotFound."""
+    for part in reversed(run.parts):
+        place = 0
+        ranges = index_ranges(part.indexes) if part.indexes else []
+        size = sum(last - first + 1 for first, last in ranges)
+        for first, last in ranges:
+            if first <= index <= last:
+                return part.job_id if size == 1 else f"{part.job_id}:{place + index - first}"
+            place += last - first + 1
+    raise NotFound(f"run {run.run_id} has no index {index}")
 
 
 def write_run(store: Artifacts, run: Run) -> None:

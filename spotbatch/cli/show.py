@@ -12,11 +12,12 @@ from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import deadline, finding, records
-from spotbatch.cli.inputs import input_names, run_index
+from spotbatch.cli.inputs import indexes_text, input_names, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.progress import is_interruption
 from spotbatch.cli.records import AttemptRecord
+from spotbatch.cli.runs import failed_of, indexes_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FAILURES: Final = 10
@@ -26,7 +27,10 @@ _FAILURES: Final = 10
 def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None, as_json: JsonOption = False) -> None:
     """One job's whole story: attempts, hosts, reasons, checkpoints. For an array, how its children stand."""
     jobs = Jobs()
-    found = jobs.get(finding.job_ids(job, jobs=jobs, stack=stack, queue=queue)[-1])
+    ids = finding.job_ids(job, jobs=jobs, stack=stack, queue=queue)
+    found = jobs.get(ids[-1])
+    if len(ids) > 1 and deadline.DEADLINE_TAG not in found.tags:
+        return _show_run(job, jobs, jobs.describe(ids), as_json=as_json)
     kept = _records(found, stack)
     story = deadline.story_of_job(found, stack)
     if as_json:
@@ -37,6 +41,30 @@ def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None,
     if found.array is not None:
         return _children(jobs, found)
     return _attempts(found, kept)
+
+
+def _show_run(called: str, jobs: Jobs, parts: Sequence[Job], *, as_json: bool) -> None:
+    """Several jobs of one run: each with how it stands, and what FAILED and was not run again."""
+    failed = failed_of(jobs, parts, limit=_FAILURES)
+    names = input_names(parts[0])
+    if as_json:
+        plain = [{"run_index": each.index, "input": names.of(each.index) or None, "job_id": each.unit_id,
+                  "exit_code": each.exit_code, "reason": each.reason} for each in failed]  # fmt: skip
+        return json.write({"run_id": called, "jobs": [_plain(each, {}) for each in parts], "failed": plain})
+    text.say(f"{text.styled(called, 'bold')}  a run of {len(parts)} jobs")
+    rows = []
+    for each in parts:
+        indexes = [index for index in indexes_of(each) if index is not None]
+        counts = each.array.status_summary if each.array is not None else {each.status: 1}
+        stand = "  ".join(f"{text.status(status)} {count:,}" for status, count in counts.items() if count)
+        rows.append((each.id, indexes_text(indexes) if indexes else "-", stand))
+    text.table(("JOB", "INDEXES", "CHILDREN"), rows)
+    if failed:
+        text.say()
+        shown = [(str(each.index), str(each.exit_code or "-"), names.of(each.index), each.reason) for each in failed]
+        text.table(("FAILED INDEX", "EXIT", "INPUT", "REASON"), shown[:_FAILURES], right=(0, 1))
+        text.hint(f"`spotbatch logs {called}:INDEX` shows what one wrote, `spotbatch retry {called}` runs them again")
+    return None
 
 
 def _records(job: Job, stack: str | None) -> dict[int, AttemptRecord]:

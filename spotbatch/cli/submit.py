@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,9 @@ from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.requesting import Asked, request
 from spotbatch.cli.runs import Run, new_run_id, parts_of, submit_run
+
+if TYPE_CHECKING:
+    from spotbatch.pricing.choice import Need
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _PRICED_TYPES: Final = ("c5", "m5", "r5")  # the default stack's
@@ -47,12 +50,14 @@ Deadline = Annotated[
     str | None,
     typer.Option("--deadline", help="Done within, as 6h: it moves between Spot and on demand (local region)."),
 ]
-Work = Annotated[str | None, typer.Option(help="With --deadline: how long it takes on one host, uninterrupted.")]
+Work = Annotated[
+    str | None, typer.Option(help="How long one job takes on one host, uninterrupted: for --deadline and --dry-run.")
+]
 Changeover = Annotated[
     str | None, typer.Option(help="With --deadline: from a new host's start to progress (default: its boot and 5 s).")
 ]
 OnDemandQueue = Annotated[str | None, typer.Option(help="With --deadline (default: the stack's).")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the SubmitJob request and send nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the SubmitJob request and the estimate; send nothing.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 
 
@@ -130,11 +135,10 @@ def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
     jobs = Jobs()
     where = finding.place(stack=asked.stack, queue=asked.queue, definition=asked.definition)
     wanted = request(_resolved(asked, jobs, where.queue), queue=where.queue, definition=where.definition)
-    if (wish := deadline.wish_of(asked)) is not None:
+    if (wish := deadline.wish_of(asked, is_dry=is_dry)) is not None:
         return _send_with_deadline(wanted, wish, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
     if is_dry:
-        _show_request(wanted, inputs)
-        return _show_price(jobs, wanted)
+        return _show_plan(jobs, wanted, inputs, asked.work_seconds, as_json=as_json)
     if inputs is not None:
         run = submit_run(jobs, finding.store_at(jobs, where), wanted, inputs, lambda _: None)
         ids, called = run.job_ids, run.run_id if len(run.parts) > 1 else run.job_ids[0]
@@ -174,26 +178,50 @@ def _resolved(asked: Asked, jobs: Jobs, queue: str) -> Asked:
     )
 
 
-def _show_request(wanted: JobRequest, inputs: Inputs | None) -> None:
-    """Exactly what SubmitJob would be sent; for many inputs each array's."""
-    if inputs is None:
-        return json.write(submit_shape(wanted))
-    text.hint(f"{inputs.count:,} inputs from {inputs.source}")
-    return json.write([submit_shape(part) for part in parts_of(wanted, new_run_id(wanted.name), inputs.count)])
+def _show_plan(
+    jobs: Jobs, wanted: JobRequest, inputs: Inputs | None, work_seconds: float | None, *, as_json: bool
+) -> None:
+    """Exactly what SubmitJob would be sent, for many inputs each array's; and the estimate, where --work is known."""
+    count = inputs.count if inputs is not None else wanted.array_size or 1
+    shapes: list[dict[str, Any]] = [submit_shape(wanted)]
+    if inputs is not None:
+        text.hint(f"{inputs.count:,} inputs from {inputs.source}")
+        shapes = [submit_shape(part) for part in parts_of(wanted, new_run_id(wanted.name), inputs.count)]
+    if work_seconds is None:
+        json.write(shapes[0] if inputs is None else shapes)
+        return _show_price(jobs, wanted)
+    from spotbatch.cli.estimate import forecast_of
+    from spotbatch.cli.estimate_show import as_document, in_short
+    from spotbatch.pricing.forecast import Plan
+
+    found, sources = forecast_of(Plan(jobs=count, work_seconds=work_seconds, need=_need(jobs, wanted)))
+    if as_json:
+        return json.write({"requests": shapes, "estimate": as_document(found, sources)})
+    json.write(shapes[0] if inputs is None else shapes)
+    for line in in_short(found):
+        text.hint(line)
+    return None
+
+
+def _need(jobs: Jobs, wanted: JobRequest) -> "Need":
+    """What each job asks for: by itself, or else by its definition."""
+    from spotbatch.pricing.choice import Need
+
+    needs = jobs.definition(wanted.definition).requirements
+    return Need(
+        vcpus=wanted.vcpus or needs.vcpus,
+        memory_mib=wanted.memory_mib or needs.memory_mib,
+        gpus=wanted.gpus or needs.gpus,
+    )
 
 
 def _show_price(jobs: Jobs, wanted: JobRequest) -> None:
     """What an hour of such a job costs. How long it takes is not known here: `spotbatch estimate` takes it."""
     from spotbatch.aws.price_cache import current_catalogue
-    from spotbatch.pricing.choice import Need, choices
+    from spotbatch.pricing.choice import choices
 
     try:
-        needs = jobs.definition(wanted.definition).requirements
-        need = Need(
-            vcpus=wanted.vcpus or needs.vcpus,
-            memory_mib=wanted.memory_mib or needs.memory_mib,
-            gpus=wanted.gpus or needs.gpus,
-        )
+        need = _need(jobs, wanted)
         types = current_catalogue().expand(_PRICED_TYPES)
         count = wanted.array_size or 1
         ranked = choices(types, need, jobs=count, work_seconds=3600, save_seconds=5, restart_seconds=180)
@@ -204,7 +232,7 @@ def _show_price(jobs: Jobs, wanted: JobRequest) -> None:
         return text.hint(f"no type of {', '.join(_PRICED_TYPES)} holds such a job")
     return text.hint(
         f"an hour of one such job: about {best.spot_usd_per_job_hour:.4f} USD on Spot ({best.type.name}), "
-        f"{best.on_demand_usd_per_job_hour:.4f} on demand; `spotbatch estimate --time ...` for the whole run"
+        f"{best.on_demand_usd_per_job_hour:.4f} on demand; --work 30m estimates the whole run"
     )
 
 

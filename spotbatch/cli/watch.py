@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -15,10 +15,12 @@ from spotbatch.batch.errors import JobFailed, NotFound, SpotbatchError, Unavaila
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import deadline, finding
+from spotbatch.cli.inputs import InputNames, input_names, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.progress import Progress, Tracker
 from spotbatch.cli.reported import OwnProgress
+from spotbatch.cli.runs import failed_of
 
 T = TypeVar("T")
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -41,12 +43,14 @@ class Failure:
     exit_code: int | None
     reason: str
     status_reason: str
+    input: str = ""  # the child's line of the run's inputs
 
     @property
     def label(self) -> str:
-        """`child 7` of an array, or `the job`."""
+        """`child 7` of an array with its input, or `the job`."""
         index = self.unit.partition(":")[2]
-        return f"child {index}" if index else "the job"
+        named = f" ({self.input})" if self.input else ""
+        return f"child {index}{named}" if index else f"the job{named}"
 
     @property
     def in_words(self) -> str:
@@ -103,16 +107,17 @@ def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None 
         raise typer.Exit(130) from None
     finally:
         screen.close()
-    failed = [each.id for each in following.tracker.jobs.values() if each.status is JobStatus.FAILED]
-    if failed:
-        raise JobFailed(_verdict(failed[0], following.tracker))
+    seen = [following.tracker.jobs[each] for each in ids]
+    if any(each.status is JobStatus.FAILED for each in seen):
+        left = failed_of(jobs, seen)  # what a later part of the run has run again does not count
+        if left:
+            raise JobFailed(_verdict(left[0].job.id, len(left), following.tracker))
 
 
-def _verdict(job_id: str, tracker: Tracker) -> str:
+def _verdict(job_id: str, failed: int, tracker: Tracker) -> str:
     progress = tracker.progress()
     if progress.total == 1:
         return f"the job FAILED: `spotbatch logs {job_id}` shows what it wrote, `spotbatch show {job_id}` its story"
-    failed = progress.counts[JobStatus.FAILED]
     return (
         f"{failed} of {progress.total} children FAILED: `spotbatch logs {job_id} --failed` shows what they wrote, "
         f"`spotbatch retry {job_id}` runs them again"
@@ -163,6 +168,7 @@ class Following:
     sleep: Callable[[float], None] = time.sleep
     _told: int = field(default=0, init=False)
     _news: list[Failure] = field(default_factory=list, init=False)
+    _names: dict[str, InputNames] = field(default_factory=dict, init=False)
     _wait_seconds: float = field(default=_SHORTEST_SECONDS, init=False)
 
     def run(self) -> None:
@@ -212,11 +218,22 @@ class Following:
         for failure in self._news:
             self._told += 1
             if self._told <= _FAILURES_TOLD:
-                self.screen.failure(failure)
+                self.screen.failure(replace(failure, input=self._input_of(failure.unit)))
             elif self._told == _FAILURES_TOLD + 1:
                 array = failure.unit.partition(":")[0]
                 self.screen.note(f"more FAILED: `spotbatch list --array {array} --status FAILED` lists them all")
         self._news.clear()
+
+    def _input_of(self, unit: str) -> str:
+        """The input that a unit stands for; "" where it has none, or where the store cannot be asked."""
+        parent_id, _, index = unit.partition(":")
+        parent = self.tracker.jobs[parent_id]
+        try:
+            if parent_id not in self._names:
+                self._names[parent_id] = input_names(parent)
+            return self._names[parent_id].of(run_index(parent, int(index) if index else None))
+        except SpotbatchError:
+            return ""
 
     def _see_the_rest(self) -> None:
         """The last attempts of children that were not in their turn, so that the last figures are whole.

@@ -4,8 +4,8 @@ All figures of a report are sums over these entries, so they cannot disagree wit
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -62,6 +62,30 @@ class Entry:
     gross_usd: Decimal
     paid_usd: Decimal
     on_demand_usd: Decimal
+
+
+def part_of(entries: Sequence[Entry], job_ids: Collection[str]) -> list[Entry]:
+    """One host's ledger as far as it falls to some jobs: their attempts, and their share by use of what nobody used.
+
+    So the shares of all jobs of a host add up to its bill.
+    """
+    used = sum((each.gross_usd for each in entries if each.attempt is not None), Decimal(0))
+    own = [each for each in entries if each.attempt is not None and each.attempt.job_id in job_ids]
+    mine = sum((each.gross_usd for each in own), Decimal(0))
+    if mine == used:
+        return list(entries)
+    factor = mine / used
+    rest = [
+        replace(
+            each,
+            gross_usd=each.gross_usd * factor,
+            paid_usd=each.paid_usd * factor,
+            on_demand_usd=each.on_demand_usd * factor,
+        )
+        for each in entries
+        if each.attempt is None
+    ]
+    return own + rest
 
 
 def entries_of(host: HostLife, attempts: Iterable[AttemptUse], prices: Prices, *, until: float) -> list[Entry]:

@@ -1,7 +1,7 @@
 """The cost report of a run: what was paid beside its on-demand twin, and what interruptions and the rest cost of it."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -10,7 +10,7 @@ from typing import Final
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.advice import Advice, advise
 from spotbatch.pricing.history import Prices
-from spotbatch.pricing.ledger import Entry, Part, entries_of
+from spotbatch.pricing.ledger import Entry, Part, entries_of, part_of
 from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
 from spotbatch.pricing.units import PROVENANCE, Line, Number, total, usage_cost
 
@@ -136,12 +136,14 @@ def report_from(
     prices: Prices,
     *,
     until: float,
+    job_ids: Collection[str] | None = None,
     other_quantities: Mapping[str, Number] | None = None,
     is_simulated: bool = False,
 ) -> CostReport:
     """The cost report of these hosts and the attempts on them; `until` is now, UTC epoch seconds.
 
-    Give all attempts that ran on the hosts, or the rest will look like idle capacity. Hosts without a price are left
+    Give all attempts that ran on the hosts, or the rest will look like idle capacity; with `job_ids` the report is of
+    these jobs' share only, see `ledger.part_of`. Hosts without a price are left
     out of every sum and named in `notes`. `other_quantities` go to `usage_cost` (see `host_quantities`).
 
         prices = prices_of(catalogue())
@@ -158,8 +160,14 @@ def report_from(
         on_host[attempt.instance_id].append(attempt)
     priced = [each for each in all_hosts if _has_price(each, prices)]
     entries: list[Entry] = []
+    shared = 0
     for host in priced:
-        entries += entries_of(host, on_host.get(host.instance_id, ()), prices, until=until)
+        whole = entries_of(host, on_host.get(host.instance_id, ()), prices, until=until)
+        part = whole if job_ids is None else part_of(whole, job_ids)
+        shared += len(part) < len(whole)
+        entries += part
+    if job_ids is not None:
+        all_attempts = tuple(each for each in all_attempts if each.job_id in job_ids)
     other = usage_cost(other_quantities or {})
     return CostReport(
         entries=tuple(entries),
@@ -168,7 +176,11 @@ def report_from(
         other=other,
         advice=advise(entries),
         sources=(*prices.sources, *((f"other: {PROVENANCE}",) if other else ())),
-        notes=(*_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated), *_credit_note(entries)),
+        notes=(
+            *_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated),
+            *_credit_note(entries),
+            *_shared_note(shared),
+        ),
         is_simulated=is_simulated,
     )
 
@@ -214,6 +226,11 @@ def _group(name: str, entries: Sequence[Entry]) -> Group:
         attempts=len(attempts),
         interruptions=sum(each.end is AttemptEnd.INTERRUPTED for each in attempts.values()),
     )
+
+
+def _shared_note(shared: int) -> Iterable[str]:
+    if shared:
+        yield f"{shared} hosts ran other jobs too: their part is left out, and idle capacity is divided by use"
 
 
 def _credit_note(entries: Iterable[Entry]) -> Iterable[str]:

@@ -108,3 +108,30 @@ def test_without_credentials_region_or_profile_the_fix_is_named(monkeypatch: pyt
 def test_a_wrong_parameter_is_wrong_input() -> None:
     with pytest.raises(InvalidInput, match="jobQueue"):
         session.client("batch").list_jobs(jobQueue=3)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_page_instead_of_an_answer_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a proxy's sign-in page is, or another program on that port."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = b"<!doctype html><p>Sign in"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "x")
+        try:
+            with pytest.raises(Unavailable, match="answered something that is not AWS's"):
+                session.client("cloudformation", region="us-east-1").describe_stacks()
+        finally:
+            server.shutdown()
+            thread.join()

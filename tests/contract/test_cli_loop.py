@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.errors import InvalidInput, NotFound
 from tests.contract.cli_world import STACK, CliWorld, cli_world, on_terminal, program, run, template
 from tests.contract.local_api_region import until
 
@@ -75,6 +76,18 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(world: CliWorld) -> None:
     assert len(world.run("list", "--limit", "1000", "--json").json) == before
 
 
+def test_a_dry_run_that_knows_how_long_a_job_takes_estimates_the_whole_run(world: CliWorld) -> None:
+    asked = ("submit", "--dry-run", "--array", "300", "--work", "30m")
+    said = world.run(*asked, "--", "true")
+    assert said.json["arrayProperties"] == {"size": 300}
+    assert "spot " in said.err
+    assert "on-demand " in said.err
+    found = world.run(*asked, "--json", "--", "true").json
+    assert len(found["requests"]) == 1
+    scenarios = found["estimate"]["scenarios"]
+    assert scenarios["spot"]["cost_usd"]["p50"] < scenarios["on-demand"]["cost_usd"]["p50"]
+
+
 def test_a_failed_child_is_told_explained_and_run_again_under_the_same_run(world: CliWorld, tmp_path: Path) -> None:
     inputs = tmp_path / "names.txt"
     inputs.write_text("apple\nbanana\ncherry pie\n")
@@ -83,7 +96,7 @@ def test_a_failed_child_is_told_explained_and_run_again_under_the_same_run(world
     job = world.submit("--name", "fruit", "--inputs", str(inputs), "--", "sh", "-c", script)
     world.wait(job)
     watched = world.run("watch", job, code=1)
-    assert "child 1 FAILED: exit code 1" in watched.out
+    assert "child 1 (banana) FAILED: exit code 1" in watched.out
     assert f"spotbatch retry {job}" in watched.err
     assert "banana" in world.run("show", job).out
     assert "(banana) FAILED with exit code 1" in world.run("logs", job, "--failed").err
@@ -101,7 +114,42 @@ def test_a_failed_child_is_told_explained_and_run_again_under_the_same_run(world
     names = [(tmp_path / "out" / f"{index:05d}" / "name").read_text() for index in range(3)]
     assert names == ["apple\n", "banana\n", "cherry pie\n"]
     run_id = world.run("show", job, "--json").json["run_id"]
-    assert world.run("watch", run_id, "--json", code=1).events[-1]["jobs"].keys() == {job, again}
+    assert world.run("watch", run_id, "--json").events[-1]["jobs"].keys() == {job, again}, "what was retried is well"
+    assert "nothing of" in world.run("retry", run_id, code=NotFound.exit_code).err
+
+
+def test_a_run_of_several_arrays_is_one_thing_under_one_id(
+    world: CliWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spotbatch.cli.runs.MAX_ARRAY_SIZE", 3)  # else it takes more than 10,000 children
+    inputs = tmp_path / "numbers.txt"
+    inputs.write_text("".join(f"number {index}\n" for index in range(7)))
+    fixed = tmp_path / "fixed"
+    script = (
+        f'echo "$SPOTBATCH_INPUT" | tee $SPOTBATCH_OUTPUT_DIR/name; '
+        f"[ -e {fixed} ] || case $SPOTBATCH_INPUT in *1|*6) exit 4;; esac"
+    )
+    run_id = world.submit("--name", "seven", "--inputs", str(inputs), "--", "sh", "-c", script)
+    jobs = [each["job_id"] for each in world.run("show", run_id, "--json").json["jobs"]]
+    assert len(jobs) == 3
+    assert {world.wait(job) for job in jobs} == {"FAILED", "SUCCEEDED"}
+    watched = world.run("watch", run_id, code=1)
+    assert "2 of 7 children FAILED" in watched.err
+    shown = world.run("show", run_id).out
+    assert "0-2" in shown
+    assert "number 6" in shown
+    assert world.run("logs", f"{run_id}:4").out == "number 4\n"
+    failed = world.run("logs", run_id, "--failed")
+    assert failed.out == "number 1\nnumber 6\n"
+    assert "name one of them" in world.run("logs", run_id, code=InvalidInput.exit_code).err
+    assert world.run("cost", run_id, "--json").json["attempts"]["count"] == 7
+    fixed.touch()
+    again = world.run("retry", run_id).out.split()
+    assert [world.wait(job) for job in again] == ["SUCCEEDED"] * 2
+    world.run("watch", run_id)
+    assert world.run("logs", f"{run_id}:6").out == "number 6\n"
+    assert "7 files" in world.run("results", run_id, str(tmp_path / "out")).out
+    assert "ended already" in world.run("cancel", run_id, "--yes").out
 
 
 def test_files_by_a_pattern_go_into_the_store_and_to_their_child(world: CliWorld, tmp_path: Path) -> None:

@@ -289,6 +289,18 @@ def test_what_we_reckon_stands_beside_what_aws_billed_day_by_day() -> None:
     assert first.to_json()["billed_usd"] == "0.041000000"
 
 
+def test_the_shares_of_all_jobs_of_a_host_add_up_to_its_bill_idle_time_by_use() -> None:
+    attempts = [an_attempt(job_id="one", vcpus=1), an_attempt(job_id="two", vcpus=0.5)]
+    whole = a_report(*attempts)
+    parts = [report_from([a_host()], attempts, PRICES, until=1, job_ids=[job_id]) for job_id in ("one", "two")]
+    cent = Decimal("0.0000001")
+    assert abs(sum(each.paid_usd for each in parts) - whole.paid_usd) < cent
+    assert abs(sum(each.parts[Part.IDLE] for each in parts) - whole.parts[Part.IDLE]) < cent
+    assert abs(parts[0].paid_usd - 2 * parts[1].paid_usd) < cent
+    assert [len(each.attempts) for each in parts] == [1, 1]
+    assert "other jobs too" in parts[0].notes[-1]
+
+
 def test_a_long_list_of_groups_is_cut_and_still_adds_up() -> None:
     attempts = [an_attempt(array_index=index, vcpus=0.001) for index in range(1005)]
     report = a_report(*attempts)

@@ -1,0 +1,18 @@
+"""The `spotbatch` program: says what to install where only the runtime is there, as in a container."""
+
+import sys
+
+
+def run() -> None:
+    """What the console script calls."""
+    try:
+        from spotbatch.cli.main import run as run_command_line
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("spotbatch"):
+            raise
+        sys.stderr.write(
+            f"error: the command line needs {error.name}, which is not installed here: pip install 'spotbatch[cli]' "
+            "(or [aws] for deploying, [local] for the local region, [all] for everything)\n"
+        )
+        sys.exit(4)
+    run_command_line()

@@ -1,0 +1,91 @@
+"""What is built is what was written: the wheel holds every file of the package, and works where it is installed."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.xdist_group("packaging")
+
+
+def ran(*command: str, folder: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPOTBATCH_", "PYTHON"))}
+    return subprocess.run(
+        command, cwd=folder, env={**kept, **environ}, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel, built from a copy: a build leaves folders beside its source."""
+    source, out = tmp_path_factory.mktemp("source") / "spotbatch", tmp_path_factory.mktemp("dist")
+    tracked = ran("git", "ls-files", "-z", folder=ROOT)
+    if tracked.returncode != 0:
+        pytest.skip("this is no git checkout, so nobody can say which files belong to the project")
+    for name in tracked.stdout.split("\0"):
+        if name and (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    done = ran(sys.executable, "-m", "build", "--outdir", str(out), folder=source)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return out
+
+
+def test_twine_finds_nothing_wrong_with_either(built: Path) -> None:
+    files = [str(each) for each in sorted(built.iterdir())]
+    assert len(files) == 2
+    done = ran(sys.executable, "-m", "twine", "check", "--strict", *files, folder=built)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(built: Path) -> None:
+    written = set(ran("git", "ls-files", "spotbatch", folder=ROOT).stdout.splitlines())
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == {name for name in written if (ROOT / name).is_file()}
+
+
+def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "spotbatch/runtime/front.py"} <= names
+
+
+@pytest.fixture(scope="module")
+def clean(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with the wheel and what it needs, as in a container; its folder of programs."""
+    folder = tmp_path_factory.mktemp("clean")
+    venv.create(folder, with_pip=True)
+    programs = folder / "bin"
+    wheel = str(next(built.glob("*.whl")))
+    done = ran(str(programs / "python"), "-m", "pip", "install", "--quiet", wheel, folder=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return programs
+
+
+def test_a_container_gets_the_runtime_and_one_library(clean: Path) -> None:
+    done = ran(str(clean / "python"), "-m", "pip", "list", "--format=freeze", folder=clean)
+    names = {line.partition("==")[0].replace("_", "-") for line in done.stdout.splitlines()}
+    assert names - {"pip", "setuptools", "typing-extensions"} == {"obstore", "spotbatch"}
+
+
+def test_spotrun_works_alone(clean: Path, tmp_path: Path) -> None:
+    store = {"SPOTBATCH_ARTIFACTS_URL": tmp_path.as_uri(), "SPOTBATCH_RUN_ID": "alone"}
+    script = 'echo done > "$SPOTBATCH_OUTPUT_DIR/x"'
+    done = ran(str(clean / "spotrun"), "--", "sh", "-c", script, folder=tmp_path, **store)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/alone/job/output/x").read_text() == "done\n"
+
+
+def test_the_command_line_says_what_it_lacks(clean: Path, tmp_path: Path) -> None:
+    done = ran(str(clean / "spotbatch"), "--help", folder=tmp_path)
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: the command line needs typer")
+    assert "pip install 'spotbatch[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr
