@@ -80,11 +80,11 @@ def find(stack: str, *, data_only: bool = False) -> Sequence[Left]:
 
 
 def find_settled(stack: str, *, limit_seconds: float) -> Sequence[Left]:
-    """As `find`, asked again for a while as long as all that is found is known from AWS's index of tags alone."""
+    """As `find`, asked again for a while as long as some of it is known from AWS's index of tags alone."""
     left: Sequence[Left] = ()
     for _ in stacks.pauses(limit_seconds):
         left = find(stack)
-        if not left or any(one.is_certain for one in left):
+        if all(one.is_certain for one in left):
             break
     return left
 
@@ -179,7 +179,7 @@ _CHECKS: Final[Mapping[str, Callable[[str], bool]]] = {
 
 
 def delete(one: Left, *, say: Callable[[str], None]) -> None:
-    """Delete one thing with all that it holds; what is gone is no error. Raises KeyError for what we cannot delete."""
+    """Delete one thing, of a kind that `can_be_deleted`, with all that it holds; what is gone is no error."""
     _DELETE[one.kind](one.name, say)
 
 

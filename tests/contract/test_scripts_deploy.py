@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.cli.idle import show_lines
-from tests.contract.deploy_world import STACK, TEMPLATE, Account, account_server, compute, small_stack
-from tests.contract.deploy_world import account as new_account
+from tests.contract.deploy_world import STACK, TEMPLATE, Account, compute, small_stack
 
 DEPLOY = ("deploy", "--stack-name", STACK)
 
@@ -24,19 +23,6 @@ class Keyboard(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with account_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def account(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
-    made = new_account(server, tmp_path)
-    monkeypatch.chdir(made.checkout)
-    return made
 
 
 @contextmanager

@@ -18,26 +18,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.contract.deploy_world import STACK, Account, account_server, batch_beside
-from tests.contract.deploy_world import account as new_account
+from tests.contract.deploy_world import STACK, Account, batch_beside
 from tests.contract.local_api_region import until
 
 DEPLOY = ("deploy", "--stack-name", STACK, "--yes")
 CLEANUP = ("cleanup", "--stack-name", STACK, "--yes", "--everything")
 PATHS = {"UpdateJobQueue": "/v1/updatejobqueue"}  # AWS Batch's calls are told by their path
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with account_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def account(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Account:
-    made = new_account(server, tmp_path)
-    monkeypatch.chdir(made.checkout)
-    return made
 
 
 def interrupted(account: Account, *arguments: str, **environ: str) -> str:
