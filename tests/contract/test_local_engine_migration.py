@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Path:
     folder.mkdir()
     with closing(sqlite3.connect(folder / FILE_NAME)) as old:
         old.executescript(DUMP.read_text(encoding="utf-8"))
-    log = log_file(folder / "logs", OLD_TASK)
+    log = Path(log_file(folder / "logs", OLD_TASK))
     log.parent.mkdir(parents=True)
     log.write_text("kept\n", encoding="utf-8")
     return folder

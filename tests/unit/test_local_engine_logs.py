@@ -41,7 +41,7 @@ def test_what_is_no_utf_8_is_shown_and_not_lost(tmp_path: Path) -> None:
 
 
 def test_a_log_that_is_not_there_yet_has_no_lines(tmp_path: Path) -> None:
-    assert read(log_file(tmp_path, task_id("a", 1, 0, 1)), is_over=False) == ([], 0)
+    assert read(Path(log_file(tmp_path, task_id("a", 1, 0, 1))), is_over=False) == ([], 0)
 
 
 @given(st.lists(st.tuples(st.integers(1, 1_000_000), st.floats(0, 1e9)), max_size=50))

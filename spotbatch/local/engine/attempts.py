@@ -25,6 +25,18 @@ from spotbatch.local.engine.turn import Turn
 
 _MIB: Final = 1 << 20
 _CONTAINERS_KEPT: Final = 1_000
+_OF_THE_UNIT: Final = "WHERE job_no = ? AND idx = ? AND attempt = ?"
+_ATTEMPT_PLACED: Final = (
+    "INSERT OR REPLACE INTO attempt (job_no, idx, attempt, task, instance_id, placed_at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_ATTEMPT_STARTED: Final = f"UPDATE attempt SET started_at = ? {_OF_THE_UNIT}"  # noqa: S608 - words of ours
+_ATTEMPT_ENDED: Final = (
+    f"UPDATE attempt SET stopped_at = ?, exit_code = ?, reason = ?, status_reason = ? {_OF_THE_UNIT}"  # noqa: S608
+)
+_ATTEMPT_RAN: Final = (
+    "UPDATE attempt SET started_at = ?, stopped_at = ?, exit_code = ?, reason = ?, status_reason = ? "  # noqa: S608
+    + _OF_THE_UNIT
+)
 
 UnitKey = tuple[int, int]
 
@@ -40,6 +52,7 @@ class Attempts(Turn):
         self._attempt_no = 0
         self._running: dict[int, tuple[int, int, int]] = {}  # attempt id -> (job, index, attempt)
         self._attempt_ids: dict[UnitKey, int] = {}
+        self._started: dict[int, tuple[float, int]] = {}  # attempt id -> when, and the number of that row
         self._stopping: dict[int, str] = {}  # attempt id -> status reason
         self._overran: set[int] = set()  # attempt ids that were ended for their memory
         self._container = lru_cache(maxsize=_CONTAINERS_KEPT)(self._read_container)
@@ -49,6 +62,8 @@ class Attempts(Turn):
             on_overran=self._process_overran,
             on_ended=self._process_ended,
             on_lost=self._helper_lost,
+            news_begins=self.news_begins,
+            news_ends=self.news_ends,
         )
 
     def _note(self, command: ev.Command) -> None:
@@ -65,11 +80,7 @@ class Attempts(Turn):
         job_no, index, attempt = command.job_no, command.index, command.attempt
         host = self.host_book.alive[command.host_no]
         task = task_id(self.unit_id(job_no, index), job_no, index, attempt)
-        self.journal.write(
-            "INSERT OR REPLACE INTO attempt (job_no, idx, attempt, task, instance_id, placed_at) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            (job_no, index, attempt, task, host.instance_id, self.now()),
-        )
+        self.journal.write(_ATTEMPT_PLACED, (job_no, index, attempt, task, host.instance_id, self.now()))
         self._attempt_no += 1
         attempt_id = self._attempt_no
         self._running[attempt_id] = (job_no, index, attempt)
@@ -92,17 +103,14 @@ class Attempts(Turn):
             self._process_failed(attempt_id, "no command specified")
             return
         scratch = self._scratch.take(attempt_id)
-        log = log_file(self.log_folder, task)
-        if not log.parent.is_dir():  # which is quicker than mkdir, and there are 256 of them
-            log.parent.mkdir(mode=0o700, exist_ok=True, parents=True)
         notice = self.host_book.notice_file(host.instance_id)
         environment = variables(self.settings, entry, container, self._unit(attempt_id, host), host, scratch, notice)
         order = Start(
             attempt_id=attempt_id,
             argv=argv,
             environment=environment,
-            folder=entry.working_directory or scratch,
-            log=log,
+            folder=str(entry.working_directory or scratch),
+            log=log_file(self.log_folder, task),
             memory_bytes=container.memory_mib * _MIB,
         )
         self._launcher.start(order)
@@ -123,9 +131,8 @@ class Attempts(Turn):
         unit = self._running.get(attempt_id)
         if unit is None:
             return
-        self.journal.write(
-            "UPDATE attempt SET started_at = ? WHERE job_no = ? AND idx = ? AND attempt = ?", (self.now(), *unit)
-        )
+        now = self.now()
+        self._started[attempt_id] = (now, self.journal.write(_ATTEMPT_STARTED, (now, *unit)))
         self.apply(ev.AttemptStarted(job_no=unit[0], index=unit[1], attempt=unit[2]))
 
     def _process_failed(self, attempt_id: int, why: str) -> None:
@@ -152,7 +159,7 @@ class Attempts(Turn):
         if self._attempt_ids.get((job_no, index)) == attempt_id:
             del self._attempt_ids[job_no, index]
         self._stopping.pop(attempt_id, None)
-        self.write_attempt_end(unit, exit_code, reason, status_reason, self.now())
+        self._write_end(attempt_id, unit, exit_code, reason, status_reason)
         left = self._scratch.give_back(attempt_id, is_dead=exit_code is not None)
         if left is not None:
             self._loop.run_in_executor(None, partial(shutil.rmtree, left, ignore_errors=True))
@@ -167,14 +174,21 @@ class Attempts(Turn):
             )
         )
 
+    def _write_end(
+        self, attempt_id: int, unit: tuple[int, int, int], exit_code: int | None, reason: str, status_reason: str
+    ) -> None:
+        """One row for a start and an end that come in one turn, as those of short jobs do."""
+        now = self.now()
+        started_at, number = self._started.pop(attempt_id, (None, 0))
+        if number and self.journal.withdraw(number):
+            self.journal.write(_ATTEMPT_RAN, (started_at, now, exit_code, reason, status_reason, *unit))
+        else:
+            self.write_attempt_end(unit, exit_code, reason, status_reason, now)
+
     def write_attempt_end(
         self, unit: tuple[int, int, int], exit_code: int | None, reason: str, status_reason: str, now: float
     ) -> None:
-        self.journal.write(
-            "UPDATE attempt SET stopped_at = ?, exit_code = ?, reason = ?, status_reason = ? "
-            "WHERE job_no = ? AND idx = ? AND attempt = ?",
-            (now, exit_code, reason, status_reason, *unit),
-        )
+        self.journal.write(_ATTEMPT_ENDED, (now, exit_code, reason, status_reason, *unit))
 
     def _stop(self, unit: UnitKey, reason: str) -> None:
         """SIGTERM, the grace, SIGKILL (user guide, "Job timeouts": 30 seconds)."""

@@ -90,15 +90,13 @@ class Containers(Attempts):
             ],
         )
         self._names[attempt_id] = name
-        log = log_file(self.log_folder, task)
-        log.parent.mkdir(mode=0o700, exist_ok=True, parents=True)
         self._launcher.start(
             Start(
                 attempt_id=attempt_id,
                 argv=command,
                 environment=environment,
-                folder=self.settings.home,
-                log=log,
+                folder=str(self.settings.home),
+                log=log_file(self.log_folder, task),
                 memory_bytes=_NO_LIMIT_OF_OURS,
             )
         )

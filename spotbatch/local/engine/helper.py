@@ -20,7 +20,8 @@ import time
 _MESSAGE_BYTES = 1 << 20
 _GRACE_SECONDS = 2.0
 _MOST_NEWS = 1_000
-_MEMORY_LOOK_MILLISECONDS = 500  # only while something runs: an idle helper sleeps
+_HOLD_SECONDS = 0.005  # the news of a start waits so long for the news of its end: short jobs tell both at once
+_MEMORY_LOOK_SECONDS = 0.5  # only while something runs: an idle helper sleeps
 _DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
 
 
@@ -30,7 +31,11 @@ class Helper:
         sock.set_inheritable(False)  # else every job holds the region's socket, and EOF never comes
         self.pid_of: dict[int, int] = {}  # attempt id -> pid, which is its group and session too
         self.id_of: dict[int, int] = {}
-        self.news: list[list[object]] = []  # of this round: it goes out together
+        self.news: list[list[object]] = []  # what goes out together
+        self.is_urgent = False
+        self.held_since = 0.0
+        self.look_at = 0.0
+        self.folders: set[str] = set()  # of logs: known to be there
         self.memory_limit: dict[int, int] = {}  # pid -> bytes that its session may hold
         self.wakeup, write_end = os.pipe()
         os.set_blocking(write_end, False)
@@ -45,9 +50,7 @@ class Helper:
         poller.register(self.sock, select.POLLIN)
         poller.register(self.wakeup, select.POLLIN)
         while True:
-            ready = poller.poll(_MEMORY_LOOK_MILLISECONDS if self.memory_limit else None)
-            if not ready:
-                self.end_overrunning()
+            ready = poller.poll(self.patience())
             for descriptor, _ in ready:
                 if descriptor == self.wakeup:
                     self.drain()
@@ -55,7 +58,25 @@ class Helper:
                 elif not self.obey(self.sock.recv(_MESSAGE_BYTES)):
                     self.end_all()
                     return
-            self.tell()
+            if self.memory_limit and time.monotonic() >= self.look_at:
+                self.end_overrunning()
+                self.look_at = time.monotonic() + _MEMORY_LOOK_SECONDS
+            if self.is_time_to_tell():
+                self.tell()
+
+    def patience(self) -> float | None:
+        """Milliseconds until something is to be done though nothing happens."""
+        if not self.news and not self.memory_limit:
+            return None
+        when = self.held_since + _HOLD_SECONDS if self.news else self.look_at
+        return max(0.0, 1000 * (when - time.monotonic()))
+
+    def is_time_to_tell(self) -> bool:
+        if not self.news:
+            return False
+        if self.is_urgent:
+            return True
+        return time.monotonic() - self.held_since >= _HOLD_SECONDS
 
     def drain(self) -> None:
         try:
@@ -79,6 +100,7 @@ class Helper:
         self, attempt_id: int, argv: list[str], env: dict[str, str], cwd: str, log: str, memory_limit: int
     ) -> None:
         try:
+            self.make_folder_of(log)
             os.chdir(cwd)
             program = find_program(argv[0], env.get("PATH", os.defpath))
             pid = os.posix_spawn(
@@ -95,12 +117,22 @@ class Helper:
                 setsigdef=_DEFAULT_SIGNALS,
             )
         except (OSError, ValueError) as error:
+            self.folders.clear()  # one may have been removed
             self.say(["failed", attempt_id, str(error)])
             return
         self.pid_of[attempt_id] = pid
         self.id_of[pid] = attempt_id
         self.memory_limit[pid] = memory_limit
-        self.say(["started", attempt_id, pid])
+        if not self.news:
+            self.held_since = time.monotonic()
+        self.news.append(["started", attempt_id, pid])
+
+    def make_folder_of(self, log: str) -> None:
+        folder = log.rpartition("/")[0]
+        if folder not in self.folders:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)  # noqa: PTH102 - pathlib is slow to import here
+            self.folders.add(folder)
 
     def signal(self, attempt_id: int, number: int) -> None:
         pid = self.pid_of.get(attempt_id)
@@ -133,6 +165,7 @@ class Helper:
 
     def say(self, event: list[object]) -> None:
         self.news.append(event)
+        self.is_urgent = True
 
     def tell(self) -> None:
         """Send what is new in one message."""
@@ -140,6 +173,7 @@ class Helper:
             with contextlib.suppress(OSError):  # the region is gone: the next recv says so
                 self.sock.send(json.dumps(self.news[start : start + _MOST_NEWS]).encode())
         self.news.clear()
+        self.is_urgent = False
 
     def end_all(self) -> None:
         for pid in list(self.id_of):

@@ -11,9 +11,11 @@ from spotbatch.local.engine.schema import prepare
 
 FILE_NAME: Final = "journal.sqlite"
 _BUSY_MILLISECONDS: Final = 5_000
+_CHECKPOINT_PAGES: Final = 4_000  # 16 MB: each checkpoint waits for the disk, and the region with it
 
 Row = Sequence[Any]
 Statement = tuple[str, Row]
+_NOTHING: Final[Statement] = ("", ())
 
 
 class Journal:
@@ -23,12 +25,14 @@ class Journal:
         self.path = home / FILE_NAME
         self.is_damaged = False  # a write found it so: it will not heal
         self._pending: list[Statement] = []
+        self._committed = 0  # statements so far
         with self._explained("opened"):
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             try:
                 self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
                 prepare(self._connection, self.path)
             except BaseException:
                 self._connection.close()
@@ -39,9 +43,18 @@ class Journal:
         """Whether something waits for the next commit."""
         return bool(self._pending)
 
-    def write(self, statement: str, row: Row) -> None:
-        """Buffer one statement, for the next commit. It survives a kill of the region."""
+    def write(self, statement: str, row: Row) -> int:
+        """Buffer one statement, for the next commit, to survive a kill of the region. Its number is for `withdraw`."""
         self._pending.append((statement, row))
+        return self._committed + len(self._pending)
+
+    def withdraw(self, number: int) -> bool:
+        """Take back a statement that has not been committed; False if it has been, or may have been."""
+        place = number - self._committed - 1
+        if place < 0:
+            return False
+        self._pending[place] = _NOTHING
+        return True
 
     def commit(self, asked: Sequence[Statement] = ()) -> None:
         """Write what is buffered, and then what was asked for, all or nothing. Raises Unavailable.
@@ -59,6 +72,7 @@ class Journal:
             finally:
                 if asked:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._committed += len(self._pending)
         self._pending.clear()
 
     def _write_all(self, asked: Sequence[Statement]) -> None:
@@ -66,7 +80,8 @@ class Journal:
         execute("BEGIN IMMEDIATE")
         try:
             for statement, row in self._pending:
-                execute(statement, row)
+                if statement:
+                    execute(statement, row)
             for statement, row in asked:
                 execute(statement, row)
             execute("COMMIT")

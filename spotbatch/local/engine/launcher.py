@@ -26,8 +26,8 @@ class Start:
     attempt_id: int
     argv: Sequence[str]
     environment: Mapping[str, str]
-    folder: Path
-    log: Path
+    folder: str
+    log: str
     memory_bytes: int
 
 
@@ -35,7 +35,8 @@ class Launcher:
     """Starts and signals process groups through one helper process.
 
     `on_started(id, pid)`, `on_failed(id, why)`, `on_overran(id, bytes)` and `on_ended(id, exit code)` are called in the
-    event loop; a process that a signal ended has the exit code 128 + the signal, as Docker says it.
+    event loop, those that come together between `news_begins()` and `news_ends()`; a process that a signal ended has
+    the exit code 128 + the signal, as Docker says it.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Launcher:
         on_overran: Callable[[int, int], None],
         on_ended: Callable[[int, int], None],
         on_lost: Callable[[], None],
+        news_begins: Callable[[], None],
+        news_ends: Callable[[], None],
     ) -> None:
         self._calls: dict[str, Callable[..., None]] = {
             "started": on_started,
@@ -54,6 +57,7 @@ class Launcher:
             "ended": on_ended,
         }
         self._on_lost = on_lost
+        self._news_begins, self._news_ends = news_begins, news_ends
         self._orders: list[object] = []  # of this turn of the loop: they go out together
         self._waiting: deque[bytes] = deque()
         self._is_closing = False
@@ -77,7 +81,7 @@ class Launcher:
         self._loop.add_reader(ours, self._read)
 
     def start(self, order: Start) -> None:
-        what = [[*order.argv], dict(order.environment), str(order.folder), str(order.log), order.memory_bytes]
+        what = [[*order.argv], dict(order.environment), order.folder, order.log, order.memory_bytes]
         self._send(["start", order.attempt_id, *what])
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
@@ -139,18 +143,23 @@ class Launcher:
         self._loop.remove_writer(self._socket)
 
     def _read(self) -> None:
-        while True:
-            try:
-                message = self._socket.recv(_MESSAGE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                message = b""
-            if not message:
-                self._lost()
-                return
+        """One message: while there is another, the loop calls again."""
+        try:
+            message = self._socket.recv(_MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if not message:
+            self._lost()
+            return
+        self._news_begins()
+        try:
             for kind, attempt_id, value in json.loads(message):
                 self._call(kind, attempt_id, value)
+        finally:
+            self._news_ends()
+        self._send_batch()
 
     def _call(self, kind: str, attempt_id: int, value: Any) -> None:
         if kind == "ended":

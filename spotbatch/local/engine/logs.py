@@ -32,9 +32,9 @@ def unit_of_task(task: str) -> tuple[int, int, int] | None:
     return int(task[16:24], 16), int(task[24:28], 16), int(task[28:], 16)
 
 
-def log_file(folder: Path, task: str) -> Path:
+def log_file(folder: Path, task: str) -> str:
     """Logs stand in 256 folders, so that none of them grows without bound."""
-    return folder / task[:2] / f"{task}.log"
+    return f"{folder}/{task[:2]}/{task}.log"
 
 
 @dataclass

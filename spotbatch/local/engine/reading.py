@@ -256,7 +256,7 @@ class Reading:
         if row is None:
             raise NotFound(f"the log stream {log_stream} does not exist")
         _, _, began_at, stopped_at = row
-        file = log_file(self.log_folder, log_stream.rpartition("/")[2])
+        file = Path(log_file(self.log_folder, log_stream.rpartition("/")[2]))
         return file, began_at, stopped_at is not None
 
     def _stream_row(self, log_stream: str) -> tuple[Any, ...] | None:

@@ -63,6 +63,7 @@ class Turn(Reading):
         self._requests: list[_Request] = []
         self._watchers: set[asyncio.Event] = set()
         self._flush_is_due = False
+        self._is_in_news = False
         self._is_closing = False
         self._wakeup: asyncio.TimerHandle | None = None
         self._trouble: Unavailable | None = None  # why the journal cannot be written now
@@ -111,7 +112,18 @@ class Turn(Reading):
     def _schedule_flush(self) -> None:
         if not self._flush_is_due:
             self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+            if not self._is_in_news:
+                self._loop.call_soon(self._flush)
+
+    def news_begins(self) -> None:
+        """More events come at once: they make one turn."""
+        self._is_in_news = True
+
+    def news_ends(self) -> None:
+        """All of them are applied: the turn is done now, without another round of the event loop."""
+        self._is_in_news = False
+        if self._flush_is_due:
+            self._flush()
 
     def _flush(self) -> None:
         """Commit, then act, then answer those who asked."""
