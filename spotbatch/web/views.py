@@ -327,10 +327,15 @@ def _money(account: Account, now: float) -> Money | None:
             if amount
         ),
         chart=_chart(drawn, report) if drawn is not None else None,
-        notes=(*account.notes, *report.notes),
+        notes=(*account.notes, *_other(report), *report.notes),
         sources=report.sources,
         advice=tuple(each.text for each in report.advice),
     )
+
+
+def _other(report: CostReport) -> tuple[str, ...]:
+    """What is billed beside the hosts: volumes, addresses, logs; the same with Spot and without."""
+    return (f"{shown_usd(report.other_usd)} for volumes and the like come on top",) if report.other_usd else ()
 
 
 def _wasted(report: CostReport) -> Decimal:
