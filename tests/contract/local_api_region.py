@@ -18,6 +18,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.local import region_file
 from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
+from tests.contract.faithful import watch
 
 Found = TypeVar("Found")
 
@@ -45,7 +46,7 @@ class RunningRegion:
     process: "subprocess.Popen[bytes]"
 
     def client(self, service: str, **config: Any) -> Any:
-        return boto3.client(
+        client = boto3.client(
             service,  # type: ignore[call-overload]  # any service, by its name
             endpoint_url=self.info.endpoint,
             region_name=self.info.region,
@@ -53,6 +54,9 @@ class RunningRegion:
             aws_secret_access_key=self.info.secret_key,
             config=Config(retries={"total_max_attempts": 1}, read_timeout=30, **config),
         )
+        if service in ("batch", "logs"):
+            watch(client)
+        return client
 
     @property
     def admin(self) -> RegionClient:

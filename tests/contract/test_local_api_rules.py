@@ -213,6 +213,16 @@ def test_one_child_is_stopped_alone(batch: Any) -> None:
     assert parent["arrayProperties"]["statusSummary"]["RUNNABLE"] == 2
 
 
+def test_a_child_that_succeeded_before_its_array_was_terminated_is_not_called_terminated(batch: Any) -> None:
+    job_id = submit(batch, "test $AWS_BATCH_JOB_ARRAY_INDEX = 0 || sleep 60", arrayProperties={"size": 2})
+    ended(batch, f"{job_id}:0")
+    batch.terminate_job(jobId=job_id, reason="enough")
+    assert ended(batch, job_id)["status"] == "FAILED"
+    first, second = (describe(batch, f"{job_id}:{index}") for index in range(2))
+    assert (first["status"], first["isTerminated"]) == ("SUCCEEDED", False)
+    assert (second["status"], second["statusReason"], second["isTerminated"]) == ("FAILED", "enough", True)
+
+
 # ---- who gets a host ----
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.status import STATUSES
+from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.api import ecs
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import Names, is_job_id
@@ -88,8 +88,7 @@ def _changing(names: Names, view: UnitView) -> Document:
     document: Document = {
         "status": view.status.value,
         "attempts": [_attempt(names, attempt) for attempt in ended],
-        "isCancelled": view.is_cancelled,
-        "isTerminated": view.is_terminated,
+        **stops(view),
         **times(view),
     }
     if view.status_reason:
@@ -97,6 +96,12 @@ def _changing(names: Names, view: UnitView) -> Document:
     if view.array_size is not None:
         document["arrayProperties"] = array_properties(view)
     return document
+
+
+def stops(view: UnitView) -> Document:
+    """isCancelled and isTerminated: a child that had succeeded before its array was stopped is neither."""
+    is_open = view.status is not JobStatus.SUCCEEDED
+    return {"isCancelled": view.is_cancelled and is_open, "isTerminated": view.is_terminated and is_open}
 
 
 def times(view: UnitView) -> Document:

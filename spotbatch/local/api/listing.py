@@ -7,7 +7,7 @@ from typing import Final
 
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import JobStatus
-from spotbatch.local.api.described import array_properties, times
+from spotbatch.local.api.described import array_properties, stops, times
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
 from spotbatch.local.api.paging import page
@@ -122,8 +122,7 @@ def _summary(region: Region, job_id: str) -> Document:
         "jobName": described["jobName"],
         "jobDefinition": described["jobDefinition"],
         "status": view.status.value,
-        "isCancelled": view.is_cancelled,
-        "isTerminated": view.is_terminated,
+        **stops(view),
         **times(view),
     }
     if "shareIdentifier" in described:

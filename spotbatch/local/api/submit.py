@@ -18,6 +18,9 @@ from spotbatch.local.contract import Submission
 
 _MAX_PRIORITY: Final = 9999
 _SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}\*?")  # API reference, SubmitJob
+_OF_ONE_AMONG_SEVERAL: Final = frozenset({  # members of TaskContainerProperties that ContainerDetail does not have
+    "name", "essential", "dependsOn", "firelensConfiguration", "startTimeout", "stopTimeout",
+})  # fmt: skip
 _NOT_HERE: Final = {
     "nodeOverrides": "nodeOverrides is for multi-node jobs",
     "eksPropertiesOverride": "eksPropertiesOverride is for jobs on EKS; the local region runs jobs for ECS on EC2 only",
@@ -73,7 +76,7 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
             "evaluateOnExit": strategy.get("evaluateOnExit", []),
         },
         "dependsOn": wanted,
-        "container": {**properties, "command": list(command)},
+        "container": {**_detail(properties), "command": list(command)},
         **({"timeout": timeout} if timeout else {}),
         **_ecs(definition, properties, command),
     }
@@ -126,6 +129,11 @@ def _container(definition: Document, asked: Document) -> Document:
         for override in task.get("containers", [])[:1]:
             single = with_overrides(single, override)
     return single
+
+
+def _detail(properties: Document) -> Document:
+    """A container as DescribeJobs' `container` has it: without what only a container among several has."""
+    return {name: value for name, value in properties.items() if name not in _OF_ONE_AMONG_SEVERAL}
 
 
 def _ecs(definition: Document, container: Document, command: Sequence[str]) -> Document:
