@@ -18,6 +18,7 @@ import pytest
 from moto.backends import get_backend
 
 from spotbatch.aws import images
+from tests.contract.cli_world import Said, run
 from tests.contract.deploy_world import ACCOUNT_ID, account_server
 from tests.contract.deploy_world import account as new_account
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, running
@@ -85,22 +86,15 @@ class World:
             tags={"Project": "ours", **tags},
         )
 
-    def push(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPOTBATCH_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "spotbatch.cli.main", "image", "push", *arguments, "--stack", self.stack],
-            env={
-                **clean,
-                **self.region.info.environment(),
-                "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-                "FAKE_DOCKER_LOG": str(self.folder / "docker.log"),
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+    def push(self, *arguments: str, **environment: str) -> Said:
+        settings = {
+            **self.region.info.environment(),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "FAKE_DOCKER_LOG": str(self.folder / "docker.log"),
+        }
+        said = run("image", "push", *arguments, "--stack", self.stack, environ={**settings, **environment})
+        assert "Traceback" not in said.err
+        return said
 
     def docker_calls(self) -> list[list[str]]:
         log = self.folder / "docker.log"
@@ -152,12 +146,12 @@ def make_world(
 
 
 def test_a_push_registers_a_revision_that_names_the_image_by_digest_and_keeps_all_else(world: World) -> None:
-    run = world.push("--image", "mine")
-    assert run.returncode == 0, run.stderr
+    said = world.push("--image", "mine")
+    assert said.code == 0, said.err
     before, after = world.revisions()
     image = after["containerProperties"]["image"]
     assert image.startswith(f"{world.repository}@sha256:")
-    assert image in run.stdout
+    assert image in said.out
     assert after["containerProperties"] == {**before["containerProperties"], "image": image}
     for kept in ("timeout", "retryStrategy", "tags", "type"):
         assert after[kept] == before[kept]
@@ -186,10 +180,10 @@ def test_the_tag_follows_from_the_content_and_is_pushed_once_so_immutable_tags_a
     region: RunningRegion, tmp_path: Path
 ) -> None:
     world = make_world(region, tmp_path, imageTagMutability="IMMUTABLE")
-    assert world.push("--image", "mine").returncode == 0
+    assert world.push("--image", "mine").code == 0
     again = world.push("--image", "mine")
-    assert again.returncode == 0, again.stderr
-    assert "was pushed before" in again.stdout
+    assert again.code == 0, again.err
+    assert "was pushed before" in again.out
     pushes = [call for call in world.docker_calls() if call[0] == "push"]
     assert [call[1].rpartition(":")[2] for call in pushes] == [IMAGE_ID[:16]]
     assert [each["containerProperties"]["image"].partition("@")[0] for each in world.revisions()] == [
@@ -198,12 +192,12 @@ def test_the_tag_follows_from_the_content_and_is_pushed_once_so_immutable_tags_a
 
 
 def test_the_registrys_password_is_typed_and_never_an_argument_and_the_login_ends(world: World) -> None:
-    run = world.push("--image", "mine")
+    said = world.push("--image", "mine")
     calls = world.docker_calls()
     assert next(c for c in calls if c[0] == "login")[:4] == ["login", "--username", "AWS", "--password-stdin"]
     assert calls[-1][0] == "logout"
     token = world.region.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
-    assert token not in run.stdout + run.stderr
+    assert token not in said.out + said.err
 
 
 @pytest.mark.parametrize(("kind", "platform"), [("c5.large", "linux/amd64"), ("m6gd", "linux/arm64")])
@@ -212,8 +206,8 @@ def test_an_image_is_built_for_what_the_stacks_instances_are(
 ) -> None:
     world = make_world(region, tmp_path, types=(kind,))
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    run = world.push(str(tmp_path))
-    assert run.returncode == 0, run.stderr
+    said = world.push(str(tmp_path))
+    assert said.code == 0, said.err
     [build] = [call for call in world.docker_calls() if call[0] == "build"]
     assert build[build.index("--platform") + 1] == platform
 
@@ -222,7 +216,7 @@ def test_a_deployment_that_names_an_image_nobody_pushed_keeps_the_one_pushed_las
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The template names `latest`; what `image push` pushed has a tag of its own."""
-    assert world.push("--image", "mine").returncode == 0
+    assert world.push("--image", "mine").code == 0
     pushed = world.revisions()[-1]["containerProperties"]["image"]
     for name, value in world.region.info.environment().items():
         monkeypatch.setenv(name, value)
@@ -238,7 +232,7 @@ def test_a_deployment_that_names_an_image_nobody_pushed_keeps_the_one_pushed_las
 def test_an_image_pushed_under_the_templates_own_tag_is_what_its_owner_wants(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert world.push("--image", "mine").returncode == 0
+    assert world.push("--image", "mine").code == 0
     tag = IMAGE_ID[:16]
     for name, value in world.region.info.environment().items():
         monkeypatch.setenv(name, value)
@@ -261,10 +255,9 @@ def test_an_image_pushed_under_the_templates_own_tag_is_what_its_owner_wants(
 def test_what_is_missing_is_named_with_the_way_out(
     world: World, arguments: tuple[str, ...], environment: dict[str, str], code: int, words: str
 ) -> None:
-    run = world.push(*arguments, **environment)
-    assert run.returncode == code, run.stderr
-    assert words in run.stderr
-    assert "Traceback" not in run.stderr
+    said = world.push(*arguments, **environment)
+    assert said.code == code, said.err
+    assert words in said.err
     assert len(world.revisions()) == 1
 
 
