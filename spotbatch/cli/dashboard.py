@@ -203,7 +203,7 @@ def _account(kept: KeptRecords, units: Sequence[Job], others: Sequence[Job]) -> 
 
     found, notes = kept.of(units)
     made = bill_of(units, found, others=others)
-    return Account(report=made.report, notes=(*notes, *made.notes))
+    return Account(report=made.report, at=time.time(), notes=(*notes, *made.notes))
 
 
 def _story(job: Job, kept: KeptRecords) -> Story:

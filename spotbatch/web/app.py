@@ -163,7 +163,7 @@ class Dashboard:
         except SpotbatchError as error:
             said = str(error)
         kept = OrderedDict(self.board.said)
-        kept[target.id] = said
+        kept[target.id] = (said, self.pages.now())
         while len(kept) > _SAID_KEPT:
             kept.popitem(last=False)
         self.board.said = kept

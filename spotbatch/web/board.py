@@ -23,6 +23,7 @@ _JOBS_KEPT: Final = 3000
 _JOBS_LISTED: Final = 500
 _SAMPLES_KEPT: Final = 600
 RATE_SECONDS: Final = 300.0
+ARRAYS_IN_DETAIL: Final = 4  # a run of a million has a hundred: their attempts would take hours to read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +60,7 @@ class Board:
     details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
     watched: Counter[Target] = field(default_factory=Counter)
     trouble: str = ""
-    said: dict[str, str] = field(default_factory=dict)  # what an action did, by the id of its page
+    said: dict[str, tuple[str, float]] = field(default_factory=dict)  # what an action did and when, by its page's id
     as_of: float | None = None  # of the last answer, UTC epoch seconds
     version: int = 0
     _samples: OrderedDict[str, deque[tuple[float, int]]] = field(default_factory=OrderedDict)
@@ -124,9 +125,19 @@ class Board:
         found = [job for each in ids if (job := self.find(each)) is not None]
         return sorted(found, key=lambda job: job.created_at or 0.0)
 
-    def units(self, members: Iterable[Job]) -> Iterator[Job]:
-        """What ran: the jobs themselves, and those children of arrays that were described."""
+    def detailed(self, members: Iterable[Job]) -> list[Job]:
+        """Those whose children are asked about: all jobs of a usual run, the first four arrays of a run of many."""
+        found: list[Job] = []
+        arrays = 0
         for job in members:
+            arrays += job.array is not None
+            if job.array is None or arrays <= ARRAYS_IN_DETAIL:
+                found.append(job)
+        return found
+
+    def units(self, members: Iterable[Job]) -> Iterator[Job]:
+        """What ran: the jobs themselves, and the children that were described of those arrays that are in detail."""
+        for job in self.detailed(members):
             if job.array is None:
                 yield job
             else:

@@ -7,7 +7,7 @@ stays on the pages meanwhile, with a line that says so.
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -68,6 +68,7 @@ class Poller:
     _jobs: Jobs | None = field(default=None, init=False)
     _due: dict[tuple[str, object], float] = field(default_factory=dict, init=False)
     _stamps: dict[Target, object] = field(default_factory=dict, init=False)
+    _first: int = field(default=0, init=False)  # where the next turn begins among more jobs than fit into one call
     _describe_seconds: float = field(default=_SHORTEST_SECONDS, init=False)
     _pause_seconds: float = field(default=0.0, init=False)
     _asking: threading.RLock = field(default_factory=threading.RLock, init=False)
@@ -186,8 +187,8 @@ class Poller:
             self._take(self.jobs.describe([*unknown, *parents]))
         if target.kind == "job" and self.board.find(target.id) is None:
             raise NotFound(f"there is no job {target.id} here (AWS Batch forgets a job about a week after its end)")
-        for job in self.board.members(target):
-            if job.array is not None and not self.board.family(job).units:
+        for job in self._arrays(self.board.members(target)):
+            if not self.board.family(job).units:
                 self._take(self.jobs.describe(self.board.family(job).wanted(_IDS_A_CALL)))
                 break  # the rest in turns
 
@@ -209,7 +210,7 @@ class Poller:
         with self.board.lock:
             members = self.board.members(target)
             stamp = tuple((unit.status, len(unit.attempts)) for unit in self.board.units(members))
-            lacking = [job.id for job in members if job.array is not None and self.board.family(job).lacking()]
+            lacking = [job.id for job in self._arrays(members) if self.board.family(job).lacking()]
         if target.kind == "run":
             yield _Ask(key=("members", target.id), seconds=_MEMBERS_SECONDS, do=lambda: self._members(target.id))
         for array_id in lacking:
@@ -242,14 +243,25 @@ class Poller:
             ids = [job.id for job in members if not job.status.is_terminal]
             if any(target.kind == "list" for target in targets):
                 ids += self._listed_ids()
-            ids = list(dict.fromkeys(ids))[: _IDS_A_CALL // 2 if members else _IDS_A_CALL]
-            arrays = [job for job in members if job.array is not None and not self.board.family(job).is_all_seen]
+            arrays = [job for job in self._arrays(members) if not self.board.family(job).is_all_seen]
             if dry:
                 return ids or [job.id for job in arrays]
+            ids = self._in_turn(list(dict.fromkeys(ids)), _IDS_A_CALL // 2 if arrays else _IDS_A_CALL)
             for place, job in enumerate(arrays):
                 room = (_IDS_A_CALL - len(ids)) // (len(arrays) - place)
                 ids += self.board.family(job).wanted(room)
             return ids
+
+    def _in_turn(self, ids: list[str], room: int) -> list[str]:
+        """As many as there is room for, others each time when there are more."""
+        if len(ids) <= room:
+            return ids
+        start = self._first = self._first % len(ids)
+        self._first += room
+        return (ids[start:] + ids[:start])[:room]
+
+    def _arrays(self, members: Iterable[Job]) -> list[Job]:
+        return [job for job in self.board.detailed(members) if job.array is not None]
 
     def _listed_ids(self) -> list[str]:
         """Jobs of the list that are not described yet, the newest first, or that still go on."""

@@ -1,5 +1,6 @@
 """HTML from what the board knows: a page is a frame and its regions; a browser that stays gets new regions only."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from spotbatch.web.poller import log_key, needs_findings
 from spotbatch.web.sources import Sources
 
 ROOT: Final = Path(__file__).resolve().parent
+_SAID_SECONDS: Final = 60.0
+_LONGEST_LINE: Final = 2000
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "list": ("notice", "runs"),
     "many": ("notice", "head", "progress", "findings", "failures", "children", "hosts", "money"),
@@ -40,6 +44,7 @@ class Pages:
     sources: Sources
     csrf_token: str = ""
     now: Callable[[], float] = field(default=time.time)
+    drawings: views.Drawings = field(default_factory=views.Drawings)
 
     def page(self, target: Target, *, inline: Mapping[str, str] | None = None) -> Page:
         """A whole page; with `inline` (css, js, policy) as one file that stands for itself."""
@@ -60,13 +65,13 @@ class Pages:
 
     def _context(self, target: Target, *, is_export: bool) -> dict[str, Any]:
         now = self.now()
-        shown = None if target.kind == "list" else views.look(self.board, self.sources, target, now)
+        shown = None if target.kind == "list" else views.look(self.board, self.sources, target, self.drawings)
         only = shown.members[0] if shown is not None and len(shown.members) == 1 else None
         is_one = only is not None and only.array is None
         with self.board.lock:
             detail = self.board.detail(only.id) if only is not None else Detail()
             log = self.board.detail(log_key(target)) if is_one else Detail()
-            said = self.board.said.get(target.id, "")
+            said, said_at = self.board.said.get(target.id, ("", now))
         return {
             "kind": "list" if target.kind == "list" else "one" if is_one else "many",
             "target": target,
@@ -82,7 +87,7 @@ class Pages:
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,
             "log": log,
-            "said": said,
+            "said": said if now - said_at < _SAID_SECONDS else "",
             "csrf_token": self.csrf_token,
             "is_export": is_export,
             "outcome": self.sources.outcome,
@@ -106,11 +111,18 @@ def _environment() -> Environment:
     )
     made.filters["iso"] = _iso
     made.filters["short"] = _short
+    made.filters["line"] = _line
     return made
 
 
 def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _line(text: str) -> str:
+    """A log's line as text: without colours, and cut where it is very long (CloudWatch takes a line of 1 MiB)."""
+    plain = _COLOURS.sub("", text)
+    return plain if len(plain) <= _LONGEST_LINE else f"{plain[:_LONGEST_LINE]} … ({len(plain):,} characters)"
 
 
 def _short(job: Job | str) -> str:

@@ -28,6 +28,7 @@ class Account:
     """The money of some jobs, their hosts and attempts, and what is not known of them."""
 
     report: CostReport
+    at: float  # as of when, UTC epoch seconds
     notes: tuple[str, ...] = ()
 
 

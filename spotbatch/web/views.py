@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -27,7 +27,7 @@ _BAR_ORDER: Final = (
 )
 _RUNS_SHOWN: Final = 200
 _FAILURES_SHOWN: Final = 20
-_ARRAYS_DRAWN: Final = 4
+_DRAWINGS_KEPT: Final = 20
 _SHORT_ID: Final = 8
 
 
@@ -144,6 +144,7 @@ class Look:
     interruptions: int
     retries: int
     seen: int
+    is_partial: bool  # hosts and money are those of the first arrays only
     rate_a_minute: float | None
     seconds_left: float | None
     children: tuple[Children, ...]
@@ -229,7 +230,24 @@ def _ended(jobs: Sequence[Job]) -> float | None:
     return max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)
 
 
-def look(board: Board, sources: Sources, target: Target, now: float) -> Look | None:
+@dataclass(kw_only=True, slots=True)
+class Drawings:
+    """Hosts and money as they were drawn last: they are drawn anew for a new bill, not for each browser."""
+
+    _kept: dict[str, tuple[Account, Gantt | None, Money | None]] = field(default_factory=dict)
+
+    def of(self, name: str, account: Account | None) -> tuple[Gantt | None, Money | None]:
+        """The pictures of a page's bill."""
+        if account is None or not account.report.hosts:
+            return None, None
+        kept = self._kept.get(name)
+        if kept is None or kept[0] is not account:
+            kept = (account, gantt(account.report, account.at), _money(account))
+            self._kept = {**dict(list(self._kept.items())[-_DRAWINGS_KEPT:]), name: kept}
+        return kept[1], kept[2]
+
+
+def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> Look | None:
     """What a page about a run or a job shows; None while nothing is known."""
     with board.lock:
         members = board.members(target)
@@ -239,9 +257,10 @@ def look(board: Board, sources: Sources, target: Target, now: float) -> Look | N
         counts = board.counts(members)
         rate = board.units_per_second(members)
         account = board.accounts.get(target.id)
-        families = [board.family(job) for job in members if job.array is not None][:_ARRAYS_DRAWN]
+        families = [board.family(job) for job in board.detailed(members) if job.array is not None]
         children = tuple(_children(family) for family in families)
     progress = progress_of(counts)
+    hosts, money = drawings.of(target.id, account)
     lost, again = interruptions(units, sources.is_interruption)
     failed = [unit for unit in units if unit.status is JobStatus.FAILED]
     created = [job.created_at for job in members if job.created_at is not None]
@@ -256,13 +275,14 @@ def look(board: Board, sources: Sources, target: Target, now: float) -> Look | N
         interruptions=lost,
         retries=again,
         seen=len(units),
+        is_partial=len(board.detailed(members)) < len(members),
         rate_a_minute=rate * 60 if rate else None,
         seconds_left=(progress.total - progress.done) / rate if rate and progress.done < progress.total else None,
         children=children,
         failures=_failures(failed),
         failed_unread=max(0, counts[JobStatus.FAILED] - len(failed)),
-        gantt=gantt(account.report, now) if account is not None and account.report.hosts else None,
-        money=_money(account, now) if account is not None else None,
+        gantt=hosts,
+        money=money,
     )
 
 
@@ -306,14 +326,12 @@ def _failures(failed: Sequence[Job]) -> tuple[FailureRow, ...]:
     return tuple(sorted(rows, key=lambda row: -row.count)[:_FAILURES_SHOWN])
 
 
-def _money(account: Account, now: float) -> Money | None:
+def _money(account: Account) -> Money:
     report = account.report
-    if not report.hosts:
-        return None
     gross = report.gross_usd or Decimal(1)
     percent = report.saving_percent
     wasted = _wasted(report)
-    drawn = curve(report, now)
+    drawn = curve(report, account.at)
     return Money(
         paid=shown_usd(report.paid_usd),
         on_demand=shown_usd(report.on_demand_undisturbed_usd),

@@ -35,7 +35,11 @@ class Tags(HTMLParser):
 
 def is_harmless(html: str) -> bool:
     found = Tags(html)
-    return "img" not in found.tags and not any(name.startswith("on") for name in found.attributes) and "1640493009" not in html
+    return (
+        "img" not in found.tags
+        and not any(name.startswith("on") for name in found.attributes)
+        and "1640493009" not in html
+    )
 
 
 def test_hostile_text_of_every_kind_stays_text() -> None:
@@ -58,7 +62,7 @@ def test_hostile_text_of_every_kind_stays_text() -> None:
     log = world.board.detail(log_key(target))
     log.log, log.log_stream = [LogEvent(at=NOW, text=EVIL, stream="s")], EVIL
     world.board.trouble = EVIL
-    world.board.said = {target.id: EVIL}
+    world.board.said = {target.id: (EVIL, NOW)}
     html = world.pages.page(target).html
     assert html.count("&lt;script&gt;alert(1)") >= 12
     assert is_harmless(html)
@@ -158,3 +162,47 @@ def test_a_run_of_several_jobs_is_one_row_and_one_page() -> None:
     page = world.pages.page(Target(kind="run", id="my-run")).html
     assert "3 of 5" in page
     assert page.count("data-heat=") == 2
+
+
+def test_a_run_of_a_hundred_arrays_is_counted_whole_and_drawn_in_part() -> None:
+    arrays = [
+        replace(parent(10_000, RUNNABLE=10_000), id=f"{number:08d}-0000-4000-8000-000000000000")
+        for number in range(100)
+    ]
+    world = shown(arrays[0], [])
+    world.board.take(arrays, NOW)
+    world.board.runs["million"] = tuple(job.id for job in arrays)
+    html = world.pages.page(Target(kind="run", id="million")).html
+    assert "0 of 1,000,000" in html
+    assert html.count("data-heat=") == 4
+    assert len(world.board.families) == 4
+
+
+def test_a_very_long_line_of_a_log_is_cut_and_colours_are_left_out() -> None:
+    world = shown(parent(2, RUNNING=2), [child(0, JobStatus.RUNNING)])
+    target = Target(kind="job", id=f"{ARRAY}:0")
+    world.board.detail(log_key(target)).log = [
+        LogEvent(at=NOW, text="\x1b[31mred\x1b[0m" + "x" * 1_000_000, stream="s")
+    ]
+    html = world.pages.regions(target)["log"]
+    assert len(html) < 4_000
+    assert "redxxx" in html
+    assert "1,000,003 characters" in html
+
+
+def test_what_an_action_did_is_told_for_a_minute() -> None:
+    world = shown(parent(2, RUNNING=2), [])
+    world.board.said = {ARRAY: ("it is being stopped", NOW)}
+    assert "it is being stopped" in world.pages.regions(TARGET)["head"]
+    later = replace(world.pages, now=lambda: NOW + 61)
+    assert "it is being stopped" not in later.regions(TARGET)["head"]
+
+
+def test_pictures_are_drawn_once_for_a_bill() -> None:
+    of, children = ten_thousand()
+    world = shown(of, children, with_bill=True)
+    account = world.board.accounts[ARRAY]
+    drawn = world.pages.drawings.of(ARRAY, account)
+    world.pages.regions(TARGET)
+    assert world.pages.drawings.of(ARRAY, account)[0] is drawn[0]
+    assert world.pages.drawings.of(ARRAY, replace(account))[0] is not drawn[0]

@@ -118,7 +118,7 @@ SOURCES = Sources(
     words=text,
     run_id=lambda job: job.parent_id,
     members=nothing,  # type: ignore[arg-type]  # it raises
-    account=lambda units, _: Account(report=bill(units)),
+    account=lambda units, _: Account(report=bill(units), at=NOW),
     story=lambda _: Story(),
     findings=lambda *_: Findings(),
     outcome=outcome,
@@ -142,7 +142,7 @@ def shown(of: Job, children: Sequence[Job], *, with_bill: bool = False, sources:
         board.family(of)
     board.take(children, NOW)
     if with_bill:
-        board.accounts[of.id] = Account(report=bill(children))
+        board.accounts[of.id] = Account(report=bill(children), at=NOW)
     return Shown(board=board, pages=Pages(board=board, sources=sources, now=lambda: NOW))
 
 
