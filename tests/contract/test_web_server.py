@@ -260,3 +260,54 @@ def test_a_port_that_is_taken_is_an_error_with_the_fix() -> None:
         other.listen()
         with pytest.raises(Unavailable, match="--port"):
             bind(int(other.getsockname()[1]))
+
+
+def test_what_has_ended_is_read_once_and_then_left_alone(world: CliWorld) -> None:
+    job = world.submit("--name", "over", "--array", "5", "--", "true")
+    world.wait(job)
+    with local_settings(world.home):
+        now = [0.0]
+        poller = Poller(board=Board(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+        target = Target(kind="job", id=job)
+        before = session.calls_made()
+        poller.load(target)
+        poller.board.watched[target] += 1
+        while now[0] < 600:
+            now[0] += poller.turn()
+        assert poller.board.accounts[job].report.paid_usd > 0
+        assert session.calls_made() - before < 40, "ten minutes of looking at a finished array"
+
+
+def test_ctrl_c_ends_it_though_a_page_is_open(world: CliWorld) -> None:
+    with contextlib.ExitStack() as stack:
+        with web_world(world) as own:  # its end asserts a clean one within its limit
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", own.port), timeout=30))
+            connection.sendall(
+                f"GET /live HTTP/1.1\r\nHost: 127.0.0.1:{own.port}\r\nCookie: {own.cookie}\r\n\r\n".encode()
+            )
+            stream = stack.enter_context(connection.makefile("rb"))
+            assert b"data: " in b"".join(stream.readline() for _ in range(20))
+        assert own.process.returncode == 0
+
+
+def test_an_export_names_what_it_cannot_do(world: CliWorld, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    assert "--run" in world.run("dashboard", "--export", str(report), code=2).err
+    assert "there is no" in world.run("dashboard", "--run", "nobody", "--export", str(report), code=3).err
+    job = world.submit("--name", "kept", "--", "true")
+    world.wait(job)
+    assert (
+        "cannot be written" in world.run("dashboard", "--run", job, "--export", str(tmp_path / "no" / "x"), code=2).err
+    )
+    assert not report.exists()
+    assert world.run("dashboard", "--run", "kept", "--export", str(report)).out.strip() == str(report)
+    text = report.read_text()
+    assert "kept" in text
+    assert "Attempt 1 of" in text
+
+
+def test_the_pages_of_a_run_named_at_the_start_need_no_list(world: CliWorld) -> None:
+    job = world.submit("--name", "named", "--", "true")
+    with web_world(world, "--run", "named") as own:
+        assert f"/jobs/{job}?key=" in own.printed
+        assert "named" in own.ask(f"/jobs/{job}").text
