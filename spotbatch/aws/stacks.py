@@ -16,6 +16,7 @@ _DELETED: Final = "DELETE_COMPLETE"
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 15.0
 _KEPT_POLICIES: Final = ("Retain", "RetainExceptOnCreate")
+_QUEUE_OUTPUTS: Final = ("JobQueueName", "OnDemandJobQueueName")
 _MOST_REASONS: Final = 3
 _MOST_STACKS: Final = 5000  # CloudFormation forgets deleted stacks after 90 days
 
@@ -40,6 +41,11 @@ class Stack:
     is_protected: bool
     outputs: Mapping[str, str]
     is_tagged: bool  # with the tag that app.py puts on its stacks
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """The job queues that its outputs name."""
+        return [self.outputs[name] for name in _QUEUE_OUTPUTS if name in self.outputs]
 
 
 def find(stack: str) -> Stack | None:

@@ -21,7 +21,6 @@ JOBS_LIMIT_SECONDS: Final = 900.0
 LAG_SECONDS: Final = 120.0  # AWS's index of tags may list for a while what is gone
 _SCRIPT: Final = "cleanup.sh"
 _QUEUE: Final = "AWS::Batch::JobQueue"
-_QUEUE_OUTPUTS: Final = ("JobQueueName", "OnDemandJobQueueName")
 _HELP_EVERYTHING: Final = "Delete the artifacts and the images too, which otherwise outlive the stack."
 
 
@@ -38,7 +37,7 @@ class _Plan:
     def queues(self) -> list[str]:
         """All queues: of a stack whose creation failed only some are there."""
         made = [each.physical_id for each in self.resources if each.kind == _QUEUE and each.physical_id]
-        return made or [self.stack.outputs[name] for name in _QUEUE_OUTPUTS if name in self.stack.outputs]
+        return made or list(self.stack.queues)
 
     @property
     def definitions(self) -> Sequence[str]:
@@ -105,7 +104,7 @@ def _remove(stack: Stack, place: Place, question: str, *, everything: bool, dry_
 def _plan(stack: Stack, place: Place, *, everything: bool) -> _Plan:
     """Raises InvalidInput for a stack that is not ours to remove."""
     resources = [] if stack.status == stacks.EMPTY else stacks.resources(stack.stack_id)
-    has_queue = any(each.kind == _QUEUE for each in resources) or any(name in stack.outputs for name in _QUEUE_OUTPUTS)
+    has_queue = any(each.kind == _QUEUE for each in resources) or bool(stack.queues)
     if resources and not has_queue and not stack.is_tagged:
         raise InvalidInput(
             f"{stack.name} was not made by deploy.sh, and has no AWS Batch queue: name the stack with --stack-name, or "
@@ -127,9 +126,8 @@ def _show(plan: _Plan) -> None:
     for queue in plan.queues:
         waiting = teardown.open_jobs(queue)
         name = queue.rpartition("/")[2]
-        text.say(
-            f"  queue {name}: {text.count(len(waiting), 'job')} not ended" + (", which will be" if waiting else "")
-        )
+        jobs = f"{text.count(len(waiting), 'job')} running or waiting, to be terminated" if waiting else "no jobs"
+        text.say(f"  queue {name}: {jobs}")
     for each, goes in plan.data():
         text.say(f"  {Left(kind=each.kind, name=each.physical_id)}: {_fate(each.kind, goes=goes)}")
     for one in plan.earlier:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from spotbatch.aws import images, preflight, quotas, stack_outputs, stacks
+from spotbatch.aws import images, preflight, quotas, stack_outputs, stacks, teardown
 from spotbatch.aws.preflight import Caller
 from spotbatch.aws.stacks import Stack
 from spotbatch.batch.errors import Unavailable
@@ -50,6 +50,7 @@ def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes:
     template = cdk.synthesize(folder, place.stack, who, chosen)
     if old and old.status != stacks.EMPTY:
         _show_changes(stacks.template(old.stack_id), template)
+        _show_jobs(old, template)
     _show_idle_cost(template)
     _check_quotas(template, place)
     _check_docker()
@@ -106,6 +107,18 @@ def _show_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     for key in changed:
         text.say(f"  {key}: {_shown(before[key])} -> {_shown(after[key])}")
     text.say("  (to keep one, give it with --set, or write it into cdk.json, where it stays)")
+
+
+def _show_jobs(old: Stack, template: Mapping[str, Any]) -> None:
+    """What an update means for jobs that are there."""
+    count = sum(len(teardown.open_jobs(queue)) for queue in old.queues)
+    if not count:
+        return
+    policies = [each.get("Properties", {}).get("UpdatePolicy", {}) for each in template["Resources"].values()]
+    minutes = [policy["JobExecutionTimeoutMinutes"] for policy in policies if "JobExecutionTimeoutMinutes" in policy]
+    grace = f"have {min(minutes)} minutes to end" if minutes else "end at once"
+    text.say(f"note: {text.count(count, 'job')} running or waiting. Should the update replace hosts, jobs on them")
+    text.say(f"  {grace}, and are then retried")
 
 
 def _shown(value: object) -> str:

@@ -133,7 +133,8 @@ def test_help_works_before_anything_is_installed(script: str, tmp_path: Path) ->
 
 
 def test_deploy_synthesizes_the_real_stack_for_all_zones_and_deploys_from_the_assembly(account: Account) -> None:
-    account.make_stack("Whole")
+    [queue] = account.make_stack("Whole")
+    job = account.start_job(queue, "Whole", ["sleep", "600"])
     run = account.run("deploy.sh", "--yes", "--stack-name", "Whole", "--set", "max_vcpus=32", "--set", "egress=public")
     assert run.returncode == 0, run.stderr + run.stdout
     calls = account.cdk_calls()
@@ -147,6 +148,8 @@ def test_deploy_synthesizes_the_real_stack_for_all_zones_and_deploys_from_the_as
     (environment,) = [each for each in resources if each["Type"] == "AWS::Batch::ComputeEnvironment"]
     assert environment["Properties"]["ComputeResources"]["MaxvCpus"] == 32
     assert "NAT gateway" not in run.stdout
+    assert "note: 1 job running or waiting. Should the update replace hosts, jobs on them\n  have 30 min" in run.stdout
+    account.region.client("batch").terminate_job(jobId=job, reason="over")
     assert template["Metadata"]["spotbatch"]["max_vcpus"] == 32
     tagged = [each for each in resources if {"Key": STACK_TAG, "Value": "Whole"} in _tags(each)]
     assert {"AWS::S3::Bucket", "AWS::EC2::VPC", "AWS::ECR::Repository"} <= {each["Type"] for each in tagged}
@@ -179,12 +182,34 @@ def test_a_cdk_that_cannot_read_our_assembly_is_refused_also_if_it_is_the_projec
     own = account.checkout / "node_modules" / ".bin" / "cdk"
     own.parent.mkdir(parents=True)
     shutil.copy(account.folder / "bin" / "cdk", own)
+    (account.checkout / "node_modules" / ".installed").touch()
     try:
         run = account.run("deploy.sh", "--yes", STANDIN_CDK_VERSION="3.0.0 (build 1)")
     finally:
         shutil.rmtree(account.checkout / "node_modules")
     assert run.returncode == 2
     assert "node_modules/.bin/cdk is version 3.0.0" in run.stderr
+
+
+def test_the_cdk_is_installed_once_and_again_when_another_version_is_pinned(account: Account) -> None:
+    """With an npm that records its calls; that the credentials are wrong ends each run early."""
+    npm, calls = account.folder / "bin" / "npm", account.folder / "npm-calls"
+    npm.write_text(
+        f"#!/bin/sh\necho >> {calls}\nmkdir -p node_modules/.bin\ncp {account.folder}/bin/cdk node_modules/.bin\n"
+    )
+    npm.chmod(0o755)
+    said = []
+    try:
+        for newer in (False, False, True):
+            if newer:
+                (account.checkout / "package.json").touch()
+            run = account.run("deploy.sh", AWS_SECRET_ACCESS_KEY="wrong", STANDIN_CDK_VERSION="3.0.0")
+            said.append("installing the CDK command line" in run.stderr)
+    finally:
+        shutil.rmtree(account.checkout / "node_modules")
+        npm.unlink()
+    assert said == [True, False, True]
+    assert len(calls.read_text().splitlines()) == 2
 
 
 def test_cleanup_ends_the_jobs_of_every_queue_and_says_that_data_is_kept(account: Account) -> None:
@@ -196,6 +221,7 @@ def test_cleanup_ends_the_jobs_of_every_queue_and_says_that_data_is_kept(account
     )["jobId"]
     run = account.run("cleanup.sh", "--yes", "--stack-name", "Two")
     assert run.returncode == 0, run.stderr + run.stdout
+    assert "queue Two-queue-1: 2 jobs running or waiting, to be terminated" in run.stdout
     for each in batch.describe_jobs(jobs=[*jobs, waiting])["jobs"]:
         assert each["status"] == "FAILED"
     for each in batch.describe_jobs(jobs=jobs)["jobs"]:
