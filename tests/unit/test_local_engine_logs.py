@@ -14,8 +14,8 @@ def read(file: Path, *, is_over: bool, offset: int = 0, limit: int = 100) -> tup
 
 
 def test_a_task_id_is_32_hexadecimal_digits_and_its_own_for_every_attempt() -> None:
-    ids = {task_id(job, 7, index, attempt) for job, index in (("a", 0), ("a:1", 1)) for attempt in (1, 2)}
-    assert len(ids) == 4
+    ids = {task_id(job, 7, index, attempt) for job in ("a", "b") for index in (0, 1) for attempt in (1, 2)}
+    assert len(ids) == 8
     assert all(len(each) == 32 and int(each, 16) >= 0 for each in ids)
 
 

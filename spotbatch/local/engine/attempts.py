@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Final
 
@@ -15,9 +16,9 @@ from spotbatch.batch.status import (
 )
 from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView
 from spotbatch.local.engine import codec
-from spotbatch.local.engine.container import Unit, command_line, image_entry, variables
+from spotbatch.local.engine.container import Place, Unit, command_line, image_entry, own_variables, shared_variables
 from spotbatch.local.engine.hosts import Hosts
-from spotbatch.local.engine.launcher import Launcher, Start
+from spotbatch.local.engine.launcher import MOST_PLANS, Launcher, Plan, Start
 from spotbatch.local.engine.logs import log_file, task_id
 from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.scratch import Scratch
@@ -55,6 +56,8 @@ class Attempts(Turn):
         self._started: dict[int, tuple[float, int]] = {}  # attempt id -> when, and the number of that row
         self._stopping: dict[int, str] = {}  # attempt id -> status reason
         self._overran: set[int] = set()  # attempt ids that were ended for their memory
+        self._plan_no = 0
+        self._plan = lru_cache(maxsize=MOST_PLANS)(self._make_plan)
         self._container = lru_cache(maxsize=_CONTAINERS_KEPT)(self._read_container)
         self._launcher = Launcher(
             on_started=self._process_started,
@@ -79,7 +82,7 @@ class Attempts(Turn):
         """The intent goes to disk first; the process starts after the commit."""
         job_no, index, attempt = command.job_no, command.index, command.attempt
         host = self.host_book.alive[command.host_no]
-        task = task_id(self.unit_id(job_no, index), job_no, index, attempt)
+        task = task_id(self.job_id(job_no), job_no, index, attempt)
         self.journal.write(_ATTEMPT_PLACED, (job_no, index, attempt, task, host.instance_id, self.now()))
         self._attempt_no += 1
         attempt_id = self._attempt_no
@@ -96,36 +99,43 @@ class Attempts(Turn):
             self._process_failed(attempt_id, str(error))
 
     def _order(self, attempt_id: int, host: HostView, task: str) -> None:
-        container = self._container(self._running[attempt_id][0])
-        entry = image_entry(self.settings.images, container.image)
-        argv = command_line(entry, container)
-        if not argv:
+        job_no = self._running[attempt_id][0]
+        plan, folder = self._plan(job_no, host)
+        if not plan.argv:
             self._process_failed(attempt_id, "no command specified")
             return
         scratch = self._scratch.take(attempt_id)
-        notice = self.host_book.notice_file(host.instance_id)
-        environment = variables(self.settings, entry, container, self._unit(attempt_id, host), host, scratch, notice)
         order = Start(
             attempt_id=attempt_id,
-            argv=argv,
-            environment=environment,
-            folder=str(entry.working_directory or scratch),
+            plan=plan,
+            own_environment=own_variables(self._unit(attempt_id), scratch, plan.environment),
+            folder=folder or scratch,
             log=log_file(self.log_folder, task),
-            memory_bytes=container.memory_mib * _MIB,
         )
         self._launcher.start(order)
 
-    def _unit(self, attempt_id: int, host: HostView) -> Unit:
-        job_no, index, attempt = self._running[attempt_id]
+    def _make_plan(self, job_no: int, host: HostView) -> tuple[Plan, str | None]:
+        """What a job's attempts on one host have in common, and the folder that its image's entry gives them."""
+        container = self._container(job_no)
+        entry = image_entry(self.settings.images, container.image)
+        notice = self.host_book.notice_file(host.instance_id)
+        shared = shared_variables(self.settings, entry, container, self._place(job_no), host, notice)
+        memory_bytes = container.memory_mib * _MIB
+        plan = self._new_plan(command_line(entry, container), shared, memory_bytes)
+        return plan, str(entry.working_directory) if entry.working_directory else None
+
+    def _new_plan(self, argv: Sequence[str], environment: Mapping[str, str], memory_bytes: int) -> Plan:
+        self._plan_no += 1
+        return Plan(number=self._plan_no, argv=argv, environment=environment, memory_bytes=memory_bytes)
+
+    def _place(self, job_no: int) -> Place:
         submitted = self.scheduler.jobs[job_no].submitted
-        return Unit(
-            job_id=self.unit_id(job_no, index),
-            attempt=attempt,
-            queue=submitted.queue,
-            environment=host.environment,
-            array_index=index if submitted.size else None,
-            array_size=submitted.size or None,
-        )
+        return Place(queue=submitted.queue, array_size=submitted.size)
+
+    def _unit(self, attempt_id: int) -> Unit:
+        job_no, index, attempt = self._running[attempt_id]
+        is_child = self.scheduler.jobs[job_no].submitted.size > 0
+        return Unit(job_id=self.unit_id(job_no, index), attempt=attempt, array_index=index if is_child else None)
 
     def _process_started(self, attempt_id: int, pid: int) -> None:  # noqa: ARG002 - the helper signals by id
         unit = self._running.get(attempt_id)

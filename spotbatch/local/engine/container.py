@@ -23,10 +23,15 @@ class Unit:
 
     job_id: str  # of the child, where there is an array: `<parent>:<index>`
     attempt: int
-    queue: str
-    environment: str
     array_index: int | None
-    array_size: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """What AWS Batch tells every attempt of a job."""
+
+    queue: str
+    array_size: int  # 0 for a job that is no array
 
 
 @lru_cache
@@ -44,54 +49,59 @@ def command_line(entry: ImageEntry, container: ContainerSpec) -> list[str]:
     return [*entry.entry_point, *container.command]
 
 
-def variables(
-    settings: EngineSettings,
-    entry: ImageEntry,
-    container: ContainerSpec,
-    unit: Unit,
-    host: HostView,
-    scratch: Path,
-    notice_file: Path,
+def shared_variables(
+    settings: EngineSettings, entry: ImageEntry, container: ContainerSpec, place: Place, host: HostView, notice: Path
 ) -> dict[str, str]:
-    """The whole environment of an attempt: nothing of the region's own comes in but what is named here."""
+    """What the environment of all attempts of a job on one host has in common.
+
+    With `own_variables` it is the whole of it: nothing of the region's own comes in but what is named here.
+    """
     base = {
         "PATH": _PLAIN_PATH,
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
         "LANG": "C.UTF-8",
         **settings.job_environment,
         names.SPOTBATCH_ARTIFACTS_URL: _uri_of(settings.artifacts),
     }
-    merged = {**base, **entry.environment, **container.environment, **_of_the_host(unit, host, notice_file)}
+    merged = {**base, **entry.environment, **container.environment, **_of_the_host(place, host, notice)}
     merged[COOKIE_VARIABLE] = cookie_of(settings.home)
     if entry.path:
         merged["PATH"] = os.pathsep.join([*entry.path, merged["PATH"]])
     return merged
 
 
+def own_variables(unit: Unit, scratch: str, shared: Mapping[str, str]) -> dict[str, str]:
+    """What the environment of one attempt has for itself; its folders, where the job has not chosen others."""
+    own = {names.AWS_BATCH_JOB_ID: unit.job_id, names.AWS_BATCH_JOB_ATTEMPT: str(unit.attempt)}
+    if unit.array_index is not None:
+        own[names.AWS_BATCH_JOB_ARRAY_INDEX] = str(unit.array_index)
+    for name in ("HOME", "TMPDIR"):
+        if name not in shared:
+            own[name] = scratch
+    return own
+
+
 def in_container(
-    settings: EngineSettings, container: ContainerSpec, unit: Unit, host: HostView, notice_file: Path
+    settings: EngineSettings, container: ContainerSpec, place: Place, unit: Unit, host: HostView, notice: Path
 ) -> dict[str, str]:
     """The variables of an attempt in a container: the same, but what this machine's own folders are is the image's."""
     given = {name: value for name, value in settings.job_environment.items() if name not in _IMAGES_OWN}
     given[names.SPOTBATCH_ARTIFACTS_URL] = _uri_of(settings.artifacts)
     cookie = {COOKIE_VARIABLE: cookie_of(settings.home)}
-    return {**given, **container.environment, **_of_the_host(unit, host, notice_file), **cookie}
+    shared = {**given, **container.environment, **_of_the_host(place, host, notice), **cookie}
+    own = own_variables(unit, "", shared)
+    return {**shared, **{name: value for name, value in own.items() if name not in _IMAGES_OWN}}
 
 
-def _of_the_host(unit: Unit, host: HostView, notice_file: Path) -> Mapping[str, str]:
+def _of_the_host(place: Place, host: HostView, notice: Path) -> Mapping[str, str]:
     """AWS Batch's own variables (user guide, "AWS Batch job environment variables"), and where the host's notice is."""
     own = {
-        names.AWS_BATCH_JOB_ID: unit.job_id,
-        names.AWS_BATCH_JOB_ATTEMPT: str(unit.attempt),
-        names.AWS_BATCH_CE_NAME: unit.environment,
-        names.AWS_BATCH_JQ_NAME: unit.queue,
+        names.AWS_BATCH_CE_NAME: host.environment,
+        names.AWS_BATCH_JQ_NAME: place.queue,
         names.AWS_EXECUTION_ENV: "AWS_ECS_EC2",
-        names.SPOTBATCH_NOTICE_FILE: str(notice_file),
+        names.SPOTBATCH_NOTICE_FILE: str(notice),
         names.SPOTBATCH_INSTANCE_TYPE: host.instance_type,
         names.SPOTBATCH_ZONE: host.zone,
     }
-    if unit.array_index is not None:
-        own[names.AWS_BATCH_JOB_ARRAY_INDEX] = str(unit.array_index)
-        own[names.AWS_BATCH_JOB_ARRAY_SIZE] = str(unit.array_size)
+    if place.array_size:
+        own[names.AWS_BATCH_JOB_ARRAY_SIZE] = str(place.array_size)
     return own

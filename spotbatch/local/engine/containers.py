@@ -83,7 +83,9 @@ class Containers(Attempts):
             job_id=self.unit_id(*self._running[attempt_id][:2]),
             container=container,
             asked=asked if isinstance(asked, dict) else {},
-            variables=in_container(self.settings, container, self._unit(attempt_id, host), host, notices),
+            variables=in_container(
+                self.settings, container, self._place(job_no), self._unit(attempt_id), host, notices
+            ),
             mounts=[
                 Mount(folder=notices.parent, is_read_only=True),
                 Mount(folder=self.settings.artifacts, is_read_only=False),
@@ -93,11 +95,10 @@ class Containers(Attempts):
         self._launcher.start(
             Start(
                 attempt_id=attempt_id,
-                argv=command,
-                environment=environment,
+                plan=self._new_plan(command, environment, _NO_LIMIT_OF_OURS),
+                own_environment={},
                 folder=str(self.settings.home),
                 log=log_file(self.log_folder, task),
-                memory_bytes=_NO_LIMIT_OF_OURS,
             )
         )
 

@@ -1,10 +1,10 @@
 """The helper that starts jobs' processes: single-threaded, standard library, run by `python -I -S helper.py FD`.
 
 It lives apart from the region because posix_spawn from a large process with a busy event loop stalls both. It talks
-JSON over a SOCK_SEQPACKET socket. In: ["start", id, argv, env, cwd, log, memory limit in bytes], ["signal", id,
-number]. Out: ["started", id, pid], ["failed", id, why], ["overran", id, bytes], ["ended", id, wait status]. When the
-region goes away, however it goes, the socket says EOF and the helper ends every process group that it started: SIGTERM,
-a short grace, SIGKILL.
+JSON over a SOCK_SEQPACKET socket. In: ["plan", number, argv, env, memory limit in bytes], ["start", id, number of a
+plan, more env, cwd, log], ["signal", id, number]. Out: ["started", id, pid], ["failed", id, why], ["overran", id,
+bytes], ["ended", id, wait status]. When the region goes away, however it goes, the socket says EOF and the helper ends
+every process group that it started: SIGTERM, a short grace, SIGKILL.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import time
 _MESSAGE_BYTES = 1 << 20
 _GRACE_SECONDS = 2.0
 _MOST_NEWS = 1_000
+_MOST_PLANS = 256  # as the region thinks
 _HOLD_SECONDS = 0.005  # the news of a start waits so long for the news of its end: short jobs tell both at once
 _MEMORY_LOOK_SECONDS = 0.5  # only while something runs: an idle helper sleeps
 _DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
@@ -35,6 +36,7 @@ class Helper:
         self.is_urgent = False
         self.held_since = 0.0
         self.look_at = 0.0
+        self.plans: dict[int, tuple[list[str], dict[bytes, bytes], str, int]] = {}  # the oldest first
         self.folders: set[str] = set()  # of logs: known to be there
         self.memory_limit: dict[int, int] = {}  # pid -> bytes that its session may hold
         self.wakeup, write_end = os.pipe()
@@ -92,21 +94,26 @@ class Helper:
         for order in json.loads(message):
             if order[0] == "start":
                 self.start(*order[1:])
+            elif order[0] == "plan":
+                self.plan(*order[1:])
             else:
                 self.signal(order[1], order[2])
         return True
 
-    def start(
-        self, attempt_id: int, argv: list[str], env: dict[str, str], cwd: str, log: str, memory_limit: int
-    ) -> None:
+    def plan(self, number: int, argv: list[str], env: dict[str, str], memory_limit: int) -> None:
+        self.plans[number] = (argv, encoded(env), env.get("PATH", os.defpath), memory_limit)
+        if len(self.plans) > _MOST_PLANS:
+            del self.plans[next(iter(self.plans))]
+
+    def start(self, attempt_id: int, number: int, own: dict[str, str], cwd: str, log: str) -> None:
+        argv, env, search, memory_limit = self.plans[number]
         try:
             self.make_folder_of(log)
             os.chdir(cwd)
-            program = find_program(argv[0], env.get("PATH", os.defpath))
             pid = os.posix_spawn(
-                program,
+                find_program(argv[0], search),
                 argv,
-                env,
+                {**env, **encoded(own)},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -184,6 +191,10 @@ class Helper:
             select.select([self.wakeup], [], [], 0.05)
         for pid in list(self.id_of):
             end_group(pid, signal.SIGKILL)
+
+
+def encoded(env: dict[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
 
 
 def end_group(pid: int, number: int) -> None:

@@ -16,7 +16,18 @@ _MESSAGE_BYTES: Final = 1 << 20
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
 _HELPER: Final = Path(__file__).with_name("helper.py")
 _STOP_SECONDS: Final = 10.0
+MOST_PLANS: Final = 256  # as the helper keeps
 _MOST_ORDERS: Final = 16  # AWS Batch's limit of 30 KiB a submission keeps such a message under _MESSAGE_BYTES
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What many processes have in common; the helper is told of it once. `number` is its own for as long as we live."""
+
+    number: int
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    memory_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +35,10 @@ class Start:
     """One process to start. `attempt_id` is ours; the log file takes both its outputs."""
 
     attempt_id: int
-    argv: Sequence[str]
-    environment: Mapping[str, str]
+    plan: Plan
+    own_environment: Mapping[str, str]  # goes before the plan's
     folder: str
     log: str
-    memory_bytes: int
 
 
 class Launcher:
@@ -60,6 +70,7 @@ class Launcher:
         self._news_begins, self._news_ends = news_begins, news_ends
         self._orders: list[object] = []  # of this turn of the loop: they go out together
         self._waiting: deque[bytes] = deque()
+        self._known_plans: dict[int, None] = {}  # that the helper has, the oldest first
         self._is_closing = False
 
     def open(self) -> None:
@@ -75,14 +86,20 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        self._known_plans.clear()
         ours.setblocking(False)
         self._socket = ours
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(ours, self._read)
 
     def start(self, order: Start) -> None:
-        what = [[*order.argv], dict(order.environment), order.folder, order.log, order.memory_bytes]
-        self._send(["start", order.attempt_id, *what])
+        plan = order.plan
+        if plan.number not in self._known_plans:
+            self._known_plans[plan.number] = None
+            if len(self._known_plans) > MOST_PLANS:  # the helper forgets the oldest too
+                del self._known_plans[next(iter(self._known_plans))]
+            self._send(["plan", plan.number, [*plan.argv], dict(plan.environment), plan.memory_bytes])
+        self._send(["start", order.attempt_id, plan.number, dict(order.own_environment), order.folder, order.log])
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
         """Send a signal to the whole process group of an attempt; nothing happens if it has ended."""

@@ -8,7 +8,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from io import SEEK_END
 from pathlib import Path
 from typing import IO, Final
@@ -20,9 +20,16 @@ _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 
 def task_id(job_id: str, job_no: int, index: int, attempt: int) -> str:
-    """The 32 hexadecimal digits that name an attempt's log stream, as an ECS task's id does; they say whose it is."""
-    mark = hashlib.sha256(f"{job_id}#{attempt}".encode()).hexdigest()[:16]
-    return f"{mark}{job_no:08x}{index:04x}{attempt:04x}"
+    """The 32 hexadecimal digits that name an attempt's log stream, as an ECS task's id does; they say whose it is.
+
+    `job_id` is that of the job, for the child of an array too: its parts are told apart by what follows.
+    """
+    return f"{_mark_of(job_id)}{job_no:08x}{index:04x}{attempt:04x}"
+
+
+@lru_cache
+def _mark_of(job_id: str) -> str:
+    return hashlib.sha256(job_id.encode()).hexdigest()[:16]
 
 
 def unit_of_task(task: str) -> tuple[int, int, int] | None:

@@ -94,6 +94,10 @@ class Reading:
             raise NotFound(f"job {job_id} does not exist: job {parent} has {size} children")
         return job_no, int(child)
 
+    def job_id(self, job_no: int) -> str:
+        """The id of a whole job."""
+        return self._id_of[job_no]
+
     def unit_id(self, job_no: int, index: int) -> str:
         """How a unit calls itself: the job's id, with `:index` for a child of an array."""
         job_id = self._id_of[job_no]

@@ -14,8 +14,8 @@ class Scratch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._spare: list[Path] = []
-        self._taken: dict[int, Path] = {}
+        self._spare: list[str] = []
+        self._taken: dict[int, str] = {}
         self._made = 0
 
     def open(self) -> None:
@@ -23,18 +23,18 @@ class Scratch:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700, parents=True)
 
-    def take(self, attempt_id: int) -> Path:
+    def take(self, attempt_id: int) -> str:
         """An empty folder for an attempt."""
         if self._spare:
             folder = self._spare.pop()
         else:
             self._made += 1
-            folder = self._folder / str(self._made)
-            folder.mkdir(mode=0o700)
+            folder = f"{self._folder}/{self._made}"
+            os.mkdir(folder, 0o700)  # noqa: PTH102 - names are kept as text: it is quicker
         self._taken[attempt_id] = folder
         return folder
 
-    def give_back(self, attempt_id: int, *, is_dead: bool) -> Path | None:
+    def give_back(self, attempt_id: int, *, is_dead: bool) -> str | None:
         """The attempt is over. An empty folder is spare now; one with something in it is returned, to be removed.
 
         So is that of an attempt whose processes are not known to be dead yet: they may still write there.
