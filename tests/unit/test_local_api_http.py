@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 
 import pytest
 
+from spotbatch.local.api import http
 from spotbatch.local.api.http import Body, Head, HttpError, Message, read_body
 
 HEAD = Head(method="PUT", raw_path="/", query="", headers=[])
@@ -29,9 +31,14 @@ def body_of(chunks: Sequence[bytes], *, limit: int = 10_000_000, head: Head = HE
 
 
 @pytest.mark.parametrize("chunks", [[b""], [b"ab", b"", b"c"], [b"x" * 700_000, b"y" * 700_000]])
-def test_a_body_is_whole_and_hashed(chunks: list[bytes]) -> None:
+@pytest.mark.parametrize("spool", [1 << 20, 16 << 20])
+def test_a_body_is_whole_and_hashed_in_memory_and_on_disk(
+    chunks: list[bytes], spool: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_SPOOL_BYTES", spool)
     body = body_of(chunks)
     content = b"".join(chunks)
+    assert isinstance(body.file, io.BytesIO) == (len(content) <= spool)
     with body.file:
         assert body.read() == content
         assert body.read() == content  # from the beginning again

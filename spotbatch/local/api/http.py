@@ -16,7 +16,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON_TYPE: Final = "application/json"
-_SPOOL_BYTES: Final = 1 << 20
+_SPOOL_BYTES: Final = 16 << 20  # a part of an upload (boto3: 8 MiB) stays in memory: a busy disk would stall the loop
 _SEND_BYTES: Final = 1 << 18
 _LEAST_BYTES_PER_SECOND: Final = 4096  # of a body on the whole, beyond the time that may pass without any
 
