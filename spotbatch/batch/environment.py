@@ -3,13 +3,13 @@
 from typing import Final
 
 # Set by AWS Batch in every container (AWS Batch user guide, "AWS Batch job environment variables").
-AWS_BATCH_JOB_ID: Final = "AWS_BATCH_JOB_ID"
+AWS_BATCH_JOB_ID: Final = "AWS_BATCH_JOB_ID"  # the job's id; a child's with its index
 AWS_BATCH_JOB_ATTEMPT: Final = "AWS_BATCH_JOB_ATTEMPT"  # from 1
-AWS_BATCH_CE_NAME: Final = "AWS_BATCH_CE_NAME"
-AWS_BATCH_JQ_NAME: Final = "AWS_BATCH_JQ_NAME"
+AWS_BATCH_CE_NAME: Final = "AWS_BATCH_CE_NAME"  # the compute environment
+AWS_BATCH_JQ_NAME: Final = "AWS_BATCH_JQ_NAME"  # the job queue
 AWS_BATCH_JOB_ARRAY_INDEX: Final = "AWS_BATCH_JOB_ARRAY_INDEX"  # children only, from 0
 AWS_BATCH_JOB_ARRAY_SIZE: Final = "AWS_BATCH_JOB_ARRAY_SIZE"  # children only
-AWS_EXECUTION_ENV: Final = "AWS_EXECUTION_ENV"
+AWS_EXECUTION_ENV: Final = "AWS_EXECUTION_ENV"  # AWS_ECS_EC2
 RESERVED_PREFIX: Final = "AWS_BATCH"  # AWS Batch refuses overrides whose names begin so
 
 # Ours: where things are. The stack's job definition, or the local region, sets these.
@@ -19,15 +19,15 @@ SPOTBATCH_ARRAY_INDEXES: Final = "SPOTBATCH_ARRAY_INDEXES"  # the run's indexes 
 SPOTBATCH_INPUT_LIST: Final = "SPOTBATCH_INPUT_LIST"  # 1: each child has a line of the run's list of inputs
 SPOTBATCH_NOTICE_FILE: Final = "SPOTBATCH_NOTICE_FILE"  # the host writes the interruption notice there (JSON)
 SPOTBATCH_INSTANCE_TYPE: Final = "SPOTBATCH_INSTANCE_TYPE"  # what the host is, for the attempt's record
-SPOTBATCH_ZONE: Final = "SPOTBATCH_ZONE"
+SPOTBATCH_ZONE: Final = "SPOTBATCH_ZONE"  # where the host is, for the attempt's record
 
 # Ours: what the runtime gives to the command.
-SPOTBATCH_CHECKPOINT_DIR: Final = "SPOTBATCH_CHECKPOINT_DIR"
-SPOTBATCH_OUTPUT_DIR: Final = "SPOTBATCH_OUTPUT_DIR"
+SPOTBATCH_CHECKPOINT_DIR: Final = "SPOTBATCH_CHECKPOINT_DIR"  # state that the next attempt gets back
+SPOTBATCH_OUTPUT_DIR: Final = "SPOTBATCH_OUTPUT_DIR"  # results, uploaded when the command succeeded
 SPOTBATCH_INPUT: Final = "SPOTBATCH_INPUT"  # the child's own line of the list of inputs
-SPOTBATCH_INPUT_DIR: Final = "SPOTBATCH_INPUT_DIR"
-SPOTBATCH_HEARTBEAT_FILE: Final = "SPOTBATCH_HEARTBEAT_FILE"
-SPOTBATCH_PROGRESS_FILE: Final = "SPOTBATCH_PROGRESS_FILE"
+SPOTBATCH_INPUT_DIR: Final = "SPOTBATCH_INPUT_DIR"  # declared inputs, fetched before the start
+SPOTBATCH_HEARTBEAT_FILE: Final = "SPOTBATCH_HEARTBEAT_FILE"  # touched by the command to say that it is alive
+SPOTBATCH_PROGRESS_FILE: Final = "SPOTBATCH_PROGRESS_FILE"  # 3/10, 30% or JSON: how far the command is
 
 SPOTBATCH_SAVE_REQUEST_FILE: Final = "SPOTBATCH_SAVE_REQUEST_FILE"  # a number in it asks for a save now
 SPOTBATCH_SAVE_DONE_FILE: Final = "SPOTBATCH_SAVE_DONE_FILE"  # the number of the last request that was saved
@@ -35,7 +35,7 @@ SPOTBATCH_INTERRUPTED_FILE: Final = "SPOTBATCH_INTERRUPTED_FILE"  # exists from 
 
 # Ours: settings of the runtime that a user may set (docs/runtime.md has the whole list).
 SPOTBATCH_INPUTS: Final = "SPOTBATCH_INPUTS"  # URLs to fetch into the input folder, separated by white space
-SPOTBATCH_CHECKPOINT_SECONDS: Final = "SPOTBATCH_CHECKPOINT_SECONDS"
+SPOTBATCH_CHECKPOINT_SECONDS: Final = "SPOTBATCH_CHECKPOINT_SECONDS"  # a fixed time between saves
 SPOTBATCH_CHECKPOINT_EXCLUDE: Final = "SPOTBATCH_CHECKPOINT_EXCLUDE"  # names not to save, shell-style
 SPOTBATCH_INTERRUPTIONS_PER_HOUR: Final = "SPOTBATCH_INTERRUPTIONS_PER_HOUR"  # expected, of one host
 SPOTBATCH_SCRATCH_DIR: Final = "SPOTBATCH_SCRATCH_DIR"  # where folders that are not given are made
@@ -43,15 +43,15 @@ SPOTBATCH_RESTORE_SECONDS: Final = "SPOTBATCH_RESTORE_SECONDS"  # longest wait f
 SPOTBATCH_UPLOAD_SECONDS: Final = "SPOTBATCH_UPLOAD_SECONDS"  # longest wait for the store at the end
 SPOTBATCH_STOP_SECONDS: Final = "SPOTBATCH_STOP_SECONDS"  # between the host's SIGTERM and its SIGKILL
 SPOTBATCH_STOP_HOOK: Final = "SPOTBATCH_STOP_HOOK"  # a command run instead of sending the stop signal
-SPOTBATCH_GRACE_SECONDS: Final = "SPOTBATCH_GRACE_SECONDS"
-SPOTBATCH_STOP_SIGNAL: Final = "SPOTBATCH_STOP_SIGNAL"
+SPOTBATCH_GRACE_SECONDS: Final = "SPOTBATCH_GRACE_SECONDS"  # for the command to end by itself
+SPOTBATCH_STOP_SIGNAL: Final = "SPOTBATCH_STOP_SIGNAL"  # what the command gets, SIGTERM by default
 SPOTBATCH_HEARTBEAT_SECONDS: Final = "SPOTBATCH_HEARTBEAT_SECONDS"  # oldest healthy age of the heartbeat file
 SPOTBATCH_UNHEALTHY_ATTEMPTS: Final = "SPOTBATCH_UNHEALTHY_ATTEMPTS"  # so many may end unhealthy and be retried
-SPOTBATCH_HEALTH_COMMAND: Final = "SPOTBATCH_HEALTH_COMMAND"
-SPOTBATCH_HEALTH_INTERVAL_SECONDS: Final = "SPOTBATCH_HEALTH_INTERVAL_SECONDS"
-SPOTBATCH_HEALTH_TIMEOUT_SECONDS: Final = "SPOTBATCH_HEALTH_TIMEOUT_SECONDS"
-SPOTBATCH_HEALTH_RETRIES: Final = "SPOTBATCH_HEALTH_RETRIES"
-SPOTBATCH_HEALTH_START_PERIOD_SECONDS: Final = "SPOTBATCH_HEALTH_START_PERIOD_SECONDS"
+SPOTBATCH_HEALTH_COMMAND: Final = "SPOTBATCH_HEALTH_COMMAND"  # a shell command; 0 is healthy
+SPOTBATCH_HEALTH_INTERVAL_SECONDS: Final = "SPOTBATCH_HEALTH_INTERVAL_SECONDS"  # from one check to the next
+SPOTBATCH_HEALTH_TIMEOUT_SECONDS: Final = "SPOTBATCH_HEALTH_TIMEOUT_SECONDS"  # of one check
+SPOTBATCH_HEALTH_RETRIES: Final = "SPOTBATCH_HEALTH_RETRIES"  # failures in a row that count as unhealthy
+SPOTBATCH_HEALTH_START_PERIOD_SECONDS: Final = "SPOTBATCH_HEALTH_START_PERIOD_SECONDS"  # in which failures do not count
 
 # The tag by which a stack's resources are told from another stack's: everything that app.py makes carries it, instances
 # and volumes too, and cleanup asks AWS for it. CloudFormation's own tag does not reach everything.
