@@ -117,8 +117,19 @@ def _plan(stack: Stack, place: Place, *, everything: bool) -> _Plan:
             f"--stack-name {stack.name}{place.aws}`"
         )
     ids = {each.physical_id for each in resources}
-    earlier = [one for one in leftovers.find(stack.name, data_only=True) if one.name not in ids]
+    earlier = [one for one in _data_of(stack.name, everything=everything) if one.name not in ids]
     return _Plan(stack=stack, resources=resources, earlier=earlier, everything=everything)
+
+
+def _data_of(stack: str, *, everything: bool) -> Sequence[Left]:
+    """What may not be asked must not keep a stack from going; what is to be deleted must be seen before."""
+    try:
+        return leftovers.find(stack, data_only=True)
+    except Unavailable as error:
+        if everything:
+            raise
+        text.say(f"note: what earlier stacks kept cannot be told: {error}")
+        return ()
 
 
 def _show(plan: _Plan) -> None:

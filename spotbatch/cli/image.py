@@ -59,8 +59,12 @@ def push(
         outputs = stack_outputs.read(stack)
         name = image or ""
         if folder is not None:
-            name = _build(folder, file, platform or images.platform_of(outputs.compute_environment))
+            name = _build(folder, file, platform or _platform_of(outputs))
         _publish(name, outputs)
+
+
+def _platform_of(outputs: stack_outputs.StackOutputs) -> str:
+    return images.platform_of(outputs.compute_environment) if outputs.compute_environment else _PLATFORM
 
 
 def _publish(name: str, outputs: stack_outputs.StackOutputs) -> None:

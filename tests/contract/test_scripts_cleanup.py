@@ -13,7 +13,7 @@ from moto.cloudformation.models import CloudFormationBackend
 from spotbatch.aws import stacks
 from spotbatch.batch.environment import STACK_TAG
 from spotbatch.cli import cleanup
-from tests.contract.deploy_world import STACK, Account, batch_beside
+from tests.contract.deploy_world import STACK, Account, answering, batch_beside
 
 CLEANUP = ("cleanup", "--stack-name", STACK)
 TAGS = [{"Key": STACK_TAG, "Value": STACK}]
@@ -185,6 +185,22 @@ def test_an_instance_that_runs_is_left_and_one_that_has_been_terminated_is_not(a
     ec2.create_tags(Resources=[instance], Tags=TAGS)  # AWS lists it with its tags for an hour; moto forgets them
     assert any(instance in arn for arn in tagged(account))
     assert f"nothing is left of {STACK}" in account.run(*CLEANUP, "--yes").out
+
+
+def test_a_missing_permission_to_ask_by_tag_keeps_no_stack_from_going_but_no_data_goes_unseen(account: Account) -> None:
+    small = account.stack()
+    refusal = b'{"__type": "AccessDeniedException", "Message": "not authorized to perform: tag:GetResources"}'
+    with answering(lambda _: (400, refusal)) as endpoint:
+        settings = {"AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API": endpoint}
+        everything = account.run(*CLEANUP, "--yes", "--everything", code=4, **settings)
+        assert small.exists()
+        plain = account.run(*CLEANUP, "--yes", code=4, **settings)
+    assert "tag:GetResources" in everything.err
+    assert "note: what earlier stacks kept cannot be told" in plain.out
+    assert f"stack {STACK} is deleted" in plain.out
+    assert "tag:GetResources" in plain.err
+    assert not small.exists()
+    assert small.has_bucket()
 
 
 def test_log_groups_that_carry_the_tag_go_with_everything(account: Account) -> None:

@@ -1,10 +1,8 @@
 """`spotbatch deploy`, which ./deploy.sh runs: what it checks, what it says, and what it never does unasked."""
 
 import fcntl
-import http.server
 import io
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.cli.idle import show_lines
-from tests.contract.deploy_world import STACK, TEMPLATE, Account, compute, small_stack
+from tests.contract.deploy_world import STACK, TEMPLATE, Account, answering, compute, small_stack
 
 DEPLOY = ("deploy", "--stack-name", STACK)
 
@@ -29,28 +27,15 @@ class Keyboard(io.StringIO):
 def quotas(**values: float) -> Iterator[str]:
     """A Service Quotas endpoint: moto has no quotas of EC2. What it is not told it answers as AWS does."""
 
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            value = values.get(asked["QuotaCode"].replace("-", "_"))
-            found = {"Quota": {"QuotaCode": asked["QuotaCode"], "Value": value}}
-            missing = {"__type": "NoSuchResourceException", "Message": "no such quota"}
-            body = json.dumps(missing if value is None else found).encode()
-            self.send_response(400 if value is None else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request: bytes) -> tuple[int, bytes]:
+        code = json.loads(request)["QuotaCode"]
+        value = values.get(code.replace("-", "_"))
+        if value is None:
+            return 400, b'{"__type": "NoSuchResourceException", "Message": "no such quota"}'
+        return 200, json.dumps({"Quota": {"QuotaCode": code, "Value": value}}).encode()
 
-        def log_message(self, *_: object) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as serving:
-        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{serving.server_port}"
-        finally:
-            serving.shutdown()
-            thread.join()
+    with answering(answer) as endpoint:
+        yield endpoint
 
 
 # ---- the way through ----
@@ -202,29 +187,11 @@ def test_no_region_at_all(account: Account) -> None:
 
 
 def test_a_region_that_is_not_enabled_is_told_from_wrong_credentials(account: Account) -> None:
-    class Refusal(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = (
-                b"<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>The security token included in the "
-                b"request is invalid</Message></Error></ErrorResponse>"
-            )
-            self.send_response(403)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as sts:
-        thread = threading.Thread(target=sts.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            endpoint = {"AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{sts.server_port}"}
-            elsewhere = account.run(*DEPLOY, "--region", "me-south-1", code=4, **endpoint)
-            here = account.run(*DEPLOY, code=4, **endpoint)
-        finally:
-            sts.shutdown()
-            thread.join()
+    said = "The security token included in the request is invalid"
+    body = f"<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>{said}</Message></Error></ErrorResponse>"
+    with answering(lambda _: (403, body.encode())) as sts:
+        elsewhere = account.run(*DEPLOY, "--region", "me-south-1", code=4, AWS_ENDPOINT_URL_STS=sts)
+        here = account.run(*DEPLOY, code=4, AWS_ENDPOINT_URL_STS=sts)
     assert "aws account enable-region --region-name me-south-1" in elsewhere.err
     assert "does not accept these credentials" in here.err
     assert "enable-region" not in here.err

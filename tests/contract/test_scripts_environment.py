@@ -50,7 +50,7 @@ def test_an_interrupted_installation_is_repaired_and_a_whole_one_is_left_alone(c
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    until((checkout / ".venv" / "bin" / "python").exists)  # pip comes seconds later
+    until((checkout / ".venv" / "bin" / "python").exists, seconds=60)  # pip comes seconds later
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=30) != 0
     assert not (checkout / ".venv" / ".installed").exists()

@@ -42,7 +42,7 @@ def interrupted(account: Account, *arguments: str, **environ: str) -> str:
         start_new_session=True,
     )
     try:
-        until(lambda: reached.exists() or process.poll() is not None)
+        until(lambda: reached.exists() or process.poll() is not None, seconds=60)
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=30)
     finally:
