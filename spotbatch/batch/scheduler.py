@@ -261,11 +261,11 @@ class Scheduler(Waiting):
             self.deadlines[timeout].pop(key, None)
         record.queue.order.ended(record, self._now)
         self._settle(record, index, event)
-        is_free = host is not None and host.state is HostState.READY
-        if is_free and host is not None:
+        if host is not None and host.state is HostState.READY:
             self._room_came(host)
-        if not is_free or record.status[index] == RUNNABLE:  # it may wait again, and not for its host's environment
-            self._fill_unless_blocked(record.queue)
+            if record.status[index] != RUNNABLE:
+                return
+        self._fill_unless_blocked(record.queue)  # it may wait again, and its host's environment be closed to it
 
     def _settle(self, record: JobRecord, index: int, event: ev.AttemptEnded) -> None:
         """Decide what an ended attempt means for its unit: SUCCEEDED, FAILED, or RUNNABLE again."""
