@@ -1,19 +1,20 @@
 """What stands around a job that does not run: queue, environments, network, image, roles, quota. Only looks."""
 
 import json
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from spotbatch.aws import session
-from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
+from spotbatch.aws.quotas import Quota, quota_of
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
 
 T = TypeVar("T")
 
-# EC2's quotas on vCPUs of the standard families (A, C, D, H, I, M, R, T, Z): Service Quotas, service code ec2.
-_SPOT_QUOTA: Final = "L-34B43A08"
-_ON_DEMAND_QUOTA: Final = "L-1216C47A"
 _ECR_HOST: Final = ".dkr.ecr."
+_BLOB_SECONDS: Final = 10.0
+_MOST_BLOB_BYTES: Final = 1 << 20
 _MANIFESTS: Final = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -61,13 +62,18 @@ class Surroundings:
 
     queue: Queue
     ahead: tuple[str, ...] | None = None  # the ids before the job at the front of its queue
-    quota_vcpus: Mapping[bool, float] = field(default_factory=dict)  # of Spot (True) and on-demand (False)
+    quota_vcpus: Mapping[Quota, float] = field(default_factory=dict)
     image: str = ""
     is_image_there: bool | None = None
     image_architectures: tuple[str, ...] = ()
     subnets_without_way_out: tuple[str, ...] | None = None
     missing_roles: tuple[str, ...] | None = None
     unseen: tuple[str, ...] = ()
+
+    def quota_of(self, instance_type: str, *, is_spot: bool) -> tuple[str, float | None]:
+        """The quota that hosts of a type count against: its name, and its vCPUs where they are known."""
+        named = quota_of(instance_type, is_spot=is_spot)
+        return (named.name, self.quota_vcpus.get(named)) if named else ("", None)
 
 
 @dataclass(kw_only=True)
@@ -97,7 +103,7 @@ class Inspector:
             image=image,
             is_image_there=is_there,
             image_architectures=architectures,
-            quota_vcpus=self._try("the vCPU quotas", self._quotas) or {},
+            quota_vcpus=self._quotas(environments),
             subnets_without_way_out=self._try("the subnets' routes", lambda: self._closed_subnets(subnets)),
             missing_roles=self._try("the roles", lambda: self._missing_roles(profiles, roles)),
         )
@@ -135,11 +141,13 @@ class Inspector:
 
     # ---- the rest of AWS ----
 
-    def _quotas(self) -> dict[bool, float]:
-        quotas = session.client("service-quotas")
-        found = {}
-        for is_spot, code in ((True, _SPOT_QUOTA), (False, _ON_DEMAND_QUOTA)):
-            found[is_spot] = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
+    def _quotas(self, environments: Iterable[Environment]) -> dict[Quota, float]:
+        """The quotas on what the environments can launch: GPU families have their own, and Spot has."""
+        found: dict[Quota, float] = {}
+        for quota in sorted({each for one in environments for each in _quotas_of(one)}, key=lambda each: each.code):
+            vcpus = self._try(f"the quota {quota.name}", lambda code=quota.code: _quota_vcpus(code))  # type: ignore[misc]
+            if vcpus is not None:
+                found[quota] = vcpus
         return found
 
     def _image(self, image: str) -> tuple[bool | None, tuple[str, ...]]:
@@ -158,7 +166,11 @@ class Inspector:
             return False, ()
         if not answer["images"]:
             return False, ()
-        return True, _architectures(answer["images"][0].get("imageManifest", "{}"))
+        manifest = json.loads(answer["images"][0].get("imageManifest") or "{}")
+        if "manifests" in manifest:
+            return True, _architectures(each.get("platform", {}) for each in manifest["manifests"])
+        settings = self._try("the image's architecture", lambda: _image_settings(ecr, repository, manifest))
+        return True, _architectures([settings or {}])
 
     def _closed_subnets(self, subnets: list[str]) -> tuple[str, ...]:
         """Subnets without a route to an internet or NAT gateway, where no endpoints stand in for one."""
@@ -214,14 +226,36 @@ def _environment(shape: Mapping[str, Any]) -> Environment:
     )
 
 
-def _architectures(manifest: str) -> tuple[str, ...]:
-    """Of a multi-architecture image, as EC2 calls them; a plain manifest does not say."""
+def _quotas_of(environment: Environment) -> set[Quota]:
+    """The quotas that an environment's hosts count against (`optimal` stands for standard families)."""
+    named = (each.partition("_")[0] for each in environment.instance_types)
+    found = (quota_of("m5" if each == "optimal" else each, is_spot=environment.is_spot) for each in named)
+    return {each for each in found if each}
+
+
+def _quota_vcpus(code: str) -> float:
+    answer = session.client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)
+    return float(answer["Quota"]["Value"])
+
+
+def _image_settings(ecr: Any, repository: str, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of an image for one architecture, which say what it was built for: a small JSON blob in ECR."""
+    digest = manifest.get("config", {}).get("digest")
+    if not digest:
+        raise NotFound("its manifest does not say")
+    url = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=digest)["downloadUrl"]
     try:
-        members = json.loads(manifest).get("manifests", [])
-    except (ValueError, AttributeError):
-        return ()
+        with urllib.request.urlopen(url, timeout=_BLOB_SECONDS) as answer:  # noqa: S310 - the address is AWS's answer
+            settings: Mapping[str, Any] = json.loads(answer.read(_MOST_BLOB_BYTES))
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"ECR did not hand out {digest[:19]}: {error}") from error
+    return settings
+
+
+def _architectures(platforms: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """As EC2 calls them."""
     names = {"amd64": "x86_64", "arm64": "arm64"}
-    found = (each.get("platform", {}).get("architecture", "") for each in members)
+    found = (each.get("architecture", "") for each in platforms)
     return tuple(dict.fromkeys(names[each] for each in found if each in names))
 
 

@@ -1,5 +1,6 @@
 """`spotbatch doctor`: why does a job not run? The cause, the evidence and the fix."""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
@@ -13,6 +14,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding
 from spotbatch.cli.diagnosis import diagnose
 from spotbatch.cli.findings import Case, Finding, Weight
+from spotbatch.cli.fitting import unknown_types
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 
@@ -66,8 +68,27 @@ def examine(jobs: Jobs, job: Job, *, is_cloud: bool | None = None) -> Case:
     image, roles = _of_definition(jobs, job)
     cloud = not finding.is_local() if is_cloud is None else is_cloud
     around = Inspector().look(job.queue, image=image, roles=roles, is_cloud=cloud)
+    types = current_catalogue()
+    unknown = sorted({name for each in around.queue.environments for name in unknown_types(each, types)})
+    if unknown:
+        note = f"size and price of {', '.join(unknown)}: the catalogue of {types.region} does not have them"
+        around = replace(around, unseen=(*around.unseen, note))
     wanted = [each.job_id for each in job.depends_on if each.job_id]
-    return Case(job=job, around=around, types=current_catalogue(), dependencies=jobs.describe(wanted) if wanted else ())
+    return Case(
+        job=job,
+        around=around,
+        types=types,
+        dependencies=jobs.describe(wanted) if wanted else (),
+        head=_head(jobs, job, around),
+    )
+
+
+def _head(jobs: Jobs, job: Job, around: Surroundings) -> Job | None:
+    """The job at the front of the queue: what it waits for, all behind it wait for."""
+    first = next(iter(around.ahead or ()), None)
+    if first is None or job.id in (first, first.partition(":")[0]):
+        return None
+    return next(iter(jobs.describe([first])), None)
 
 
 def _waiting_child(jobs: Jobs, job: Job) -> Job | None:

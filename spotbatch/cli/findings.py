@@ -27,6 +27,21 @@ class Finding:
     fix: str
 
 
+def certain(cause: str, *, evidence: str, fix: str) -> Finding:
+    """What surely keeps the job from running."""
+    return Finding(weight=Weight.CAUSE, cause=cause, evidence=evidence, fix=fix)
+
+
+def likely(cause: str, *, evidence: str, fix: str) -> Finding:
+    """What fits, and may not be it."""
+    return Finding(weight=Weight.LIKELY, cause=cause, evidence=evidence, fix=fix)
+
+
+def normal(cause: str, *, evidence: str, fix: str) -> Finding:
+    """What the job waits for although nothing is wrong."""
+    return Finding(weight=Weight.NORMAL, cause=cause, evidence=evidence, fix=fix)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """All that is known about one job."""
@@ -35,3 +50,4 @@ class Case:
     around: Surroundings
     types: Catalogue
     dependencies: Sequence[Job] = ()
+    head: Job | None = None  # the job at the front of its queue, where that is another

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from spotbatch.aws.inspection import Environment, Queue, Surroundings
+from spotbatch.aws.quotas import quota_of
 from spotbatch.batch.job import ArrayProperties, Attempt, Job, ResourceRequirements
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.cli.diagnosis import diagnose
@@ -24,9 +25,11 @@ QUEUE = Queue(name="q", state="ENABLED", status="VALID", environments=(ENVIRONME
 JOB = Job(id="j", name="n", queue="q", definition="d:1", status=JobStatus.RUNNABLE)
 
 
-def findings(*, job: Job = JOB, queue: Queue = QUEUE, dependencies: tuple[Job, ...] = (), **seen: Any) -> list[Finding]:
-    case = Case(job=job, around=Surroundings(queue=queue, **seen), types=catalogue(), dependencies=dependencies)
-    return diagnose(case)
+def findings(
+    *, job: Job = JOB, queue: Queue = QUEUE, dependencies: tuple[Job, ...] = (), head: Job | None = None, **seen: Any
+) -> list[Finding]:
+    around = Surroundings(queue=queue, **seen)
+    return diagnose(Case(job=job, around=around, types=catalogue(), dependencies=dependencies, head=head))
 
 
 def causes(**case: Any) -> list[str]:
@@ -80,9 +83,31 @@ def test_a_limit_below_one_host() -> None:
 
 
 def test_a_quota_below_one_host_is_a_cause_and_below_the_limit_a_guess() -> None:
-    assert causes(quota_vcpus={True: 0.0}) == ["the account's vCPU quota is smaller than one host"]
-    assert causes(quota_vcpus={True: 32.0}) == []
-    assert any("below the environment's limit" in each.cause for each in findings(quota_vcpus={True: 32.0}))
+    standard = quota_of("c5", is_spot=True)
+    assert standard is not None
+    assert causes(quota_vcpus={standard: 1.0}) == ["the account's vCPU quota is smaller than one host"]
+    assert causes(quota_vcpus={standard: 32.0}) == []
+    assert any("below the environment's limit" in each.cause for each in findings(quota_vcpus={standard: 32.0}))
+
+
+def test_hosts_with_gpus_have_a_quota_of_their_own() -> None:
+    standard, gpus = (quota_of(family, is_spot=True) for family in ("c5", "g5"))
+    assert standard is not None
+    assert gpus is not None
+    seen = {standard: 512.0, gpus: 0.0}
+    asked = replace(JOB, requirements=ResourceRequirements(gpus=1))
+    only_gpus = with_environment(instance_types=("g5.xlarge",))
+    assert causes(job=asked, queue=only_gpus, quota_vcpus=seen) == [
+        "the account's vCPU quota is zero for what the environment launches"
+    ]
+    assert causes(job=asked, queue=only_gpus, quota_vcpus={standard: 0.0, gpus: 8.0}) == []
+    both = with_environment(instance_types=("c5.large", "g5.xlarge"))
+    assert causes(queue=both, quota_vcpus=seen) == []
+
+
+def test_what_the_catalogue_does_not_know_is_not_said_to_be_too_small() -> None:
+    queue = with_environment(instance_types=("c5.large", "g5.xlarge"))
+    assert causes(job=replace(JOB, requirements=ResourceRequirements(gpus=1)), queue=queue) == []
 
 
 @pytest.mark.parametrize(
@@ -165,3 +190,19 @@ def test_what_runs_or_is_done_has_no_cause() -> None:
     for status in (JobStatus.STARTING, JobStatus.RUNNING, JobStatus.SUCCEEDED):
         found = findings(job=replace(JOB, status=status))
         assert [each.weight for each in found] == [Weight.NORMAL]
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - All compute environments have", "EC2 has no host for it now"),
+        ("MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS - Batch service role has a permission issue", "AWS Batch says"),
+    ],
+)
+def test_what_aws_batch_itself_says_of_the_head_of_a_queue_is_a_cause(reason: str, cause: str) -> None:
+    stuck = replace(JOB, status_reason=reason)
+    assert cause in causes(job=stuck)[0]
+    assert causes(job=replace(stuck, requirements=ResourceRequirements(gpus=1)))[0].startswith("no instance type")
+    behind = findings(job=replace(JOB, id="k"), ahead=("j",), head=stuck)
+    assert any(f"the first is n (j), which waits: {reason}" in each.evidence for each in behind)
+    assert any(each.fix == "spotbatch doctor j" for each in behind)
