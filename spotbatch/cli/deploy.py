@@ -138,9 +138,10 @@ def _check_quotas(template: Mapping[str, Any], place: Place) -> None:
     for quota, wanted in quotas.demands(template).items():
         allowed = quotas.limit(quota)
         if allowed is not None and allowed < wanted:
+            so = f"It works, with {allowed} at most" if allowed else "It deploys, but there no job can start"
             text.say(
                 f"warning: this account may run {allowed} vCPUs at once of the quota {quota.name!r}, and the stack "
-                f"asks for up to {wanted}. It works, with {allowed} at most. Ask AWS for more:"
+                f"asks for up to {wanted}. {so}. Ask AWS for more:"
             )
             text.say(
                 f"  aws service-quotas request-service-quota-increase --service-code ec2 --quota-code {quota.code} "

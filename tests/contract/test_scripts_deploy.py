@@ -235,7 +235,8 @@ def test_a_quota_below_what_the_stack_asks_for_is_warned_of_for_each_class(accou
         said = account.run(*DEPLOY, "--dry-run", "--region", "us-east-1", AWS_ENDPOINT_URL_SERVICE_QUOTAS=endpoint)
     assert said.out.count("warning:") == 2
     assert "may run 5 vCPUs at once of the quota 'All Standard (A, C, D, H, I, M, R, T, Z) Spot" in said.out
-    assert "up to 256" in said.out
+    assert "up to 256. It works, with 5 at most" in said.out
+    assert "up to 32. It deploys, but there no job can start" in said.out
     assert "--quota-code L-34B43A08 --desired-value 256 --region us-east-1" in said.out
     assert "--quota-code L-3819A6DF --desired-value 32" in said.out
     assert "L-1216C47A" not in said.out, "64 vCPUs on demand are enough"
