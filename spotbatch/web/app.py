@@ -141,11 +141,11 @@ class Dashboard:
 
     async def cancel(self, request: Request) -> Response:
         """Stop a job, or what is left of an array."""
-        return await self._act(request, lambda actions, job: actions.stop(self.poller.jobs, job))
+        return await self._act(request, lambda actions, job: actions.stop(self.poller.reader.jobs, job))
 
     async def retry(self, request: Request) -> Response:
         """Run again what FAILED."""
-        return await self._act(request, lambda actions, job: actions.again(self.poller.jobs, job))
+        return await self._act(request, lambda actions, job: actions.again(self.poller.reader.jobs, job))
 
     async def _act(self, request: Request, do: Callable[[Actions, Job], str]) -> Response:
         token = await _form_token(request)
@@ -155,7 +155,7 @@ class Dashboard:
         actions = self.actions
 
         def acting() -> str:
-            job = self.poller.jobs.get(target.id)
+            job = self.poller.reader.jobs.get(target.id)
             return do(actions, job)
 
         try:
@@ -167,7 +167,7 @@ class Dashboard:
         while len(kept) > _SAID_KEPT:
             kept.popitem(last=False)
         self.board.said = kept
-        self.poller.soon()
+        self.poller.hurry()
         return RedirectResponse(f"/jobs/{quote(target.id)}", status_code=303)
 
 

@@ -59,7 +59,8 @@ class Board:
     accounts: OrderedDict[str, Account] = field(default_factory=OrderedDict)
     details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
     watched: Counter[Target] = field(default_factory=Counter)
-    trouble: str = ""
+    trouble: str = ""  # why nobody answers
+    gaps: dict[str, str] = field(default_factory=dict)  # what cannot be read, and why
     said: dict[str, tuple[str, float]] = field(default_factory=dict)  # what an action did and when, by its page's id
     as_of: float | None = None  # of the last answer, UTC epoch seconds
     version: int = 0

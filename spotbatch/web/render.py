@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from spotbatch.batch.job import Job
 from spotbatch.web import views
 from spotbatch.web.board import Board, Detail, Target
-from spotbatch.web.poller import log_key, needs_findings
+from spotbatch.web.poller import needs_findings
+from spotbatch.web.reading import log_key
 from spotbatch.web.sources import Sources
 
 ROOT: Final = Path(__file__).resolve().parent
@@ -79,6 +80,7 @@ class Pages:
             "place": self.sources.place(),
             "queue": (self.sources.queue or "").rpartition("/")[2],
             "trouble": self.board.trouble,
+            "gaps": self.board.gaps,
             "as_of": self.board.as_of,
             "look": shown,
             "job": only,

@@ -6,7 +6,9 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,6 +18,7 @@ from spotbatch.cli import dashboard
 from spotbatch.web.board import Board, Target
 from spotbatch.web.pace import SECONDS_A_CALL
 from spotbatch.web.poller import Poller
+from spotbatch.web.render import Pages
 from spotbatch.web.serve import bind
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
 from tests.contract.local_api_region import running
@@ -276,6 +279,42 @@ def test_what_has_ended_is_read_once_and_then_left_alone(world: CliWorld) -> Non
             now[0] += poller.turn()
         assert poller.board.accounts[job].report.paid_usd > 0
         assert session.calls_made() - before < 40, "ten minutes of looking at a finished array"
+
+
+def test_the_list_is_whole_when_it_is_first_shown(world: CliWorld) -> None:
+    job = world.submit("--name", "first-seen", "--", "true")
+    world.wait(job)
+    with web_world(world) as own:
+        text = own.ask("/").text
+    row = text[text.index("first-seen") :].partition("</li>")[0]
+    assert "1 of 1" in row
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(world: CliWorld) -> None:
+    job = world.submit("--name", "half-seen", "--array", "2", "--", "true")
+    world.wait(job)
+
+    def refused(*_: object) -> NoReturn:
+        raise Unavailable("the kept prices cannot be read: delete the file")
+
+    with local_settings(world.home):
+        now = [0.0]
+        sources = replace(dashboard.sources_of(None, STACK), account=refused)
+        poller = Poller(board=Board(), sources=sources, clock=lambda: now[0])
+        target = Target(kind="job", id=job)
+        poller.board.watched[target] += 1
+        poller.load(target)
+        asked = 0
+        while now[0] < 30:
+            wait = poller.turn()
+            asked += wait == 0
+            now[0] += wait
+        assert poller.board.gaps == {"money": "the kept prices cannot be read: delete the file"}
+        assert not poller.board.trouble
+        assert asked < 10, "it is not tried all the time"
+        page = Pages(board=poller.board, sources=sources).page(target).html
+        assert "Not read: money. the kept prices cannot be read" in page
+        assert "2 of 2" in page
 
 
 def test_ctrl_c_ends_it_though_a_page_is_open(world: CliWorld) -> None:

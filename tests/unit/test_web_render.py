@@ -10,7 +10,7 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.web.board import Target
 from spotbatch.web.export import inline
-from spotbatch.web.poller import log_key
+from spotbatch.web.reading import log_key
 from spotbatch.web.sources import Finding, Findings, Story
 from tests.unit.web_builders import ARRAY, NOW, SOURCES, TARGET, child, counted, parent, shown
 
@@ -61,6 +61,8 @@ def test_hostile_text_of_every_kind_stays_text() -> None:
     detail.story = Story(told={1: [(EVIL, EVIL)]}, input=EVIL, progress=EVIL)
     log = world.board.detail(log_key(target))
     log.log, log.log_stream = [LogEvent(at=NOW, text=EVIL, stream="s")], EVIL
+    world.board.gaps = {EVIL: EVIL}
+    assert is_harmless(world.pages.regions(target)["notice"])
     world.board.trouble = EVIL
     world.board.said = {target.id: (EVIL, NOW)}
     html = world.pages.page(target).html
