@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.loaders import Loader
@@ -164,11 +164,19 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(region: RunningRegio
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_a_strangers_large_upload_is_refused_before_it_is_read(region: RunningRegion) -> None:
+@pytest.mark.parametrize("secret", [None, "guessed", "right"])
+def test_a_strangers_large_upload_is_refused_before_it_is_read(region: RunningRegion, secret: str | None) -> None:
+    """Knowing the access key, as everybody does who saw a presigned URL, makes nobody less of a stranger."""
+    request = AWSRequest(method="PUT", url=f"{region.info.endpoint}/bucket/key", data=b"x" * 2_000_000)
+    if secret is not None:
+        credentials = Credentials(region.info.access_key, region.info.secret_key if secret == "right" else secret)
+        S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
+    lines = [f"Host: 127.0.0.1:{region.port}", "Content-Length: 2000000", "Expect: 100-continue"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
     with socket.create_connection(("127.0.0.1", region.port), timeout=10) as connection:
-        head = f"PUT /bucket/key HTTP/1.1\r\nHost: 127.0.0.1:{region.port}\r\nContent-Length: 2000000\r\n\r\n"
-        connection.sendall(head.encode())
-        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+        connection.sendall(("PUT /bucket/key HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
+        expected = b"HTTP/1.1 100" if secret == "right" else b"HTTP/1.1 413"
+        assert connection.recv(100).startswith(expected)
 
 
 def test_an_endless_chunked_body_is_cut_off(region: RunningRegion) -> None:

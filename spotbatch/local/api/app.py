@@ -79,7 +79,7 @@ class Application:
         try:
             claim = claim_of(head)
             service = self._service(head, claim)
-            body = await self._body(head, receive, self._limit(service, claim))
+            body = await self._body(head, receive, self._limit(service, head, claim))
             with contextlib.closing(body.file):
                 if not self.is_unsafe:
                     self._verify(head, claim, body)
@@ -87,10 +87,9 @@ class Application:
         except SignatureRefused as error:
             return _refusal(head, error)
 
-    def _limit(self, service: str, claim: Claim | None) -> int:
+    def _limit(self, service: str, head: Head, claim: Claim | None) -> int:
         """How large a body may be. A stranger's is read only so that the refusal can reach him."""
-        is_known = claim is not None and self.verifier.secret_of(claim.access_key) is not None
-        if not is_known and not self.is_unsafe:
+        if not self.is_unsafe and (claim is None or not self.verifier.may_be_right(head, claim)):
             return _MAX_STRANGER
         return _MAX_OBJECT if service == "s3" else _MAX_BODY
 

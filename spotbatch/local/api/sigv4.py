@@ -130,8 +130,21 @@ class Verifier:
     clock: Callable[[], float] = time.time
     _keys: dict[tuple[str, str, str, str], bytes] = field(default_factory=dict)
 
-    def verify(self, head: Head, claim: Claim, body_sha256: str) -> None:
-        """Raises SignatureRefused unless the request was signed, as it stands, by a secret that we know."""
+    def may_be_right(self, head: Head, claim: Claim) -> bool:
+        """Whether a request may turn out well signed once its body has come: S3's heads tell before that."""
+        if claim.service != "s3":
+            return self.secret_of(claim.access_key) is not None
+        try:
+            self.verify(head, claim, None)
+        except SignatureRefused:
+            return False
+        return True
+
+    def verify(self, head: Head, claim: Claim, body_sha256: str | None) -> None:
+        """Raises SignatureRefused unless the request was signed, as it stands, by a secret that we know.
+
+        For S3 the hash of the body may be None as long as the body has not come.
+        """
         secret = self.secret_of(claim.access_key)
         if secret is None:
             message = f"the access key {claim.access_key[:24]!r} is not this region's; see `spotbatch local env`"
@@ -170,13 +183,13 @@ class Verifier:
                 "InvalidSignatureException", f"signature expired or not yet valid: {claim.timestamp}"
             )
 
-    def _payload_hash(self, head: Head, claim: Claim, body_sha256: str) -> str:
+    def _payload_hash(self, head: Head, claim: Claim, body_sha256: str | None) -> str:
         if claim.service != "s3":
-            return body_sha256
+            return body_sha256 or ""
         declared = "UNSIGNED-PAYLOAD" if claim.is_query else head.header("x-amz-content-sha256")
         if claim.is_query or declared == "UNSIGNED-PAYLOAD" or declared.startswith("STREAMING-"):
             return declared
-        if declared != body_sha256:
+        if body_sha256 is not None and declared != body_sha256:
             raise SignatureRefused("XAmzContentSHA256Mismatch", "x-amz-content-sha256 is not the hash of the body")
         return declared
 
