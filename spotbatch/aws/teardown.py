@@ -1,5 +1,6 @@
 """Emptying a stack before it goes: its queue stopped, its jobs ended, its data deleted where that is asked for."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ _OPEN: Final = tuple(status for status in JobStatus if not status.is_terminal)
 _GOING: Final = ("DELETING", "DELETED")
 _BUCKET_TRIES: Final = 5
 _OBJECTS_A_CALL: Final = 1000  # DeleteObjects' own limit
+_OBJECTS_A_LINE: Final = 25_000  # of progress
 _IMAGES_A_CALL: Final = 100  # BatchDeleteImage's own limit
 
 
@@ -74,16 +76,18 @@ def deregister(definition: str, *, but: Sequence[str] = ()) -> int:
 def empty_bucket(bucket: str, *, say: Callable[[str], None]) -> int:
     """Delete every version of every object; returns how many. A bucket that is gone is empty."""
     s3 = session.client("s3")
-    deleted = 0
-    try:
+    deleted = said = 0
+    with contextlib.suppress(NotFound):
         for batch in _in_batches(_versions(s3, bucket), _OBJECTS_A_CALL):
             answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise Unavailable(f"{errors[0].get('Key')} in {bucket} cannot be deleted: {errors[0].get('Message')}")
             deleted += len(batch)
-            say(f"bucket {bucket}: {deleted:,} objects and versions deleted")
-    except NotFound:
-        return deleted
+            if deleted - said >= _OBJECTS_A_LINE:
+                said = deleted
+                say(f"bucket {bucket}: {deleted:,} objects and versions deleted so far")
+    if deleted:
+        say(f"bucket {bucket}: {deleted:,} objects and versions deleted")
     return deleted
 
 

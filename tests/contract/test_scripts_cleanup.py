@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from moto.cloudformation.models import CloudFormationBackend
 
-from spotbatch.aws import stacks
+from spotbatch.aws import stacks, teardown
 from spotbatch.batch.environment import STACK_TAG
 from spotbatch.cli import cleanup
 from tests.contract.deploy_world import STACK, Account, answering, batch_beside
@@ -113,6 +113,24 @@ def test_a_stack_that_keeps_nothing_is_emptied_so_that_it_can_go(account: Accoun
     assert not small.has_bucket()
     assert not small.has_images()
     assert f"nothing is left of {STACK}" in said.out
+
+
+def test_emptying_a_large_bucket_tells_of_its_progress_now_and_then(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = account.stack()
+    small.fill()  # three versions and a delete marker
+    for name, value in account.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(teardown, "_OBJECTS_A_CALL", 1)
+    monkeypatch.setattr(teardown, "_OBJECTS_A_LINE", 3)
+    heard: list[str] = []
+    assert teardown.empty_bucket(small.bucket, say=heard.append) == 4
+    assert [line.partition(": ")[2] for line in heard] == [
+        "3 objects and versions deleted so far", "4 objects and versions deleted",
+    ]  # fmt: skip
+    assert teardown.empty_bucket("gone", say=heard.append) == 0
+    assert len(heard) == 2
 
 
 def test_cleanup_twice_is_no_error(account: Account) -> None:
