@@ -197,8 +197,8 @@ def test_a_helper_that_is_killed_is_replaced_and_its_attempts_are_retried(tmp_pa
         batch = prepare(one)
         job_id = submit(batch, '[ "$AWS_BATCH_JOB_ATTEMPT" = 2 ] || sleep 300')
         until(lambda: job(batch, job_id)["status"] == "RUNNING")
-        (helper,) = _children_named(one.process.pid, "helper.py")
-        os.kill(helper, signal.SIGKILL)
+        helpers = _children_named(one.process.pid, "helper.py")
+        os.kill(helpers[0], signal.SIGKILL)
         assert len(ended(batch, job_id, "SUCCEEDED")["attempts"]) == 2
     assert carriers(home) == []
 

@@ -17,8 +17,9 @@ from spotbatch.batch.status import (
 from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.container import Place, Unit, command_line, image_entry, own_variables, shared_variables
+from spotbatch.local.engine.helper_link import MOST_PLANS, Plan, Start
 from spotbatch.local.engine.hosts import Hosts
-from spotbatch.local.engine.launcher import MOST_PLANS, Launcher, Plan, Start
+from spotbatch.local.engine.launcher import Launcher
 from spotbatch.local.engine.logs import log_file, task_id
 from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.scratch import Scratch

@@ -11,7 +11,7 @@ from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.container import in_container
 from spotbatch.local.engine.docker import Docker, HowItEnded, Mount, run_command
-from spotbatch.local.engine.launcher import Start
+from spotbatch.local.engine.helper_link import Start
 from spotbatch.local.engine.logs import log_file
 from spotbatch.local.engine.turn import say
 

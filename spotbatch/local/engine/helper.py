@@ -19,6 +19,7 @@ import time
 
 _MESSAGE_BYTES = 1 << 20
 _GRACE_SECONDS = 2.0
+_GATHER_SECONDS = 0.001
 _MOST_NEWS = 1_000
 _MOST_PLANS = 256  # as the region thinks
 _HOLD_SECONDS = 0.005  # the news of a start waits so long for the news of its end: short jobs tell both at once
@@ -36,7 +37,9 @@ class Helper:
         self.is_urgent = False
         self.held_since = 0.0
         self.look_at = 0.0
+        self.cores = os.cpu_count() or 1
         self.plans: dict[int, tuple[list[str], dict[bytes, bytes], str, int]] = {}  # the oldest first
+        self.programs: dict[tuple[str, str], str] = {}  # (name, PATH) -> file, as it was found last
         self.folders: set[str] = set()  # of logs: known to be there
         self.memory_limit: dict[int, int] = {}  # pid -> bytes that its session may hold
         self.wakeup, write_end = os.pipe()
@@ -70,22 +73,23 @@ class Helper:
         """Milliseconds until something is to be done though nothing happens."""
         if not self.news and not self.memory_limit:
             return None
-        when = self.held_since + _HOLD_SECONDS if self.news else self.look_at
+        when = self.held_since + self.hold_seconds() if self.news else self.look_at
         return max(0.0, 1000 * (when - time.monotonic()))
 
     def is_time_to_tell(self) -> bool:
         if not self.news:
             return False
-        if self.is_urgent:
-            return True
-        return time.monotonic() - self.held_since >= _HOLD_SECONDS
+        return time.monotonic() - self.held_since >= self.hold_seconds()
+
+    def hold_seconds(self) -> float:
+        """News of an end waits a moment for the next one while what runs keeps all cores busy anyway."""
+        if not self.is_urgent:
+            return _HOLD_SECONDS
+        return _GATHER_SECONDS if len(self.id_of) >= self.cores else 0.0
 
     def drain(self) -> None:
-        try:
-            while os.read(self.wakeup, 4096):
-                pass
-        except BlockingIOError:
-            pass
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.wakeup, 4096)  # a byte a signal; what is left wakes us again
 
     def obey(self, message: bytes) -> bool:
         """Carry out one batch; False once the region is gone."""
@@ -102,16 +106,20 @@ class Helper:
 
     def plan(self, number: int, argv: list[str], env: dict[str, str], memory_limit: int) -> None:
         self.plans[number] = (argv, encoded(env), env.get("PATH", os.defpath), memory_limit)
+        self.programs.clear()  # each job looks for its own
         if len(self.plans) > _MOST_PLANS:
             del self.plans[next(iter(self.plans))]
 
     def start(self, attempt_id: int, number: int, own: dict[str, str], cwd: str, log: str) -> None:
         argv, env, search, memory_limit = self.plans[number]
+        program = self.programs.get((argv[0], search))
         try:
             self.make_folder_of(log)
             os.chdir(cwd)
+            if program is None or not os.access(program, os.X_OK):
+                program = self.programs[argv[0], search] = find_program(argv[0], search)
             pid = os.posix_spawn(
-                find_program(argv[0], search),
+                program,
                 argv,
                 {**env, **encoded(own)},
                 file_actions=[
@@ -172,7 +180,9 @@ class Helper:
 
     def say(self, event: list[object]) -> None:
         self.news.append(event)
-        self.is_urgent = True
+        if not self.is_urgent:
+            self.is_urgent = True
+            self.held_since = time.monotonic()
 
     def tell(self) -> None:
         """Send what is new in one message."""

@@ -1,52 +1,20 @@
-"""The region's side of the helper process: orders go out in batches, news of processes comes back."""
+"""Processes through helpers: two where there are cores, for a helper waits while each of its children begins."""
 
 import asyncio
-import json
+import os
 import signal
-import socket
-import subprocess
-import sys
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-_MESSAGE_BYTES: Final = 1 << 20
-_SOCKET_BUFFER_BYTES: Final = 4 << 20
-_HELPER: Final = Path(__file__).with_name("helper.py")
-_STOP_SECONDS: Final = 10.0
-MOST_PLANS: Final = 256  # as the helper keeps
-_MOST_ORDERS: Final = 16  # AWS Batch's limit of 30 KiB a submission keeps such a message under _MESSAGE_BYTES
+from spotbatch.local.engine.helper_link import HelperLink, Start
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What many processes have in common; the helper is told of it once. `number` is its own for as long as we live."""
-
-    number: int
-    argv: Sequence[str]
-    environment: Mapping[str, str]
-    memory_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
-    """One process to start. `attempt_id` is ours; the log file takes both its outputs."""
-
-    attempt_id: int
-    plan: Plan
-    own_environment: Mapping[str, str]  # goes before the plan's
-    folder: str
-    log: str
+_MOST_HELPERS: Final = 2
 
 
 class Launcher:
-    """Starts and signals process groups through one helper process.
+    """Starts and signals process groups. An attempt belongs to one helper, by its id; see HelperLink for the calls.
 
-    `on_started(id, pid)`, `on_failed(id, why)`, `on_overran(id, bytes)` and `on_ended(id, exit code)` are called in the
-    event loop, those that come together between `news_begins()` and `news_ends()`; a process that a signal ended has
-    the exit code 128 + the signal, as Docker says it.
+    `on_lost` is called once when any helper is lost: all are dropped then, until `open_again`.
     """
 
     def __init__(
@@ -60,136 +28,59 @@ class Launcher:
         news_begins: Callable[[], None],
         news_ends: Callable[[], None],
     ) -> None:
-        self._calls: dict[str, Callable[..., None]] = {
-            "started": on_started,
-            "failed": on_failed,
-            "overran": on_overran,
-            "ended": on_ended,
-        }
         self._on_lost = on_lost
         self._news_begins, self._news_ends = news_begins, news_ends
-        self._orders: list[object] = []  # of this turn of the loop: they go out together
-        self._waiting: deque[bytes] = deque()
-        self._known_plans: dict[int, None] = {}  # that the helper has, the oldest first
-        self._is_closing = False
+        self._links = [
+            HelperLink(
+                on_started=on_started,
+                on_failed=on_failed,
+                on_overran=on_overran,
+                on_ended=on_ended,
+                on_lost=self._one_lost,
+                news_begins=self._hold,
+                news_ends=self._let_go,
+            )
+            for _ in range(min(_MOST_HELPERS, os.cpu_count() or 1))
+        ]
 
     def open(self) -> None:
-        """Start the helper. Call it in the event loop."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for each in (ours, theirs):
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER_BYTES)
-        with theirs:
-            self._helper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_HELPER), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._known_plans.clear()
-        ours.setblocking(False)
-        self._socket = ours
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(ours, self._read)
+        """Start the helpers. Call it in the event loop."""
+        for link in self._links:
+            link.open()
 
     def start(self, order: Start) -> None:
-        plan = order.plan
-        if plan.number not in self._known_plans:
-            self._known_plans[plan.number] = None
-            if len(self._known_plans) > MOST_PLANS:  # the helper forgets the oldest too
-                del self._known_plans[next(iter(self._known_plans))]
-            self._send(["plan", plan.number, [*plan.argv], dict(plan.environment), plan.memory_bytes])
-        self._send(["start", order.attempt_id, plan.number, dict(order.own_environment), order.folder, order.log])
+        """Start a process: `on_started` or `on_failed` follows, then `on_ended`."""
+        self._link(order.attempt_id).start(order)
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
         """Send a signal to the whole process group of an attempt; nothing happens if it has ended."""
-        self._send(["signal", attempt_id, int(number)])
+        self._link(attempt_id).signal(attempt_id, number)
 
     def open_again(self) -> None:
-        """Start a new helper in the place of one that was lost."""
-        self._socket.close()
-        self._helper.wait(_STOP_SECONDS)
-        self._is_closing = False
-        self.open()
+        """Start new helpers after one was lost."""
+        for link in self._links:
+            link.open_again()
 
     async def close(self) -> None:
-        """End every process group that is left, and the helper."""
-        self._is_closing = True
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
-        self._socket.close()
-        try:
-            await asyncio.to_thread(self._helper.wait, _STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._helper.kill()
-            await asyncio.to_thread(self._helper.wait)
+        """End every process group that is left, and the helpers."""
+        await asyncio.gather(*(link.close() for link in self._links))
 
-    def _send(self, order: list[object]) -> None:
-        if not self._orders:
-            self._loop.call_soon(self._send_batch)
-        self._orders.append(order)
-        if len(self._orders) >= _MOST_ORDERS:
-            self._send_batch()
+    def _link(self, attempt_id: int) -> HelperLink:
+        return self._links[attempt_id % len(self._links)]
 
-    def _send_batch(self) -> None:
-        orders, self._orders = self._orders, []
-        if not orders or self._is_closing:
-            return
-        message = json.dumps(orders).encode()
-        if self._waiting:
-            self._waiting.append(message)
-            return
-        try:
-            self._socket.send(message)
-        except BlockingIOError:
-            self._waiting.append(message)
-            self._loop.add_writer(self._socket, self._write)
-        except OSError:
-            self._lost()
-
-    def _write(self) -> None:
-        while self._waiting:
-            try:
-                self._socket.send(self._waiting[0])
-            except BlockingIOError:
-                return
-            except OSError:
-                self._lost()
-                return
-            self._waiting.popleft()
-        self._loop.remove_writer(self._socket)
-
-    def _read(self) -> None:
-        """One message: while there is another, the loop calls again."""
-        try:
-            message = self._socket.recv(_MESSAGE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            message = b""
-        if not message:
-            self._lost()
-            return
+    def _hold(self) -> None:
+        for link in self._links:
+            link.is_held = True
         self._news_begins()
-        try:
-            for kind, attempt_id, value in json.loads(message):
-                self._call(kind, attempt_id, value)
-        finally:
-            self._news_ends()
-        self._send_batch()
 
-    def _call(self, kind: str, attempt_id: int, value: Any) -> None:
-        if kind == "ended":
-            code = value >> 8 if value & 0x7F == 0 else 128 + (value & 0x7F)
-            self._calls[kind](attempt_id, code)
-        else:
-            self._calls[kind](attempt_id, value)
+    def _let_go(self) -> None:
+        """What the news led to goes out at once."""
+        self._news_ends()
+        for link in self._links:
+            link.is_held = False
+            link.push()
 
-    def _lost(self) -> None:
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
-        self._waiting.clear()
-        self._orders.clear()  # for attempts that are lost now: the next helper must not start them
-        if not self._is_closing:
-            self._is_closing = True
-            self._on_lost()
+    def _one_lost(self) -> None:
+        for link in self._links:
+            link.drop()
+        self._on_lost()
