@@ -47,6 +47,11 @@ class Stack:
         """The job queues that its outputs name."""
         return [self.outputs[name] for name in _QUEUE_OUTPUTS if name in self.outputs]
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether app.py made it, as far as its tag and outputs tell: nobody else's stack may be changed or removed."""
+        return self.is_tagged or bool(self.queues)
+
 
 def find(stack: str) -> Stack | None:
     """The stack of this name (or id), or None if there is no such stack."""

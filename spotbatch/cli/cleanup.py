@@ -104,8 +104,8 @@ def _remove(stack: Stack, place: Place, question: str, *, everything: bool, dry_
 def _plan(stack: Stack, place: Place, *, everything: bool) -> _Plan:
     """Raises InvalidInput for a stack that is not ours to remove."""
     resources = [] if stack.status == stacks.EMPTY else stacks.resources(stack.stack_id)
-    has_queue = any(each.kind == _QUEUE for each in resources) or bool(stack.queues)
-    if resources and not has_queue and not stack.is_tagged:
+    is_ours = stack.is_ours or any(each.kind == _QUEUE for each in resources)
+    if resources and not is_ours:
         raise InvalidInput(
             f"{stack.name} was not made by deploy.sh, and has no AWS Batch queue: name the stack with --stack-name, or "
             f"remove this one with `aws cloudformation delete-stack --stack-name {stack.name}{place.aws}`"

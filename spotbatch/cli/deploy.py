@@ -10,7 +10,7 @@ import typer
 from spotbatch.aws import images, preflight, quotas, stack_outputs, stacks, teardown
 from spotbatch.aws.preflight import Caller
 from spotbatch.aws.stacks import Stack
-from spotbatch.batch.errors import Unavailable
+from spotbatch.batch.errors import InvalidInput, Unavailable
 from spotbatch.cli import cdk, docker
 from spotbatch.cli.asking import agreed
 from spotbatch.cli.options import YesOption
@@ -86,6 +86,11 @@ def _ready(place: Place, *, dry_run: bool) -> Stack | None:
         raise Unavailable(
             f"stack {now.name} is {now.status}{_because(now)}. Run `aws cloudformation continue-update-rollback "
             f"--stack-name {now.name}{place.aws}`, then this again"
+        )
+    elif not now.is_ours:
+        raise InvalidInput(
+            f"the stack {now.name} is there, and was not made by deploy.sh: deploying would replace all that is in it. "
+            f"Choose another --stack-name"
         )
     else:
         text.say(f"stack {now.name} is there already ({now.status}): it will be updated")

@@ -270,6 +270,14 @@ def test_an_update_that_could_not_be_rolled_back_names_the_command_that_goes_on(
     assert f"continue-update-rollback --stack-name {STACK} --region us-east-1" in said.err
 
 
+def test_somebody_elses_stack_of_this_name_is_never_replaced(account: Account) -> None:
+    body = {"Resources": {"Precious": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "precious"}}}}
+    account.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+    said = account.run(*DEPLOY, "--yes", code=2)
+    assert f"the stack {STACK} is there, and was not made by deploy.sh" in said.err
+    assert account.calls("cdk") == []
+
+
 def test_a_stack_that_something_changes_is_waited_for(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """CloudFormation goes on when the command is interrupted: the next one waits, and then deploys."""
     from spotbatch.aws import stacks
