@@ -81,6 +81,14 @@ class SchedulerLife(RuleBasedStateMachine):
         self.queues[number] = replace(self.queues[number], priority=priority, environments=where)
         self.world.do(ev.QueuePut(queue=self.queues[number]))
 
+    @rule(number=st.integers(0, 1))
+    def delete_a_queue_and_make_it_again(self, number: int) -> None:
+        """What waits in it ends at once, what runs when its process has; the new queue has nothing of them."""
+        queue = self.queues[number]
+        self.world.do(ev.QueueRemoved(name=queue.name))
+        self.world.do(ev.QueuePut(queue=queue))
+        assert self.world.scheduler.queue_head(queue.name) is None
+
     @rule(name=st.sampled_from("ef"), enabled=st.booleans(), maximum=st.integers(2, 16), least=st.integers(0, 2))
     def change_an_environment(self, name: str, enabled: bool, maximum: int, least: int) -> None:
         changed = replace(self.environments[name], is_enabled=enabled, max_vcpus=maximum, min_vcpus=least)
@@ -171,6 +179,6 @@ def _cancel_blocked_heads(world: World) -> None:
 
 
 SchedulerLife.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
+    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 TestSchedulerLife = SchedulerLife.TestCase
