@@ -146,6 +146,7 @@ def beside(jobs: int, rounds: int, hyperqueue_python: str | None) -> None:
 async def growth_in(home: Path, counts: tuple[int, ...]) -> None:
     """The region's own processor time a job as its number of jobs grows, and its memory."""
     engine, done, arrays = await opened(home), 0, 0
+    costs, memory = [], []
     try:
         for count in counts:
             size = min(10_000, count - done)
@@ -155,8 +156,12 @@ async def growth_in(home: Path, counts: tuple[int, ...]) -> None:
                 await engine.submit(submission(arrays, size))
                 await drained(engine, [submission(arrays, size).job_id])
                 done += size
-            each = (time.process_time() - cpu) / (done - begun_with)
-            print(f"  {done:7,} children ended: {1e6 * each:4.0f} us of the region's time each, {resident():.1f} MiB")
+            costs.append((time.process_time() - cpu) / (done - begun_with))
+            memory.append(resident())
+            each = f"{1e6 * costs[-1]:4.0f} us of the region's time each"
+            print(f"  {done:7,} children ended: {each}, {memory[-1]:.1f} MiB", flush=True)
+        print(f"  from first to last: time a child times {costs[-1] / costs[0]:.2f} (goal below 1.3), ", end="")
+        print(f"memory {memory[-1] - memory[0]:+.1f} MiB (goal below 10)")
     finally:
         await engine.close()
 
@@ -178,8 +183,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hyperqueue-python", help="a Python that has the hyperqueue wheel")
     parser.add_argument("--large", action="store_true", help="let 100,000 children run: minutes")
+    parser.add_argument("--growth-only", action="store_true", help="leave the peers out")
     given = parser.parse_args(arguments)
-    beside(given.jobs, given.rounds, given.hyperqueue_python)
+    if not given.growth_only:
+        beside(given.jobs, given.rounds, given.hyperqueue_python)
     growth((1_000, 10_000, 100_000) if given.large else (1_000, 5_000))
 
 

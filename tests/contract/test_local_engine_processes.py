@@ -125,6 +125,16 @@ def test_a_job_that_overruns_its_memory_is_killed_with_awss_reason(batch: Any) -
     assert done["container"]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
 
 
+def test_memory_that_a_jobs_processes_share_counts_once(batch: Any) -> None:
+    # 150 MiB in each of four processes, all of it their parent's: 600 MiB resident, and the job may have 256.
+    sharing = (
+        "python3 -c 'import os, time; x = bytearray(150 << 20); "
+        "children = [os.fork() for _ in range(3) if os.getpid() == parent] if (parent := os.getpid()) else []; "
+        "time.sleep(1.5)'"
+    )
+    ended(batch, submit(batch, sharing, retryStrategy={"attempts": 1}), "SUCCEEDED")
+
+
 def test_what_a_command_leaves_in_its_group_goes_with_it(region: RunningRegion, batch: Any) -> None:
     done = ended(batch, submit(batch, "sleep 300 & echo $!"), "SUCCEEDED")
     (pid,) = lines(region, done)

@@ -1,7 +1,6 @@
 """The journal: what it keeps, and what it says when it cannot."""
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 

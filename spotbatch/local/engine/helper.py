@@ -171,11 +171,15 @@ class Helper:
 
     def end_overrunning(self) -> None:
         """SIGKILL every session that holds more memory than its job asked for, as the kernel does in a container."""
-        used = memory_by_session()
+        resident = memory_by_session()
         for pid, limit in list(self.memory_limit.items()):
-            if used.get(pid, 0) > limit:
+            processes = resident.get(pid, {})
+            if sum(processes.values()) <= limit:
+                continue
+            used = sum(proportional(each, resident_bytes) for each, resident_bytes in processes.items())
+            if used > limit:
                 del self.memory_limit[pid]
-                self.say(["overran", self.id_of[pid], used[pid]])
+                self.say(["overran", self.id_of[pid], used])
                 end_group(pid, signal.SIGKILL)
 
     def say(self, event: list[object]) -> None:
@@ -212,16 +216,28 @@ def end_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def memory_by_session() -> dict[int, int]:
-    """Resident bytes of all processes, by session (proc(5): fields 6 and 24 of stat). Shared pages count in each."""
-    page, used = os.sysconf("SC_PAGE_SIZE"), dict[int, int]()
+def memory_by_session() -> dict[int, dict[int, int]]:
+    """Resident bytes of every process, by session (proc(5): fields 6 and 24 of stat). Shared pages count in each."""
+    page, used = os.sysconf("SC_PAGE_SIZE"), dict[int, dict[int, int]]()
     for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is slow to import here
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
                 fields = file.read().rpartition(b")")[2].split()
                 session = int(fields[3])
-                used[session] = used.get(session, 0) + int(fields[21]) * page
+                used.setdefault(session, {})[int(name)] = int(fields[21]) * page
     return used
+
+
+def proportional(pid: int, resident_bytes: int) -> int:
+    """Bytes of a process, pages that it shares counted in parts (PSS, proc(5): smaps_rollup).
+
+    It costs the kernel a walk of all of its pages, so it is asked only of those whose resident bytes are too many.
+    """
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123 - as above
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    return resident_bytes
 
 
 def find_program(name: str, search: str) -> str:

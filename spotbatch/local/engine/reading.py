@@ -230,14 +230,17 @@ class Reading:
     def log_streams(self, log_group: str, prefix: str = "") -> Sequence[str]:
         """The names of a group's streams that begin with a prefix, in the order of their attempts' start."""
         self.settle()
-        query = (
-            "SELECT attempt.job_no, attempt.task FROM attempt JOIN job ON job.job_no = attempt.job_no "
-            "WHERE job.log_group = ? ORDER BY attempt.placed_at"
-        )
-        names = (
-            f"{self._stream_prefix(job_no)}/default/{task}" for job_no, task in self.journal.rows(query, (log_group,))
-        )
-        return [name for name in names if name.startswith(prefix)]
+        jobs = [job_no for (job_no,) in self.journal.rows("SELECT job_no FROM job WHERE log_group = ?", (log_group,))]
+        task = unit_of_task(prefix.rpartition("/")[2])
+        found: list[tuple[float, str]] = []
+        for job_no in jobs if task is None or task[0] not in jobs else [task[0]]:
+            begins = f"{self._stream_prefix(job_no)}/default/"
+            if begins.startswith(prefix[: len(begins)]):  # its attempts are looked at only if they can match
+                query = "SELECT placed_at, task FROM attempt WHERE job_no = ? AND substr(task, 1, ?) = ?"
+                rest = prefix[len(begins) :]
+                for placed_at, name in self.journal.rows(query, (job_no, len(rest), rest)):
+                    found.append((placed_at, begins + name))
+        return [name for _, name in sorted(found)]
 
     def read_log(
         self, log_stream: str, *, offset: int = 0, limit: int = 10_000
