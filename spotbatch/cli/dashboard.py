@@ -20,6 +20,8 @@ from spotbatch.cli.output import text
 from spotbatch.cli.progress import is_interruption
 from spotbatch.cli.records import AttemptRecord
 from spotbatch.web.board import Target
+from spotbatch.web.export import export as page_of
+from spotbatch.web.serve import prepare
 from spotbatch.web.sources import Account, Actions, Finding, Findings, Sources, Story
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -52,8 +54,6 @@ def dashboard(
         if run is None:
             raise InvalidInput("--export writes the page of one run: name it with --run JOB")
         return _export(run, export, queue, stack)
-    from spotbatch.web.serve import prepare
-
     jobs = Jobs()
     target = _target(run, jobs, queue, stack) if run is not None else None
     shown_queue = _queue(queue, stack, needs_one=run is None)
@@ -94,8 +94,6 @@ def _target(run: str, jobs: Jobs, queue: str | None, stack: str | None) -> Targe
 
 
 def _export(run: str, path: Path, queue: str | None, stack: str | None) -> None:
-    from spotbatch.web.export import export
-
     jobs = Jobs()
     target = _target(run, jobs, queue, stack)
     ids = finding.job_ids(run, jobs=jobs, stack=stack, queue=queue)
@@ -103,7 +101,7 @@ def _export(run: str, path: Path, queue: str | None, stack: str | None) -> None:
     open_ones = [job.id for job in members if not job.status.is_terminal]
     if open_ones:
         text.hint(f"{open_ones[0]} has not ended yet: the file has it as it stands now")
-    page = export(sources_of(None, stack), jobs, target, members, time.time())
+    page = page_of(sources_of(None, stack), jobs, target, members, time.time())
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

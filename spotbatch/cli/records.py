@@ -74,6 +74,7 @@ def matched(unit: Job, found: Iterable[AttemptRecord]) -> dict[int, AttemptRecor
         record = next((one for one in own if _is_of(one, attempt)), None)
         if record is not None:
             pairs[number] = record
+            own.remove(record)  # an attempt that follows at once has a record of its own
     return pairs
 
 

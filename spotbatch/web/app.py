@@ -24,11 +24,11 @@ from spotbatch.web.poller import Poller
 from spotbatch.web.render import ROOT, Pages
 from spotbatch.web.sources import Actions
 
-_STATIC: Final = {
-    "dashboard.css": "text/css",
-    "dashboard.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
+_STATIC: Final = {"dashboard.css": "text/css", "dashboard.js": "text/javascript"}
+_ICON: Final = (  # a heat map, one child of which waits
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3.5" fill="#1f6f54"/>'
+    '<path d="M4 5h3v3H4zM9 5h3v3H9zM4 10h3v2H4z" fill="#fff"/><path d="M9 10h3v2H9z" fill="#f0b544"/></svg>'
+)
 _LOOK_SECONDS: Final = 0.4  # between looks at the board's version
 _REFRESH_SECONDS: Final = 5.0  # "3 min ago" grows old even when nothing happens
 _MOST_LISTENERS: Final = 64
@@ -193,6 +193,8 @@ async def _form_token(request: Request) -> str | None:
 async def static(request: Request) -> Response:
     """The style, the script and the icon, by name; nothing else of the disk."""
     name = request.path_params["name"]
+    if name == "icon.svg":
+        return Response(_ICON, media_type="image/svg+xml")
     if name not in _STATIC:
         return PlainTextResponse("not there\n", status_code=404)
     text = await run_in_threadpool((ROOT / "static" / name).read_text, "utf-8")

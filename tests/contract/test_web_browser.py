@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
 from tests.contract.local_api_region import running, until
-from tests.contract.web_world import PHONE, WIDE, Browser, WebWorld, browser, web_world
+from tests.contract.web_world import PHONE, WIDE, Browser, WebWorld, browser, number_in, web_world
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 STEPS = """cd $SPOTBATCH_CHECKPOINT_DIR; n=$(cat n 2>/dev/null || echo 0)
@@ -36,9 +36,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         ended = world.submit("--name", "steps", "--array", "12", "--", "sh", "-c", STEPS)
         until(lambda: any(host.running and host.started_at for host in world.admin.hosts()))
         until(lambda: is_running(world, ended))
-        assert world.admin.interrupt(
-            instance_ids=[host.instance_id for host in world.admin.hosts() if host.running][:1]
-        )
+        until(lambda: "step 3" in world.run("logs", f"{ended}:0", code=None).out)
+        busy = [host.instance_id for host in world.admin.hosts() if host.running]
+        assert world.admin.interrupt(instance_ids=busy[:1], notice_seconds=3)
         world.wait(ended)
         blocked = world.submit("--name", "too-big", "--vcpus", "64", "--memory", "900G", "--", "true")
         yield Stage(world=world, web=web, ended=ended, blocked=blocked)
@@ -75,6 +75,22 @@ def test_the_list_leads_to_a_run_and_the_run_to_a_child(stage: Stage, tmp_path: 
         seen.page.get_by_text("step 8").wait_for()
         assert "the command itself failed" in seen.page.locator("#r-findings").inner_text()
         seen.picture("child")
+        assert seen.complaints == []
+
+
+def test_an_interrupted_child_tells_of_its_notice_and_what_it_resumed_from(stage: Stage, tmp_path: Path) -> None:
+    with browser(tmp_path) as seen:
+        seen.page.goto(stage.web.url(f"/jobs/{stage.ended}"))
+        index = number_in(seen.page.get_by_role("row", name="more attempts").inner_text())
+        seen.page.get_by_label("Open child").fill(str(index))
+        seen.page.get_by_role("button", name="Open").click()
+        attempts = seen.page.locator("#r-attempts")
+        attempts.get_by_text("from checkpoint").wait_for()
+        told = attempts.inner_text()
+        assert "interrupted" in told
+        assert "Notice" in told
+        assert "Resumed" in told
+        seen.picture("resumed")
         assert seen.complaints == []
 
 

@@ -21,7 +21,7 @@ from spotbatch.web.poller import Poller
 from spotbatch.web.render import Pages
 from spotbatch.web.serve import bind
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
-from tests.contract.local_api_region import running
+from tests.contract.local_api_region import running, until
 from tests.contract.web_world import WebWorld, local_settings, web_world
 
 EVIL = "<script>alert(1)</script>"
@@ -350,3 +350,13 @@ def test_the_pages_of_a_run_named_at_the_start_need_no_list(world: CliWorld) -> 
     with web_world(world, "--run", "named") as own:
         assert f"/jobs/{job}?key=" in own.printed
         assert "named" in own.ask(f"/jobs/{job}").text
+
+
+def test_open_gives_the_link_to_the_browser(world: CliWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/asked.new && mv {tmp_path}/asked.new {tmp_path}/asked\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("BROWSER", str(script))
+    with web_world(world, "--open") as own:
+        until(lambda: (tmp_path / "asked").exists())
+        assert (tmp_path / "asked").read_text().strip() == own.printed

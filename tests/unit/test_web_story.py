@@ -1,0 +1,31 @@
+"""What a job's page tells of each attempt: its own record, and no other attempt's."""
+
+from dataclasses import replace
+
+from spotbatch.batch.job import Attempt
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli.dashboard import _split
+from spotbatch.cli.records import AttemptRecord, matched
+from spotbatch.cli.show import told_by
+from tests.unit.web_builders import NOW, child
+
+
+def test_an_attempt_that_follows_at_once_has_a_record_of_its_own() -> None:
+    first = Attempt(started_at=NOW, stopped_at=NOW + 1, exit_code=210)
+    second = Attempt(started_at=NOW + 1.2, stopped_at=NOW + 9, exit_code=0)
+    job = replace(child(0, JobStatus.SUCCEEDED), attempts=(first, second))
+    records = [
+        AttemptRecord(attempt=1, job_id=job.id, started_at=NOW + 0.1, noticed_at=NOW + 0.5),
+        AttemptRecord(attempt=2, job_id=job.id, started_at=NOW + 1.3),
+    ]
+    found = matched(job, records)
+    assert {number: record.attempt for number, record in found.items()} == {1: 1, 2: 2}
+    assert matched(job, records[1:]).keys() == {2}, "the first attempt left no record"
+
+
+def test_lines_of_a_record_become_labels_and_texts() -> None:
+    record = AttemptRecord(resumed_from="000003", restore_seconds=0.25, warnings=("disk nearly full",))
+    assert [_split(line) for line in told_by(record)] == [
+        ("resumed", "from checkpoint 000003 in 0.2 s"),
+        ("warning", "disk nearly full"),
+    ]
