@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Final
@@ -17,10 +18,12 @@ from spotbatch.cli.progress import is_interruption
 from spotbatch.cli.records import AttemptRecord
 from spotbatch.cli.requesting import Asked, request
 from spotbatch.cli.stage import DEFINITION, QUEUE, Stage
+from spotbatch.cli.weather import Weather
 
 _POLL_SECONDS: Final = 0.1
 _RETRIES: Final = 9
 Say = Callable[[str], None]
+OpenStage = Callable[[Sequence[str]], AbstractContextManager[Stage]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +32,7 @@ class Wish:
 
     asked: Asked
     sample: int
-    rounds: int  # in each, every host with running children is reclaimed
+    weather: Weather  # of the second run
     limit_seconds: float  # for each of the two runs
 
 
@@ -42,6 +45,7 @@ class Trial:
     records: Sequence[AttemptRecord]
     interruptions: int
     failed: int
+    worn_out: int = 0  # of those that failed: interrupted as often as there were attempts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +54,7 @@ class Rehearsed:
 
     needs: ResourceRequirements
     sample: int
+    weather: Weather
     quiet: Trial
     disturbed: Trial
 
@@ -65,12 +70,14 @@ class Rehearsed:
     @property
     def verdict(self) -> str:
         """yes, no, or why it cannot be said."""
-        if self.disturbed.failed:
+        if self.disturbed.failed > self.disturbed.worn_out:
             return "no: it FAILED under interruptions, and succeeded without"
+        if self.disturbed.worn_out:
+            return f"not shown: a job was interrupted {_RETRIES + 1} times, all its attempts; reclaim less often"
         if self.differing:
             return "no: the interrupted run's outputs differ from the undisturbed run's"
         if not self.disturbed.interruptions:
-            return "not shown: the jobs ended before any could be interrupted; rehearse longer ones"
+            return "not shown: no job was interrupted before it ended; rehearse longer ones, or reclaim more often"
         if not self.output_files:
             return "not shown: the jobs wrote nothing into SPOTBATCH_OUTPUT_DIR that could be compared"
         return "yes"
@@ -116,28 +123,39 @@ class Rehearsed:
         return sum(cpu for cpu, _ in ran) / sum(wall for _, wall in ran) if ran else None
 
     @property
+    def measured_seconds(self) -> list[float]:
+        """The time of each undisturbed job."""
+        ran = [one.ended_at - one.started_at for one in self.quiet.records if one.ended_at and one.started_at]
+        return ran or [self.quiet.seconds]
+
+    @property
     def work_seconds(self) -> float:
         """The mean time of one undisturbed job."""
-        ran = [one.ended_at - one.started_at for one in self.quiet.records if one.ended_at and one.started_at]
-        return fmean(ran) if ran else self.quiet.seconds
+        return fmean(self.measured_seconds)
 
 
-def rehearse(stage: Stage, jobs: Jobs, wish: Wish, say: Say) -> Rehearsed:
-    """Run the sample twice. Raises JobFailed where it fails undisturbed, Unavailable where it does not end in time."""
+def rehearse(open_stage: OpenStage, wish: Wish, say: Say) -> Rehearsed:
+    """Run the sample twice, each time in a region of its own.
+
+    Raises JobFailed where it fails undisturbed, Unavailable where it does not end in time, and what a trace raises.
+    """
+    options = wish.weather.options()
     say(f"1/2  undisturbed: {wish.sample} of your jobs")
-    quiet = _trial(stage, jobs, wish, is_disturbed=False, about_seconds=0.0)
+    with open_stage(()) as stage:
+        quiet = _trial(stage, Jobs(), wish, rounds=0, about_seconds=0.0)
     if quiet.failed:
         raise JobFailed(
             f"{quiet.failed} of {wish.sample} jobs FAILED without any interruption: mend that first "
             "(their last lines are above)"
         )
-    say(f"2/2  the same under {wish.rounds} rounds of reclaims (undisturbed it took {quiet.seconds:.1f} s)")
-    disturbed = _trial(stage, jobs, wish, is_disturbed=True, about_seconds=quiet.seconds)
+    say(f"2/2  the same under {wish.weather.in_words} (undisturbed it took {quiet.seconds:.1f} s)")
+    with open_stage(options) as stage:
+        disturbed = _trial(stage, Jobs(), wish, rounds=wish.weather.in_rounds, about_seconds=quiet.seconds)
     needs = ResourceRequirements(vcpus=wish.asked.vcpus or 1, memory_mib=wish.asked.memory_mib or 2048)
-    return Rehearsed(needs=needs, sample=wish.sample, quiet=quiet, disturbed=disturbed)
+    return Rehearsed(needs=needs, sample=wish.sample, weather=wish.weather, quiet=quiet, disturbed=disturbed)
 
 
-def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, is_disturbed: bool, about_seconds: float) -> Trial:
+def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, rounds: int, about_seconds: float) -> Trial:
     size = wish.sample if wish.sample > 1 else None
     asked = replace(wish.asked, array=size, retries=_RETRIES)
     began = time.monotonic()
@@ -153,8 +171,8 @@ def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, is_disturbed: bool, about_se
             raise Unavailable(
                 f"the sample did not end within {wish.limit_seconds:.0f} s: a smaller one, or a longer --limit"
             )
-        due = began + about_seconds * (done + 1) / (wish.rounds + 1)
-        if is_disturbed and done < wish.rounds and time.monotonic() >= due and _running(job):
+        due = began + about_seconds * (done + 1) / (rounds + 1)
+        if done < rounds and time.monotonic() >= due and _running(job):
             done += bool(_reclaim_all(stage))
         time.sleep(_POLL_SECONDS)
     return _result(jobs, job, time.monotonic() - began)
@@ -176,12 +194,14 @@ def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
     store = finding.store_of(job)
     size = job.array.size if job.array is not None else None
     units = jobs.describe([f"{job.id}:{index}" for index in range(size)]) if size else [job]
+    failed = [unit for unit in units if unit.status is JobStatus.FAILED]
     return Trial(
         seconds=seconds,
         outputs={unit.array_index: _outputs(store, job.id, unit.array_index) for unit in units},
         records=records.of_run(store, finding.run_id(job)),
         interruptions=sum(is_interruption(attempt) for unit in units for attempt in unit.attempts),
-        failed=sum(unit.status is JobStatus.FAILED for unit in units),
+        failed=len(failed),
+        worn_out=sum(bool(unit.attempts) and is_interruption(unit.attempts[-1]) for unit in failed),
     )
 
 

@@ -1,12 +1,12 @@
 """`spotbatch rehearse`: is my job Spot-safe, and what does an interruption cost it?"""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import InvalidInput, JobFailed
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.cli import job_file, parse
@@ -15,6 +15,7 @@ from spotbatch.cli.output import json, text
 from spotbatch.cli.rehearsal import Rehearsed, Wish, rehearse
 from spotbatch.cli.requesting import Asked
 from spotbatch.cli.stage import stage
+from spotbatch.cli.weather import Weather
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _DEFAULT_VCPUS: Final = 1
@@ -30,6 +31,15 @@ def rehearse_command(
     sample: Annotated[int, typer.Option(help="How many jobs (children of an array) to run.", min=1, max=100)] = 2,
     total: Annotated[int | None, typer.Option("--of", help="How many the full run has, for its cost.", min=1)] = None,
     rounds: Annotated[int, typer.Option(help="How often all hosts are reclaimed meanwhile.", min=1, max=9)] = 2,
+    rate: Annotated[float | None, typer.Option(help="Instead of rounds: reclaims per host and hour.")] = None,
+    trace_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead of rounds: Spot capacity as recorded (CSV or JSON).")
+    ] = None,
+    trace_speed: Annotated[float, typer.Option(help="So many seconds of the trace pass in one.")] = 60.0,
+    trace_polarity: Annotated[
+        str | None, typer.Option(help="What a 1 means, where the trace does not say: available or reclaimed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the reclaims at a --rate.")] = 0,
     notice: Annotated[str, typer.Option(help="From the notice to the reclaim (on AWS 2 minutes).")] = "5s",
     vcpus: Annotated[int | None, typer.Option(help="vCPUs of a job.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory of a job: 2048 (MiB), 2G.")] = None,
@@ -41,6 +51,9 @@ def rehearse_command(
     """Run a sample of your jobs on this machine, twice: undisturbed, and while their hosts are reclaimed.
 
     The commands run here as they are (no container), under the runtime. Exit code 1 if it is not Spot-safe.
+
+    Hosts are reclaimed all at once, in --rounds; or each by chance at a --rate (60: about one a minute); or as a
+    --trace-file recorded it.
 
     Example: spotbatch rehearse --sample 4 --of 1000 -- python simulate.py
     """
@@ -56,7 +69,15 @@ def rehearse_command(
         asked = asked.over(job_file.read(file))
     if not asked.command:
         raise InvalidInput("there is nothing to rehearse: give the command after `--`, or a job file with a command")
-    found = _run(asked, sample, rounds, parse.seconds(notice), parse.seconds(limit))
+    weather = Weather(
+        rounds=rounds,
+        reclaims_per_host_hour=rate,
+        trace_file=trace_file,
+        trace_speed=trace_speed,
+        trace_polarity=trace_polarity,
+        seed=seed,
+    )
+    found = _run(asked, sample, weather, parse.seconds(notice), parse.seconds(limit))
     full = total or asked.array or sample
     if html is not None:
         html.write_text(as_html(found, asked.command, full), encoding="utf-8")
@@ -70,7 +91,7 @@ def rehearse_command(
         raise JobFailed(f"not shown to be Spot-safe: {found.verdict}")
 
 
-def _run(asked: Asked, sample: int, rounds: int, notice_seconds: float, limit_seconds: float) -> Rehearsed:
+def _run(asked: Asked, sample: int, weather: Weather, notice_seconds: float, limit_seconds: float) -> Rehearsed:
     """In a region of its own, whatever the AWS settings say: nothing of this reaches the cloud."""
     needs = ResourceRequirements(
         vcpus=asked.vcpus or _DEFAULT_VCPUS, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB
@@ -78,12 +99,12 @@ def _run(asked: Asked, sample: int, rounds: int, notice_seconds: float, limit_se
     wish = Wish(
         asked=Asked(command=asked.command, vcpus=needs.vcpus, memory_mib=needs.memory_mib, env=asked.env),
         sample=sample,
-        rounds=rounds,
+        weather=weather,
         limit_seconds=limit_seconds,
     )
     max_vcpus = max(4, needs.vcpus * sample)
-    with stage(needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds) as made:
-        return rehearse(made, Jobs(), wish, _say)
+    opened = partial(stage, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds)
+    return rehearse(opened, wish, _say)
 
 
 def _say(line: str) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +36,9 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(*, needs: ResourceRequirements, max_vcpus: int, notice_seconds: float) -> Iterator[Stage]:
+def stage(
+    options: Sequence[str] = (), *, needs: ResourceRequirements, max_vcpus: int, notice_seconds: float
+) -> Iterator[Stage]:
     """A region of its own; this process's AWS settings name it meanwhile, and are put back. Nothing stays behind."""
     from spotbatch.cli.local import start
 
@@ -50,7 +52,7 @@ def stage(*, needs: ResourceRequirements, max_vcpus: int, notice_seconds: float)
         arguments = ["--template", str(template), "--images", str(images), "--boot-seconds", "0.5"]
         arguments += ["--notice-seconds", str(notice_seconds), "--stop-grace-seconds", str(max(1.0, notice_seconds))]
         arguments += [part for name in _PASSED if name in before for part in ("--pass-env", name)]
-        info = start(home, arguments)
+        info = start(home, [*arguments, *options])
         try:
             os.environ.update(info.environment())
             os.environ["SPOTBATCH_HOME"] = str(home)

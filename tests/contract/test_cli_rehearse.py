@@ -1,5 +1,6 @@
 """Rehearsals of real commands, each in a private local region."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -47,6 +48,33 @@ def test_a_command_that_resumes_is_spot_safe_and_the_page_says_what_it_costs(tmp
     assert found["full_run"]["spot_usd"] < found["full_run"]["on_demand_usd"]
     assert "<title>Rehearsal</title>" in page.read_text()
     assert "work.py" in page.read_text()
+
+
+def test_at_a_chosen_rate_hosts_go_by_chance_until_the_job_is_through(tmp_path: Path) -> None:
+    found = rehearse(tmp_path, COUNT, "--rate", "3000", "--seed", "4", "--sample", "1", "--json").json
+    assert found["reclaims"] == "3000 reclaims per host and hour (seed 4)"
+    assert found["interruptions"] >= 1
+    assert found["is_spot_safe"] is True
+
+
+def test_under_a_recorded_trace_a_job_waits_out_what_the_trace_had_no_capacity_for(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.json"
+    gap = [1] * 3 + [0] * 3  # a hundred seconds each: at this speed three seconds of capacity, three without
+    trace.write_text(json.dumps({"metadata": {"gap_seconds": 100}, "availability": gap * 100}))
+    options = ("--trace-file", str(trace), "--trace-speed", "100", "--sample", "1", "--json")
+    found = rehearse(tmp_path, COUNT.replace("n < 20", "n < 30"), *options).json
+    assert found["interruptions"] >= 1
+    assert found["is_spot_safe"] is True
+    assert found["disturbed_seconds"] > found["undisturbed_seconds"]
+
+
+def test_a_wrong_trace_or_rate_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.json"
+    assert "trace.json cannot be read" in rehearse(tmp_path, COUNT, "--trace-file", str(trace)).err
+    trace.write_text(json.dumps({"metadata": {"gap_seconds": 300}, "data": [1, 0]}))
+    assert "--trace-polarity" in rehearse(tmp_path, COUNT, "--trace-file", str(trace)).err
+    assert "one of them" in rehearse(tmp_path, COUNT, "--trace-file", str(trace), "--rate", "3").err
+    assert "above 0, not 0" in rehearse(tmp_path, COUNT, "--rate", "0").err
 
 
 def test_a_command_whose_result_depends_on_when_it_ran_is_not(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def facts(found: Rehearsed, total: int) -> list[tuple[str, str]]:
 def _safety(found: Rehearsed) -> Iterator[tuple[str, str]]:
     yield "Spot-safe", found.verdict
     yield "jobs rehearsed", f"{found.sample}, {text.count(found.disturbed.interruptions, 'interruption')}"
+    yield "hosts were reclaimed", f"by {found.weather.in_words}"
     yield "outputs compared", f"{text.count(found.output_files, 'file')}, {len(found.differing)} jobs differ"
     yield "resumed from a checkpoint", text.count(found.resumed, "attempt")
 
@@ -84,7 +85,17 @@ def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
         from spotbatch.pricing.forecast import Plan, forecast
 
         need = Need(vcpus=found.needs.vcpus, memory_mib=found.needs.memory_mib)
-        plan = Plan(jobs=total, work_seconds=max(found.work_seconds, 0.001), need=need, samples=200)
+        measured = tuple(max(0.001, each) for each in found.measured_seconds)
+        saves = found.save_seconds is not None  # without, an interruption loses the whole job
+        plan = Plan(
+            jobs=total,
+            work_seconds=fmean(measured),
+            measured_seconds=measured,
+            need=need,
+            save_seconds=max(0.001, found.save_seconds or 0.001),
+            interval_seconds=None if saves else max(measured),
+            samples=200,
+        )
         made = forecast(plan, current_catalogue().expand(("c5", "m5", "r5")))
         return made.scenario("spot").cost_usd.p50, made.scenario("on-demand").cost_usd.p50
     except ModuleNotFoundError as error:
@@ -108,6 +119,7 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
         "is_spot_safe": found.is_safe,
         "verdict": found.verdict,
         "sample": found.sample,
+        "reclaims": found.weather.in_words,
         "interruptions": found.disturbed.interruptions,
         "resumed_attempts": found.resumed,
         "output_files": found.output_files,

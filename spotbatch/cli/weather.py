@@ -1,0 +1,62 @@
+"""Under what a rehearsal's second run stands: rounds of reclaims, a rate, or a recorded trace."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from spotbatch.batch.errors import InvalidInput, NotFound
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weather:
+    """How hosts are taken away. With a rate or a trace there are no rounds."""
+
+    rounds: int = 2  # in each, every host with running children is reclaimed
+    reclaims_per_host_hour: float | None = None
+    trace_file: Path | None = None
+    trace_speed: float = 60.0  # so many seconds of the trace pass in one
+    trace_polarity: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.reclaims_per_host_hour is not None and self.trace_file is not None:
+            raise InvalidInput("--rate and --trace-file are two ways to say when hosts are reclaimed: give one of them")
+        if self.reclaims_per_host_hour is not None and not 0 < self.reclaims_per_host_hour <= 1e5:
+            raise InvalidInput(f"--rate is reclaims per host and hour, above 0, not {self.reclaims_per_host_hour:g}")
+        if not 1e-3 <= self.trace_speed <= 1e6:
+            raise InvalidInput(f"--trace-speed must be 0.001 to 1000000, not {self.trace_speed:g}")
+
+    @property
+    def in_rounds(self) -> int:
+        return self.rounds if self.reclaims_per_host_hour is None and self.trace_file is None else 0
+
+    @property
+    def in_words(self) -> str:
+        if self.reclaims_per_host_hour is not None:
+            return f"{self.reclaims_per_host_hour:g} reclaims per host and hour (seed {self.seed})"
+        if self.trace_file is not None:
+            return f"the trace {self.trace_file.name}, {self.trace_speed:g} times as fast"
+        return f"{self.rounds} rounds of reclaims" if self.rounds > 1 else "one round of reclaims"
+
+    def options(self) -> list[str]:
+        """What the region is told. Raises NotFound, InvalidInput of a trace before anything runs."""
+        if self.reclaims_per_host_hour is not None:
+            return ["--reclaims-per-host-hour", str(self.reclaims_per_host_hour), "--seed", str(self.seed)]
+        if self.trace_file is None:
+            return []
+        self._check_trace(self.trace_file)
+        polarity = ["--trace-polarity", self.trace_polarity] if self.trace_polarity else []
+        return ["--trace-file", str(self.trace_file.absolute()), "--trace-speed", str(self.trace_speed), *polarity]
+
+    def _check_trace(self, file: Path) -> None:
+        from spotbatch.policy.trace import Polarity, traces_in
+
+        if self.trace_polarity not in (None, *Polarity):
+            raise InvalidInput(f"--trace-polarity is {' or '.join(Polarity)}, not {self.trace_polarity!r}")
+        try:
+            raw = file.read_bytes()
+        except OSError as error:
+            raise NotFound(f"--trace-file {file} cannot be read: {error.strerror}") from error
+        try:
+            traces_in(file, raw, Polarity(self.trace_polarity) if self.trace_polarity else None)
+        except InvalidInput as error:
+            raise InvalidInput(str(error).replace("--polarity", "--trace-polarity")) from error
