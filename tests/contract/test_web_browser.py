@@ -7,12 +7,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
 from tests.contract.local_api_region import running, until
-from tests.contract.web_world import PHONE, WIDE, Browser, WebWorld, browser, number_in, web_world
+from tests.contract.web_world import PHONE, WIDE, Browser, WebWorld, browser, chromium, number_in, web_world
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser as Chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 STEPS = """cd $SPOTBATCH_CHECKPOINT_DIR; n=$(cat n 2>/dev/null || echo 0)
@@ -26,13 +30,18 @@ class Stage:
 
     world: CliWorld
     web: WebWorld
+    chromium: "Chromium"
     ended: str
     blocked: str
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with cli_world(tmp_path_factory.mktemp("browser")) as world, web_world(world, "--actions") as web:
+    with (
+        chromium() as started,
+        cli_world(tmp_path_factory.mktemp("browser")) as world,
+        web_world(world, "--actions") as web,
+    ):
         ended = world.submit("--name", "steps", "--array", "12", "--", "sh", "-c", STEPS)
         until(lambda: any(host.running and host.started_at for host in world.admin.hosts()))
         until(lambda: is_running(world, ended))
@@ -41,7 +50,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         assert world.admin.interrupt(instance_ids=busy[:1], notice_seconds=3)
         world.wait(ended)
         blocked = world.submit("--name", "too-big", "--vcpus", "64", "--memory", "900G", "--", "true")
-        yield Stage(world=world, web=web, ended=ended, blocked=blocked)
+        yield Stage(world=world, web=web, chromium=started, ended=ended, blocked=blocked)
 
 
 def is_running(world: CliWorld, array: str) -> bool:
@@ -60,7 +69,7 @@ def news(seen: Browser) -> int:
 
 
 def test_the_list_leads_to_a_run_and_the_run_to_a_child(stage: Stage, tmp_path: Path) -> None:
-    with browser(tmp_path) as seen:
+    with browser(stage.chromium, tmp_path) as seen:
         seen.page.goto(stage.web.printed)
         seen.page.get_by_role("link", name="steps").wait_for()
         seen.picture("list")
@@ -79,7 +88,7 @@ def test_the_list_leads_to_a_run_and_the_run_to_a_child(stage: Stage, tmp_path: 
 
 
 def test_an_interrupted_child_tells_of_its_notice_and_what_it_resumed_from(stage: Stage, tmp_path: Path) -> None:
-    with browser(tmp_path) as seen:
+    with browser(stage.chromium, tmp_path) as seen:
         seen.page.goto(stage.web.url(f"/jobs/{stage.ended}"))
         index = number_in(seen.page.get_by_role("row", name="more attempts").inner_text())
         seen.page.get_by_label("Open child").fill(str(index))
@@ -99,7 +108,7 @@ def test_a_page_lives_while_jobs_run(stage: Stage, tmp_path: Path) -> None:
     stage.world.run("cancel", stage.blocked, "--yes")  # it would hold up the queue
     script = f'echo started; until [ -e {go} ] || [ "$AWS_BATCH_JOB_ARRAY_INDEX" = 1 ]; do sleep 0.1; done'
     job = stage.world.submit("--name", "living", "--array", "4", "--", "sh", "-c", script)
-    with browser(tmp_path) as seen:
+    with browser(stage.chromium, tmp_path) as seen:
         seen.page.goto(stage.web.url(f"/jobs/{job}"))
         seen.page.locator("#r-progress", has_text=re.compile(r"RUNNING 3\D")).wait_for()
         seen.page.locator("#r-progress", has_text=re.compile(r"SUCCEEDED 1\D")).wait_for()
@@ -111,7 +120,7 @@ def test_a_page_lives_while_jobs_run(stage: Stage, tmp_path: Path) -> None:
 
 
 def test_a_heat_map_is_one_canvas_and_its_children_are_reached_by_keyboard(stage: Stage, tmp_path: Path) -> None:
-    with browser(tmp_path) as seen:
+    with browser(stage.chromium, tmp_path) as seen:
         seen.page.goto(stage.web.url(f"/jobs/{stage.ended}"))
         canvas = seen.page.locator("[data-heat] canvas")
         canvas.focus()
@@ -131,7 +140,7 @@ def test_a_heat_map_is_one_canvas_and_its_children_are_reached_by_keyboard(stage
 )
 def test_axe_finds_nothing_serious(stage: Stage, tmp_path: Path, name: str, size: tuple[int, int], dark: bool) -> None:
     pages = {"list": "/", "array": f"/jobs/{stage.ended}", "child": f"/jobs/{stage.ended}:3"}
-    with browser(tmp_path, size=size, dark=dark) as seen:
+    with browser(stage.chromium, tmp_path, size=size, dark=dark) as seen:
         for page, path in pages.items():
             seen.page.goto(stage.web.url(path))
             wanted = "Runs" if page == "list" else "Money"
@@ -146,7 +155,7 @@ def test_axe_finds_nothing_serious(stage: Stage, tmp_path: Path, name: str, size
 
 def test_cancel_asks_first_and_acts_from_the_page(stage: Stage, tmp_path: Path) -> None:
     job = stage.world.submit("--name", "endless", "--", "sh", "-c", "while :; do sleep 0.2; done")
-    with browser(tmp_path) as seen:
+    with browser(stage.chromium, tmp_path) as seen:
         seen.page.goto(stage.web.url(f"/jobs/{job}"))
         assert not seen.page.get_by_role("button", name="Yes, stop it").is_visible()
         seen.page.get_by_text("Cancel …").click()
@@ -161,7 +170,7 @@ def test_cancel_asks_first_and_acts_from_the_page(stage: Stage, tmp_path: Path) 
 def test_an_export_opens_from_the_disk_and_asks_nothing_of_the_network(stage: Stage, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     stage.world.run("dashboard", "--run", stage.ended, "--export", str(report))
-    with browser(tmp_path, offline=True) as seen:
+    with browser(stage.chromium, tmp_path, offline=True) as seen:
         seen.page.goto(report.as_uri())
         assert seen.page.get_by_role("heading", name="steps").is_visible()
         for heading in ("Failures", "Hosts", "Money"):
@@ -176,7 +185,7 @@ def test_an_export_opens_from_the_disk_and_asks_nothing_of_the_network(stage: St
 def test_ten_thousand_children_are_drawn_with_few_elements(stage: Stage, tmp_path: Path) -> None:
     job = stage.world.submit("--name", "many", "--array", "10000", "--vcpus", "64", "--memory", "900G", "--", "true")
     try:
-        with browser(tmp_path) as seen:
+        with browser(stage.chromium, tmp_path) as seen:
             seen.page.goto(stage.web.url(f"/jobs/{job}"))
             seen.page.locator("[data-heat] canvas").wait_for()
             heard(seen, 2)
@@ -188,12 +197,12 @@ def test_ten_thousand_children_are_drawn_with_few_elements(stage: Stage, tmp_pat
         stage.world.run("cancel", job, "--yes")
 
 
-def test_a_page_survives_the_restart_of_the_region_and_says_so_meanwhile(tmp_path: Path) -> None:
+def test_a_page_survives_the_restart_of_the_region_and_says_so_meanwhile(stage: Stage, tmp_path: Path) -> None:
     home = tmp_path / "home"
     images = tmp_path / "images.toml"
     images.write_text(IMAGES)
     options = ("--boot-seconds", "0.05", "--images", str(images))
-    with browser(tmp_path / "pictures") as seen:
+    with browser(stage.chromium, tmp_path / "pictures") as seen:
         with running(home, *options) as region:
             region.admin.load_stack(STACK, template())
             world = CliWorld(region=region, home=home)

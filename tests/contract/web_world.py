@@ -20,6 +20,7 @@ from spotbatch.cli import where
 from tests.contract.cli_world import CliWorld, program
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser as Chromium
     from playwright.sync_api import Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -148,31 +149,39 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(folder: Path, *, size: tuple[int, int] = WIDE, dark: bool = False, **settings: Any) -> Iterator[Browser]:
-    """A fresh Chromium; skips the test where there is none."""
+def chromium() -> Iterator["Chromium"]:
+    """Chromium without a window; skips the test where there is none."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (apt-get install chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield launched
+        finally:
+            launched.close()
+
+
+@contextlib.contextmanager
+def browser(
+    running: "Chromium", folder: Path, *, size: tuple[int, int] = WIDE, dark: bool = False, **settings: Any
+) -> Iterator[Browser]:
+    """A page in a fresh context: no cookies, nothing kept from other tests."""
     kept = Path(os.environ.get(PICTURES) or folder)
     kept.mkdir(parents=True, exist_ok=True)
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        try:
-            context = chromium.new_context(
-                viewport={"width": size[0], "height": size[1]},
-                color_scheme="dark" if dark else "light",
-                bypass_csp=False,
-                **settings,
-            )
-            page = context.new_page()
-            page.set_default_timeout(30_000)
-            made = Browser(page=page, folder=kept)
-            page.on("console", lambda line: made.complaints.append(line.text) if line.type == "error" else None)
-            page.on("pageerror", lambda error: made.complaints.append(str(error)))
-            page.on("request", lambda request: made.requests.append(request.url))
-            yield made
-        finally:
-            chromium.close()
+    context = running.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light", **settings
+    )
+    try:
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        made = Browser(page=page, folder=kept)
+        page.on("console", lambda line: made.complaints.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: made.complaints.append(str(error)))
+        page.on("request", lambda request: made.requests.append(request.url))
+        yield made
+    finally:
+        context.close()
 
 
 def number_in(text: str) -> int:
