@@ -19,6 +19,7 @@ from spotbatch.cli.place import Place, ProfileOption, RegionOption, StackNameOpt
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+_TAG: Final = "image_tag"  # the setting that names the image
 _SCRIPT: Final = "deploy.sh"
 _ONLY_TO_BE_REMOVED: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED")
 _HELP_SET: Final = "A setting of the stack, e.g. --set max_vcpus=64 --set egress=public (JSON values; repeatable)."
@@ -48,8 +49,11 @@ def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes:
     text.say(f"account {who.account}, region {who.region}, stack {place.stack} (as {who.arn})")
     old = _ready(place, dry_run=dry_run)
     template = cdk.synthesize(folder, place.stack, who, chosen)
+    before: Mapping[str, Any] = {}
+    after = _settings_in(template)
     if old and old.status != stacks.EMPTY:
-        _show_changes(stacks.template(old.stack_id), template)
+        before = _settings_in(stacks.template(old.stack_id))
+        _show_changes(before, after)
         _show_jobs(old, template)
     _show_idle_cost(template)
     _check_quotas(template, place)
@@ -65,7 +69,10 @@ def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes:
     _bootstrap(program, folder, who, place, yes=yes)
     arguments = ["deploy", place.stack, "--app", "cdk.out", "--require-approval", "never"]
     cdk.run(program, folder, arguments, again=place.script(_SCRIPT))
-    _keep_pushed_image(place.stack)
+    if _TAG in before and _TAG in after and before[_TAG] != after[_TAG]:
+        _say_if_not_pushed(place.stack, after[_TAG])
+    else:
+        _keep_pushed_image(place.stack)
     _say_what_next(place)
 
 
@@ -102,9 +109,14 @@ def _because(stack: Stack) -> str:
     return f" ({'; '.join(reasons)})" if reasons else ""
 
 
-def _show_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _settings_in(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that a template was made with; nothing for one that does not say so."""
+    found: Mapping[str, Any] = template.get("Metadata", {}).get(cdk.CONTEXT_KEY, {})
+    return found
+
+
+def _show_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Settings come with each run and are not remembered: one that was given last time and not now falls back."""
-    before, after = (each.get("Metadata", {}).get(cdk.CONTEXT_KEY, {}) for each in (old, new))
     changed = [key for key in after if key in before and before[key] != after[key]]
     if not changed:
         return
@@ -180,7 +192,8 @@ def _bootstrap(program: str, folder: Path, who: Caller, place: Place, *, yes: bo
 def _keep_pushed_image(stack: str) -> None:
     """A deployment's revision names the image by the template's tag; if nobody pushed that, the last pushed one counts.
 
-    Without this, a change of settings after `image push` would leave jobs with an image that is not there.
+    Without this, a change of settings after `image push` would leave jobs with an image that is not there. Not so for a
+    tag that is new: whoever asks for one will push it.
     """
     outputs = stack_outputs.read(stack)
     kept = images.last_pushed(outputs.job_definition, outputs.repository_uri)
@@ -188,6 +201,12 @@ def _keep_pushed_image(stack: str) -> None:
         return
     revision = images.register_with_image(outputs.job_definition, kept)
     text.say(f"{revision} keeps the image that was pushed last, {kept}")
+
+
+def _say_if_not_pushed(stack: str, tag: str) -> None:
+    uri = stack_outputs.read(stack).repository_uri
+    if uri and images.digest_of(uri, tag) is None:
+        text.say(f"note: {uri}:{tag} is not there yet: push it, or an image of any tag with `spotbatch image push`")
 
 
 def _say_what_would_be_done(place: Place, old: Stack | None) -> None:

@@ -157,6 +157,14 @@ class Account:
     def is_bootstrapped(self, version: int = 30) -> None:
         self.client("ssm").put_parameter(Name=BOOTSTRAP_PARAMETER, Value=str(version), Type="String")
 
+    def push(self, repository: str, tag: str) -> str:
+        """Put an image into a repository as Docker would; its digest."""
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        image = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": {}, "layers": []})
+        put = self.client("ecr").put_image(repositoryName=repository, imageManifest=image, imageTag=tag)
+        digest: str = put["image"]["imageId"]["imageDigest"]
+        return digest
+
     def stack(self, name: str = STACK, **settings: Any) -> "Small":
         """Make a stack such as a deployment leaves it."""
         body = small_stack(name, **settings)
@@ -194,9 +202,7 @@ class Small:
             s3.put_object(Bucket=self.bucket, Key="runs/a", Body=content)
         s3.delete_object(Bucket=self.bucket, Key="runs/a")
         s3.put_object(Bucket=self.bucket, Key="runs/b", Body=b"kept")
-        manifest = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
-        image = json.dumps({**manifest, "config": {}, "layers": []})
-        self.account.client("ecr").put_image(repositoryName=self.images, imageManifest=image, imageTag="v1")
+        self.account.push(self.images, "v1")
 
     def has_bucket(self) -> bool:
         return self.bucket in [each["Name"] for each in self.account.client("s3").list_buckets()["Buckets"]]

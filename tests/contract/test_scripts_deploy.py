@@ -91,10 +91,7 @@ def test_settings_that_fall_back_because_they_were_not_given_again_are_shown(acc
 def test_a_deployment_whose_image_nobody_pushed_keeps_the_pushed_one(account: Account) -> None:
     account.stack()
     uri = small_stack()["Outputs"]["ECRRepositoryURI"]["Value"]
-    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
-    image = json.dumps({**manifest, "config": {}, "layers": []})
-    pushed = account.client("ecr").put_image(repositoryName="small-images", imageManifest=image, imageTag="mine")
-    by_digest = f"{uri}@{pushed['image']['imageId']['imageDigest']}"
+    by_digest = f"{uri}@{account.push('small-images', 'mine')}"
     batch = account.client("batch")
     for each in (f"{uri}:latest", by_digest, f"{uri}:latest"):
         container = {"image": each, "vcpus": 1, "memory": 128}
@@ -102,6 +99,28 @@ def test_a_deployment_whose_image_nobody_pushed_keeps_the_pushed_one(account: Ac
     said = account.run(*DEPLOY, "--yes")
     assert f"definition:4 keeps the image that was pushed last, {by_digest}" in said.out
     assert "keeps the image" not in account.run(*DEPLOY, "--yes").out, "nothing to mend any more"
+
+
+def test_a_new_image_tag_is_what_its_owner_wants_pushed_or_not(account: Account) -> None:
+    def made_with(tag: str) -> dict[str, object]:
+        return {"Metadata": {"spotbatch": {"image_tag": tag}}}
+
+    account.client("cloudformation").create_stack(
+        StackName=STACK, TemplateBody=json.dumps({**small_stack(), **made_with("v1")})
+    )
+    uri = small_stack()["Outputs"]["ECRRepositoryURI"]["Value"]
+    by_digest = f"{uri}@{account.push('small-images', 'v1')}"
+    for each in (by_digest, f"{uri}:v2"):
+        container = {"image": each, "vcpus": 1, "memory": 128}
+        account.client("batch").register_job_definition(
+            jobDefinitionName="definition", type="container", containerProperties=container
+        )
+    account.will_synthesize({**TEMPLATE, **made_with("v2")})
+    said = account.run(*DEPLOY, "--yes")
+    assert f"note: {uri}:v2 is not there yet: push it" in said.out
+    assert "keeps the image" not in said.out
+    account.will_synthesize({**TEMPLATE, **made_with("v1")})
+    assert "not there yet" not in account.run(*DEPLOY, "--yes").out
 
 
 def test_region_and_profile_hold_for_every_program_and_in_the_commands_to_type_next(
