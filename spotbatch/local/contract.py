@@ -170,6 +170,10 @@ class Engine(Protocol):
         """The changing part, of a job, an array parent or a child (`id:index`)."""
         ...
 
+    def still_holds(self, job_id: str, view: UnitView) -> bool:
+        """Whether an earlier view of a job that had not ended would be the same now; cheaper than a new one."""
+        ...
+
     def list_jobs(
         self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
     ) -> Sequence[str]:

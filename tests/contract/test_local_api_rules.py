@@ -213,6 +213,26 @@ def test_one_child_is_stopped_alone(batch: Any) -> None:
     assert parent["arrayProperties"]["statusSummary"]["RUNNABLE"] == 2
 
 
+def test_whoever_asks_again_and_again_sees_each_change_of_a_job_at_once(batch: Any) -> None:
+    script = "trap '' TERM; test $AWS_BATCH_JOB_ATTEMPT = 2 || exit 1; while :; do sleep 0.1; done"
+    job_id = submit(batch, script, retryStrategy={"attempts": 2}, arrayProperties={"size": 2}, jobQueue="q")
+    child = f"{job_id}:0"
+
+    def second_attempt() -> Any:
+        parent, found = batch.describe_jobs(jobs=[job_id, child])["jobs"]
+        summary = parent["arrayProperties"]["statusSummary"]
+        assert sum(summary.values()) == 2
+        return found if found["status"] == "RUNNING" and found["attempts"] else None
+
+    found = until(second_attempt, seconds=ENDS_SECONDS)
+    assert (len(found["attempts"]), found["attempts"][0]["container"]["exitCode"]) == (1, 1)
+    assert found["startedAt"] >= found["attempts"][0]["stoppedAt"]
+    batch.terminate_job(jobId=job_id, reason="seen enough")
+    assert describe(batch, child)["isTerminated"], "though it ignores SIGTERM and still runs"
+    last = ended(batch, child)
+    assert (last["statusReason"], len(last["attempts"])) == ("seen enough", 2)
+
+
 def test_a_child_that_succeeded_before_its_array_was_terminated_is_not_called_terminated(batch: Any) -> None:
     job_id = submit(batch, "test $AWS_BATCH_JOB_ARRAY_INDEX = 0 || sleep 60", arrayProperties={"size": 2})
     ended(batch, f"{job_id}:0")

@@ -35,9 +35,9 @@ def _job(region: Region, job_id: str) -> bytes | None:
     if last is not None and last.view.status.is_terminal:
         return last.json
     try:
-        view = region.engine.view(job_id)
-        if last is not None and last.view == view:
+        if last is not None and region.engine.still_holds(job_id, last.view):
             return last.json
+        view = region.engine.view(job_id)
         answer = _render(region, job_id, view)
     except NotFound:
         return None

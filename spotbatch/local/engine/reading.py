@@ -124,17 +124,41 @@ class Reading:
             return self._parent_view(job_no, size)
         return self._unit_view(job_no, index, size)
 
+    def still_holds(self, job_id: str, view: UnitView) -> bool:
+        """Whether an earlier view of a job that had not ended would be the same now. Raises NotFound.
+
+        Told from memory: an attempt's row in the journal changes only with its unit's status or number of attempts.
+        """
+        job_no, index = self.locate(job_id)
+        scheduler = self.scheduler
+        if view.summary is not None:
+            is_same = scheduler.summary(job_no) == view.summary and scheduler.status(job_no) is view.status
+        else:
+            unit = index or 0
+            is_same = (
+                scheduler.status(job_no, unit) is view.status
+                and scheduler.attempts_made(job_no, unit) == len(view.attempts)
+                and scheduler.status_reason(job_no, unit) == view.status_reason
+            )
+        return is_same and self._stop_of(job_no, index) == (view.is_cancelled, view.is_terminated)
+
+    def _stop_of(self, job_no: int, index: int | None) -> tuple[bool, bool]:
+        """Whether a job or child was cancelled, and whether it was terminated; a child with its parent, too."""
+        stops = self.stops
+        stop = stops.get((job_no, index)) or (stops.get((job_no, None)) if index is not None else None)
+        return stop == "cancelled", stop == "terminated"
+
     def _parent_view(self, job_no: int, size: int) -> UnitView:
         status = self.scheduler.status(job_no)
         ended = self.journal.row("SELECT ended_at FROM job WHERE job_no = ?", (job_no,)) if status.is_terminal else None
-        stop = self.stops.get((job_no, None))
+        is_cancelled, is_terminated = self._stop_of(job_no, None)
         return UnitView(
             status=status,
             status_reason=self.scheduler.status_reason(job_no),
             created_at=self._created_at[job_no],
             stopped_at=ended[0] if ended else None,
-            is_cancelled=stop == "cancelled",
-            is_terminated=stop == "terminated",
+            is_cancelled=is_cancelled,
+            is_terminated=is_terminated,
             array_size=size,
             summary=self.scheduler.summary(job_no),
         )
@@ -144,7 +168,7 @@ class Reading:
         status = self.scheduler.status(job_no, unit)
         attempts = self._attempts(job_no, unit)
         stopped_at, reason = self._end_of(job_no, unit, status)
-        stop = self.stops.get((job_no, index)) or (self.stops.get((job_no, None)) if index is not None else None)
+        is_cancelled, is_terminated = self._stop_of(job_no, index)
         is_current = bool(attempts) and (status.is_terminal or attempts[-1].stopped_at is None)
         return UnitView(
             status=status,
@@ -153,8 +177,8 @@ class Reading:
             started_at=attempts[-1].started_at if is_current else None,
             stopped_at=stopped_at,
             attempts=attempts,
-            is_cancelled=stop == "cancelled",
-            is_terminated=stop == "terminated",
+            is_cancelled=is_cancelled,
+            is_terminated=is_terminated,
             array_index=index,
             array_size=size or None,
         )
