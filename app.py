@@ -28,6 +28,7 @@ from spotbatch.infra.judged import acknowledge
 from spotbatch.infra.settings import CONTEXT_KEY
 
 from aws_cdk import App, CfnOutput, Environment, Stack, Tags  # isort: skip  # after infra, which chooses its Node
+from aws_cdk import aws_iam as iam  # isort: skip
 from constructs import Construct  # isort: skip
 
 STACK_NAME = "CostOptimizedBatchProcessing"
@@ -98,7 +99,11 @@ class CostOptimizedBatchProcessingStack(Stack):
             watched.append(on_demand.queue_arn)
             self._output("OnDemandJobQueueName", on_demand.queue_name, "Submit what must not be interrupted here")
         if self.settings.monitoring:
-            Watching(self, "Watching", settings=self.settings, queue_arns=watched)
+            environments = [compute.environment_arn, *([compute.on_demand_arn] if compute.on_demand_arn else [])]
+            Watching(self, "Watching", settings=self.settings, queue_arns=watched, environment_arns=environments)
+        if self.settings.permissions_boundary:  # of every role, whatever made it
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", self.settings.permissions_boundary)
+            iam.PermissionsBoundary.of(self).apply(boundary)
         acknowledge(self, self.settings, bucket_id=self.resolve(artifacts.bucket.bucket_name)["Ref"])
 
     def _output(self, name: str, value: str, description: str) -> None:

@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "simulate": ("batch", "pricing", "policy"),
     "aws": ("batch", "pricing"),
     "web": ("batch", "pricing", "aws"),
-    "infra": ("batch", "policy"),
+    "infra": ("batch", "policy", "pricing"),
     "cli": ("batch", "pricing", "policy", "runtime", "local", "simulate", "aws", "web"),
 }
 
@@ -27,7 +27,7 @@ ONLY_THERE: dict[str, tuple[str, ...]] = {
     "aws_cdk": ("infra",),
     "constructs": ("infra",),
     "cdk_nag": ("infra",),
-    "boto3": ("aws",),
+    "boto3": ("aws", "infra"),  # infra: the function in infra/look, which runs in Lambda alone
     "moto": ("local",),
     "starlette": ("web", "local"),
     "uvicorn": ("web", "local", "cli"),

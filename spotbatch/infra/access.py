@@ -48,9 +48,6 @@ class Access(Construct):
                     resources=[bucket.encryption_key.key_arn],
                 )
             )
-        if settings.permissions_boundary:
-            boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", settings.permissions_boundary)
-            iam.PermissionsBoundary.of(self).apply(boundary)
 
     def _task_principal(self) -> iam.IPrincipal:
         """ECS for this account's own jobs only: no one else can talk ECS into taking the role (confused deputy)."""

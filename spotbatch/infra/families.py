@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 from aws_cdk import aws_ec2 as ec2
 
+from spotbatch.pricing.catalogue import catalogue
+
 Architecture = Literal["x86_64", "arm64"]
 _FAMILY: Final = re.compile(r"[a-z]{1,3}\d+[a-z]*(-flex)?")
 _SIZE: Final = re.compile(r"nano|micro|small|medium|large|xlarge|\d+xlarge|metal(-\d+xl)?")
@@ -31,6 +33,10 @@ def check(name: str) -> None:
         raise ValueError(f"{name!r} is of no known instance family ('optimal' is not allowed here): {hint}")
     if dot and not _SIZE.fullmatch(size):
         raise ValueError(f"{name!r}: {size!r} is no instance size such as large, 2xlarge or metal")
+    known = catalogue().families.get(family, ())  # of other families only the CDK's list of names is known
+    if dot and known and name not in catalogue():
+        sizes = ", ".join(each.name.partition(".")[2] for each in known)
+        raise ValueError(f"{name!r}: {family} has no size {size!r}; it has {sizes}")
 
 
 def architecture(name: str) -> Architecture:

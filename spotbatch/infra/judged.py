@@ -76,12 +76,30 @@ DEDICATED_ROLE: Final = tuple(
 )
 
 
+LOOKING: Final = tuple(
+    Judgement(path="Watching/Looking/Role", rule=f"IAM5[Resource::{resource}]", reason=reason)
+    for resource, reason in (
+        ("*", "batch:ListJobs, DescribeJobs and DescribeComputeEnvironments know no resource; they only look."),
+        (
+            "arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:cluster/AWSBatch-*",
+            "AWS Batch makes the cluster and names it itself, always so, after the template is made.",
+        ),
+        (
+            "arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:container-instance/AWSBatch-*",
+            "Hosts get their ids when they join that cluster; the one action only looks.",
+        ),
+    )
+)
+
+
 def judgements(settings: StackSettings) -> Iterator[Judgement]:
     """Those that apply to a stack with these settings."""
     yield from ALWAYS
     yield LOG_BUCKET if settings.access_logs else NO_ACCESS_LOGS
     if not settings.flow_logs:
         yield NO_FLOW_LOG
+    if settings.monitoring:
+        yield from LOOKING
     if settings.service_role == "dedicated":
         yield from DEDICATED_ROLE
 

@@ -3,6 +3,7 @@
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
+from spotbatch.infra.nat_instance import NatInstance
 from spotbatch.infra.settings import Egress, StackSettings
 
 _ALL_ZONES = 99  # the CDK takes as many as there are
@@ -13,7 +14,8 @@ class Network(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings) -> None:
         super().__init__(scope, construct_id)
-        has_nat = settings.egress is Egress.NAT_GATEWAY
+        has_nat = settings.egress is not Egress.PUBLIC
+        instance = NatInstance(settings) if settings.egress is Egress.NAT_INSTANCE else None
         private = ec2.SubnetType.PRIVATE_WITH_EGRESS if has_nat else ec2.SubnetType.PRIVATE_ISOLATED
         self.vpc = ec2.Vpc(
             self,
@@ -21,12 +23,15 @@ class Network(Construct):
             ip_addresses=ec2.IpAddresses.cidr(settings.vpc_cidr),
             max_azs=_ALL_ZONES,
             nat_gateways=1 if has_nat else 0,  # the default would be one a zone, and a bill a zone
+            nat_gateway_provider=instance.provider if instance else None,
             restrict_default_security_group=False,  # it would bring in a Lambda function; nothing uses that group
             subnet_configuration=[
                 ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=24),
                 ec2.SubnetConfiguration(name="Private", subnet_type=private, cidr_mask=20),
             ],
         )
+        if instance:
+            instance.secure(self.vpc)
         # Free, and it keeps artifacts and image layers off the NAT gateway's bill.
         self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
         chosen = private if has_nat else ec2.SubnetType.PUBLIC

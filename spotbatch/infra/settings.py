@@ -26,7 +26,8 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 class Egress(StrEnum):
     """How instances reach ECR, ECS, CloudWatch and Batch."""
 
-    NAT_GATEWAY = "nat-gateway"  # one NAT gateway: about 33 USD a month while idle
+    NAT_GATEWAY = "nat-gateway"  # one NAT gateway: about 36 USD a month while idle, with its address
+    NAT_INSTANCE = "nat-instance"  # one small Graviton host that does the same for about 7 USD; AWS does not tend it
     PUBLIC = "public"  # public addresses, no ingress: nothing to pay while idle
 
 
@@ -76,7 +77,8 @@ class StackSettings(BaseModel):
     kms_key: bool = False  # the bucket under a key of the stack's own: 1 USD a month
     access_logs: bool = False  # a second bucket that tells who read the first
     # what is watched
-    monitoring: bool = True  # dashboard, alarms, events: about 3.30 USD a month
+    monitoring: bool = True  # dashboard, alarms, events: about 3.40 USD a month
+    container_insights: bool = False  # of the ECS cluster that AWS Batch makes; needs monitoring; paid by the metric
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     interruptions_per_hour: Annotated[int, Field(ge=1)] = 20  # more of them raise an alarm
     monthly_budget_usd: Annotated[int, Field(ge=1)] | None = None
@@ -101,6 +103,8 @@ class StackSettings(BaseModel):
             raise ValueError(f"min_vcpus ({self.min_vcpus}) is above max_vcpus ({self.max_vcpus})")
         if self.job_gpus and not self.has_gpus:
             raise ValueError(f"job_gpus is {self.job_gpus}, but instance_types has hosts without a GPU: give e.g. g5")
+        if self.container_insights and not self.monitoring:
+            raise ValueError("container_insights is turned on by what monitoring deploys: leave monitoring on")
         if self.egress is Egress.PUBLIC and self.interface_endpoints:
             raise ValueError("interface_endpoints is for private subnets: leave it out, or take another egress")
         if self.immutable_tags and self.image_tag == "latest":

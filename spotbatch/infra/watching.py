@@ -1,10 +1,11 @@
 """What tells of trouble: events in a log group, metrics made from them, alarms, a dashboard, a topic, a budget.
 
 AWS Batch gives no metrics of jobs. Its events go to a log group, where metric filters count them and Logs Insights
-queries them: nothing runs, and while idle only the alarms and the dashboard cost.
+queries them; what no event tells (depth, vCPUs, no progress) a function looks at every five minutes, see looking.py.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from aws_cdk import Aws, Duration, RemovalPolicy, Stack
@@ -19,6 +20,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from spotbatch.batch.status import HOST_TERMINATED_PATTERN
+from spotbatch.infra.looking import STALLED_SUM, Looking
 from spotbatch.infra.monitoring import retention
 from spotbatch.infra.settings import StackSettings
 
@@ -36,6 +38,19 @@ class Count:
     label: str
 
 
+_MOST_ATTEMPTS: Final = 10
+
+
+def _last_attempt_lost() -> str:
+    """That the newest of a job's attempts ended with its host: each retry is counted once, by the event after it.
+
+    CloudWatch's filters know no "last of a list": it is the one after which there is none.
+    """
+    attempts = [f"$.detail.attempts[{index}].statusReason" for index in range(_MOST_ATTEMPTS)]
+    lost = [f'({this} = "{HOST_TERMINATED_PATTERN}" && {after} NOT EXISTS)' for this, after in pairwise(attempts)]
+    return " || ".join(lost)
+
+
 _JOB: Final = f'$.detail-type = "{JOB_EVENT}" && $.detail.status'
 
 COUNTS: Final = (
@@ -46,7 +61,7 @@ COUNTS: Final = (
     Count(
         name="AttemptsInterrupted",
         # A retried job is RUNNABLE again, with the attempts that it has had.
-        pattern=f'{_JOB} = "RUNNABLE" && $.detail.attempts[0].statusReason = "{HOST_TERMINATED_PATTERN}"',
+        pattern=f'{_JOB} = "RUNNABLE" && ({_last_attempt_lost()})',
         label="retried after a lost host",
     ),
     Count(
@@ -73,9 +88,17 @@ _COST_PROXY: Final = (
 
 
 class Watching(Construct):
-    """`topic` and `events_group`; watches the queues of these ARNs."""
+    """`topic` and `events_group`; watches the queues and compute environments of these ARNs."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings, queue_arns: list[str]) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: StackSettings,
+        queue_arns: list[str],
+        environment_arns: list[str],
+    ) -> None:
         super().__init__(scope, construct_id)
         self.namespace = f"spotbatch/{Stack.of(self).stack_name}"
         self.topic = sns.Topic(self, "Topic", enforce_ssl=True, display_name="spotbatch")
@@ -90,6 +113,14 @@ class Watching(Construct):
         rules = self._rules(queue_arns)
         self._let_events_in(rules)
         metrics = {each.name: self._metric(each) for each in COUNTS}
+        self.looking = Looking(
+            self,
+            "Looking",
+            settings=settings,
+            namespace=self.namespace,
+            queue_arns=queue_arns,
+            environment_arns=environment_arns,
+        )
         self._alarms(settings, metrics)
         self._dashboard(metrics)
         if settings.monthly_budget_usd:
@@ -174,6 +205,12 @@ class Watching(Construct):
             settings.interruptions_per_hour,
             "Spot takes hosts often: add instance types, or on_demand_fallback.",
         )
+        self._alarm(
+            "Stalled",
+            self.looking.metric("Stalled", minutes=30, statistic="Sum"),
+            STALLED_SUM,
+            "No progress: a compute environment is INVALID, or jobs have been RUNNABLE for half an hour and none runs.",
+        )
 
     def _alarm(self, construct_id: str, metric: cloudwatch.Metric, threshold: int, description: str) -> None:
         alarm = cloudwatch.Alarm(
@@ -190,6 +227,23 @@ class Watching(Construct):
 
     def _dashboard(self, metrics: dict[str, cloudwatch.Metric]) -> None:
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(24))
+        statuses = ("Submitted", "Pending", "Runnable", "Starting", "Running")
+        dashboard.add_widgets(
+            cloudwatch.GraphWidget(
+                title="Queue depth by status",
+                width=12,
+                stacked=True,
+                left=[self.looking.metric(f"Depth{each}").with_(label=each.upper()) for each in statuses],
+            ),
+            cloudwatch.GraphWidget(
+                title="vCPUs",
+                width=12,
+                left=[
+                    self.looking.metric("VcpusDesired").with_(label="desired"),
+                    self.looking.metric("VcpusRunning").with_(label="of hosts that run"),
+                ],
+            ),
+        )
         dashboard.add_widgets(
             cloudwatch.GraphWidget(
                 title="Jobs", width=12, left=[metrics[each.name].with_(label=each.label) for each in COUNTS]

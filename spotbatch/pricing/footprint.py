@@ -13,7 +13,9 @@ _ITEMS: Final[Mapping[str, str]] = {
     "AWS::KMS::Key": "kms_key",
     "AWS::SecretsManager::Secret": "secret",
     "AWS::Budgets::Budget": "budget",
+    "AWS::Lambda::Function": "scheduled_function",
 }
+_NAT_INSTANCE: Final = {"nat_instance": 1, "public_ipv4": 1, "ebs_gp3_gib": 8}  # with its address and its disk
 
 
 def footprint(template: Mapping[str, Any]) -> dict[str, int]:
@@ -24,8 +26,7 @@ def footprint(template: Mapping[str, Any]) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     for resource in template.get("Resources", {}).values():
-        item, number = _counted(resource)
-        if item:
+        for item, number in _counted(resource).items():
             counts[item] = counts.get(item, 0) + number
     return counts
 
@@ -40,11 +41,13 @@ def minimum_vcpus(template: Mapping[str, Any]) -> int:
     return sum(int(resources.get("MinvCpus", 0)) for resources in environments)
 
 
-def _counted(resource: Mapping[str, Any]) -> tuple[str, int]:
+def _counted(resource: Mapping[str, Any]) -> Mapping[str, int]:
     kind = resource.get("Type", "")
+    if kind == "AWS::EC2::Instance":
+        return _NAT_INSTANCE  # the only instance that the stack itself has
     if kind != "AWS::EC2::VPCEndpoint":
-        return _ITEMS.get(kind, ""), 1
+        return {_ITEMS[kind]: 1} if kind in _ITEMS else {}
     properties = resource.get("Properties", {})
     if properties.get("VpcEndpointType", "Gateway") == "Interface":
-        return "interface_endpoint", max(1, len(properties.get("SubnetIds", [])))
-    return "gateway_endpoint", 1
+        return {"interface_endpoint": max(1, len(properties.get("SubnetIds", [])))}
+    return {"gateway_endpoint": 1}

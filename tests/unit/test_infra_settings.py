@@ -1,5 +1,6 @@
 """What the settings beyond the default stack make of the template, the idle cost, and the examples of docs/infra.md."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from examples.infra.two_definitions import TwoDefinitionsStack
 from examples.infra.two_queues import two_queues
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.infra import StackSettings
+from spotbatch.infra.look.look import INVALID_WEIGHT
+from spotbatch.infra.looking import source
 from spotbatch.local.template import Template as LocalTemplate
 from spotbatch.pricing.footprint import footprint
 from spotbatch.pricing.units import idle_cost, total
@@ -41,6 +44,7 @@ RICH: dict[str, Any] = {
     "permissions_boundary": BOUNDARY,
     "job_secrets": {"TOKEN": SECRET},
     "alarm_email": "a@example.com",
+    "container_insights": True,
     "monthly_budget_usd": 100,
 }
 
@@ -137,9 +141,9 @@ def test_secrets_reach_the_job_through_the_execution_role_and_only_those(made: M
     assert reading == [SECRET]
 
 
-def test_the_permissions_boundary_is_on_every_role_of_access(made: Made) -> None:
-    roles = {k: v for k, v in of_type(made(**RICH), "AWS::IAM::Role").items() if k.startswith("Access")}
-    assert roles
+def test_the_permissions_boundary_is_on_every_role_whatever_made_it(made: Made) -> None:
+    roles = of_type(made(**RICH), "AWS::IAM::Role")
+    assert all(any(name.startswith(room) for name in roles) for room in ("Access", "Network", "Watching"))
     assert all(role["PermissionsBoundary"] == BOUNDARY for role in roles.values())
 
 
@@ -160,19 +164,91 @@ def test_events_may_be_written_and_alarms_may_be_published(made: Made) -> None:
 def test_job_events_are_those_of_this_stacks_queues_only(made: Made) -> None:
     template = made(on_demand_queue=True)
     rules = of_type(template, "AWS::Events::Rule").values()
-    (jobs,) = [each for each in rules if each["EventPattern"].get("detail-type") == ["Batch Job State Change"]]
+    (jobs,) = [each for each in rules if each.get("EventPattern", {}).get("detail-type") == ["Batch Job State Change"]]
     queues = {each["Fn::GetAtt"][0] for each in jobs["EventPattern"]["detail"]["jobQueue"]}
     assert queues == set(of_type(template, "AWS::Batch::JobQueue"))
 
 
-def test_every_alarm_counts_a_metric_that_a_filter_makes(made: Made) -> None:
+def test_every_alarm_counts_a_metric_that_a_filter_or_the_function_makes(made: Made) -> None:
     template = made()
     filters = of_type(template, "AWS::Logs::MetricFilter").values()
-    metrics = {each["MetricTransformations"][0]["MetricName"] for each in filters}
+    metrics = {each["MetricTransformations"][0]["MetricName"] for each in filters} | {"Stalled"}
     alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
     assert alarms
     assert {each["MetricName"] for each in alarms} <= metrics
     assert all(each["AlarmActions"] for each in alarms)
+
+
+def test_filters_are_short_enough_for_cloudwatch_and_count_a_retry_once(made: Made) -> None:
+    patterns = [each["FilterPattern"] for each in of_type(made(), "AWS::Logs::MetricFilter").values()]
+    assert max(map(len, patterns)) <= 1024
+    (interrupted,) = [each for each in patterns if "Host EC2" in each]
+    for index in range(9):
+        last = f'$.detail.attempts[{index}].statusReason = "Host EC2*" && $.detail.attempts[{index + 1}].statusReason'
+        assert f"({last} NOT EXISTS)" in interrupted
+
+
+def test_no_progress_for_half_an_hour_or_an_invalid_environment_raises_an_alarm(made: Made) -> None:
+    alarms = of_type(made(), "AWS::CloudWatch::Alarm").values()
+    (stalled,) = [each for each in alarms if each["MetricName"] == "Stalled"]
+    assert (stalled["Period"], stalled["Statistic"], stalled["Threshold"]) == (1800, "Sum", INVALID_WEIGHT)
+    (rule,) = [each for each in of_type(made(), "AWS::Events::Rule").values() if "ScheduleExpression" in each]
+    assert rule["ScheduleExpression"] == "rate(5 minutes)"
+    assert INVALID_WEIGHT == 1800 / 300, "six looks without progress"
+
+
+def test_the_function_only_looks_unless_container_insights_is_asked_for(made: Made) -> None:
+    def actions(**settings: Any) -> set[str]:
+        policies = of_type(made(**settings), "AWS::IAM::Policy")
+        (policy,) = [each for name, each in policies.items() if name.startswith("WatchingLooking")]
+        found: set[str] = set()
+        for statement in policy["PolicyDocument"]["Statement"]:
+            one = statement["Action"]
+            found |= {one} if isinstance(one, str) else set(one)
+        return found
+
+    changing = {"logs:CreateLogStream", "logs:PutLogEvents"}
+    assert all(each.partition(":")[2].startswith(("List", "Describe")) for each in actions() - changing)
+    assert actions(container_insights=True) - actions() == {"ecs:DescribeClusters", "ecs:UpdateClusterSettings"}
+
+
+def test_the_function_fits_into_the_template_and_is_what_is_tested(made: Made) -> None:
+    (function,) = of_type(made(), "AWS::Lambda::Function").values()
+    assert function["Code"]["ZipFile"] == source()
+    assert len(source()) <= 4096
+    assert ast.dump(ast.parse(source())).count("FunctionDef") == 5
+
+
+def test_the_dashboard_shows_depth_vcpus_interruptions_failures_durations_and_what_cost_follows(made: Made) -> None:
+    (dashboard,) = of_type(made(), "AWS::CloudWatch::Dashboard").values()
+    body = json.dumps(dashboard)
+    for each in ("DepthRunnable", "VcpusDesired", "VcpusRunning", "AttemptsInterrupted", "statusReason", "job_hours"):
+        assert each in body
+
+
+# ---- the network ----
+
+
+def test_a_nat_instance_takes_from_the_vpc_alone_with_imdsv2_and_an_encrypted_disk(made: Made) -> None:
+    template = made(egress="nat-instance")
+    assert not of_type(template, "AWS::EC2::NatGateway")
+    (host,) = of_type(template, "AWS::EC2::Instance").values()
+    assert (host["InstanceType"], host["SourceDestCheck"]) == ("t4g.nano", False)
+    assert host["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    (imds,) = [
+        each["LaunchTemplateData"]["MetadataOptions"]
+        for each in of_type(template, "AWS::EC2::LaunchTemplate").values()
+        if set(each["LaunchTemplateData"]) == {"MetadataOptions"}
+    ]
+    assert imds == {"HttpTokens": "required"}
+    ingress = [
+        rule
+        for group in of_type(template, "AWS::EC2::SecurityGroup").values()
+        for rule in group.get("SecurityGroupIngress", ())
+    ]
+    assert [rule["FromPort"] for rule in ingress] == [443]
+    assert all("GetAtt" in str(rule["CidrIp"]) for rule in ingress), "the VPC's own range"
+    assert total(idle_cost(footprint(template))) < 12
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,15 @@ IN_PLACE = {"Batch::ComputeEnvironment": "updated"}
         ({}, {"volume_gib": 100}, {"EC2::LaunchTemplate": "updated"}),
         ({}, {"job_memory_mib": 4096}, {"Batch::JobDefinition": "updated"}),
         ({}, {"image_tag": "v2"}, {"Batch::JobDefinition": "updated"}),
-        ({}, {"on_demand_fallback": True}, {"Batch::ComputeEnvironment": "added", "Batch::JobQueue": "updated"}),
+        (
+            {},
+            {"on_demand_fallback": True},
+            {
+                "Batch::ComputeEnvironment": "added",
+                "Batch::JobQueue": "updated",
+                "Lambda::Function": "updated",  # it looks at both environments
+            },
+        ),
         ({}, {"log_retention_days": 90}, {"Logs::LogGroup": "updated"}),
         ({}, {"images_kept": 20}, {"ECR::Repository": "updated"}),
         ({"service_role": "dedicated"}, {"service_role": "dedicated", "max_vcpus": 512}, IN_PLACE),

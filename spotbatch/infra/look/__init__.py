@@ -1,0 +1,1 @@
+"""The Lambda function that looks; its folder is all that it needs."""
