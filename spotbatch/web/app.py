@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qs, quote
 
@@ -35,6 +36,7 @@ _MOST_LISTENERS: Final = 64
 _LONGEST_FORM: Final = 4096
 _LONGEST_ID: Final = 300
 _SAID_KEPT: Final = 50
+_LONGEST_NUMBER: Final = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +59,8 @@ class Dashboard:
             Route("/jobs/{id}", self.job_page),
             Route("/jobs/{id}/child", self.child),
             Route("/live", self.live),
-            Route("/live/{kind}/{id}", self.live),
+            Route("/live/jobs/{id}", partial(self.live, kind="jobs")),
+            Route("/live/runs/{id}", partial(self.live, kind="runs")),
             Route("/static/{name}", static),
         ]
         if self.actions is not None:
@@ -83,7 +86,7 @@ class Dashboard:
     async def child(self, request: Request) -> Response:
         """The form beside a heat map: to one child's page."""
         index = request.query_params.get("index", "")
-        if not index.isdigit():
+        if not _is_number(index):
             return PlainTextResponse("index must be a number\n", status_code=400)
         job_id = quote(request.path_params["id"])
         return RedirectResponse(f"/jobs/{job_id}:{int(index)}", status_code=303)
@@ -100,11 +103,11 @@ class Dashboard:
 
     # ---- news ----
 
-    async def live(self, request: Request) -> Response:
+    async def live(self, request: Request, kind: str = "list") -> Response:
         """News of one page, as long as the browser listens."""
         if sum(self.board.watched.values()) >= _MOST_LISTENERS:
             return PlainTextResponse(f"{_MOST_LISTENERS} pages are open already\n", status_code=503)
-        target = _target(request, request.path_params.get("kind", "list"))
+        target = _target(request, kind)
         with contextlib.suppress(SpotbatchError):  # the page itself says what is wrong
             await run_in_threadpool(self.poller.load, target)
         return StreamingResponse(self._news(target), media_type="text/event-stream")
@@ -175,9 +178,13 @@ def _target(request: Request, kind: str) -> Target:
     if kind == "list":
         return Target(kind="list")
     attempt = request.query_params.get("attempt", "")
-    number = int(attempt) if attempt.isdigit() and len(attempt) < 4 else None
+    number = int(attempt) if _is_number(attempt) else None
     found = str(request.path_params["id"])[:_LONGEST_ID]
     return Target(kind="run" if kind == "runs" else "job", id=found, attempt=number)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
 
 
 async def _form_token(request: Request) -> str | None:

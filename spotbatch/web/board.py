@@ -116,7 +116,8 @@ class Board:
         """A job, an array's parent or a child, if it was described."""
         with self.lock:
             parent, _, index = job_id.partition(":")
-            if index and (family := self.families.get(parent)) is not None:
+            family = self.families.get(parent)
+            if family is not None and index.isdecimal():
                 return family.units.get(int(index))
             return self.jobs.get(job_id)
 

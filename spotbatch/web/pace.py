@@ -6,12 +6,17 @@ from typing import Final
 
 SECONDS_A_CALL: Final = 1.1
 _BURST: Final = 12.0  # a page that is opened may be filled at once; the poller then waits until that is made up for
+_MOST_DEBT: Final = 8.0  # somebody who goes through many pages quickly must not stop the news for minutes
 _NOTHING: Final = 1e-6  # of a call: what floats leave over
 
 
 @dataclass(kw_only=True)
 class Pace:
-    """An allowance that grows with time up to a burst, and that every call anywhere in the program takes one from."""
+    """An allowance that grows with time up to a burst, and that every call anywhere in the program takes one from.
+
+    So the poller alone keeps under one call a second; pages that are opened come on top, and it makes up for them by
+    waiting, for ten seconds at the most.
+    """
 
     calls_made: Callable[[], int]
     clock: Callable[[], float]
@@ -31,5 +36,5 @@ class Pace:
     def _settle(self) -> None:
         made, now = self.calls_made(), self.clock()
         grown = self._allowance + (now - self._at) / SECONDS_A_CALL
-        self._allowance = min(_BURST, grown) - (made - self._seen)
+        self._allowance = max(-_MOST_DEBT, min(_BURST, grown) - (made - self._seen))
         self._seen, self._at = made, now

@@ -158,6 +158,38 @@ def test_a_job_that_is_not_there_is_a_404_with_the_reason(web: WebWorld) -> None
     assert web.ask("/jobs/%3Cscript%3E").headers["content-type"].startswith("text/plain")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/{job}:abc",
+        "/jobs/{job}:%C2%B2",
+        "/jobs/{job}:99999999999999999999",
+        "/jobs/{job}:-1",
+        "/jobs/{job}?attempt=%C2%B2",
+        "/jobs/{job}?attempt=99",
+        "/jobs/{job}/child?index=%C2%B2",
+        "/jobs/{job}/child?index=" + "9" * 6000,
+        "/jobs/{job}/child?index=77",
+        "/jobs/{job}/child",
+        "/jobs/" + "x" * 5000,
+        "/jobs/..%2f..%2fetc%2fpasswd",
+        "/runs/nobody",
+        "/runs/a:b",
+        "/runs/%00",
+        "/live/elsewhere/x",
+        "/static/%2e%2e/app.py",
+    ],
+)
+def test_strange_addresses_are_answered_and_break_nothing(world: CliWorld, web: WebWorld, path: str) -> None:
+    job = world.submit("--name", "strange", "--array", "2", "--", "true")
+    assert web.ask(f"/jobs/{job}").status == 200
+    if path.startswith("/live"):
+        assert web.ask(path).status == 404
+    else:
+        assert web.ask(path.format(job=job)).status in (200, 303, 400, 404)
+    assert web.ask(f"/jobs/{job}").status == 200
+
+
 def test_logs_and_tags_from_hostile_jobs_are_text(world: CliWorld, web: WebWorld) -> None:
     job = world.submit("--name", "evil", "--tag", f"k={EVIL}", "--", "sh", "-c", f"echo '{EVIL}'; exit 3")
     world.wait(job)
