@@ -9,7 +9,8 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.failures import why_failed
 from spotbatch.cli.findings import Case, Finding, Weight, certain, likely, normal
 from spotbatch.cli.fitting import fits_nowhere, price_cap, quota, wrong_architecture
-from spotbatch.cli.progress import is_interruption
+from spotbatch.cli.output.text import count
+from spotbatch.cli.progress import interruptions_of
 
 # What the reason of a job begins with that AWS Batch holds to block its queue.
 _BLOCKED: Final = ("CAPACITY:", "MISCONFIGURATION:", "ACTION_REQUIRED", "UNDETERMINED")
@@ -223,20 +224,21 @@ def _starting(case: Case) -> Iterator[Finding]:
 
 
 def _running(case: Case) -> Iterator[Finding]:
-    lost = sum(is_interruption(attempt) for attempt in case.job.attempts)
+    lost = interruptions_of(case.job)
     evidence = f"attempt {len(case.job.attempts)} of {case.job.attempts_allowed}"
     yield normal(
         "it runs",
-        evidence=f"{evidence}, {lost} interruptions before" if lost else evidence,
+        evidence=f"{evidence}, {count(lost, 'interruption')} before" if lost else evidence,
         fix=f"spotbatch logs -f {case.job.id}",
     )
 
 
 def _fine(case: Case) -> Iterator[Finding]:
+    job = case.job
     yield normal(
         "it has SUCCEEDED",
-        evidence=f"after {max(1, len(case.job.attempts))} attempts",
-        fix=f"spotbatch results {case.job.id} DEST",
+        evidence=f"after {count(max(1, len(job.attempts)), 'attempt')}" if job.array is None else "all children have",
+        fix=f"spotbatch results {job.id} DEST",
     )
 
 

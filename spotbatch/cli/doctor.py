@@ -120,6 +120,6 @@ def _say(job: Job, findings: list[Finding], around: Surroundings) -> None:
         mark, style = _MARKS[each.weight]
         text.say(f"{text.styled(mark, style)} {text.styled(each.cause, 'bold')}")
         text.say(f"    seen  {each.evidence}")
-        text.say(f"    fix   {each.fix}")
-    for line in around.unseen:
+        text.say(f"    {'next' if each.weight is Weight.NORMAL else 'fix '}  {each.fix}")
+    for line in around.unseen if job.status in _WAITING else ():
         text.say(text.styled(f"not seen: {line}", "dim"))

@@ -52,4 +52,4 @@ def _in_words(job: Job) -> tuple[str, str]:
     if job.exit_code in _EXIT_WORDS:
         words, fix = _EXIT_WORDS[job.exit_code]
         return words, f"{fix}; {log}"
-    return "the command itself failed", log
+    return "the command itself failed", f"{log} shows what it wrote; once that is mended: spotbatch retry {job.id}"

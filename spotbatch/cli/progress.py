@@ -49,6 +49,14 @@ def is_interruption(attempt: Attempt) -> bool:
     return gone or attempt.exit_code == EXIT_INTERRUPTED
 
 
+def interruptions_of(job: Job) -> int:
+    """How many of a job's attempts were interrupted. What somebody stopped saves and leaves alike, and is none."""
+    lost = sum(is_interruption(attempt) for attempt in job.attempts)
+    if job.is_terminated and job.attempts and job.attempts[-1].exit_code == EXIT_INTERRUPTED:
+        return lost - 1
+    return lost
+
+
 @dataclass(kw_only=True)
 class Tracker:
     """Follows the jobs of one run: one job, one array, or several arrays."""
@@ -129,7 +137,7 @@ class Tracker:
         return not self._turn and not self._open_children()
 
     def _take_unit(self, job: Job) -> list[Job]:
-        self._attempts[job.id] = (len(job.attempts), sum(is_interruption(each) for each in job.attempts))
+        self._attempts[job.id] = (len(job.attempts), interruptions_of(job))
         if job.status.is_terminal:
             self._ended.add(job.id)
         return [job] if job.status is JobStatus.FAILED and self.take_failed(job.id) else []

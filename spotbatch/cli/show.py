@@ -8,6 +8,7 @@ import typer
 
 from spotbatch.aws.hosts import Host, Hosts
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.environment import EXIT_INTERRUPTED
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
@@ -92,7 +93,8 @@ def _head(job: Job) -> None:
         text.say(f"ended        {text.moment(job.stopped_at)} (ran {text.duration(job.stopped_at - job.started_at)})")
     needs = job.requirements
     gpus = f", {needs.gpus} GPUs" if needs.gpus else ""
-    text.say(f"asks for     {needs.vcpus} vCPUs, {needs.memory_mib} MiB{gpus}, up to {job.attempts_allowed} attempts")
+    size = f"{text.count(needs.vcpus, 'vCPU')}, {needs.memory_mib} MiB{gpus}"
+    text.say(f"asks for     {size}, up to {text.count(job.attempts_allowed, 'attempt')}")
     text.say(f"queue        {job.queue}, definition {job.definition}")
     for dependency in job.depends_on:
         text.say(f"waits for    {dependency.job_id or 'the child before it'} ({dependency.type})")
@@ -140,7 +142,8 @@ def _attempts(job: Job, kept: dict[int, AttemptRecord]) -> None:
     hosts = _hosts(job)
     for number, attempt in enumerate(job.attempts, start=1):
         text.say()
-        text.say(text.styled(f"attempt {number} of {job.attempts_allowed}", "bold") + f": {outcome(attempt)}")
+        how = outcome(attempt, is_stopped=job.is_terminated and number == len(job.attempts))
+        text.say(text.styled(f"attempt {number} of {job.attempts_allowed}", "bold") + f": {how}")
         _attempt(attempt, kept.get(number), hosts)
 
 
@@ -157,13 +160,15 @@ def _attempt(attempt: Attempt, record: AttemptRecord | None, hosts: dict[str, Ho
         text.say(f"  log        {attempt.log_stream}")
 
 
-def outcome(attempt: Attempt) -> str:
-    """How an attempt ended, in words, with AWS Batch's own."""
+def outcome(attempt: Attempt, *, is_stopped: bool = False) -> str:
+    """How an attempt ended, in words, with AWS Batch's own. `is_stopped`: somebody stopped the job."""
     if attempt.stopped_at is None:
         return "running"
     own = "; ".join(part for part in (attempt.reason, attempt.status_reason) if part)
     code = "" if attempt.exit_code is None else f"exit code {attempt.exit_code}"
-    if is_interruption(attempt):
+    if is_stopped and attempt.exit_code == EXIT_INTERRUPTED:
+        head = "stopped: it saved and left"
+    elif is_interruption(attempt):
         head = "interrupted: its host was reclaimed" if attempt.exit_code is None else "interrupted: it saved and left"
     elif attempt.exit_code == 0:
         head = "succeeded"

@@ -43,7 +43,11 @@ Tag = Annotated[list[str] | None, typer.Option(help="KEY=VALUE; may be given aga
 Parameter = Annotated[list[str] | None, typer.Option(help="KEY=VALUE for Ref::KEY in the definition's command.")]
 Definition = Annotated[str | None, typer.Option(help="A job definition (default: the stack's).")]
 InputsFrom = Annotated[
-    str | None, typer.Option(metavar="FILE|GLOB|s3://...", help="One child an input: a line, a file or an object.")
+    str | None,
+    typer.Option(
+        metavar="FILE|GLOB|s3://...",
+        help="One child an input, which it finds in $SPOTBATCH_INPUT: a line, a file or an object.",
+    ),
 ]
 JobFile = Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML); options win over it.")]
 Deadline = Annotated[

@@ -53,6 +53,13 @@ def test_interruptions_and_retries_are_counted_from_attempts() -> None:
     assert (progress.interruptions, progress.retries, progress.is_complete) == (2, 2, True)
 
 
+def test_what_somebody_stopped_was_not_interrupted() -> None:
+    stopped = Attempt(exit_code=210, stopped_at=1.0)
+    tracker = Tracker(ids=["j"])
+    tracker.take([single(attempts=(LOST, stopped), is_terminated=True, status=JobStatus.FAILED)], 0.0)
+    assert tracker.progress().interruptions == 1
+
+
 def test_the_runtime_that_saved_and_left_counts_as_an_interruption_and_a_failure_does_not() -> None:
     assert is_interruption(Attempt(exit_code=210, stopped_at=1.0))
     assert not is_interruption(Attempt(exit_code=1, stopped_at=1.0, status_reason="Essential container in task exited"))
