@@ -79,13 +79,18 @@ def find(stack: str, *, data_only: bool = False) -> Sequence[Left]:
     return sorted(left, key=lambda one: (not one.holds_data, one.kind == KEY, one.kind, one.name))
 
 
-def find_settled(stack: str, *, limit_seconds: float) -> Sequence[Left]:
+def find_settled(stack: str, *, say: Callable[[str], None], limit_seconds: float) -> Sequence[Left]:
     """As `find`, asked again for a while as long as some of it is known from AWS's index of tags alone."""
     left: Sequence[Left] = ()
+    waits = False
     for _ in stacks.pauses(limit_seconds):
         left = find(stack)
-        if all(one.is_certain for one in left):
+        uncertain = sum(not one.is_certain for one in left)
+        if not uncertain:
             break
+        if not waits:
+            say(f"AWS's index of tags still lists {uncertain} more: asking again for {limit_seconds:.0f} s at most ...")
+            waits = True
     return left
 
 

@@ -189,7 +189,7 @@ def _finish(place: Place, *, everything: bool) -> None:
         for one in leftovers.find(place.stack):
             if one.can_be_deleted:
                 leftovers.delete(one, say=text.say)
-    left = leftovers.find_settled(place.stack, limit_seconds=LAG_SECONDS)
+    left = leftovers.find_settled(place.stack, say=text.say, limit_seconds=LAG_SECONDS)
     if not left:
         text.say(
             f"nothing is left of {place.stack}: AWS lists nothing with its tag, CloudFormation nothing that it kept"

@@ -187,6 +187,7 @@ def test_what_is_gone_and_still_listed_by_tag_is_asked_for_again(
 
     monkeypatch.setattr(stacks, "pauses", pauses)
     said = account.run(*CLEANUP, "--yes")
+    assert said.out.count("AWS's index of tags still lists 1 more") == 1
     assert "bucket small-bucket (kept on purpose)" in said.out
     assert vpc not in said.out
 
