@@ -19,7 +19,6 @@ import time
 
 _MESSAGE_BYTES = 1 << 20
 _GRACE_SECONDS = 2.0
-_GATHER_SECONDS = 0.001
 _MOST_NEWS = 1_000
 _MOST_PLANS = 256  # as the region thinks
 _HOLD_SECONDS = 0.005  # the news of a start waits so long for the news of its end: short jobs tell both at once
@@ -37,7 +36,6 @@ class Helper:
         self.is_urgent = False
         self.held_since = 0.0
         self.look_at = 0.0
-        self.cores = os.cpu_count() or 1
         self.plans: dict[int, tuple[list[str], dict[bytes, bytes], str, int]] = {}  # the oldest first
         self.programs: dict[tuple[str, str], str] = {}  # (name, PATH) -> file, as it was found last
         self.folders: set[str] = set()  # of logs: known to be there
@@ -73,19 +71,13 @@ class Helper:
         """Milliseconds until something is to be done though nothing happens."""
         if not self.news and not self.memory_limit:
             return None
-        when = self.held_since + self.hold_seconds() if self.news else self.look_at
+        when = self.held_since + _HOLD_SECONDS if self.news else self.look_at
         return max(0.0, 1000 * (when - time.monotonic()))
 
     def is_time_to_tell(self) -> bool:
         if not self.news:
             return False
-        return time.monotonic() - self.held_since >= self.hold_seconds()
-
-    def hold_seconds(self) -> float:
-        """News of an end waits a moment for the next one while what runs keeps all cores busy anyway."""
-        if not self.is_urgent:
-            return _HOLD_SECONDS
-        return _GATHER_SECONDS if len(self.id_of) >= self.cores else 0.0
+        return self.is_urgent or time.monotonic() - self.held_since >= _HOLD_SECONDS
 
     def drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -184,9 +176,7 @@ class Helper:
 
     def say(self, event: list[object]) -> None:
         self.news.append(event)
-        if not self.is_urgent:
-            self.is_urgent = True
-            self.held_since = time.monotonic()
+        self.is_urgent = True
 
     def tell(self) -> None:
         """Send what is new in one message."""
