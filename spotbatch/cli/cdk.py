@@ -64,9 +64,12 @@ def program(folder: Path) -> str:
     found = str(own) if own.exists() else shutil.which("cdk")
     if found is None:
         raise NotFound("the CDK's command line is missing: `npm install` here installs it (./deploy.sh does)")
-    asked = subprocess.run(
-        [found, "--version"], capture_output=True, text=True, check=False, timeout=_ASK_LIMIT_SECONDS
-    )
+    try:
+        asked = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, check=False, timeout=_ASK_LIMIT_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"{found} does not say its version within {_ASK_LIMIT_SECONDS} s: try again") from error
     version = asked.stdout.strip()
     if not version.startswith(f"{_MAJOR}."):
         raise InvalidInput(f"{found} is version {version or 'unknown'}; version {_MAJOR} is needed: `npm install` here")
