@@ -66,6 +66,11 @@ class Artifacts(Construct):
             enforce_ssl=True,
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=True,  # so that nobody rewrites what was logged
             removal_policy=RemovalPolicy.RETAIN,
-            lifecycle_rules=[s3.LifecycleRule(id="a-year", expiration=Duration.days(365))],
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    id="a-year", expiration=Duration.days(365), noncurrent_version_expiration=Duration.days(1)
+                )
+            ],
         )
