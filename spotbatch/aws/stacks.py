@@ -89,12 +89,13 @@ def resources(stack: str) -> Sequence[Resource]:
             kind=each["ResourceType"],
             is_retained=policies.get(each["LogicalResourceId"]) in _KEPT_POLICIES,
         )
-        for each in _summaries(stack)
+        for each in summaries(stack)
         if each["ResourceStatus"] != _DELETED
     ]
 
 
-def _summaries(stack: str) -> Iterator[Any]:
+def summaries(stack: str) -> Iterator[Any]:
+    """CloudFormation's own rows of the stack's resources. Raises NotFound."""
     pages = session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
     for page in pages:
         yield from page["StackResourceSummaries"]
@@ -172,7 +173,7 @@ def kept_by_deleted(stack: str) -> Iterator[Resource]:
 
 
 def _left_by(stack_id: str) -> Iterator[Resource]:
-    for each in _summaries(stack_id):
+    for each in summaries(stack_id):
         if each["ResourceStatus"] != _DELETED and each.get("PhysicalResourceId"):
             yield Resource(
                 logical_id=each["LogicalResourceId"],

@@ -15,6 +15,7 @@ from app import CostOptimizedBatchProcessingStack
 from examples.infra.own_network import OwnNetworkStack
 from examples.infra.two_definitions import TwoDefinitionsStack
 from examples.infra.two_queues import two_queues
+from spotbatch.aws.events import GROUP_ID
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.infra import StackSettings
 from spotbatch.infra.look.look import INVALID_WEIGHT
@@ -159,6 +160,13 @@ def test_events_may_be_written_and_alarms_may_be_published(made: Made) -> None:
     }
     assert {"events.amazonaws.com", "cloudwatch.amazonaws.com"} <= allowed
     assert of_type(made(), "AWS::Logs::ResourcePolicy")
+
+
+def test_the_event_log_group_is_called_what_spotbatch_events_looks_for(made: Made) -> None:
+    groups = [name for name in of_type(made(), "AWS::Logs::LogGroup") if name.startswith(GROUP_ID)]
+    (policy,) = of_type(made(), "AWS::Logs::ResourcePolicy").values()
+    assert len(groups) == 1
+    assert groups[0] in json.dumps(policy)
 
 
 def test_job_events_are_those_of_this_stacks_queues_only(made: Made) -> None:
