@@ -12,6 +12,7 @@ from spotbatch.aws.price_cache import current_catalogue, current_prices
 from spotbatch.batch.environment import EXIT_INTERRUPTED
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding, records
 from spotbatch.cli.records import AttemptRecord
 from spotbatch.local.contract import HostView
@@ -23,6 +24,7 @@ from spotbatch.pricing.units import host_quantities
 _MOST_UNITS: Final = 20_000  # described at most, 100 a call
 _NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
 _RECLAIMED: Final = "RECLAIMED"
+_WAITING: Final = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
 VOLUME_GIB: Final = 50  # of each host, as the stack's setting volume_gib has it by default
 
 
@@ -70,9 +72,16 @@ def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Seq
     return Bill(report=report, notes=notes)
 
 
-def in_short(jobs: Jobs, watched: Sequence[Job]) -> str:
-    """The cost so far of jobs on their hosts, in a few words; "" while nothing is known. Records are not read."""
-    uses = [use for job in watched for unit in units_of(jobs, job) for use in _uses(unit)]
+def in_short(jobs: Jobs, watched: Sequence[Job], *, most_units: int = _MOST_UNITS) -> str:
+    """The cost so far of jobs on their hosts, in a few words; "" while nothing is known. Records are not read.
+
+    Of runs with more units than `most_units` the hosts of so many are counted, spread over all that have started:
+    they cost at least that.
+    """
+    size = sum(job.array.size if job.array else 1 for job in watched)
+    is_whole = size <= most_units
+    units = [unit for job in watched for unit in units_of(jobs, job)] if is_whole else _some(jobs, watched, most_units)
+    uses = [use for unit in units for use in _uses(unit)]
     if not uses:
         return ""
     lives, named, _ = lives_of(uses, {})
@@ -81,7 +90,25 @@ def in_short(jobs: Jobs, watched: Sequence[Job]) -> str:
         return ""
     percent = report.saving_percent
     saved = f", {percent:.0f} % less than on demand" if percent is not None and percent > 0 else ""
-    return f"{shown_usd(report.paid_usd)}{saved}"
+    return f"{'' if is_whole else 'at least '}{shown_usd(report.paid_usd)}{saved}"
+
+
+def _some(jobs: Jobs, watched: Sequence[Job], most: int) -> list[Job]:
+    """At most so many of the units that have left the queue; children leave it in the order of their index."""
+    started = {job.id: _started(job) for job in watched}
+    total = sum(started.values())
+    ids = []
+    for job in watched:
+        share = min(started[job.id], -(-most * started[job.id] // max(1, total)))
+        places = (index * started[job.id] // share for index in range(share))
+        ids += [f"{job.id}:{place}" if job.array else job.id for place in places]
+    return jobs.describe(ids[:most])
+
+
+def _started(job: Job) -> int:
+    if job.array is None:
+        return int(job.status not in _WAITING)
+    return sum(count for status, count in job.array.status_summary.items() if status not in _WAITING)
 
 
 def units_of(jobs: Jobs, job: Job) -> list[Job]:

@@ -126,7 +126,7 @@ def _verdict(job_id: str, failed: int, tracker: Tracker) -> str:
 
 @dataclass(kw_only=True)
 class Facts:
-    """A single job's own report, and the cost so far of runs small enough that it takes few calls."""
+    """A single job's own report, and the cost so far, of a large run by a part of it: that takes few calls."""
 
     jobs: Jobs
     clock: Callable[[], float] = time.monotonic
@@ -141,17 +141,18 @@ class Facts:
     def _money(self, tracker: Tracker) -> str:
         now = self.clock()
         total = tracker.progress().total
-        is_due = self._last_at is None or now - self._last_at > _MONEY_EVERY_SECONDS or tracker.is_over
-        if is_due and total <= (_MONEY_AT_END if tracker.is_over else _MONEY_LIVE):
+        if self._last_at is None or now - self._last_at > _MONEY_EVERY_SECONDS or tracker.is_over:
             self._last_at = now
-            self._last = self._ask(tracker)
+            self._last = self._ask(
+                tracker, _MONEY_AT_END if tracker.is_over and total <= _MONEY_AT_END else _MONEY_LIVE
+            )
         return self._last
 
-    def _ask(self, tracker: Tracker) -> str:
+    def _ask(self, tracker: Tracker, most_units: int) -> str:
         from spotbatch.cli.billing import in_short
 
         try:
-            return in_short(self.jobs, list(tracker.jobs.values()))
+            return in_short(self.jobs, list(tracker.jobs.values()), most_units=most_units)
         except SpotbatchError:
             return self._last  # money is shown beside the progress; it must not stop the watching
 

@@ -1,6 +1,8 @@
 """The daily loop against a real local region: submit, watch, understand, fix, collect, and know the money."""
 
 import json
+import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import pytest
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.local import region_file
 from tests.contract.cli_world import STACK, CliWorld, cli_world, on_terminal, program, run, template
 from tests.contract.local_api_region import until
 
@@ -198,6 +201,15 @@ def test_watch_as_events_ends_with_the_counts(world: CliWorld) -> None:
     assert events[-1]["counts"]["SUCCEEDED"] == 3
 
 
+def test_the_cost_of_a_large_run_is_told_by_a_part_of_it(world: CliWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = world.submit("--array", "12", "--", "true")
+    assert world.wait(job) == "SUCCEEDED"
+    assert "at least" not in world.run("watch", job).out
+    monkeypatch.setattr("spotbatch.cli.watch._MONEY_LIVE", 5)
+    monkeypatch.setattr("spotbatch.cli.watch._MONEY_AT_END", 5)
+    assert re.search(r"at least 0\.\d+ USD, \d+ % less than on demand", world.run("watch", job).out)
+
+
 def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(world: CliWorld) -> None:
     job = world.submit("--", "sleep", "60")
     watching = program("watch", job, environ={"SPOTBATCH_HOME": str(world.home), "SPOTBATCH_LOCAL": "1"})
@@ -318,7 +330,8 @@ def test_no_color_means_no_colour_on_a_terminal(world: CliWorld) -> None:
     assert "\x1b[" not in on_terminal("list", environ={**home, "NO_COLOR": "1"})
 
 
-def test_watch_goes_on_when_the_region_goes_away_and_comes_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
+def test_watch_goes_on_when_the_region_goes_away_and_comes_back(tmp_path: Path, is_killed: bool) -> None:
     home = {"SPOTBATCH_HOME": str(tmp_path / "home"), "SPOTBATCH_LOCAL": "1"}
     stack = tmp_path / "Mine.template.json"
     stack.write_text(json.dumps(template()))
@@ -332,7 +345,10 @@ def test_watch_goes_on_when_the_region_goes_away_and_comes_back(tmp_path: Path) 
         assert watching.stdout is not None
         assert watching.stderr is not None
         watching.stdout.readline()
-        run("local", "down", environ=home)
+        if is_killed:
+            os.kill(region_file.read(tmp_path / "home").pid or 0, signal.SIGKILL)
+        else:
+            run("local", "down", environ=home)
         assert "asking again in" in watching.stderr.readline()
         run(*up, environ=home)
         go_on.touch()

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
 from spotbatch.batch.job import ArrayProperties, Attempt, Job
 from spotbatch.batch.status import JobStatus, host_terminated
-from spotbatch.cli.output.screens import bar_cells, counts_line, ending, facts_line
+from spotbatch.cli.output.screens import LineScreen, bar_cells, counts_line, ending, facts_line
 from spotbatch.cli.progress import Tracker, is_interruption
 
 LOST = Attempt(started_at=1.0, stopped_at=2.0, status_reason=host_terminated("i-0123456789abcdef0"))
@@ -117,6 +119,19 @@ def test_every_status_that_is_there_gets_a_cell_and_the_bar_is_always_full() -> 
     cells = dict(bar_cells(tracker.progress(), 60))
     assert sum(cells.values()) == 60
     assert cells[JobStatus.FAILED] == cells[JobStatus.RUNNING] == 1
+
+
+def test_plain_lines_grow_fewer_in_a_long_run(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    screen = LineScreen(clock=lambda: now)
+    tracker = Tracker(ids=["a"])
+    for second in range(3600):
+        now = float(second)
+        tracker.take([array(4000, RUNNING=1, SUCCEEDED=second)], now)
+        screen.show(list(tracker.jobs.values()), tracker.progress(), "")
+        if second == 59:
+            assert len(capsys.readouterr().out.splitlines()) == 61, "the title, and in its first minute every change"
+    assert len(capsys.readouterr().out.splitlines()) < 300
 
 
 def test_lines_name_what_there_is_and_leave_out_what_there_is_not() -> None:

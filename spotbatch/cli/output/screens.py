@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from spotbatch.batch.job import Job
@@ -26,6 +26,7 @@ _BAR_ORDER: Final = (
 )
 _BAR_CELLS: Final = 60
 _LINE_EVERY_SECONDS: Final = 30.0  # in a pipe, even when nothing changes
+_LINES_SO_FAR: Final = 60.0  # a line at most every sixtieth of the time so far: an hour's run does not fill a log
 
 
 def open_screen(*, as_json: bool) -> "Screen":
@@ -64,18 +65,21 @@ def facts_line(progress: Progress, facts: str) -> str:
 
 
 class LineScreen:
-    """A line whenever something changed: for pipes, logs and CI."""
+    """A line when something changed, and fewer as the run grows long: for pipes, logs and CI."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun_at = clock()
         self._last: object = None
         self._last_at = 0.0
 
     def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
         if self._last is None:
             text.say(title(jobs))
-        now = time.monotonic()
+        now = self._clock()
+        gap = (now - self._begun_at) / _LINES_SO_FAR
         state = (tuple(progress.counts.items()), progress.interruptions, progress.retries)
-        if state != self._last or now - self._last_at > _LINE_EVERY_SECONDS:
+        if (state != self._last and now - self._last_at >= gap) or now - self._last_at > max(gap, _LINE_EVERY_SECONDS):
             self._last, self._last_at = state, now
             line = facts_line(progress, facts)
             text.say(f"{text.clock(time.time())}  {counts_line(progress)}{'  · ' if line else ''}{line}")
