@@ -166,7 +166,7 @@ def test_job_logs_are_kept_thirty_days(template: Template) -> None:
     } == {30}
 
 
-@pytest.mark.parametrize(("retain", "policy"), [(True, "Retain"), (False, "Delete")])
+@pytest.mark.parametrize(("retain", "policy"), [(True, "RetainExceptOnCreate"), (False, "Delete")])
 def test_data_outlives_the_stack_unless_the_user_says_otherwise(make: Make, retain: bool, policy: str) -> None:
     template = make(retain_data=retain)
     for kind in ("AWS::S3::Bucket", "AWS::ECR::Repository"):

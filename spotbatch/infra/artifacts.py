@@ -28,7 +28,7 @@ class Artifacts(Construct):
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             # Not auto_delete_objects: it would bring in a Lambda function. cleanup.sh empties the bucket when asked to.
-            removal_policy=RemovalPolicy.RETAIN if settings.retain_data else RemovalPolicy.DESTROY,
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if settings.retain_data else RemovalPolicy.DESTROY,
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="grow-cheaper",
@@ -54,7 +54,7 @@ class Artifacts(Construct):
 
     def _key(self) -> kms.Key:
         """A key of the stack's own, turned once a year; it outlives the stack as its bucket's objects need it."""
-        return kms.Key(self, "Key", enable_key_rotation=True, removal_policy=RemovalPolicy.RETAIN)
+        return kms.Key(self, "Key", enable_key_rotation=True, removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
 
     def _logs(self) -> s3.Bucket:
         """Who read and wrote the artifacts, for a year. S3 delivers such logs to buckets under its own keys only."""
@@ -67,7 +67,7 @@ class Artifacts(Construct):
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             versioned=True,  # so that nobody rewrites what was logged
-            removal_policy=RemovalPolicy.RETAIN,
+            removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="a-year", expiration=Duration.days(365), noncurrent_version_expiration=Duration.days(1)
