@@ -28,6 +28,19 @@ entry_point = ["spotrun", "--"]
 """
 
 
+def surroundings(log_group: str) -> dict[str, Any]:
+    """What stands around the Batch resources of a stack."""
+    return {
+        "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
+        "Net": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}}},
+        "Guard": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"VpcId": {"Ref": "Vpc"}}},
+        "Profile": {"Type": "AWS::IAM::InstanceProfile", "Properties": {"Roles": []}},
+        "Bucket": {"Type": "AWS::S3::Bucket"},
+        "Log": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": log_group}},
+        "Repo": {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "jobs"}},
+    }
+
+
 def template(**environment: Any) -> dict[str, Any]:
     """A stack as the CDK synthesizes it, with the Batch resources only; `environment` changes the compute resources."""
     resources: dict[str, Any] = {
@@ -45,13 +58,7 @@ def template(**environment: Any) -> dict[str, Any]:
     order = [{"ComputeEnvironment": {"Fn::GetAtt": ["Environment", "ComputeEnvironmentArn"]}, "Order": 1}]
     return {
         "Resources": {
-            "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
-            "Net": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}}},
-            "Guard": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"VpcId": {"Ref": "Vpc"}}},
-            "Profile": {"Type": "AWS::IAM::InstanceProfile", "Properties": {"Roles": []}},
-            "Bucket": {"Type": "AWS::S3::Bucket"},
-            "Log": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/spotbatch/tested"}},
-            "Repo": {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "jobs"}},
+            **surroundings("/spotbatch/tested"),
             "Environment": {
                 "Type": "AWS::Batch::ComputeEnvironment",
                 "Properties": {"Type": "managed", "State": "ENABLED", "ComputeResources": resources},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from spotbatch.batch.errors import InvalidInput
+from tests.contract.cli_world import surroundings
 from tests.contract.local_api_region import RunningRegion, refusal, running
 
 TEMPLATE: dict[str, Any] = {
@@ -15,13 +16,7 @@ TEMPLATE: dict[str, Any] = {
     "Parameters": {"BootstrapVersion": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/cdk-bootstrap/x"}},
     "Rules": {"CheckBootstrapVersion": {"Assertions": [{"Assert": {"Fn::Not": [{"Fn::Contains": [["1"], "1"]}]}}]}},
     "Resources": {
-        "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
-        "Net": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}}},
-        "Guard": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"VpcId": {"Ref": "Vpc"}}},
-        "Profile": {"Type": "AWS::IAM::InstanceProfile", "Properties": {"Roles": []}},
-        "Bucket": {"Type": "AWS::S3::Bucket"},
-        "Log": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/spotbatch/x"}},
-        "Repo": {"Type": "AWS::ECR::Repository", "Properties": {"RepositoryName": "jobs"}},
+        **surroundings("/spotbatch/x"),
         "Environment": {
             "Type": "AWS::Batch::ComputeEnvironment",
             "Properties": {
