@@ -28,6 +28,8 @@ from spotbatch.local.engine.engine import LocalEngine
 
 TOGETHER = 4
 LIMIT_SECONDS = 600.0
+PEERS = Path(__file__).resolve().parents[1] / ".cache" / "bench" / "peers"
+HYPERQUEUE_WHEEL = "hyperqueue==0.27.0"
 POOL = Pool(instance_type="c5.xlarge", zone="us-east-1a", vcpus=TOGETHER, memory_mib=7_600, usd_per_hour=0.17)
 
 
@@ -96,6 +98,13 @@ def gnu_parallel(jobs: int) -> float:
     return timed(["parallel", "--will-cite", f"-j{TOGETHER}", "true"], "x\n" * jobs)
 
 
+def install_peers() -> None:
+    """HyperQueue in an environment of its own. GNU parallel is a package of the system (Debian: parallel)."""
+    if not (PEERS / "bin" / "python").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+        subprocess.run([str(PEERS / "bin" / "pip"), "install", "--quiet", HYPERQUEUE_WHEEL], check=True)
+
+
 HYPERQUEUE = """
 import sys, time
 from hyperqueue import Job, LocalCluster
@@ -124,7 +133,7 @@ def hyperqueue(python: str) -> Callable[[int], float]:
 
 
 def beside(jobs: int, rounds: int, hyperqueue_python: str | None) -> None:
-    """Every runner in turn, `rounds` times; medians, and ours as a ratio of each peer's rate."""
+    """Every runner in turn, `rounds` times; medians of the rates, and of the ratios within each round."""
     runners: dict[str, Callable[[int], float]] = {"ours": ours, "xargs -P4": xargs}
     if shutil.which("parallel"):
         runners["GNU parallel"] = gnu_parallel
@@ -134,10 +143,12 @@ def beside(jobs: int, rounds: int, hyperqueue_python: str | None) -> None:
     for _ in range(rounds):
         for name, run in runners.items():
             seconds[name].append(run(jobs))
-    middle = {name: statistics.median(each) for name, each in seconds.items()}
     print(f"{jobs} x true, {TOGETHER} at a time, medians of {rounds}")
-    for name, each in middle.items():
-        print(f"  {name:13} {jobs / each:7,.0f}/s   ours is {each / middle['ours']:.2f} times that")
+    for name, each in seconds.items():
+        ratios = sorted(theirs / ours for theirs, ours in zip(each, seconds["ours"], strict=True))
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+        rate = jobs / statistics.median(each)
+        print(f"  {name:13} {rate:7,.0f}/s   ours is {statistics.median(ratios):.2f} times that ({spread})")
     for name in ("GNU parallel", "HyperQueue"):
         if name not in runners:
             print(f"  {name:13} is not installed here: left out")
@@ -181,12 +192,15 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--jobs", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--hyperqueue-python", help="a Python that has the hyperqueue wheel")
+    parser.add_argument("--install-peers", action="store_true", help=f"put {HYPERQUEUE_WHEEL} into {PEERS}, once")
     parser.add_argument("--large", action="store_true", help="let 100,000 children run: minutes")
     parser.add_argument("--growth-only", action="store_true", help="leave the peers out")
     given = parser.parse_args(arguments)
     if not given.growth_only:
-        beside(given.jobs, given.rounds, given.hyperqueue_python)
+        if given.install_peers:
+            install_peers()
+        python = PEERS / "bin" / "python"
+        beside(given.jobs, given.rounds, str(python) if python.exists() else None)
     growth((1_000, 10_000, 100_000) if given.large else (1_000, 5_000))
 
 
