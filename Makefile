@@ -17,7 +17,7 @@ demo: $(READY)  ## the whole product on one machine: a real array job, reclaimed
 	@$(BIN)/python -m examples.flights.demo
 
 test: $(READY)  ## all tests
-	@$(BIN)/python -m pytest tests/ -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest tests/ -n 2 --dist loadfile
 
 check: $(READY)  ## ruff, mypy --strict, and the import table
 	@$(BIN)/ruff check $(SOURCES)
