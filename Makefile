@@ -25,7 +25,7 @@ check: $(READY)  ## ruff, mypy --strict, and the import table
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_house.py
 
-clients: $(READY)  ## the AWS CLI, redun and Snakemake, unmodified, against a local region
+clients: $(READY)  ## other people's programs, unmodified: AWS CLI, redun, Snakemake, the CDK, checkov
 	@$(BIN)/python -m pytest tests/ -m clients
 
 chaos: $(READY)  ## hundreds of jobs while hosts are reclaimed and the region is killed
@@ -35,7 +35,8 @@ slow: $(READY)  ## the long tests
 	@$(BIN)/python -m pytest tests/ -m slow -n 2
 
 bench: $(READY)  ## every benchmark, ours beside its peers in the same run
-	@for each in bench/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	@for each in bench/*.py; do echo "== $$each"; case $$each in */local_jobs.py) peers=--install-peers ;; *) peers= ;; esac; \
+	  $(BIN)/python $$each $$peers || exit 1; done
 
 format: $(READY)  ## ruff's formatting and safe fixes
 	@$(BIN)/ruff format $(SOURCES)
