@@ -1,5 +1,6 @@
 """`spotbatch doctor`: why does a job not run? The cause, the evidence and the fix."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -25,19 +26,26 @@ _WAITING: Final = (JobStatus.RUNNABLE, JobStatus.STARTING, JobStatus.PENDING, Jo
 
 @app.command()
 def doctor(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job (default: the oldest that waits).")] = None,
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="[JOB]", help="A job or a run (default: the oldest that waits)."),
+    ] = None,
     queue: QueueOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Why does a job not run, or why did it FAIL? Names the cause, the evidence and the fix; changes nothing."""
+    """Why does a job not run, or why did it FAIL? Names the cause, the evidence and the fix; changes nothing.
+
+    Where no job waits, it looks at what the next one would meet: queue, environments, quotas, image, network, roles.
+    """
     jobs = Jobs()
-    if job is None:
-        chosen = oldest_waiting(jobs, finding.queue_of(stack=stack, queue=queue))
-        if chosen is None:
-            return json.write({"findings": []}) if as_json else text.say("no job of the queue waits for anything")
+    if job is not None:
+        chosen = _most_in_need(jobs, finding.job_ids(job, jobs=jobs, stack=stack, queue=queue))
     else:
-        chosen = jobs.get(finding.job_id(job, jobs=jobs, stack=stack, queue=queue))
+        waiting = oldest_waiting(jobs, finding.queue_of(stack=stack, queue=queue))
+        if waiting is None:
+            return _before_the_first(jobs, stack, queue, as_json=as_json)
+        chosen = waiting
     case = examine(jobs, chosen)
     findings = diagnose(case)
     if as_json:
@@ -51,6 +59,38 @@ def doctor(
         )
     _say(case.job, findings, case.around)
     return None
+
+
+def _before_the_first(jobs: Jobs, stack: str | None, queue: str | None, *, as_json: bool) -> None:
+    """What a job of the stack's own definition would meet."""
+    place = finding.place(stack=stack, queue=queue)
+    needs = jobs.definition(place.definition).requirements
+    next_job = Job(
+        id="",
+        name="the next job",
+        queue=place.queue,
+        definition=place.definition,
+        status=JobStatus.RUNNABLE,
+        requirements=needs,
+    )
+    case = examine(jobs, next_job)
+    findings = [each for each in diagnose(case) if each.weight is not Weight.NORMAL]
+    if as_json:
+        return json.write({"findings": findings, "could_not_see": list(case.around.unseen)})
+    text.say(f"no job of the queue waits for anything{', but the next one would:' if findings else ''}")
+    _say_findings(findings, case.around.unseen)
+    return None
+
+
+def _most_in_need(jobs: Jobs, ids: Sequence[str]) -> Job:
+    """Of the jobs of a run the one that waits, or has FAILED. Raises NotFound."""
+    order = (*_WAITING, JobStatus.FAILED, JobStatus.RUNNING, JobStatus.SUCCEEDED)
+    if len(ids) == 1:
+        return jobs.get(ids[0])
+    found = jobs.describe(ids)
+    if not found:
+        raise NotFound(f"none of the run's {len(ids)} jobs is here any more")
+    return min(found, key=lambda each: order.index(each.status))
 
 
 def oldest_waiting(jobs: Jobs, queue: str) -> Job | None:
@@ -116,10 +156,14 @@ def _say(job: Job, findings: list[Finding], around: Surroundings) -> None:
     text.say(f"{text.styled(job.name, 'bold')}  {job.id}  {text.status(job.status)}{why}")
     if not findings:
         text.say("nothing was found that explains it")
+    _say_findings(findings, around.unseen if job.status in _WAITING else ())
+
+
+def _say_findings(findings: Sequence[Finding], unseen: Sequence[str]) -> None:
     for each in findings:
         mark, style = _MARKS[each.weight]
         text.say(f"{text.styled(mark, style)} {text.styled(each.cause, 'bold')}")
         text.say(f"    seen  {each.evidence}")
         text.say(f"    {'next' if each.weight is Weight.NORMAL else 'fix '}  {each.fix}")
-    for line in around.unseen if job.status in _WAITING else ():
+    for line in unseen:
         text.say(text.styled(f"not seen: {line}", "dim"))

@@ -54,6 +54,24 @@ def test_without_a_job_the_one_that_waits_longest_is_examined(world: CliWorld) -
     assert world.run("doctor", "--json").json["job_id"] == stuck
 
 
+def test_without_a_job_that_waits_it_tells_what_the_next_one_would_meet(world: CliWorld) -> None:
+    assert world.run("doctor", "--json").json["findings"] == []
+    batch = world.region.client("batch")
+    environment = batch.describe_compute_environments()["computeEnvironments"][0]["computeEnvironmentName"]
+    batch.update_compute_environment(computeEnvironment=environment, state="DISABLED")
+    said = world.run("doctor").out
+    batch.update_compute_environment(computeEnvironment=environment, state="ENABLED")
+    assert "no job of the queue waits for anything, but the next one would:" in said
+    assert "the compute environment is disabled" in said
+
+
+def test_a_run_is_named_by_its_run_id_too(world: CliWorld) -> None:
+    job = world.submit("--array", "2", "--", "sh", "-c", "exit $AWS_BATCH_JOB_ARRAY_INDEX")
+    world.wait(job)
+    run_id = world.run("show", job, "--json").json["run_id"]
+    assert causes(world, run_id) == ["1 of 2 children FAILED"]
+
+
 def test_a_disabled_environment_and_a_disabled_queue(world: CliWorld) -> None:
     batch = world.region.client("batch")
     environment = batch.describe_compute_environments()["computeEnvironments"][0]["computeEnvironmentName"]
