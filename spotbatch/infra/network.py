@@ -1,8 +1,12 @@
 """The network: a VPC over all zones that it is given, a way out, no way in."""
 
+from aws_cdk import Aws, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from spotbatch.infra.monitoring import retention
 from spotbatch.infra.nat_instance import NatInstance
 from spotbatch.infra.settings import Egress, StackSettings
 
@@ -46,9 +50,27 @@ class Network(Construct):
         for name in settings.interface_endpoints:
             self._interface_endpoint(name)
         if settings.flow_logs:
-            self.vpc.add_flow_log("FlowLog", traffic_type=ec2.FlowLogTrafficType.ALL)
+            self._flow_log(settings)
         for port in settings.egress_ports:
             self.security_group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), f"out to port {port}")
+
+    def _flow_log(self, settings: StackSettings) -> None:
+        """A group that ends with the stack, and a role that only this account's flow logs can take."""
+        group = logs.LogGroup(
+            self,
+            "Flows",
+            retention=retention(settings.log_retention_days),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        account = {"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+        role = iam.Role(
+            self,
+            "FlowLogRole",
+            assumed_by=iam.ServicePrincipal("vpc-flow-logs.amazonaws.com", conditions=account),
+            description="VPC flow logs: write to their own group",
+        )
+        destination = ec2.FlowLogDestination.to_cloud_watch_logs(group, role)
+        self.vpc.add_flow_log("FlowLog", destination=destination, traffic_type=ec2.FlowLogTrafficType.ALL)
 
     def _interface_endpoint(self, name: str) -> None:
         """A private way to one AWS service, open to the hosts alone."""
