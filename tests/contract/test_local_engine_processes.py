@@ -201,6 +201,25 @@ def test_kill_9_of_the_region_ends_its_processes_and_loses_no_job(tmp_path: Path
     assert carriers(home) == []
 
 
+def test_what_was_cancelled_or_terminated_stays_so_though_the_region_is_killed_at_once(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home, *FAST) as first:
+        batch = prepare(first)
+        stubborn = submit(batch, "trap '' TERM; while :; do sleep 0.05; done")
+        until(lambda: job(batch, stubborn)["status"] == "RUNNING")
+        waits = submit(batch, "true", dependsOn=[{"jobId": stubborn}])
+        batch.cancel_job(jobId=waits, reason="not needed")
+        batch.terminate_job(jobId=stubborn, reason="enough")
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+    with running(home, *FAST) as second:
+        batch = second.client("batch")
+        done = ended(batch, stubborn, "FAILED")
+        assert (done["statusReason"], done["isTerminated"], len(done["attempts"])) == ("enough", True, 1)
+        done = ended(batch, waits, "FAILED")
+        assert (done["statusReason"], done["isCancelled"]) == ("not needed", True)
+
+
 def test_a_helper_that_is_killed_is_replaced_and_its_attempts_are_retried(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with running(home, *FAST) as one:

@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from typing import Final
 
 from spotbatch.batch import events as ev
+from spotbatch.batch.errors import Unavailable
 from spotbatch.batch.ledger import key_of
 from spotbatch.batch.status import (
     CANNOT_START_REASON,
@@ -96,7 +97,7 @@ class Attempts(Turn):
             return  # its host went in the same turn
         try:
             self._order(attempt_id, host, task)
-        except OSError as error:  # no room for its folder or its log
+        except (OSError, Unavailable) as error:  # no room for its folder, or a row that cannot be read
             self._process_failed(attempt_id, str(error))
 
     def _order(self, attempt_id: int, host: HostView, task: str) -> None:

@@ -69,7 +69,7 @@ class Containers(Attempts):
                 self.attempt_over(attempt_id, None, why, "Task failed to start")
             else:
                 super()._order(attempt_id, host, task)
-        except OSError as error:
+        except (OSError, Unavailable) as error:
             self._process_failed(attempt_id, str(error))
 
     def _run_container(self, docker: Docker, attempt_id: int, host: HostView, task: str) -> None:
@@ -123,6 +123,10 @@ class Containers(Attempts):
         if self._docker is not None:
             self._in_thread(self._docker.remove, names)
         super()._helper_lost()
+
+    def _process_failed(self, attempt_id: int, why: str) -> None:
+        self._names.pop(attempt_id, None)
+        super()._process_failed(attempt_id, why)
 
     def _process_ended(self, attempt_id: int, exit_code: int) -> None:
         name = self._names.pop(attempt_id, None)
