@@ -58,7 +58,9 @@ def job_id(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | N
     where = queue_of(stack=stack, queue=queue)
     found = jobs.named(where, name, limit=100)
     if not found:
-        raise NotFound(f"there is no job of the name {name!r} in queue {where}: `spotbatch list` shows what there is")
+        raise NotFound(
+            f"there is no job of the name {name!r} in queue {where.rpartition('/')[2]}: `spotbatch list` shows them all"
+        )
     return f"{found[0].id}:{index}" if index else found[0].id
 
 

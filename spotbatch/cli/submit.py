@@ -10,7 +10,7 @@ from spotbatch.aws.job_shapes import submit_shape
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, SpotbatchError
-from spotbatch.batch.job import JobRequest
+from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
 from spotbatch.cli import deadline, finding, job_file, parse
 from spotbatch.cli.inputs import Inputs, find_inputs
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
@@ -135,6 +135,11 @@ def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
     """Submit what was asked for, or show what would be sent."""
     if asked.inputs is not None and asked.array is not None:
         raise InvalidInput(f"--inputs makes the array: leave --array {asked.array} out")
+    if asked.array is not None and asked.array > MAX_ARRAY_SIZE:
+        raise InvalidInput(
+            f"--array makes one array of at most {MAX_ARRAY_SIZE:,} children, not {asked.array:,}: "
+            "--inputs FILE takes more lines, as several arrays under one run"
+        )
     inputs = find_inputs(asked.inputs) if asked.inputs is not None else None
     jobs = Jobs()
     where = finding.place(stack=asked.stack, queue=asked.queue, definition=asked.definition)

@@ -155,6 +155,11 @@ def test_a_run_of_several_arrays_is_one_thing_under_one_id(
     assert "ended already" in world.run("cancel", run_id, "--yes").out
 
 
+def test_an_array_beyond_ten_thousand_is_refused_with_the_way_that_takes_more(world: CliWorld) -> None:
+    said = world.run("submit", "--array", "10001", "--", "true", code=2).err
+    assert "at most 10,000 children, not 10,001: --inputs FILE takes more lines" in said
+
+
 def test_files_by_a_pattern_go_into_the_store_and_to_their_child(world: CliWorld, tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"part {number}%.dat").write_text(f"data {number}")
