@@ -21,7 +21,11 @@ class Shell(StrEnum):
 
 @app.command()
 def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
-    """The shell's completion script. For bash: eval "$(spotbatch completion bash)" in ~/.bashrc."""
+    """The shell's completion script.
+
+    bash: eval "$(spotbatch completion bash)" in ~/.bashrc; zsh: the same with zsh in ~/.zshrc, after compinit;
+    fish: spotbatch completion fish | source
+    """
     import typer.completion as shells
 
     make = shells.get_completion_script  # type: ignore[attr-defined]  # Typer re-exports it without saying so
