@@ -218,6 +218,7 @@ def test_what_the_definition_says_of_the_container_holds(image: str, tmp_path: P
             mountPoints=[{"sourceVolume": "data", "containerPath": "/data", "readOnly": True}],
             ulimits=[{"name": "nofile", "softLimit": 77, "hardLimit": 88}],
         )  # fmt: skip
-        script = "id -u; cat /data/input; ulimit -n; touch /work/x || echo root; touch /data/x || echo data"
+        script = "exec 2>/dev/null; id -u; cat /data/input; ulimit -n; "
+        script += "touch /work/x || echo root; touch /data/x || echo data"
         said = lines(region, ended(batch, submit(batch, script), "SUCCEEDED"))
-        assert [line for line in said if not line.startswith("touch")] == ["1234", "given", "77", "root", "data"]
+        assert said == ["1234", "given", "77", "root", "data"]

@@ -18,7 +18,7 @@ from spotbatch.batch.status import (
 from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.container import Place, Unit, command_line, image_entry, own_variables, shared_variables
-from spotbatch.local.engine.helper_link import MOST_PLANS, Plan, Start
+from spotbatch.local.engine.helper_link import MOST_PLANS, Calls, Plan, Start
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.launcher import Launcher
 from spotbatch.local.engine.logs import log_file, task_id
@@ -61,7 +61,7 @@ class Attempts(Turn):
         self._plan_no = 0
         self._plan = lru_cache(maxsize=MOST_PLANS)(self._make_plan)
         self._container = lru_cache(maxsize=_CONTAINERS_KEPT)(self._read_container)
-        self._launcher = Launcher(
+        calls = Calls(
             on_started=self._process_started,
             on_failed=self._process_failed,
             on_overran=self._process_overran,
@@ -70,6 +70,7 @@ class Attempts(Turn):
             news_begins=self.news_begins,
             news_ends=self.news_ends,
         )
+        self._launcher = Launcher(calls)
 
     def _note(self, command: ev.Command) -> None:
         match command:

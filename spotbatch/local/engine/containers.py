@@ -54,10 +54,10 @@ class Containers(Attempts):
         if self._docker is None:
             super()._order(attempt_id, host, task)
         else:
-            self._in_background(self._order_container(self._docker, attempt_id, host, task))
+            image = self._container(self._running[attempt_id][0]).image
+            self._in_background(self._order_container(self._docker, image, attempt_id, host, task))
 
-    async def _order_container(self, docker: Docker, attempt_id: int, host: HostView, task: str) -> None:
-        image = self._container(self._running[attempt_id][0]).image
+    async def _order_container(self, docker: Docker, image: str, attempt_id: int, host: HostView, task: str) -> None:
         is_there = await asyncio.to_thread(docker.has_image, image)
         if attempt_id not in self._running or self._is_closing:
             return

@@ -41,33 +41,31 @@ class Start:
     log: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calls:
+    """What is called in the event loop as news comes; that of one message between `news_begins` and `news_ends`."""
+
+    on_started: Callable[[int, int], None]  # attempt id, pid
+    on_failed: Callable[[int, str], None]  # attempt id, why
+    on_overran: Callable[[int, int], None]  # attempt id, bytes
+    on_ended: Callable[[int, int], None]  # attempt id, exit code: 128 + the signal that ended it, as Docker says it
+    on_lost: Callable[[], None]  # the helper is gone
+    news_begins: Callable[[], None]
+    news_ends: Callable[[], None]
+
+
 class HelperLink:
-    """Starts and signals process groups through one helper process.
+    """Starts and signals process groups through one helper process."""
 
-    `on_started(id, pid)`, `on_failed(id, why)`, `on_overran(id, bytes)` and `on_ended(id, exit code)` are called in the
-    event loop, those that come together between `news_begins()` and `news_ends()`; a process that a signal ended has
-    the exit code 128 + the signal, as Docker says it.
-    """
-
-    def __init__(
-        self,
-        *,
-        on_started: Callable[[int, int], None],
-        on_failed: Callable[[int, str], None],
-        on_overran: Callable[[int, int], None],
-        on_ended: Callable[[int, int], None],
-        on_lost: Callable[[], None],
-        news_begins: Callable[[], None],
-        news_ends: Callable[[], None],
-    ) -> None:
+    def __init__(self, calls: Calls) -> None:
         self._calls: dict[str, Callable[..., None]] = {
-            "started": on_started,
-            "failed": on_failed,
-            "overran": on_overran,
-            "ended": on_ended,
+            "started": calls.on_started,
+            "failed": calls.on_failed,
+            "overran": calls.on_overran,
+            "ended": calls.on_ended,
         }
-        self._on_lost = on_lost
-        self._news_begins, self._news_ends = news_begins, news_ends
+        self._on_lost = calls.on_lost
+        self._news_begins, self._news_ends = calls.news_begins, calls.news_ends
         self._orders: list[object] = []  # of this turn of the loop: they go out together
         self._waiting: deque[bytes] = deque()
         self._known_plans: dict[int, None] = {}  # that the helper has, the oldest first

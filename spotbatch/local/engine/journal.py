@@ -56,14 +56,14 @@ class Journal:
         self._pending[place] = _NOTHING
         return True
 
-    def commit(self, asked: Sequence[Statement] = ()) -> None:
-        """Write what is buffered, and then what was asked for, all or nothing. Raises Unavailable.
+    def commit(self, asked: Sequence[Statement] = ()) -> bool:
+        """Write what is buffered, and then what was asked for, all or nothing; False if there was nothing.
 
-        What was asked for survives a power loss too. If nothing could be written, the buffer stays as it was, and what
-        was asked for is dropped: whoever asked is told.
+        What was asked for survives a power loss too. Raises Unavailable if nothing could be written: the buffer stays
+        as it was, and what was asked for is dropped, for whoever asked is told.
         """
         if not self._pending and not asked:
-            return
+            return False
         with self._explained("written"):
             try:
                 if asked:
@@ -74,6 +74,7 @@ class Journal:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
         self._committed += len(self._pending)
         self._pending.clear()
+        return True
 
     def _write_all(self, asked: Sequence[Statement]) -> None:
         execute = self._connection.execute

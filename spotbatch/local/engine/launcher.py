@@ -3,45 +3,24 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
-from spotbatch.local.engine.helper_link import HelperLink, Start
+from spotbatch.local.engine.helper_link import Calls, HelperLink, Start
 
 _MOST_HELPERS: Final = 2
 
 
 class Launcher:
-    """Starts and signals process groups. An attempt belongs to one helper, by its id; see HelperLink for the calls.
+    """Starts and signals process groups. An attempt belongs to one helper, by its id; see Calls for the news.
 
     `on_lost` is called once when any helper is lost: all are dropped then, until `open_again`.
     """
 
-    def __init__(
-        self,
-        *,
-        on_started: Callable[[int, int], None],
-        on_failed: Callable[[int, str], None],
-        on_overran: Callable[[int, int], None],
-        on_ended: Callable[[int, int], None],
-        on_lost: Callable[[], None],
-        news_begins: Callable[[], None],
-        news_ends: Callable[[], None],
-    ) -> None:
-        self._on_lost = on_lost
-        self._news_begins, self._news_ends = news_begins, news_ends
-        self._links = [
-            HelperLink(
-                on_started=on_started,
-                on_failed=on_failed,
-                on_overran=on_overran,
-                on_ended=on_ended,
-                on_lost=self._one_lost,
-                news_begins=self._hold,
-                news_ends=self._let_go,
-            )
-            for _ in range(min(_MOST_HELPERS, os.cpu_count() or 1))
-        ]
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        ours = replace(calls, on_lost=self._one_lost, news_begins=self._hold, news_ends=self._let_go)
+        self._links = [HelperLink(ours) for _ in range(min(_MOST_HELPERS, os.cpu_count() or 1))]
 
     def open(self) -> None:
         """Start the helpers. Call it in the event loop."""
@@ -71,11 +50,11 @@ class Launcher:
     def _hold(self) -> None:
         for link in self._links:
             link.is_held = True
-        self._news_begins()
+        self._calls.news_begins()
 
     def _let_go(self) -> None:
         """What the news led to goes out at once."""
-        self._news_ends()
+        self._calls.news_ends()
         for link in self._links:
             link.is_held = False
             link.push()
@@ -83,4 +62,4 @@ class Launcher:
     def _one_lost(self) -> None:
         for link in self._links:
             link.drop()
-        self._on_lost()
+        self._calls.on_lost()

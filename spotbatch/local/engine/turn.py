@@ -130,13 +130,14 @@ class Turn(Reading):
         self._flush_is_due = False
         requests, self._requests = self._requests, []
         try:
-            self.journal.commit([row for request in requests for row in request.rows])
+            is_written = self.journal.commit([row for request in requests for row in request.rows])
         except Unavailable as error:
             for request in requests:
                 request.refuse(error)
             self._commit_failed(error)
             return
-        self._commit_done()
+        if is_written:
+            self._commit_done()
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
