@@ -17,7 +17,7 @@ from spotbatch.cli import finding, records, where
 from spotbatch.cli.inputs import input_names, run_index
 from spotbatch.cli.options import QueueOption, StackOption
 from spotbatch.cli.output import text
-from spotbatch.cli.progress import is_interruption
+from spotbatch.cli.progress import interruptions_of, is_interruption
 from spotbatch.cli.records import AttemptRecord
 from spotbatch.web.board import Target
 from spotbatch.web.export import export as page_of
@@ -124,6 +124,7 @@ def sources_of(queue: str | None, stack: str | None) -> Sources:
         findings=_findings,
         outcome=_outcome,
         is_interruption=is_interruption,
+        interruptions_of=interruptions_of,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 from typing import Final
 
-from spotbatch.batch.job import Attempt, Job
+from spotbatch.batch.job import Job
 from spotbatch.batch.status import STATUSES, JobStatus
 
 UNSEEN: Final = 255
@@ -142,11 +142,11 @@ def retried(units: Mapping[int, Job]) -> frozenset[int]:
     )
 
 
-def interruptions(units: Iterable[Job], is_interruption: Callable[[Attempt], bool]) -> tuple[int, int]:
+def interruptions(units: Iterable[Job], interruptions_of: Callable[[Job], int]) -> tuple[int, int]:
     """Attempts that an interruption ended, and attempts beyond the first."""
     lost = again = 0
     for unit in units:
-        lost += sum(is_interruption(each) for each in unit.attempts)
+        lost += interruptions_of(unit)
         again += max(0, len(unit.attempts) - 1)
     return lost, again
 

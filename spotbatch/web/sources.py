@@ -74,6 +74,7 @@ class Sources:
     findings: Callable[[Jobs, Job], Findings]
     outcome: Callable[[Attempt], str]
     is_interruption: Callable[[Attempt], bool]
+    interruptions_of: Callable[[Job], int]  # what somebody stopped saves and leaves alike, and is none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -261,7 +261,7 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
         children = tuple(_children(family) for family in families)
     progress = progress_of(counts)
     hosts, money = drawings.of(target.id, account)
-    lost, again = interruptions(units, sources.is_interruption)
+    lost, again = interruptions(units, sources.interruptions_of)
     failed = [unit for unit in units if unit.status is JobStatus.FAILED]
     created = [job.created_at for job in members if job.created_at is not None]
     started = [unit.started_at for unit in (*members, *units) if unit.started_at is not None]

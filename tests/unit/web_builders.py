@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from spotbatch.batch.job import ArrayProperties, Attempt, Job
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.cli.output import text
-from spotbatch.cli.progress import is_interruption
+from spotbatch.cli.progress import interruptions_of, is_interruption
 from spotbatch.cli.show import outcome
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import prices_of
@@ -123,6 +123,7 @@ SOURCES = Sources(
     findings=lambda *_: Findings(),
     outcome=outcome,
     is_interruption=is_interruption,
+    interruptions_of=interruptions_of,
 )
 
 
