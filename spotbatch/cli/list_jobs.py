@@ -34,7 +34,7 @@ def list_jobs(
     now = time.time()
     jobs = Jobs()
     if array is not None:
-        parent = jobs.get(finding.job_id(array, jobs=jobs, stack=stack, queue=queue))
+        parent = jobs.get(finding.one_job(array, jobs=jobs, stack=stack, queue=queue))
         return _show_children(parent, _children(jobs, parent, status, limit), now, as_json=as_json)
     after = now - parse.seconds(since)
     found = _of_queue(jobs, finding.queue_of(stack=stack, queue=queue), status, name, after, limit)
