@@ -11,6 +11,7 @@ import pytest
 
 from app import CostOptimizedBatchProcessingStack, _context_of_the_project
 from spotbatch.infra import StackSettings
+from tests.unit.test_infra_safety import ALL_ON as SAFETY_ON
 
 from aws_cdk import App, Validations  # isort: skip  # after infra, which chooses its Node
 from aws_cdk.assertions import Template  # isort: skip
@@ -18,13 +19,7 @@ from cdk_nag import NIST80053R5Checks  # isort: skip
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 SECRET: Final = "arn:aws:secretsmanager:us-east-1:123456789012:secret:token-AbCdEf"
-ALL_ON: Final[dict[str, Any]] = {
-    "flow_logs": True,
-    "access_logs": True,
-    "kms_key": True,
-    "service_role": "dedicated",
-    "on_demand_queue": True,
-    "monthly_budget_usd": 100,
+ALL_ON: Final[dict[str, Any]] = SAFETY_ON | {
     "egress": "nat-instance",
     "container_insights": True,
     "job_secrets": {"TOKEN": SECRET},

@@ -237,6 +237,13 @@ def test_the_dashboard_shows_depth_vcpus_interruptions_failures_durations_and_wh
 # ---- the network ----
 
 
+def test_flow_logs_end_with_the_stack_after_the_days_that_logs_are_kept(made: Made) -> None:
+    template = made(**RICH)
+    (group,) = [each for name, each in template["Resources"].items() if name.startswith("NetworkFlows")]
+    assert (group["Type"], group["DeletionPolicy"]) == ("AWS::Logs::LogGroup", "Delete")
+    assert group["Properties"]["RetentionInDays"] == 30
+
+
 def test_a_nat_instance_takes_from_the_vpc_alone_with_imdsv2_and_an_encrypted_disk(made: Made) -> None:
     template = made(egress="nat-instance")
     assert not of_type(template, "AWS::EC2::NatGateway")
