@@ -14,6 +14,7 @@ import pytest
 
 from tests.contract.aws_stand_in import Answer, stand_in
 from tests.contract.cli_world import CliWorld, cli_world, run
+from tests.contract.local_api_region import until
 
 _SERVICES = ("BATCH", "CLOUDFORMATION", "EC2", "ECR", "IAM", "LOGS", "S3", "STS")
 TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -129,7 +130,8 @@ def causes(found: Mapping[str, Any]) -> list[str]:
 
 
 def test_where_all_is_well_the_capacity_is_what_is_named(cloud: Cloud) -> None:
-    found = cloud.doctor(cloud.submit())
+    job = cloud.submit()
+    found = until(lambda: asked if causes(asked := cloud.doctor(job)) else None)  # AWS's reason comes with the refusal
     assert causes(found) == [
         "EC2 has no host for it now: no capacity, a price above the cap, or a quota that is used up"
     ]
