@@ -230,7 +230,8 @@ def _group(name: str, entries: Sequence[Entry]) -> Group:
 
 def _shared_note(shared: int) -> Iterable[str]:
     if shared:
-        yield f"{shared} hosts ran other jobs too: their part is left out, and idle capacity is divided by use"
+        hosts = "1 host" if shared == 1 else f"{shared} hosts"
+        yield f"{hosts} ran other jobs too: their part is left out, and idle capacity is divided by use"
 
 
 def _credit_note(entries: Iterable[Entry]) -> Iterable[str]:
