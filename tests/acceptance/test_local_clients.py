@@ -18,7 +18,7 @@ from tests.acceptance.local_clients import (
 )
 from tests.contract.local_api_region import RunningRegion
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(1200), pytest.mark.xdist_group("clients")]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(1200)]
 
 AWS_CLI = ("awscli==1.46.*",)
 REDUN = ("redun==0.44.1",)

@@ -18,7 +18,7 @@ from tests.contract.docker_world import docker, make_image, why_no_engine
 from tests.contract.local_api_region import CONTAINER, RunningRegion, running, until
 from tests.contract.test_local_engine_processes import FAST, ended, job, lines, prepare, submit
 
-pytestmark = [pytest.mark.xdist_group("docker"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")

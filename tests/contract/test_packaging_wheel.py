@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.xdist_group("packaging")
 
 
 def ran(*command: str, folder: Path, **environ: str) -> "subprocess.CompletedProcess[str]":

@@ -24,8 +24,6 @@ from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.ledger import usage_of
 from spotbatch.pricing.lives import HostLife
 
-pytestmark = pytest.mark.xdist_group("prices")  # one server for the whole file
-
 
 def a_product(name: str, usd: str) -> str:
     """One product as AWS's price list has it (Price List API guide, "Reading the price list files")."""

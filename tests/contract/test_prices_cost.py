@@ -14,8 +14,6 @@ from spotbatch.batch.errors import InvalidInput
 from tests.contract.cli_world import CliWorld, cli_world, run
 from tests.contract.local_api_region import until
 
-pytestmark = pytest.mark.xdist_group("prices-cost")  # one region for the whole file
-
 # Counts to 60 with a checkpoint at each step; resumes at the number it finds.
 COUNT = (
     "f=$SPOTBATCH_CHECKPOINT_DIR/n; n=$(cat $f 2>/dev/null || echo 0);"

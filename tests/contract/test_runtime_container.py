@@ -6,7 +6,6 @@ Without a Docker engine these tests skip.
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.docker_world import docker, why_no_engine
 from tests.contract.runtime_world import Spot, record, spot, wait_for
 from tests.contract.test_runtime_command import count_to, output, python
 
@@ -22,24 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "spotbatch-test-nothing"
 USER = 65534
 VARIABLES = ("ARTIFACTS_URL", "RUN_ID", "NOTICE_FILE", "SCRATCH_DIR", "CHECKPOINT_SECONDS", "STOP_SECONDS")
-
-pytestmark = pytest.mark.xdist_group("docker")
-
-
-def docker(*arguments: str, data: bytes | None = None) -> str:
-    done = subprocess.run(["docker", *arguments], input=data, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 0, f"docker {arguments}: {done.stderr.decode()}"
-    return done.stdout.decode().strip()
-
-
-def why_no_engine() -> str | None:
-    if shutil.which("docker") is None:
-        return "there is no docker command here"
-    try:
-        asked = subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False)
-    except subprocess.TimeoutExpired:
-        return "the Docker engine does not answer"
-    return None if asked.returncode == 0 else "no Docker engine answers here"
 
 
 def mounted_folders() -> set[str]:

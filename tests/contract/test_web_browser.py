@@ -18,7 +18,7 @@ from tests.contract.web_world import PHONE, WIDE, Browser, WebWorld, browser, ch
 if TYPE_CHECKING:
     from playwright.sync_api import Browser as Chromium
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.browser
 STEPS = """cd $SPOTBATCH_CHECKPOINT_DIR; n=$(cat n 2>/dev/null || echo 0)
 while [ $n -lt 8 ]; do n=$((n+1)); echo $n > n.new; mv n.new n; echo "step $n"; sleep 0.5; done
 [ "$AWS_BATCH_JOB_ARRAY_INDEX" != 3 ]"""
