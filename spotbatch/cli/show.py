@@ -22,6 +22,7 @@ from spotbatch.cli.runs import failed_of, indexes_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FAILURES: Final = 10
+_PRICED: Final = 200  # units at most: two calls of DescribeJobs
 
 
 @app.command()
@@ -37,11 +38,23 @@ def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None,
     if as_json:
         return json.write({**_plain(found, kept), "deadline": story})
     _head(found)
+    if money := _money(jobs, [found]):
+        text.say(f"cost         {money}")
     for line in deadline.lines_of(story, time.time()) if story is not None else ():
         text.say(line)
     if found.array is not None:
         return _children(jobs, found)
     return _attempts(found, kept)
+
+
+def _money(jobs: Jobs, parts: Sequence[Job]) -> str:
+    """What the hosts cost so far, in a few words; `spotbatch cost` has the whole bill."""
+    from spotbatch.cli.billing import in_short
+
+    try:
+        return in_short(jobs, parts, most_units=_PRICED)
+    except SpotbatchError:
+        return ""  # money is shown beside the story; it must not keep it from being told
 
 
 def _show_run(called: str, jobs: Jobs, parts: Sequence[Job], *, as_json: bool) -> None:
@@ -53,6 +66,8 @@ def _show_run(called: str, jobs: Jobs, parts: Sequence[Job], *, as_json: bool) -
                   "exit_code": each.exit_code, "reason": each.reason} for each in failed]  # fmt: skip
         return json.write({"run_id": called, "jobs": [_plain(each, {}) for each in parts], "failed": plain})
     text.say(f"{text.styled(called, 'bold')}  a run of {len(parts)} jobs")
+    if money := _money(jobs, parts):
+        text.say(f"cost         {money}")
     rows = []
     for each in parts:
         indexes = [index for index in indexes_of(each) if index is not None]

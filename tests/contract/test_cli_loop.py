@@ -140,6 +140,7 @@ def test_a_run_of_several_arrays_is_one_thing_under_one_id(
     assert "2 of 7 children FAILED" in watched.err
     shown = world.run("show", run_id).out
     assert "0-2" in shown
+    assert " USD" in shown
     assert "number 6" in shown
     assert world.run("logs", f"{run_id}:4").out == "number 4\n"
     failed = world.run("logs", run_id, "--failed")
