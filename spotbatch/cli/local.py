@@ -1,5 +1,6 @@
 """`spotbatch local`: AWS Batch on this machine, started in the background and asked about."""
 
+import importlib.util
 import shlex
 import sys
 import time
@@ -21,6 +22,7 @@ _UP_SECONDS: Final = 60.0
 _DOWN_SECONDS: Final = 60.0
 _LAST_LINES: Final = 15
 _POLL_SECONDS: Final = 0.05
+_NEEDED: Final = ("httptools", "moto", "uvicorn")  # what the extra `local` brings
 
 app: Final = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="AWS Batch on this machine."
@@ -59,8 +61,10 @@ def up(
 def start(folder: Path, arguments: Sequence[str], wait_seconds: float = _UP_SECONDS) -> RegionInfo:
     """Start a region in the background and wait until it is ready.
 
-    Raises Unavailable with the last lines of its log where it ends or is not ready in time.
+    Raises Unavailable where a library is missing, and with the last lines of its log where it ends or is not ready.
     """
+    if missing := [each for each in _NEEDED if importlib.util.find_spec(each) is None]:
+        raise Unavailable(f"the local region needs {', '.join(missing)}: pip install 'spotbatch[local]'")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / LOG_NAME
     begun = log.stat().st_size if log.exists() else 0

@@ -88,3 +88,20 @@ def test_the_command_line_says_what_it_lacks(clean: Path, tmp_path: Path) -> Non
     assert done.stderr.startswith("error: the command line needs typer")
     assert "pip install 'spotbatch[cli]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_with_the_command_line_alone_the_local_region_says_what_it_lacks(
+    built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("cli")
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin/python")
+    wheel = next(built.glob("*.whl"))
+    done = ran(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli]", folder=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert ran(str(folder / "bin/spotbatch"), "--version", folder=folder).stdout.startswith("spotbatch ")
+    done = ran(str(folder / "bin/spotbatch"), "local", "up", folder=folder, HOME=str(folder))
+    assert done.returncode == 4
+    assert done.stderr.strip() == (
+        "error: the local region needs httptools, moto, uvicorn: pip install 'spotbatch[local]'"
+    )
