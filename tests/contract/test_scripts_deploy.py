@@ -237,10 +237,8 @@ def test_each_step_is_asked_for_and_a_no_ends_there(
     assert account.verbs() == (["bootstrap", "deploy"] if code == 0 else [])
 
 
-def test_no_docker_is_a_note_and_no_obstacle(account: Account, tmp_path: Path) -> None:
-    docker = tmp_path / "bin" / "docker"
-    docker.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
-    docker.chmod(0o755)
+def test_no_docker_is_a_note_and_no_obstacle(account: Account) -> None:
+    account.has_program("docker", "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
     said = account.run(*DEPLOY, "--yes")
     assert "note: no Docker engine answers (Cannot connect to the Docker daemon)" in said.out
     assert "`spotbatch image push` needs it" in said.out
