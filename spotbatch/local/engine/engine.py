@@ -10,6 +10,7 @@ from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.local.contract import Json, Submission
 from spotbatch.local.engine import codec
+from spotbatch.local.engine.disk import Disk
 from spotbatch.local.engine.hosting import Hosting
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.journal import Journal, Statement
@@ -34,6 +35,7 @@ class LocalEngine(Hosting):
         """Open the journal and take up what it holds. Raises Unavailable."""
         self.log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.journal = Journal(self.settings.home)
+        self.disk = Disk(self.journal, on_failed=self._commit_failed)
         await asyncio.to_thread(end_orphans, self.settings.home)
         await self.open_containers()
         self._scratch.open()
@@ -58,6 +60,7 @@ class LocalEngine(Hosting):
             await asyncio.sleep(0.02)
         await self._launcher.close()
         await self.close_containers()
+        await self.disk.close()
         self.host_book.end_all(self.now())
         for event in self._watchers:
             event.set()

@@ -1,8 +1,13 @@
-"""The journal: the region's truth on disk, in SQLite. Rows are buffered and written in one transaction a turn."""
+"""The journal: the region's truth on disk, in SQLite. Rows are buffered and written in one transaction a turn.
 
+A commit gives them to the operating system, which a kill of the region cannot undo. What waits for the disk itself,
+`sync` and `checkpoint`, may run in another thread meanwhile: the event loop has no time for that.
+"""
+
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +16,8 @@ from spotbatch.local.engine.schema import prepare
 
 FILE_NAME: Final = "journal.sqlite"
 _BUSY_MILLISECONDS: Final = 5_000
-_CHECKPOINT_PAGES: Final = 4_000  # 16 MB: each checkpoint waits for the disk, and the region with it
+_CHECKPOINT_STATEMENTS: Final = 4_000  # between checkpoints: some 16 MB of the write-ahead log
+_MOST_LOG_PAGES: Final = 64_000  # 256 MB: only a log that is written without a pause comes so far
 
 Row = Sequence[Any]
 Statement = tuple[str, Row]
@@ -26,13 +32,15 @@ class Journal:
         self.is_damaged = False  # a write found it so: it will not heal
         self._pending: list[Statement] = []
         self._committed = 0  # statements so far
+        self._checkpoint_at = _CHECKPOINT_STATEMENTS
+        self._log: int | None = None  # descriptor of the write-ahead log
         with self._explained("opened"):
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             try:
                 self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+                self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint` does it
                 prepare(self._connection, self.path)
             except BaseException:
                 self._connection.close()
@@ -59,22 +67,52 @@ class Journal:
     def commit(self, asked: Sequence[Statement] = ()) -> bool:
         """Write what is buffered, and then what was asked for, all or nothing; False if there was nothing.
 
-        What was asked for survives a power loss too. Raises Unavailable if nothing could be written: the buffer stays
-        as it was, and what was asked for is dropped, for whoever asked is told.
+        It survives a kill of the region; a power loss too, once `sync` has returned. Raises Unavailable if nothing
+        could be written: the buffer stays as it was, and what was asked for is dropped, for whoever asked is told.
         """
         if not self._pending and not asked:
             return False
         with self._explained("written"):
-            try:
-                if asked:
-                    self._connection.execute("PRAGMA synchronous = FULL")
-                self._write_all(asked)
-            finally:
-                if asked:
-                    self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._committed += len(self._pending)
+            self._write_all(asked)
+        self._committed += len(self._pending) + len(asked)
         self._pending.clear()
         return True
+
+    def sync(self) -> None:
+        """Wait until the disk has all that was committed before this call. May run in any thread, one at a time.
+
+        Raises Unavailable if it cannot: what the disk holds is not known then, and the journal counts as damaged.
+        """
+        try:
+            if self._log is None:
+                self._log = os.open(f"{self.path}-wal", os.O_RDONLY)
+                _sync_folder(self.path.parent)  # the log's own name
+            os.fdatasync(self._log)
+        except OSError as error:
+            self.is_damaged = True
+            raise Unavailable(
+                f"the disk did not take the journal {self.path}: {error.strerror}; what was asked for last may be lost"
+            ) from error
+
+    @property
+    def is_checkpoint_due(self) -> bool:
+        return self._committed >= self._checkpoint_at
+
+    def checkpoint(self) -> bool:
+        """Move what the write-ahead log holds into the journal's file, beside the writer, from any thread.
+
+        False if the log has grown so long that the writer should do it: where rows are written without a pause there is
+        always something left over, and SQLite begins the log anew only after all of it was moved (sqlite.org/wal.html,
+        "Avoiding Excessively Large WAL Files").
+        """
+        self._checkpoint_at = self._committed + _CHECKPOINT_STATEMENTS
+        with self._explained("written"), closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            return _move_log(connection) < _MOST_LOG_PAGES
+
+    def checkpoint_here(self) -> None:
+        """The same while the writer waits."""
+        with self._explained("written"):
+            _move_log(self._connection)
 
     def _write_all(self, asked: Sequence[Statement]) -> None:
         execute = self._connection.execute
@@ -107,6 +145,9 @@ class Journal:
             self.commit()
         finally:
             self._connection.close()
+            if self._log is not None:
+                os.close(self._log)
+                self._log = None
 
     @contextmanager
     def _explained(self, done: str) -> Iterator[None]:
@@ -115,6 +156,20 @@ class Journal:
         except sqlite3.DatabaseError as error:
             text = str(error)
             raise Unavailable(f"the journal {self.path} could not be {done}: {text}; {_fix_of(text)}") from error
+
+
+def _move_log(connection: sqlite3.Connection) -> int:
+    """Pages that the write-ahead log goes on behind; 0 if it begins anew (SQLite, "PRAGMA wal_checkpoint")."""
+    _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return 0 if moved == pages else int(pages)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _says_damage(text: str) -> bool:

@@ -1,7 +1,7 @@
 """One turn of the engine's loop: events are applied, their rows committed, and only then is done what was commanded.
 
-So an attempt's intent is on disk before its process starts, and an answer never tells of what a kill could undo. What a
-caller asks for is written before the scheduler hears of it: if the disk refuses, it never happened. News of the world
+So an attempt's intent is written before its process starts, and an answer never tells of what a kill could undo. What a
+caller asks for is on disk before the scheduler hears of it: if the disk refuses, it never happened. News of the world
 (an exit, a reclaim) cannot be refused: it waits, and all that follows from it waits too, until it can be written.
 """
 
@@ -10,15 +10,15 @@ import contextlib
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 from spotbatch.batch import events as ev
-from spotbatch.batch.errors import SpotbatchError, Unavailable
+from spotbatch.batch.errors import Unavailable
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.contract import EngineSettings, UnitView
+from spotbatch.local.engine.disk import Disk, Request
 from spotbatch.local.engine.journal import Statement
 from spotbatch.local.engine.reading import Reading
 
@@ -26,30 +26,10 @@ _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 10.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Request:
-    """What a caller asked for: rows, and what is done once they are on disk."""
-
-    rows: Sequence[Statement]
-    then: Callable[[], None]
-    answer: asyncio.Future[None]
-
-    def refuse(self, error: SpotbatchError) -> None:
-        if not self.answer.done():  # its caller may have gone
-            self.answer.set_exception(error)
-
-    def carry_out(self) -> None:
-        try:
-            self.then()
-        except SpotbatchError as error:
-            self.refuse(error)
-            return
-        if not self.answer.done():
-            self.answer.set_result(None)
-
-
 class Turn(Reading):
     """The scheduler between the journal and the world; what its commands mean is added by the chapters after this."""
+
+    disk: Disk
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__()
@@ -60,7 +40,7 @@ class Turn(Reading):
         self._clock_offset = time.time() - time.monotonic()
         self._rng = random.Random(settings.seed or None)  # noqa: S311 - reclaims and ids of pretended hosts
         self._effects: list[Callable[[], object]] = []
-        self._requests: list[_Request] = []
+        self._requests: list[Request] = []
         self._watchers: set[asyncio.Event] = set()
         self._flush_is_due = False
         self._is_in_news = False
@@ -126,7 +106,7 @@ class Turn(Reading):
             self._flush()
 
     def _flush(self) -> None:
-        """Commit, then act, then answer those who asked."""
+        """Commit, then act, then let the disk take what was asked for, and answer."""
         self._flush_is_due = False
         requests, self._requests = self._requests, []
         try:
@@ -141,8 +121,8 @@ class Turn(Reading):
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
-        for request in requests:
-            request.carry_out()
+        self.disk.carry_out(requests)
+        self.disk.look_after()
         for event in self._watchers:
             event.set()
         self._set_wakeup()
@@ -188,7 +168,7 @@ class Turn(Reading):
 
         Raises Unavailable, with nothing done, where it cannot be written, and what `then` raises.
         """
-        request = _Request(rows=rows, then=then, answer=self._loop.create_future())
+        request = Request(rows=rows, then=then, answer=self._loop.create_future())
         self._requests.append(request)
         self._schedule_flush()
         await request.answer

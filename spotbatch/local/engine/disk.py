@@ -1,0 +1,89 @@
+"""Waiting for the disk on threads, while the event loop goes on: for those who asked, and for the journal's upkeep."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from spotbatch.batch.errors import SpotbatchError, Unavailable
+from spotbatch.local.engine.journal import Journal, Statement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a caller asked for: rows, and what is done once they are on disk."""
+
+    rows: Sequence[Statement]
+    then: Callable[[], None]
+    answer: asyncio.Future[None]
+
+    def refuse(self, error: SpotbatchError) -> None:
+        if not self.answer.done():  # its caller may have gone
+            self.answer.set_exception(error)
+
+    def carry_out(self) -> None:
+        try:
+            self.then()
+        except SpotbatchError as error:
+            self.refuse(error)
+            return
+        if not self.answer.done():
+            self.answer.set_result(None)
+
+
+class Disk:
+    """Carries out committed requests, in their order, once the disk has them; those that come meanwhile go together."""
+
+    def __init__(self, journal: Journal, on_failed: Callable[[Unavailable], None]) -> None:
+        self._journal = journal
+        self._on_failed = on_failed
+        self._loop = asyncio.get_running_loop()
+        self._requests: list[Request] = []
+        self._syncing: asyncio.Task[None] | None = None
+        self._checkpointing: asyncio.Task[None] | None = None
+
+    def carry_out(self, requests: Sequence[Request]) -> None:
+        """Do what was asked for, soon: the rows are committed. One without rows need not wait."""
+        for request in requests:
+            if request.rows:
+                self._requests.append(request)
+            else:
+                request.carry_out()
+        if self._requests and self._syncing is None:
+            self._syncing = self._loop.create_task(self._sync())
+
+    async def _sync(self) -> None:
+        try:
+            while self._requests:
+                requests, self._requests = self._requests, []
+                await self._sync_for(requests)
+        finally:
+            self._syncing = None
+
+    async def _sync_for(self, requests: Sequence[Request]) -> None:
+        try:
+            await asyncio.to_thread(self._journal.sync)
+        except Unavailable as error:
+            for request in requests:
+                request.refuse(error)
+            self._on_failed(error)
+            return
+        for request in requests:
+            request.carry_out()
+
+    def look_after(self) -> None:
+        """Begin a checkpoint if one is due. A failure is no loss: the log goes on, and the next one tries again."""
+        if self._journal.is_checkpoint_due and self._checkpointing is None:
+            self._checkpointing = self._loop.create_task(self._checkpoint())
+
+    async def _checkpoint(self) -> None:
+        try:
+            with contextlib.suppress(Unavailable):
+                if not await asyncio.to_thread(self._journal.checkpoint):
+                    self._journal.checkpoint_here()
+        finally:
+            self._checkpointing = None
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*(each for each in (self._syncing, self._checkpointing) if each is not None))
