@@ -1,9 +1,11 @@
 """Starting jobs in the local region beside xargs, GNU parallel and HyperQueue: `true`, 4 at a time, alternating.
 
-Ours is the whole path of an array: scheduler, journal, a process with its own session, environment and log,
-states.
-A peer that is not there is left out by name. Ratios of one run mean something; the absolute figures do
-not.
+Ours is the whole path of an array: scheduler, journal, a process with its own session, environment and log, states.
+A peer that is not there is left out by name. Ratios of one run mean something; the absolute figures do not.
+
+What a round wrote stays until all are over: ext4 passes by inodes that were deleted in the last minutes, one after the
+other, so that a runner which creates log files would pay for the clearing up after the one before it (a third of its
+rate here). A region removes no logs, and a user's jobs do not start on a disk where thousands of files went just now.
 """
 
 import argparse
@@ -25,6 +27,8 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import ContainerSpec, EngineSettings, Submission
 from spotbatch.local.engine import open_engine
 from spotbatch.local.engine.engine import LocalEngine
+
+Runner = Callable[[int, Path], float]  # jobs, an empty folder -> seconds
 
 TOGETHER = 4
 LIMIT_SECONDS = 600.0
@@ -79,9 +83,8 @@ async def ours_in(home: Path, jobs: int) -> float:
         await engine.close()
 
 
-def ours(jobs: int) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(ours_in(Path(folder), jobs))
+def ours(jobs: int, folder: Path) -> float:
+    return asyncio.run(ours_in(folder, jobs))
 
 
 def timed(command: list[str], lines: str) -> float:
@@ -90,11 +93,11 @@ def timed(command: list[str], lines: str) -> float:
     return time.perf_counter() - begun
 
 
-def xargs(jobs: int) -> float:
+def xargs(jobs: int, _folder: Path) -> float:
     return timed(["xargs", f"-P{TOGETHER}", "-n1", "true"], "x\n" * jobs)
 
 
-def gnu_parallel(jobs: int) -> float:
+def gnu_parallel(jobs: int, _folder: Path) -> float:
     return timed(["parallel", "--will-cite", f"-j{TOGETHER}", "true"], "x\n" * jobs)
 
 
@@ -120,29 +123,39 @@ with LocalCluster(sys.argv[1] + "/server", worker_config=WorkerConfig(cores=int(
 """
 
 
-def hyperqueue(python: str) -> Callable[[int], float]:
+def hyperqueue(python: str) -> Runner:
     """Its wheel's own server and worker in one process, through a Python that has it; their start is not counted."""
 
-    def run(jobs: int) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            command = [python, "-c", HYPERQUEUE, folder, str(TOGETHER), str(jobs)]
-            said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS)
-            return float(said.stdout.split()[-1])
+    def run(jobs: int, folder: Path) -> float:
+        command = [python, "-c", HYPERQUEUE, str(folder), str(TOGETHER), str(jobs)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS)
+        return float(said.stdout.split()[-1])
 
     return run
 
 
+def seconds_to_create(folder: Path, files: int = 2_000) -> float:
+    """For an empty file, as a job's log begins."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    begun = time.perf_counter()
+    for number in range(files):
+        (place / str(number)).touch()
+    return (time.perf_counter() - begun) / files
+
+
 def beside(jobs: int, rounds: int, hyperqueue_python: str | None) -> None:
     """Every runner in turn, `rounds` times; medians of the rates, and of the ratios within each round."""
-    runners: dict[str, Callable[[int], float]] = {"ours": ours, "xargs -P4": xargs}
+    runners: dict[str, Runner] = {"ours": ours, "xargs -P4": xargs}
     if shutil.which("parallel"):
         runners["GNU parallel"] = gnu_parallel
     if hyperqueue_python:
         runners["HyperQueue"] = hyperqueue(hyperqueue_python)
     seconds: dict[str, list[float]] = {name: [] for name in runners}
-    for _ in range(rounds):
-        for name, run in runners.items():
-            seconds[name].append(run(jobs))
+    with tempfile.TemporaryDirectory() as kept:
+        print(f"a new file takes {1e6 * seconds_to_create(Path(kept)):.0f} us here (ext4 as it is at rest: 20 to 30)")
+        for _ in range(rounds):
+            for name, run in runners.items():
+                seconds[name].append(run(jobs, Path(tempfile.mkdtemp(dir=kept))))
     print(f"{jobs} x true, {TOGETHER} at a time, medians of {rounds}")
     for name, each in seconds.items():
         ratios = sorted(theirs / ours for theirs, ours in zip(each, seconds["ours"], strict=True))

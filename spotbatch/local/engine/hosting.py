@@ -42,7 +42,7 @@ class Hosting(Containers):
         if host.is_spot and self._sky is not None:
             if not self._sky.has_capacity(pool, now):
                 self.host_book.never_came(host_no)
-                self.apply(ev.HostEnded(host_no=host_no))
+                self.apply(ev.HostEnded(host_no=host_no, relaunch_seconds=self._sky.relaunch_seconds))
                 return
             self._sky.host_up(host_no, pool, now)
             self._watch_sky()

@@ -1,4 +1,8 @@
-"""Processes through helpers: two where there are cores, for a helper waits while each of its children begins."""
+"""Processes through helpers: one, or two where there are cores for them.
+
+A helper waits while each of its children begins, so two start jobs faster; but on two cores the second would take the
+region's place, whose answers then come later (bench/local_endpoint.py).
+"""
 
 import asyncio
 import os
@@ -17,10 +21,10 @@ class Launcher:
     `on_lost` is called once when any helper is lost: all are dropped then, until `open_again`.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, helpers: int | None = None) -> None:
         self._calls = calls
         ours = replace(calls, on_lost=self._one_lost, news_begins=self._hold, news_ends=self._let_go)
-        self._links = [HelperLink(ours) for _ in range(min(_MOST_HELPERS, os.cpu_count() or 1))]
+        self._links = [HelperLink(ours) for _ in range(helpers or helpers_for(len(os.sched_getaffinity(0))))]
 
     def open(self) -> None:
         """Start the helpers. Call it in the event loop."""
@@ -63,3 +67,8 @@ class Launcher:
         for link in self._links:
             link.drop()
         self._calls.on_lost()
+
+
+def helpers_for(cores: int) -> int:
+    """How many helpers serve best beside the region and its jobs."""
+    return max(1, min(_MOST_HELPERS, cores // 2))

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final, NamedTuple, Protocol
 
+from spotbatch.batch.fleet import RELAUNCH_SECONDS
 from spotbatch.policy.trace import Trace
 
 # Of the interruptions of one type in one zone, over 92 % come within three minutes of another one (see docs).
 TOGETHER_SHARE: Final = 0.92
 TOGETHER_SECONDS: Final = 180.0
+_LEAST_RELAUNCH_SECONDS: Final = 0.25  # however fast a trace runs: a pool is not asked in a busy loop
 _TOGETHER_PART: Final = 0.05  # of the mean time between reclaims, at most: a quick rehearsal stays correlated
 
 
@@ -37,6 +39,11 @@ class Sky(Protocol):
 
     def has_capacity(self, pool: PoolKey, now: float) -> bool:
         """Whether a Spot host can be had there now."""
+        ...
+
+    @property
+    def relaunch_seconds(self) -> float:
+        """How long a pool that had no capacity is left alone."""
         ...
 
     def next_look(self, now: float) -> float | None:
@@ -78,6 +85,10 @@ class RateSky:
 
     def has_capacity(self, pool: PoolKey, now: float) -> bool:  # noqa: ARG002 - the face of Sky
         return True
+
+    @property
+    def relaunch_seconds(self) -> float:
+        return RELAUNCH_SECONDS
 
     def next_look(self, now: float) -> float | None:  # noqa: ARG002 - the face of Sky
         while self._heap and self._heap[0][1] not in self._alive:
@@ -141,6 +152,11 @@ class TraceSky:
     def has_capacity(self, pool: PoolKey, now: float) -> bool:
         trace = self.trace_of(pool.zone)
         return trace.available[self._tick(trace, now) % len(trace.available)]
+
+    @property
+    def relaunch_seconds(self) -> float:
+        """As long in the trace's own time as at the clock's speed."""
+        return max(_LEAST_RELAUNCH_SECONDS, RELAUNCH_SECONDS / self._speed)
 
     def _tick(self, trace: Trace, now: float) -> int:
         return int((now - self._begins) * self._speed / trace.tick_seconds + 1e-9)
