@@ -169,14 +169,22 @@ class LocalEngine(Hosting):
 
     async def _stop_job(self, kind: str, event: ev.JobCancelled | ev.JobTerminated) -> None:
         """Only a job that has not ended can be stopped: a late call changes nothing (API reference, TerminateJob)."""
-        status = self.scheduler.status(event.job_no, event.index)
-        if status.is_terminal or (kind == "cancelled" and not status.is_cancellable):
+        if not self._can_stop(kind, event):
             self.settle()
             return
-        row = (event.job_no, -1 if event.index is None else event.index, kind, event.reason)
+        unit = (event.job_no, -1 if event.index is None else event.index)
 
         def stop() -> None:
-            self.stops[event.job_no, event.index] = kind
-            self.apply(event)
+            if self._can_stop(kind, event):  # still: the disk took its time
+                self.stops[event.job_no, event.index] = kind
+                self.apply(event)
+            elif (event.job_no, event.index) not in self.stops:
+                self.journal.write("DELETE FROM stop WHERE job_no = ? AND idx = ?", unit)
+                self._schedule_flush()
 
+        row = (*unit, kind, event.reason)
         await self.accept(("INSERT OR REPLACE INTO stop VALUES (?, ?, ?, ?)", row), then=stop)
+
+    def _can_stop(self, kind: str, event: ev.JobCancelled | ev.JobTerminated) -> bool:
+        status = self.scheduler.status(event.job_no, event.index)
+        return not status.is_terminal if kind == "terminated" else status.is_cancellable
