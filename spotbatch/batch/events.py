@@ -107,9 +107,13 @@ class HostNoticed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostEnded:
-    """A host is gone: reclaimed, terminated, or never launched. Its attempts have been ended before this event."""
+    """A host is gone: reclaimed, terminated, or never launched. Its attempts have been ended before this event.
+
+    `relaunch_seconds` says when the pool of one that was never launched is asked again; None: after the usual time.
+    """
 
     host_no: int
+    relaunch_seconds: float | None = None
 
 
 @_told_each_attempt

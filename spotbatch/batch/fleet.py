@@ -61,6 +61,7 @@ class Fleet:
         "_full_for",
         "_least_vcpus",
         "booting",
+        "ending_vcpus",
         "environment",
         "hosts",
         "is_open",
@@ -76,6 +77,7 @@ class Fleet:
         self.hosts: dict[int, Host] = {}
         self.booting: dict[int, Host] = {}  # those of them that still boot
         self.vcpus = 0  # of all hosts that have not ended
+        self.ending_vcpus = 0  # of those of them that were told to
         self.is_removed = False
         self.is_open = environment.is_enabled  # whether new units may be placed here
         self.pool_back_at: dict[Pool, float] = {}  # pools without capacity, and when to ask again
@@ -145,7 +147,8 @@ class Fleet:
         self.room_came(host)
 
     def turn(self, host: Host, state: HostState) -> None:
-        """A host does not boot any more: it is ready, or will be reclaimed."""
+        """A host does not boot any more: it is ready, will be reclaimed, or is let go."""
+        self.ending_vcpus += host.pool.vcpus * ((state is HostState.ENDING) - (host.state is HostState.ENDING))
         host.state = state
         self.booting.pop(host.host_no, None)
 
@@ -153,10 +156,12 @@ class Fleet:
         del self.hosts[host.host_no]
         self.booting.pop(host.host_no, None)
         self.vcpus -= host.pool.vcpus
+        if host.state is HostState.ENDING:
+            self.ending_vcpus -= host.pool.vcpus
 
-    def had_no_capacity(self, pool: Pool, now: float) -> float:
+    def had_no_capacity(self, pool: Pool, now: float, relaunch_seconds: float | None = None) -> float:
         """Remember that a launch failed; returns when the pool may be asked again."""
-        back_at = now + RELAUNCH_SECONDS
+        back_at = now + (RELAUNCH_SECONDS if relaunch_seconds is None else relaunch_seconds)
         self.pool_back_at[pool] = back_at
         return back_at
 

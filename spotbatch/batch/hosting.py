@@ -223,10 +223,11 @@ class Hosting(Books, ABC):
         fleet = host.fleet
         if host.idle_since != since or host.state is not HostState.READY or host.host_no not in self.hosts:
             return
-        floor = fleet.environment.min_vcpus if fleet.is_open else 0
-        if fleet.vcpus - host.pool.vcpus >= floor:
+        # API reference, ComputeResource.minvCpus: kept "even if the compute environment is DISABLED".
+        floor = 0 if fleet.is_removed else fleet.environment.min_vcpus
+        if fleet.vcpus - fleet.ending_vcpus - host.pool.vcpus >= floor:
             cause = ev.HostEndCause.IDLE if fleet.is_open else ev.HostEndCause.ENVIRONMENT
-            host.state = HostState.ENDING
+            fleet.turn(host, HostState.ENDING)
             self._out.append(ev.TerminateHost(host_no=host.host_no, cause=cause))
 
     def _refill_fleet(self, fleet: Fleet) -> None:

@@ -81,6 +81,9 @@ def _check_fleet(scheduler: "Scheduler", fleet: Fleet) -> None:
     _require(
         scheduler, None, vcpus == fleet.vcpus, f"environment {name} has {vcpus} vCPUs, the book says {fleet.vcpus}"
     )
+    ending = sum(host.pool.vcpus for host in fleet.hosts.values() if host.state is HostState.ENDING)
+    said = f"environment {name}: {ending} vCPUs are let go, the book says {fleet.ending_vcpus}"
+    _require(scheduler, None, ending == fleet.ending_vcpus, said)
 
 
 def _check_waiting(scheduler: "Scheduler") -> None:

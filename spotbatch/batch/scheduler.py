@@ -314,7 +314,8 @@ class Scheduler(Waiting):
         if host.units and not was_booting:
             raise InvalidInput(f"host {host.host_no} ended before its {len(host.units)} attempts were ended")
         if was_booting:
-            self._wake_at(host.fleet.had_no_capacity(host.pool, self._now), self._refill_fleet, host.fleet)
+            back_at = host.fleet.had_no_capacity(host.pool, self._now, event.relaunch_seconds)
+            self._wake_at(back_at, self._refill_fleet, host.fleet)
             self._unbind_all(host)
         host.fleet.remove(host)
         del self.hosts[host.host_no]
@@ -340,6 +341,9 @@ class Scheduler(Waiting):
         for host in list(fleet.hosts.values()):
             if host.state is HostState.READY and not host.units:
                 self._rest(host)
+            elif host.state is HostState.BOOTING and not fleet.is_open:
+                self._unbind_all(host)  # nothing new is placed in a disabled environment
+                fleet.room_came(host)
         self._refill_fleet(fleet)
 
     def _environment_removed(self, event: ev.EnvironmentRemoved) -> None:

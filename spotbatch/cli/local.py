@@ -21,6 +21,7 @@ LOG_NAME: Final = "region.log"
 _UP_SECONDS: Final = 60.0
 _DOWN_SECONDS: Final = 60.0
 _LAST_LINES: Final = 15
+_WARNING: Final = "spotbatch local: "  # how a line begins that the region says of itself
 _POLL_SECONDS: Final = 0.05
 _NEEDED: Final = ("httptools", "moto", "uvicorn")  # what the extra `local` brings
 
@@ -70,10 +71,14 @@ def start(folder: Path, arguments: Sequence[str], wait_seconds: float = _UP_SECO
     begun = log.stat().st_size if log.exists() else 0
     process = Background.start([sys.executable, "-m", "spotbatch.local", "--home", str(folder), *arguments], log)
     try:
-        return _until_ready(process, folder, log, begun, wait_seconds)
+        info = _until_ready(process, folder, log, begun, wait_seconds)
     except BaseException:
         process.end(_DOWN_SECONDS)  # a region that never got ready must not stay behind
         raise
+    for line in _said(log, begun):
+        if line.startswith(_WARNING):
+            text.hint(line)
+    return info
 
 
 def _until_ready(process: Background, folder: Path, log: Path, begun: int, wait_seconds: float) -> RegionInfo:
@@ -89,10 +94,15 @@ def _until_ready(process: Background, folder: Path, log: Path, begun: int, wait_
     raise Unavailable(f"the local region was not ready within {wait_seconds:g} s; {_last_words(log, begun)}")
 
 
-def _last_words(log: Path, begun: int) -> str:
+def _said(log: Path, begun: int) -> list[str]:
+    """The lines of a region's log from the byte on at which its start began."""
     with log.open("rb") as lines:
         lines.seek(begun)
-        last = lines.read().decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
+        return lines.read().decode("utf-8", "replace").splitlines()
+
+
+def _last_words(log: Path, begun: int) -> str:
+    last = _said(log, begun)[-_LAST_LINES:]
     if not last:
         return f"it wrote nothing to {log}"
     return f"the end of {log}:\n" + "\n".join(f"  {line}" for line in last)

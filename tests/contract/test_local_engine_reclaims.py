@@ -24,6 +24,17 @@ def test_hosts_go_when_the_trace_says_so_and_none_can_be_had_until_it_has_capaci
         assert job(batch, job_id)["status"] == "RUNNABLE"
 
 
+def test_a_host_comes_soon_after_a_fast_trace_has_capacity_again(tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    # Down for 2 s of ours, then up for ever: at the clock's own speed the pool would be asked again after 30 s.
+    file.write_text(json.dumps({"metadata": {"gap_seconds": 200}, "availability": [0] + [1] * 5000}))
+    trace = ["--trace-file", str(file), "--trace-speed", "100"]
+    with running(tmp_path / "home", *FAST, *trace) as region:
+        batch = prepare(region)
+        job_id = submit(batch, "exit 0")
+        until(lambda: job(batch, job_id)["status"] == "SUCCEEDED", seconds=20)
+
+
 def test_a_seeded_rate_reclaims_hosts(tmp_path: Path) -> None:
     rate = ["--reclaims-per-host-hour", "3600", "--seed", "5"]
     with running(tmp_path / "home", *FAST, *rate) as region:

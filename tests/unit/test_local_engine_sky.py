@@ -100,6 +100,14 @@ def test_a_trace_begins_again_at_its_end_and_may_run_faster_than_the_clock() -> 
     assert [sky.has_capacity(A, second + 0.5) for second in range(8)] == [True, True, False, True] * 2
 
 
+def test_a_pool_that_a_trace_refused_is_asked_again_in_the_traces_own_time() -> None:
+    def wait(speed: float) -> float:
+        return TraceSky([trace("us-east-1a", "01")], begins=0.0, speed=speed).relaunch_seconds
+
+    assert (wait(1.0), wait(60.0)) == (30.0, 0.5)
+    assert wait(1e6) >= 0.1  # however fast it runs, nobody asks in a busy loop
+
+
 def test_zones_without_a_trace_of_their_name_take_the_traces_in_turn() -> None:
     sky = TraceSky([trace("west-1", "10"), trace("west-2", "01")], begins=0.0)
     assert [sky.trace_of(zone).zone for zone in ("x", "y", "z", "x")] == ["west-1", "west-2", "west-1", "west-1"]

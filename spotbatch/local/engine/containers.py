@@ -1,6 +1,7 @@
 """Attempts in containers: where a Docker engine answers and has the image, `docker run` is the attempt's process."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,9 +11,10 @@ from spotbatch.batch.status import CANNOT_START_REASON
 from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.container import in_container
-from spotbatch.local.engine.docker import Docker, HowItEnded, Mount, run_command
+from spotbatch.local.engine.docker import REGION_LABEL, Docker, HowItEnded, Mount, run_command
 from spotbatch.local.engine.helper_link import Start
 from spotbatch.local.engine.logs import log_file
+from spotbatch.local.engine.orphans import cookie_of
 from spotbatch.local.engine.turn import say
 
 _NO_LIMIT_OF_OURS: Final = 1 << 60  # the engine's control group holds the container to its memory
@@ -20,6 +22,7 @@ _TELLING_CODES: Final = (125, 126, 127, 137)  # Docker's own, or its engine kill
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 30.0
 _CANNOT_PULL: Final = "CannotPullContainerError:"
+_MARK_NAME: Final = "containers"
 
 
 class Containers(Attempts):
@@ -28,27 +31,46 @@ class Containers(Attempts):
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
         self._docker: Docker | None = None
+        self._mark = settings.home / _MARK_NAME  # exists while there may be containers of this region
         self._names: dict[int, str] = {}  # attempt id -> its container's name
         self._orders: set[asyncio.Task[None]] = set()
 
     async def open_containers(self) -> None:
         """Look for the engine, and remove what a killed region left in it. Raises Unavailable for --runner docker."""
-        if self.settings.runner == "process":
+        is_wanted = self.settings.runner != "process"
+        if not is_wanted and not self._mark.exists():
             return
         try:
-            self._docker = await asyncio.to_thread(Docker.find, self.settings.home)
+            docker = await asyncio.to_thread(Docker.find, self.settings.home)
         except Unavailable as error:
             if self.settings.runner == "docker":
                 raise
-            say(f"jobs run as processes: {error}")
+            if is_wanted:
+                say(f"jobs run as processes: {error}")
+            if self._mark.exists():
+                self._say_what_is_left(str(error))
             return
-        await asyncio.to_thread(self._docker.remove_all)
+        if is_wanted:
+            self._docker = docker
+            with contextlib.suppress(OSError):  # a full disk: the journal will say so
+                self._mark.touch()
+        await self._remove_all(docker)
 
     async def close_containers(self) -> None:
         """Remove what still runs, at the region's end."""
         if self._docker is not None:
             await asyncio.gather(*self._orders, return_exceptions=True)
-            await asyncio.to_thread(self._docker.remove_all)
+            await self._remove_all(self._docker, is_end=True)
+
+    async def _remove_all(self, docker: Docker, *, is_end: bool = False) -> None:
+        if not await asyncio.to_thread(docker.remove_all):
+            self._say_what_is_left("its engine did not remove them all")
+        elif is_end or self._docker is None:
+            self._mark.unlink(missing_ok=True)
+
+    def _say_what_is_left(self, why: str) -> None:
+        mine = f"docker ps --all --quiet --filter label={REGION_LABEL}={cookie_of(self.settings.home)}"
+        say(f"containers of an earlier start may still run: {why}; end them with: docker rm --force $({mine})")
 
     def _order(self, attempt_id: int, host: HostView, task: str) -> None:
         if self._docker is None:

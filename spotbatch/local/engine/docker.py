@@ -98,11 +98,14 @@ class Docker:
         if names:
             self._ask("rm", "--force", "--volumes", *names)
 
-    def remove_all(self) -> int:
-        """Every container of the region, from whatever start of it; returns how many."""
-        names = self._ask("ps", "--all", "--quiet", "--filter", f"label={REGION_LABEL}={self.region}").stdout.split()
-        self.remove(names)
-        return len(names)
+    def remove_all(self) -> bool:
+        """Every container of the region, from whatever start of it; whether none is left."""
+        self.remove(self._containers().stdout.split())
+        left = self._containers()
+        return left.returncode == 0 and not left.stdout.split()
+
+    def _containers(self) -> "subprocess.CompletedProcess[str]":
+        return self._ask("ps", "--all", "--quiet", "--filter", f"label={REGION_LABEL}={self.region}")
 
     def _ask(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [self.program, *arguments]
