@@ -188,6 +188,10 @@ class Engine(Protocol):
         """The vCPUs that a queue's jobs have now, together and by share; no shares where it has no fair share."""
         ...
 
+    def environment_vcpus(self, name: str) -> int:
+        """The vCPUs of a compute environment's hosts, booting or running; 0 for one that is not there."""
+        ...
+
     def job_of_stream(self, log_stream: str) -> str | None:
         """The job or child that wrote a log stream."""
         ...

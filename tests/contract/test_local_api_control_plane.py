@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, refusal, running
+from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, refusal, running, until
+
+OWN_ROLE = "arn:aws:iam::123456789012:role/batch"
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +63,11 @@ def test_a_compute_environment_is_created_valid_and_described_by_name_and_arn(ba
     assert again["computeEnvironments"] == [found]
 
 
-def test_an_unmanaged_environment_needs_no_resources(batch: Any) -> None:
+def test_an_unmanaged_environment_needs_a_role_and_no_resources(batch: Any) -> None:
     name = unique("ce")
-    batch.create_compute_environment(computeEnvironmentName=name, type="UNMANAGED", state="DISABLED")
+    asked = {"computeEnvironmentName": name, "type": "UNMANAGED", "state": "DISABLED"}
+    assert "serviceRole must be given" in refusal(batch.create_compute_environment, **asked)
+    batch.create_compute_environment(**asked, serviceRole=OWN_ROLE)
     (found,) = batch.describe_compute_environments(computeEnvironments=[name])["computeEnvironments"]
     assert found["type"] == "UNMANAGED"
     batch.delete_compute_environment(computeEnvironment=name)
@@ -85,6 +89,9 @@ def test_an_unmanaged_environment_needs_no_resources(batch: Any) -> None:
         ({"bidPercentage": 101}, "bidPercentage"),
         ({"allocationStrategy": "BEST_FIT"}, "spotIamFleetRole"),
         ({"allocationStrategy": "WORST_FIT"}, "can only be one of"),
+        ({"allocationStrategy": "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"}, "the local region has"),
+        ({"allocationStrategy": "BEST_FIT_PROGRESSIVE_ORDERED", "type": "EC2"}, "the local region has"),
+        ({"launchTemplate": {"launchTemplateId": "lt-1", "launchTemplateName": "x"}}, "not both"),
         ({"type": "FARGATE"}, "EC2 and SPOT hosts"),
         ({"type": "EC2"}, "for SPOT, not for EC2"),
         ({"type": "EC2", "allocationStrategy": "BEST_FIT_PROGRESSIVE", "bidPercentage": 50}, "SPOT only"),
@@ -149,6 +156,41 @@ def test_best_fit_environments_change_their_size_only(batch: Any) -> None:
     assert "BEST_FIT" in said
 
 
+def test_with_a_role_of_ones_own_only_the_size_of_an_environment_changes(batch: Any) -> None:
+    name = unique("ce")
+    asked = {"computeEnvironmentName": name, "type": "MANAGED", "computeResources": ENVIRONMENT_RESOURCES}
+    batch.create_compute_environment(**asked, serviceRole=OWN_ROLE)
+    batch.update_compute_environment(computeEnvironment=name, computeResources={"maxvCpus": 8}, state="DISABLED")
+    types = {"instanceTypes": ["m5"]}
+    said = refusal(batch.update_compute_environment, computeEnvironment=name, computeResources=types)
+    assert "AWSServiceRoleForBatch" in said
+    linked = "arn:aws:iam::123456789012:role/aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch"
+    assert "cannot be changed" in refusal(batch.update_compute_environment, computeEnvironment=name, serviceRole=linked)
+
+
+def desired(batch: Any, name: str) -> int:
+    (found,) = batch.describe_compute_environments(computeEnvironments=[name])["computeEnvironments"]
+    vcpus: int = found["computeResources"]["desiredvCpus"]
+    return vcpus
+
+
+def test_desired_vcpus_are_those_of_the_hosts_that_are_launched_or_run(batch: Any) -> None:
+    name = environment(batch, minvCpus=2, instanceTypes=["c5.large"], desiredvCpus=4)
+    assert desired(batch, name) == 2
+    of_queue, of_job = queue(batch, name), definition(batch, container={"command": ["sleep", "60"]})
+    jobs = [batch.submit_job(jobName="j", jobQueue=of_queue, jobDefinition=of_job)["jobId"] for _ in range(3)]
+    until(lambda: desired(batch, name) == 4)  # two hosts of 2 vCPUs for three jobs of one
+    asked = {"computeEnvironment": name, "computeResources": {"desiredvCpus": 2}}
+    assert "Manually scaling down compute environment is not supported" in refusal(
+        batch.update_compute_environment, **asked
+    )
+    asked["computeResources"] = {"desiredvCpus": 17}
+    assert "desiredvCpus must be between" in refusal(batch.update_compute_environment, **asked)
+    batch.terminate_jobs(jobs=jobs, reason="seen")
+    asked["computeResources"] = {"desiredvCpus": 4, "maxvCpus": 4}
+    batch.update_compute_environment(**asked)
+
+
 def test_environments_come_in_pages(batch: Any) -> None:
     names = {environment(batch) for _ in range(3)}
     found: list[str] = []
@@ -184,8 +226,6 @@ def test_queue_then_environment_each_disabled_first_is_the_only_order_of_deletio
 
 
 def _wait_until_gone(batch: Any, name: str) -> None:
-    from tests.contract.local_api_region import until
-
     until(lambda: not batch.describe_job_queues(jobQueues=[name])["jobQueues"])
 
 
@@ -227,12 +267,14 @@ def test_wrong_queues_are_refused(batch: Any) -> None:
     assert "twice" in said([good, good])
     assert "does not exist" in said(["nowhere"])
     assert "architecture" in said([good, arm])
+    assert "service environments" in said([good], serviceEnvironmentOrder=[{"order": 1, "serviceEnvironment": "s"}])
     assert "128 letters" in said([good], jobQueueName="a.b")
     assert "does not exist" in said([good], schedulingPolicyArn="nowhere")
     limit = {"reason": "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY", "state": "RUNNABLE", "maxTimeSeconds": 599}
     assert "maxTimeSeconds" in said([good], jobStateTimeLimitActions=[{**limit, "action": "CANCEL"}])
     limit["maxTimeSeconds"] = 600
     assert "CANCEL" in said([good], jobStateTimeLimitActions=[{**limit, "action": "TERMINATE"}])
+    assert "jobQueueType" in said([good], jobQueueType="EKS")
     limit["reason"] = "BOREDOM"
     assert "reason" in said([good], jobStateTimeLimitActions=[{**limit, "action": "CANCEL"}])
 
@@ -277,6 +319,15 @@ def test_a_scheduling_policy_lives_from_its_creation_to_its_deletion(batch: Any)
 )
 def test_a_wrong_scheduling_policy_is_refused(batch: Any, policy: dict[str, Any], said: str) -> None:
     assert said in refusal(batch.create_scheduling_policy, name=unique("p"), fairsharePolicy=policy)
+
+
+def test_nothing_is_described_by_more_than_a_hundred_names(batch: Any) -> None:
+    many = ["x"] * 101
+    assert "up to 100" in refusal(batch.describe_compute_environments, computeEnvironments=many)
+    assert "up to 100" in refusal(batch.describe_job_queues, jobQueues=many)
+    assert "up to 100" in refusal(batch.describe_job_definitions, jobDefinitions=many)
+    assert "up to 100" in refusal(batch.describe_scheduling_policies, arns=many)
+    assert "other parameters" in refusal(batch.describe_job_definitions, jobDefinitions=["x:1"], status="ACTIVE")
 
 
 def test_a_queue_cannot_gain_a_scheduling_policy(batch: Any) -> None:
@@ -332,11 +383,15 @@ def test_a_deregistered_revision_is_inactive_and_its_number_is_never_used_again(
         ({"container": {"environment": [{"name": "A=B", "value": "1"}]}}, "without '='"),
         ({"retryStrategy": {"attempts": 11}}, "1 to 10"),
         ({"retryStrategy": {"attempts": 0}}, "1 to 10"),
-        ({"retryStrategy": {"evaluateOnExit": [{"action": "RETRY"}] * 6}}, "at most 5"),
+        ({"retryStrategy": {"attempts": 2, "evaluateOnExit": [{"action": "RETRY"}] * 6}}, "at most 5"),
+        ({"retryStrategy": {"evaluateOnExit": [{"action": "RETRY"}]}}, "attempts must be given"),
         ({"retryStrategy": {"evaluateOnExit": [{"action": "REPEAT"}]}}, "action"),
-        ({"retryStrategy": {"evaluateOnExit": [{"action": "EXIT", "onExitCode": "1?"}]}}, "onExitCode"),
+        ({"retryStrategy": {"attempts": 2, "evaluateOnExit": [{"action": "EXIT", "onExitCode": "1?"}]}}, "onExitCode"),
         ({"timeout": {"attemptDurationSeconds": 59}}, "at least 60"),
-        ({"platformCapabilities": ["FARGATE"]}, "no Fargate"),
+        ({"platformCapabilities": ["FARGATE"]}, "EC2 hosts, not"),
+        ({"platformCapabilities": ["EC2", "MANAGED_INSTANCES"]}, "EC2 hosts, not"),
+        ({"container": {"image": "i" * 256}}, "1 to 255 characters"),
+        ({"parameters": {"big": "x" * 24_576}}, "24576 bytes"),
         ({"schedulingPriority": 10_000}, "schedulingPriority"),
         ({"tags": {"aws:x": "1"}}, "aws:"),
         ({"tags": {f"k{number}": "" for number in range(51)}}, "at most 50"),

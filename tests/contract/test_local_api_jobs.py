@@ -10,6 +10,7 @@ import pytest
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, refusal, running, until
 
 JOB_ENDS_SECONDS = 30.0
+ANY_TIME = [{"name": "AFTER_CREATED_AT", "values": ["0"]}]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,11 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegion]:
             batch.create_job_queue(jobQueueName=name, priority=1, computeEnvironmentOrder=order)
         shell = {**CONTAINER, "command": ["sh", "-c", "Ref::script"]}
         batch.register_job_definition(
-            jobDefinitionName="shell", type="container", containerProperties=shell, parameters={"script": "exit 0"}
+            jobDefinitionName="shell",
+            type="container",
+            containerProperties=shell,
+            parameters={"script": "exit 0"},
+            tags={"of": "the definition"},
         )
         yield started
 
@@ -165,6 +170,8 @@ def test_an_array_counts_its_children_and_each_knows_its_index(region: RunningRe
     assert logged(region, children[1]) == ["1"]
     listed = batch.list_jobs(arrayJobId=job_id, jobStatus="SUCCEEDED")["jobSummaryList"]
     assert [one["jobId"] for one in listed] == [f"{job_id}:0", f"{job_id}:1"]
+    assert "size" in found["arrayProperties"]  # by which clients tell a parent from its children
+    assert not any("size" in one["arrayProperties"] for one in (*children, *listed))
 
 
 def test_a_job_waits_for_what_it_depends_on(batch: Any) -> None:
@@ -264,6 +271,9 @@ def test_only_the_one_spelling_of_a_childs_id_means_it(batch: Any, index: str) -
             {"containerOverrides": {"resourceRequirements": [{"type": "MEMORY", "value": "2"}]}},
             "at least 1 vCPU and 4 MiB",
         ),
+        ({"containerOverrides": {"command": ["echo", ""]}}, "empty string"),
+        ({"retryStrategy": {"evaluateOnExit": [{"action": "EXIT"}]}}, "attempts must be given"),
+        ({"propagateTags": True, "tags": {f"k{number}": "" for number in range(50)}}, "more than 50 together"),
         ({"nodeOverrides": {}}, "multi-node"),
         ({"tags": {"k": "v" * 257}}, "256 characters"),
     ],
@@ -353,6 +363,11 @@ def test_without_a_status_only_running_jobs_are_listed(batch: Any) -> None:
         ("JOB_DEFINITION", "shell:1", True),
         ("JOB_DEFINITION", "she*", True),
         ("JOB_DEFINITION", "other", False),
+        ("JOB_DEFINITION", "Shell", False),
+        ("JOB_DEFINITION", "shell:2", False),
+        ("JOB_DEFINITION", "arn:aws:batch:us-east-1:123456789012:job-definition/shell:1", True),
+        ("JOB_DEFINITION", "arn:aws:batch:us-east-1:123456789012:job-definition/shell:*", False),
+        ("JOB_DEFINITION", "arn:aws:batch:us-east-1:123456789012:job-definition/sh*", False),
         ("AFTER_CREATED_AT", "0", True),
         ("BEFORE_CREATED_AT", "0", False),
     ],
@@ -363,6 +378,14 @@ def test_a_filter_finds_jobs_of_any_status(batch: Any, name: str, value: str, is
     filters = [{"name": name, "values": [value.format(tag=tag)]}]
     found = [one["jobId"] for one in batch.list_jobs(jobQueue="idle", filters=filters)["jobSummaryList"]]
     assert (job_id in found) is is_found
+
+
+def test_a_list_says_of_a_job_that_it_was_stopped_only_if_it_was(batch: Any) -> None:
+    kept, stopped = submit(batch, jobQueue="idle"), submit(batch, jobQueue="idle")
+    batch.cancel_job(jobId=stopped, reason="not wanted")
+    found = {one["jobId"]: one for one in batch.list_jobs(jobQueue="idle", filters=ANY_TIME)["jobSummaryList"]}
+    assert found[stopped]["isCancelled"] is True
+    assert not {"isCancelled", "isTerminated"} & found[kept].keys()
 
 
 def test_wrong_listings_are_refused(batch: Any) -> None:

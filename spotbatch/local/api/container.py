@@ -13,7 +13,7 @@ from spotbatch.local.contract import ContainerSpec
 
 DEFAULT_LOG_GROUP: Final = "/aws/batch/job"
 _WHOLE: Final = re.compile(r"[0-9]{1,9}(\.0+)?")
-_MAX_IMAGE: Final = 511
+_MAX_IMAGE: Final = 255
 _LIST_MEMBERS: Final = (
     "command",
     "environment",
@@ -82,6 +82,8 @@ def _whole(kind: str, value: str) -> int:
 def retry_of(strategy: Document) -> RetryStrategy:
     """The rulebook's retry strategy. Raises InvalidJob as AWS would refuse it."""
     entries = strategy.get("evaluateOnExit", [])
+    if entries and "attempts" not in strategy:  # API reference, RetryStrategy.evaluateOnExit
+        raise ClientException("retryStrategy: attempts must be given where evaluateOnExit is")
     return RetryStrategy(
         attempts=strategy.get("attempts", 1),
         evaluate_on_exit=tuple(
@@ -114,6 +116,8 @@ def with_overrides(properties: Document, overrides: Document) -> Document:
     """The properties as a submission changes them: by name of the variable, by type of the requirement."""
     check_environment(overrides.get("environment", []))
     merged = dict(properties)
+    if "" in overrides.get("command", []):
+        raise ClientException("containerOverrides: command must not contain an empty string")
     if overrides.get("command"):
         merged["command"] = overrides["command"]
     if overrides.get("environment"):

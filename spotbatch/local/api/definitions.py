@@ -6,7 +6,7 @@ from spotbatch.local.api import tags
 from spotbatch.local.api.container import DEFAULT_LOG_GROUP, checked_properties, log_group_of, retry_of, timeout_of
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page
+from spotbatch.local.api.paging import answer_page, check_count
 from spotbatch.local.api.region import DEFINITION, Document, Region
 
 _MAX_PAGE: Final = 100
@@ -26,8 +26,8 @@ async def register(region: Region, asked: Document) -> Document:
         raise ClientException(f"schedulingPriority must be 0 to {_MAX_PRIORITY}, not {asked['schedulingPriority']}")
     if "consumableResourceProperties" in asked:
         raise ClientException("consumableResourceProperties: the local region has no consumable resources")
-    if "FARGATE" in asked.get("platformCapabilities", []):
-        raise ClientException("platformCapabilities: the local region has EC2 hosts, no Fargate")
+    if others := [one for one in asked.get("platformCapabilities", []) if one != "EC2"]:
+        raise ClientException(f"platformCapabilities: the local region has EC2 hosts, not {others}")
     revision = _last_revision(region, name) + 1
     document: Document = {
         "jobDefinitionName": name,
@@ -121,8 +121,9 @@ async def describe(region: Region, asked: Document) -> Document:
     """DescribeJobDefinitions, the newest revision of each name first."""
     documents = list(region.documents(DEFINITION).values())
     if named := asked.get("jobDefinitions"):
-        if len(named) > _MAX_PAGE:
-            raise ClientException(f"jobDefinitions holds up to {_MAX_PAGE} entries, not {len(named)}")
+        check_count("jobDefinitions", named, _MAX_PAGE)
+        if others := sorted({"jobDefinitionName", "status"} & asked.keys()):
+            raise ClientException(f"jobDefinitions can't be used with other parameters, here {others}")
         wanted = {region.names.name_of(DEFINITION, reference) for reference in named}
         documents = [one for one in documents if not wanted.isdisjoint({_key(one), one["jobDefinitionName"]})]
     if name := asked.get("jobDefinitionName"):

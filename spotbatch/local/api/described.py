@@ -111,9 +111,12 @@ def times(view: UnitView) -> Document:
 
 
 def array_properties(view: UnitView) -> Document:
-    """Of a child its index; of a parent its size and how many children stand in each status."""
+    """Of a child its index; of a parent its size and how many children stand in each status.
+
+    Clients tell a parent by its size (API reference, ArrayPropertiesDetail).
+    """
     if view.summary is None:
-        return {"index": view.array_index, "size": view.array_size, "statusSummary": {}}
+        return {"index": view.array_index, "statusSummary": {}}
     counts = {status.value: view.summary.get(status, 0) for status in STATUSES}
     return {"size": view.array_size, "statusSummary": counts}
 

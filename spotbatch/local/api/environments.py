@@ -9,17 +9,21 @@ from spotbatch.batch.placement import AllocationStrategy, ComputeEnvironment
 from spotbatch.local.api import pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page
+from spotbatch.local.api.paging import answer_page, check_count
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
 
 _MAX_ENVIRONMENTS: Final = 50  # quota of an account (user guide, "Service quotas")
 _MAX_PAGE: Final = 100
 # Members of computeResources that UpdateComputeEnvironment may change.
 _UPDATABLE: Final = frozenset({
-    "minvCpus", "maxvCpus", "desiredvCpus", "subnets", "securityGroupIds", "allocationStrategy", "instanceTypes",
-    "ec2KeyPair", "instanceRole", "tags", "placementGroup", "bidPercentage", "launchTemplate", "ec2Configuration",
-    "type", "imageId",
+    "minvCpus", "maxvCpus", "subnets", "securityGroupIds", "allocationStrategy", "instanceTypes", "ec2KeyPair",
+    "instanceRole", "tags", "placementGroup", "bidPercentage", "launchTemplate", "ec2Configuration", "type", "imageId",
+    "scalingPolicy",
 })  # fmt: skip
+# What a scaling update changes; all else needs an infrastructure update (user guide, "Updating compute environments").
+_IN_PLACE: Final = frozenset({"minvCpus", "maxvCpus", "desiredvCpus", "scalingPolicy"})
+_AS_GIVEN: Final = ("context", "ecsSettings")
+_SERVICE_LINKED: Final = "/aws-service-role/"
 
 
 async def create(region: Region, asked: Document) -> Document:
@@ -29,9 +33,8 @@ async def create(region: Region, asked: Document) -> Document:
         raise ClientException(f"Object already exists: compute environment {name}")
     if len(region.engine.resources(ENVIRONMENT)) >= _MAX_ENVIRONMENTS:
         raise ClientException(f"an account has at most {_MAX_ENVIRONMENTS} compute environments in a region")
-    for member in ("eksConfiguration",):
-        if member in asked:
-            raise ClientException(f"{member}: the local region runs jobs for ECS on EC2 only, not for EKS")
+    if "eksConfiguration" in asked:
+        raise ClientException("eksConfiguration: the local region runs jobs for ECS on EC2 only, not for EKS")
     document = _document(region, name, asked)
     await region.engine.put_resource(ENVIRONMENT, name, document, rules=_rules(region, document))
     return {"computeEnvironmentName": name, "computeEnvironmentArn": document["computeEnvironmentArn"]}
@@ -50,15 +53,22 @@ def _document(region: Region, name: str, asked: Document) -> Document:
         "serviceRole": asked.get("serviceRole") or _service_linked_role(region),
         "containerOrchestrationType": "ECS",
         "uuid": str(uuid.uuid4()),
+        **{member: asked[member] for member in _AS_GIVEN if member in asked},
     }
     if asked["type"] == "UNMANAGED":
         if "computeResources" in asked:
             raise ClientException("computeResources must not be given for an UNMANAGED compute environment")
+        if not asked.get("serviceRole"):
+            raise ClientException("serviceRole must be given for an UNMANAGED compute environment")
         document["unmanagedvCpus"] = asked.get("unmanagedvCpus", 0)
         return document
     if "computeResources" not in asked:
         raise ClientException("computeResources must be provided for a MANAGED compute environment")
-    document["computeResources"] = {"minvCpus": 0, **asked["computeResources"]}
+    if "unmanagedvCpus" in asked:
+        raise ClientException("unmanagedvCpus may be set for UNMANAGED compute environments only")
+    resources = {"minvCpus": 0, "allocationStrategy": "BEST_FIT", **asked["computeResources"]}
+    check_resources(resources)
+    document["computeResources"] = _without_desired(resources)
     document["updatePolicy"] = {"terminateJobsOnUpdate": False, "jobExecutionTimeoutMinutes": 30}
     return document
 
@@ -66,6 +76,15 @@ def _document(region: Region, name: str, asked: Document) -> Document:
 def _service_linked_role(region: Region) -> str:
     role = "aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch"
     return f"arn:aws:iam::{region.names.account_id}:role/{role}"
+
+
+def _is_service_linked(role: str) -> bool:
+    return _SERVICE_LINKED in role
+
+
+def _without_desired(resources: Document) -> Document:
+    """What is kept of computeResources: desiredvCpus is what there is at the time of asking."""
+    return {name: value for name, value in resources.items() if name != "desiredvCpus"}
 
 
 def _rules(region: Region, document: Document) -> ComputeEnvironment:
@@ -106,11 +125,16 @@ def check_resources(resources: Document) -> None:
         raise ClientException(f"computeResources.instanceRole must be set for {kind}")
     if not resources.get("securityGroupIds") and "launchTemplate" not in resources:
         raise ClientException("computeResources.securityGroupIds must be set, or stand in a launch template")
+    template = resources.get("launchTemplate", {})
+    if "launchTemplateId" in template and "launchTemplateName" in template:
+        raise ClientException("launchTemplate has an id or a name, not both")
     _check_spot(resources)
 
 
 def _check_spot(resources: Document) -> None:
     strategy = resources.get("allocationStrategy", "BEST_FIT")
+    if strategy not in AllocationStrategy.__members__:
+        raise ClientException(f"allocationStrategy: the local region has {[*AllocationStrategy]}, not {strategy}")
     bid = resources.get("bidPercentage")
     if resources["type"] == "SPOT":
         if strategy == "BEST_FIT" and not resources.get("spotIamFleetRole"):
@@ -128,10 +152,11 @@ async def update(region: Region, asked: Document) -> Document:
     document = region.get(ENVIRONMENT, asked["computeEnvironment"])
     changes = asked.get("computeResources", {})
     _check_update(document, asked, changes)
+    _check_desired(document, changes, region.engine.environment_vcpus(document["computeEnvironmentName"]))
     if changes:
         kept = {name: value for name, value in changes.items() if name in _UPDATABLE}
-        document["computeResources"] = {**document["computeResources"], **kept}
-    for member in ("state", "unmanagedvCpus", "serviceRole", "updatePolicy"):
+        document["computeResources"] = {**_without_desired(document["computeResources"]), **kept}
+    for member in ("state", "unmanagedvCpus", "serviceRole", "updatePolicy", *_AS_GIVEN):
         if member in asked:
             document[member] = asked[member]
     name = document["computeEnvironmentName"]
@@ -144,23 +169,51 @@ def _check_update(document: Document, asked: Document, changes: Document) -> Non
         raise ClientException("an UNMANAGED compute environment has no computeResources to update")
     if document["type"] == "MANAGED" and "unmanagedvCpus" in asked:
         raise ClientException("unmanagedvCpus may be set for UNMANAGED compute environments only")
-    in_place = {"minvCpus", "maxvCpus", "desiredvCpus"}
-    strategy = document.get("computeResources", {}).get("allocationStrategy", "BEST_FIT")
-    if strategy == "BEST_FIT" and set(changes) - in_place:
-        # user guide, "Updating compute environments"
+    role = document["serviceRole"]
+    if "serviceRole" in asked and _is_service_linked(asked["serviceRole"]) is not _is_service_linked(role):
+        raise ClientException("serviceRole: a service-linked role cannot be changed to another kind of role, nor back")
+    if not set(changes) - _IN_PLACE:
+        return
+    if document["computeResources"].get("allocationStrategy", "BEST_FIT") == "BEST_FIT":
         raise ClientException(
-            f"with BEST_FIT only {sorted(in_place)} and the state can be updated, not {sorted(changes)}"
+            f"with BEST_FIT only {sorted(_IN_PLACE)} and the state can be updated, not {sorted(changes)}"
         )
+    if not _is_service_linked(role):
+        raise ClientException(
+            f"with serviceRole {role} only {sorted(_IN_PLACE)} and the state can be updated, not {sorted(changes)}: "
+            "an infrastructure update needs the service-linked role AWSServiceRoleForBatch"
+        )
+
+
+def _check_desired(document: Document, changes: Document, vcpus: int) -> None:
+    """The API reference, ComputeResourceUpdate.desiredvCpus: within the limits, and never less than now."""
+    if "desiredvCpus" not in changes:
+        return
+    if changes["desiredvCpus"] < vcpus:
+        raise ClientException(  # AWS's own words
+            "Manually scaling down compute environment is not supported. "
+            "Disconnecting job queues from compute environment will cause it to scale-down to minvCpus."
+        )
+    check_resources({**document["computeResources"], **changes})  # between the new minimum and maximum
 
 
 async def describe(region: Region, asked: Document) -> Document:
     """DescribeComputeEnvironments. Unknown names are left out, as AWS leaves them out."""
-    named = asked.get("computeEnvironments")
-    documents = list(region.documents(ENVIRONMENT).values())
+    named = asked.get("computeEnvironments", [])
+    check_count("computeEnvironments", named, _MAX_PAGE)
+    documents = [_as_it_is(region, document) for document in region.documents(ENVIRONMENT).values()]
     if named:
         wanted = {region.names.name_of(ENVIRONMENT, reference) for reference in named}
         documents = [one for one in documents if one["computeEnvironmentName"] in wanted]
     return answer_page(documents, itemgetter("computeEnvironmentName"), asked, "computeEnvironments", _MAX_PAGE)
+
+
+def _as_it_is(region: Region, document: Document) -> Document:
+    """With the vCPUs of the hosts that the environment has now, as AWS moves desiredvCpus with them."""
+    if "computeResources" not in document:
+        return document
+    vcpus = region.engine.environment_vcpus(document["computeEnvironmentName"])
+    return {**document, "computeResources": {**document["computeResources"], "desiredvCpus": vcpus}}
 
 
 async def delete(region: Region, asked: Document) -> Document:

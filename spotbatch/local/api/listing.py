@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from spotbatch.batch.errors import NotFound
@@ -11,7 +11,7 @@ from spotbatch.local.api.described import array_properties, stops, times
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
 from spotbatch.local.api.paging import page
-from spotbatch.local.api.region import DEFINITION, QUEUE, Document, Region
+from spotbatch.local.api.region import QUEUE, Document, Region
 
 _MOST: Final = 1000
 _MOST_FILTERED: Final = 100
@@ -81,7 +81,10 @@ def _known_job(region: Region, job_id: str, *, is_array: bool) -> Sequence[str]:
 
 
 def _filter(region: Region, entry: Document) -> Callable[[str], bool]:
-    """Whether a job passes; names match without regard to case, and a trailing * matches any end."""
+    """Whether a job passes (API reference, ListJobs).
+
+    A job's name matches without regard to case, a definition's with it; a trailing * of either matches any end.
+    """
     name, values = entry.get("name", ""), entry.get("values", [])
     if len(values) != 1:
         raise ClientException(f"a filter has exactly one value, not {len(values)}")
@@ -91,26 +94,37 @@ def _filter(region: Region, entry: Document) -> Callable[[str], bool]:
             raise ClientException(f"{name}: the value is a time in milliseconds since 1970, not {value[:50]!r}")
         moment, sign = int(value) / 1000, 1 if name == "AFTER_CREATED_AT" else -1
         return lambda job_id: (region.engine.view(job_id).created_at - moment) * sign > 0
-    if name not in ("JOB_NAME", "JOB_DEFINITION", "SHARE_IDENTIFIER"):
+    if name not in _BY_MEMBER:
         raise ClientException(f"filter {name[:50]!r} is unknown")
-    member = {"JOB_NAME": "jobName", "JOB_DEFINITION": "jobDefinition", "SHARE_IDENTIFIER": "shareIdentifier"}[name]
-    pattern = _definition_pattern(region, value) if name == "JOB_DEFINITION" else value
+    member, matches = _BY_MEMBER[name]
 
     def passes(job_id: str) -> bool:
-        return _matches(pattern, str(region.engine.described(job_id).get(member, "")))
+        return matches(value, str(region.engine.described(job_id).get(member, "")))
 
     return passes
 
 
-def _definition_pattern(region: Region, value: str) -> str:
-    if value.startswith("arn:"):
-        return value
-    return region.names.arn(DEFINITION, value if ":" in value or value.endswith("*") else f"{value}:*")
+def _is_named(pattern: str, name: str) -> bool:
+    return _matches(pattern.lower(), name.lower())
+
+
+def _is_of_definition(pattern: str, arn: str) -> bool:
+    """By ARN it is that one revision; by name any of them, or the one that is given."""
+    if pattern.startswith("arn:"):
+        return arn == pattern
+    reference = arn.rpartition("/")[2]
+    return _matches(pattern, reference if ":" in pattern else reference.partition(":")[0])
 
 
 def _matches(pattern: str, value: str) -> bool:
-    pattern, value = pattern.lower(), value.lower()
     return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
+
+
+_BY_MEMBER: Final[Mapping[str, tuple[str, Callable[[str, str], bool]]]] = {
+    "JOB_NAME": ("jobName", _is_named),
+    "JOB_DEFINITION": ("jobDefinition", _is_of_definition),
+    "SHARE_IDENTIFIER": ("shareIdentifier", str.__eq__),
+}
 
 
 def _summary(region: Region, job_id: str) -> Document:
@@ -122,7 +136,7 @@ def _summary(region: Region, job_id: str) -> Document:
         "jobName": described["jobName"],
         "jobDefinition": described["jobDefinition"],
         "status": view.status.value,
-        **stops(view),
+        **{name: True for name, is_so in stops(view).items() if is_so},  # API reference: there only if true
         **times(view),
     }
     if "shareIdentifier" in described:

@@ -22,7 +22,8 @@ from spotbatch.local.api.region import Document, Region
 
 Operation = Callable[[Region, Document], Awaitable[Document | bytes]]
 
-_MAX_SUBMIT_BYTES: Final = 30 * 1024  # quota: the size of a SubmitJob request
+# Quotas of one request's size (user guide, "Service quotas").
+_MOST_BYTES: Final = {"SubmitJob": 30 * 1024, "RegisterJobDefinition": 24 * 1024}
 
 OPERATIONS: Final[dict[str, Operation]] = {
     "CreateComputeEnvironment": environments.create,
@@ -59,8 +60,9 @@ async def answer(region: Region, head: Head, body: bytes) -> Response:
     """What AWS Batch answers, an error included."""
     try:
         call = service_model.parse(head, body)
-        if call.operation == "SubmitJob" and len(body) > _MAX_SUBMIT_BYTES:
-            raise ClientException(f"a SubmitJob request may hold {_MAX_SUBMIT_BYTES} bytes, not {len(body)}")
+        most = _MOST_BYTES.get(call.operation)
+        if most is not None and len(body) > most:
+            raise ClientException(f"a {call.operation} request may hold {most} bytes, not {len(body)}")
         result = await perform(region, call.operation, call.parameters)
     except ApiError as error:
         return error_response(error)

@@ -30,6 +30,12 @@ def page(
     return items[start:end], _encode(key(items[end - 1])) if end < len(items) else None
 
 
+def check_count(member: str, named: Sequence[str], most: int) -> None:
+    """Raises ClientException where a request names more than it may."""
+    if len(named) > most:
+        raise ClientException(f"{member} holds up to {most} entries, not {len(named)}")
+
+
 def answer_page(items: Iterable[Item], key: Callable[[Item], str], asked: Document, member: str, most: int) -> Document:
     """The page of a list that a request asks for, in the order of its keys: under `member`, with the next token."""
     ordered = sorted(items, key=key)

@@ -8,7 +8,7 @@ from typing import Final
 from spotbatch.local.api import queues, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page
+from spotbatch.local.api.paging import answer_page, check_count
 from spotbatch.local.api.region import POLICY, QUEUE, Document, Region
 
 _MAX_DECAY_SECONDS: Final = 604_800
@@ -23,8 +23,7 @@ async def create(region: Region, asked: Document) -> Document:
     name = check_name("name", asked["name"])
     if region.find(POLICY, name) is not None:
         raise ClientException(f"Object already exists: scheduling policy {name}")
-    if "quotaSharePolicy" in asked:
-        raise ClientException("quotaSharePolicy: the local region knows fair share policies only")
+    _check_kind(asked)
     document = {
         "name": name,
         "arn": region.names.arn(POLICY, name),
@@ -33,6 +32,11 @@ async def create(region: Region, asked: Document) -> Document:
     }
     await region.engine.put_resource(POLICY, name, document)
     return {"name": name, "arn": document["arn"]}
+
+
+def _check_kind(asked: Document) -> None:
+    if "quotaSharePolicy" in asked:
+        raise ClientException("quotaSharePolicy: the local region knows fair share policies only")
 
 
 def _checked(policy: Document) -> Document:
@@ -61,6 +65,7 @@ def _check_overlap(identifiers: Sequence[str]) -> None:
 
 async def update(region: Region, asked: Document) -> Document:
     """UpdateSchedulingPolicy; the queues that use it follow at once."""
+    _check_kind(asked)
     document = region.get(POLICY, asked["arn"])
     if "fairsharePolicy" in asked:
         document["fairsharePolicy"] = _checked(asked["fairsharePolicy"])
@@ -76,6 +81,7 @@ def _queues_of(region: Region, arn: str) -> list[Document]:
 
 async def describe(region: Region, asked: Document) -> Document:
     """DescribeSchedulingPolicies. Unknown ARNs are left out."""
+    check_count("arns", asked["arns"], _MAX_PAGE)
     found = (region.find(POLICY, arn) for arn in asked["arns"])
     return {"schedulingPolicies": [document for document in found if document is not None]}
 

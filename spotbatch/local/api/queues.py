@@ -10,7 +10,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.local.api import pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page
+from spotbatch.local.api.paging import answer_page, check_count
 from spotbatch.local.api.region import ENVIRONMENT, POLICY, QUEUE, Document, Region
 
 _MAX_QUEUES: Final = 50  # quota of an account (user guide, "Service quotas")
@@ -31,8 +31,7 @@ async def create(region: Region, asked: Document) -> Document:
         raise ClientException(f"Object already exists: job queue {name}")
     if len(region.engine.resources(QUEUE)) >= _MAX_QUEUES:
         raise ClientException(f"an account has at most {_MAX_QUEUES} job queues in a region")
-    if "serviceEnvironmentOrder" in asked:
-        raise ClientException("serviceEnvironmentOrder: the local region has no service environments")
+    _check_kind(asked)
     document: Document = {
         "jobQueueName": name,
         "jobQueueArn": region.names.arn(QUEUE, name),
@@ -40,6 +39,7 @@ async def create(region: Region, asked: Document) -> Document:
         "status": "VALID",
         "statusReason": "JobQueue Healthy",
         "priority": asked["priority"],
+        "jobQueueType": "ECS",
         "computeEnvironmentOrder": _order(region, asked.get("computeEnvironmentOrder", [])),
         "tags": tags.checked(asked.get("tags", {})),
         "jobStateTimeLimitActions": _checked_limits(asked.get("jobStateTimeLimitActions", [])),
@@ -48,6 +48,13 @@ async def create(region: Region, asked: Document) -> Document:
         document["schedulingPolicyArn"] = region.get(POLICY, policy)["arn"]
     await put(region, document)
     return {"jobQueueName": name, "jobQueueArn": document["jobQueueArn"]}
+
+
+def _check_kind(asked: Document) -> None:
+    if "serviceEnvironmentOrder" in asked:
+        raise ClientException("serviceEnvironmentOrder: the local region has no service environments")
+    if asked.get("jobQueueType", "ECS") != "ECS":
+        raise ClientException(f"jobQueueType: the local region has queues for ECS on EC2, not {asked['jobQueueType']}")
 
 
 async def put(region: Region, document: Document) -> None:
@@ -122,6 +129,7 @@ def _fair_share(policy: Document) -> FairShare:
 
 async def update(region: Region, asked: Document) -> Document:
     """UpdateJobQueue: only what is given changes. A queue cannot gain or lose a scheduling policy."""
+    _check_kind(asked)
     document = region.get(QUEUE, asked["jobQueue"])
     if policy := asked.get("schedulingPolicyArn"):
         if "schedulingPolicyArn" not in document:
@@ -142,6 +150,7 @@ async def describe(region: Region, asked: Document) -> Document:
     """DescribeJobQueues. Unknown names are left out, as AWS leaves them out."""
     documents = list(region.documents(QUEUE).values())
     if named := asked.get("jobQueues"):
+        check_count("jobQueues", named, _MAX_PAGE)
         wanted = {region.names.name_of(QUEUE, reference) for reference in named}
         documents = [one for one in documents if one["jobQueueName"] in wanted]
     return answer_page(documents, itemgetter("jobQueueName"), asked, "jobQueues", _MAX_PAGE)

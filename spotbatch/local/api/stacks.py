@@ -123,6 +123,7 @@ async def _environment(region: Region, template: Template, resource: Resource) -
         return
     wanted = {"computeEnvironment": name, "state": asked.get("state", "ENABLED")}
     changes = _changes(asked.get("computeResources", {}), existing.get("computeResources", {}))
+    changes.pop("desiredvCpus", None)  # it was for the beginning: what there is now follows the jobs
     if changes:
         wanted["computeResources"] = changes
     await _perform(region, resource, "UpdateComputeEnvironment", wanted)

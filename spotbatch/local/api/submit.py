@@ -17,6 +17,7 @@ from spotbatch.local.api.region import QUEUE, Document, Region
 from spotbatch.local.contract import Submission
 
 _MAX_PRIORITY: Final = 9999
+_MAX_TAGS_OF_A_TASK: Final = 50
 _SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}\*?")  # API reference, SubmitJob
 _OF_ONE_AMONG_SEVERAL: Final = frozenset({  # members of TaskContainerProperties that ContainerDetail does not have
     "name", "essential", "dependsOn", "firelensConfiguration", "startTimeout", "stopTimeout",
@@ -94,14 +95,17 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
 
 def _described(region: Region, job_id: str, queue: Document, definition: Document, asked: Document) -> Document:
     """What DescribeJobs will always say of this job."""
+    own, propagate = tags.checked(asked.get("tags", {})), asked.get("propagateTags", definition.get("propagateTags"))
+    if propagate and len({**definition["tags"], **own}) > _MAX_TAGS_OF_A_TASK:
+        raise ClientException(f"the tags of the job and its definition are more than {_MAX_TAGS_OF_A_TASK} together")
     document: Document = {
         "jobArn": region.names.arn("job", job_id),
         "jobName": asked["jobName"],
         "jobId": job_id,
         "jobQueue": queue["jobQueueArn"],
         "jobDefinition": definition["jobDefinitionArn"],
-        "tags": tags.checked(asked.get("tags", {})),
-        "propagateTags": asked.get("propagateTags", definition.get("propagateTags", False)),
+        "tags": own,
+        "propagateTags": bool(propagate),
         "platformCapabilities": definition.get("platformCapabilities", ["EC2"]),
     }
     if "shareIdentifier" in asked:

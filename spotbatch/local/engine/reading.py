@@ -244,6 +244,11 @@ class Reading:
             return 0, {}
         return self.scheduler.running_vcpus(queue), self.scheduler.shares(queue)
 
+    def environment_vcpus(self, name: str) -> int:
+        """The vCPUs of a compute environment's hosts, from their launch to their end."""
+        fleet = self.scheduler.fleets.get(name)
+        return 0 if fleet is None else fleet.vcpus
+
     # ---- logs ----
 
     def job_of_stream(self, log_stream: str) -> str | None:
