@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 
 FILE_NAME: Final = "region.json"
 _PS_TIMEOUT_SECONDS: Final = 5.0
@@ -59,12 +59,19 @@ def default_home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def read(home: Path) -> RegionInfo:
-    """What the region in this folder wrote last. Raises NotFound without such a file, InvalidInput for a broken one."""
+    """What the region in this folder wrote last.
+
+    Raises NotFound without such a file, InvalidInput for a broken one, Unavailable for one that cannot be read.
+    """
     path = home / FILE_NAME
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotFound(f"no local region in {home}: start one with `spotbatch local up`") from None
+    except OSError as error:
+        raise Unavailable(
+            f"{path} cannot be read ({error.strerror}): it may be another user's; use another folder with --home"
+        ) from error
     try:
         return RegionInfo(**json.loads(text))
     except (ValueError, TypeError) as error:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from spotbatch import __version__
-from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
 from spotbatch.local import region_file
 from spotbatch.local.api import queues, stacks
 from spotbatch.local.api.admin import Admin
@@ -181,7 +181,13 @@ def _make_folders(settings: RegionSettings) -> None:
 @contextlib.contextmanager
 def _lock(home: Path) -> Iterator[None]:
     """Two regions must not share a journal. The lock goes with the process, however it ends."""
-    descriptor = os.open(home / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(home / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(
+            f"the file {home / _LOCK_NAME} cannot be opened ({error.strerror}): "
+            "it may be another user's; choose another --home"
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,7 +203,7 @@ def _last_info(home: Path) -> RegionInfo | None:
         return region_file.read(home)
     except NotFound:
         return None
-    except SpotbatchError as error:
+    except InvalidInput as error:
         sys.stderr.write(f"{error}; going on with new credentials\n")
         return None
 

@@ -3,8 +3,11 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -367,6 +370,16 @@ def test_a_read_only_home_is_named(tmp_path: Path) -> None:
     starting = running(tmp_path / "home")
     with pytest.raises(AssertionError, match=r"ended with 4: .*read-only"), starting:
         pass
+
+
+@pytest.mark.parametrize("name", ["region.lock", "region.json", "journal.sqlite"])
+def test_a_file_of_the_home_that_cannot_be_opened_is_named_with_a_way_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / "home" / name).mkdir(parents=True)  # as unreadable to root as another user's file is to others
+    command = [sys.executable, "-m", "spotbatch.local", "--home", str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 4
+    assert re.search(rf"/{re.escape(name)} (cannot|could not) be .*--home", done.stderr)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, "api"])
