@@ -42,6 +42,7 @@ TRANSITIONS: Final[dict[JobStatus, frozenset[JobStatus]]] = {
 }
 
 CONTAINER_EXITED: Final = "Essential container in task exited"
+NOT_STARTED: Final = "Task failed to start"
 TIMEOUT_EXCEEDED: Final = "Job attempt duration exceeded timeout"
 DEPENDENCY_FAILED: Final = "Dependent Job failed"
 ARRAY_CHILD_FAILED: Final = "Array Child Job failed"

@@ -124,7 +124,8 @@ class Waiting(Hosting):
         record = self._record(job_no)
         if index is not None and not 0 <= index < record.units:
             raise NotFound(f"job {job_no} has no child {index}: its size is {record.units}")
-        for each in range(record.units) if index is None else (index,):
+        # From the last child on: of a SEQUENTIAL array none ends because its elder sibling did.
+        for each in reversed(range(record.units)) if index is None else (index,):
             code = record.status[each]
             if code < STARTING:
                 self._drop_waiting(record, each, reason)

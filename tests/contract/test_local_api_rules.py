@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,6 +242,40 @@ def test_a_child_that_succeeded_before_its_array_was_terminated_is_not_called_te
     first, second = (describe(batch, f"{job_id}:{index}") for index in range(2))
     assert (first["status"], first["isTerminated"]) == ("SUCCEEDED", False)
     assert (second["status"], second["statusReason"], second["isTerminated"]) == ("FAILED", "enough", True)
+
+
+def test_a_child_that_runs_while_its_array_is_cancelled_goes_on_and_is_not_called_cancelled(
+    batch: Any, tmp_path: Path
+) -> None:
+    script = f"test $AWS_BATCH_JOB_ARRAY_INDEX = 1 && exit 3; until test -e {tmp_path}/go; do sleep 0.05; done; exit 4"
+    job_id = submit(batch, script, arrayProperties={"size": 4})  # two fit: 0 and 2 run once 1 has failed, 3 waits
+
+    def counted(**wanted: int) -> bool:
+        summary = describe(batch, job_id)["arrayProperties"]["statusSummary"]
+        return all(summary[status] == count for status, count in wanted.items())
+
+    until(lambda: counted(FAILED=1, RUNNING=2, RUNNABLE=1))
+    batch.cancel_job(jobId=job_id, reason="enough")
+    assert counted(FAILED=2, RUNNING=2)
+    assert [stopped(batch, f"{job_id}:{index}") for index in range(4)] == [False, False, False, True]
+    (tmp_path / "go").touch()
+    assert ended(batch, job_id)["isCancelled"]
+    assert [stopped(batch, f"{job_id}:{index}") for index in range(4)] == [False, False, False, True]
+    assert describe(batch, f"{job_id}:0")["container"]["exitCode"] == 4
+
+
+def stopped(batch: Any, job_id: str) -> bool:
+    found = describe(batch, job_id)
+    return bool(found["isCancelled"] or found["isTerminated"])
+
+
+def test_every_child_of_a_sequential_array_that_is_stopped_has_the_reason_given(batch: Any) -> None:
+    more: dict[str, Any] = {"arrayProperties": {"size": 3}, "dependsOn": [{"type": "SEQUENTIAL"}]}
+    job_id = submit(batch, jobQueue="idle", **more)
+    batch.cancel_job(jobId=job_id, reason="not needed")
+    children = batch.describe_jobs(jobs=[f"{job_id}:{index}" for index in range(3)])["jobs"]
+    found = [(one["status"], one["statusReason"], one["isCancelled"]) for one in children]
+    assert found == [("FAILED", "not needed", True)] * 3
 
 
 # ---- who gets a host ----

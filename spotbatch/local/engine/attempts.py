@@ -12,6 +12,7 @@ from spotbatch.batch.ledger import key_of
 from spotbatch.batch.status import (
     CANNOT_START_REASON,
     CONTAINER_EXITED,
+    NOT_STARTED,
     OUT_OF_MEMORY_REASON,
     host_terminated,
 )
@@ -150,7 +151,7 @@ class Attempts(Turn):
 
     def _process_failed(self, attempt_id: int, why: str) -> None:
         """The command could not be started: the attempt fails as a container's would, and the engine goes on."""
-        self.attempt_over(attempt_id, None, f"{CANNOT_START_REASON} {why}", "Task failed to start")
+        self.attempt_over(attempt_id, None, f"{CANNOT_START_REASON} {why}", NOT_STARTED)
 
     def _process_overran(self, attempt_id: int, used: int) -> None:  # noqa: ARG002 - AWS does not say how much either
         self._overran.add(attempt_id)

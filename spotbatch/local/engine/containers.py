@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from spotbatch.batch.errors import Unavailable
-from spotbatch.batch.status import CANNOT_START_REASON
+from spotbatch.batch.status import CANNOT_START_REASON, NOT_STARTED
 from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.container import in_container
@@ -88,7 +88,7 @@ class Containers(Attempts):
                 self._run_container(docker, attempt_id, host, task)
             elif self.settings.runner == "docker":
                 why = f"{_CANNOT_PULL} Docker has no image {image} here, and none is pulled: docker pull {image}"
-                self.attempt_over(attempt_id, None, why, "Task failed to start")
+                self.attempt_over(attempt_id, None, why, NOT_STARTED)
             else:
                 super()._order(attempt_id, host, task)
         except (OSError, Unavailable) as error:
@@ -164,7 +164,7 @@ class Containers(Attempts):
         how: HowItEnded = await asyncio.to_thread(docker.how_it_ended, name)
         await asyncio.to_thread(docker.remove, [name])
         if not how.was_started:
-            self.attempt_over(attempt_id, None, f"{CANNOT_START_REASON} {how.error}".strip(), "Task failed to start")
+            self.attempt_over(attempt_id, None, f"{CANNOT_START_REASON} {how.error}".strip(), NOT_STARTED)
             return
         if how.was_out_of_memory:
             self._overran.add(attempt_id)

@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from spotbatch.batch.errors import NotFound
+from spotbatch.batch.placement import BlockedReason
 from spotbatch.batch.scheduler import Scheduler
-from spotbatch.batch.status import STATUSES, JobStatus
+from spotbatch.batch.status import (
+    CONTAINER_EXITED,
+    DEPENDENCY_FAILED,
+    HOST_TERMINATED_PATTERN,
+    NOT_STARTED,
+    STATUSES,
+    TIMEOUT_EXCEEDED,
+    JobStatus,
+)
 from spotbatch.local.contract import AttemptView, Json, UnitView
 from spotbatch.local.engine.journal import Journal
 from spotbatch.local.engine.logs import LogReader, log_file, unit_of_task
@@ -16,6 +25,14 @@ from spotbatch.local.engine.logs import LogReader, log_file, unit_of_task
 _ATTEMPT_COLUMNS = "attempt, started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, placed_at"
 _STREAM = "SELECT job_no, idx, COALESCE(started_at, placed_at), stopped_at FROM attempt"
 _DESCRIBED_KEPT = 20_000
+_ENDED_BY_ITSELF = (  # how the reason begins of a job that nobody stopped
+    CONTAINER_EXITED,
+    TIMEOUT_EXCEEDED,
+    DEPENDENCY_FAILED,
+    NOT_STARTED,
+    HOST_TERMINATED_PATTERN.removesuffix("*"),
+    *BlockedReason,
+)
 
 
 class Reading:
@@ -140,21 +157,31 @@ class Reading:
                 and scheduler.attempts_made(job_no, unit) == len(view.attempts)
                 and scheduler.status_reason(job_no, unit) == view.status_reason
             )
-        return is_same and self._stop_of(job_no, index) == (view.is_cancelled, view.is_terminated)
+        stop = self._stop_of(job_no, index, view.status, view.status_reason)
+        return is_same and stop == (view.is_cancelled, view.is_terminated)
 
-    def _stop_of(self, job_no: int, index: int | None) -> tuple[bool, bool]:
+    def _stop_of(self, job_no: int, index: int | None, status: JobStatus, reason: str) -> tuple[bool, bool]:
         """Whether a job or child was cancelled, and whether it was terminated; a child with its parent, too."""
-        stops = self.stops
-        stop = stops.get((job_no, index)) or (stops.get((job_no, None)) if index is not None else None)
+        stop = self.stops.get((job_no, index))
+        if stop is None and index is not None and (job_no, None) in self.stops:
+            stop = self._stop_with_parent(job_no, status, reason)
         return stop == "cancelled", stop == "terminated"
+
+    def _stop_with_parent(self, job_no: int, status: JobStatus, reason: str) -> str | None:
+        """A child that had ended before its array was stopped was not, nor one that ran while it was cancelled."""
+        stop = self.stops[job_no, None]
+        if not status.is_terminal:
+            return stop if stop == "terminated" else None
+        return stop if status is JobStatus.FAILED and not reason.startswith(_ENDED_BY_ITSELF) else None
 
     def _parent_view(self, job_no: int, size: int) -> UnitView:
         status = self.scheduler.status(job_no)
         ended = self.journal.row("SELECT ended_at FROM job WHERE job_no = ?", (job_no,)) if status.is_terminal else None
-        is_cancelled, is_terminated = self._stop_of(job_no, None)
+        reason = self.scheduler.status_reason(job_no)
+        is_cancelled, is_terminated = self._stop_of(job_no, None, status, reason)
         return UnitView(
             status=status,
-            status_reason=self.scheduler.status_reason(job_no),
+            status_reason=reason,
             created_at=self._created_at[job_no],
             stopped_at=ended[0] if ended else None,
             is_cancelled=is_cancelled,
@@ -168,7 +195,7 @@ class Reading:
         status = self.scheduler.status(job_no, unit)
         attempts = self._attempts(job_no, unit)
         stopped_at, reason = self._end_of(job_no, unit, status)
-        is_cancelled, is_terminated = self._stop_of(job_no, index)
+        is_cancelled, is_terminated = self._stop_of(job_no, index, status, reason)
         is_current = bool(attempts) and (status.is_terminal or attempts[-1].stopped_at is None)
         return UnitView(
             status=status,
