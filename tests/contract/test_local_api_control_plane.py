@@ -391,6 +391,7 @@ def test_a_deregistered_revision_is_inactive_and_its_number_is_never_used_again(
         ({"platformCapabilities": ["FARGATE"]}, "EC2 hosts, not"),
         ({"platformCapabilities": ["EC2", "MANAGED_INSTANCES"]}, "EC2 hosts, not"),
         ({"container": {"image": "i" * 256}}, "1 to 255 characters"),
+        ({"container": {"image": "my image"}}, "letters, digits and"),
         ({"parameters": {"big": "x" * 24_576}}, "24576 bytes"),
         ({"schedulingPriority": 10_000}, "schedulingPriority"),
         ({"tags": {"aws:x": "1"}}, "aws:"),

@@ -13,7 +13,7 @@ from spotbatch.local.contract import ContainerSpec
 
 DEFAULT_LOG_GROUP: Final = "/aws/batch/job"
 _WHOLE: Final = re.compile(r"[0-9]{1,9}(\.0+)?")
-_MAX_IMAGE: Final = 255
+_IMAGE: Final = re.compile(r"[A-Za-z0-9_:./#@-]{1,255}")  # API reference, ContainerProperties; @ of a digest
 _LIST_MEMBERS: Final = (
     "command",
     "environment",
@@ -29,8 +29,9 @@ _PLACEHOLDER: Final = "Ref::"
 def checked_properties(properties: Document) -> Document:
     """containerProperties with AWS's defaults filled in. Raises ClientException as RegisterJobDefinition would."""
     image = properties.get("image")
-    if not image or len(image) > _MAX_IMAGE:
-        raise ClientException(f"Container properties: image must have 1 to {_MAX_IMAGE} characters, not {image!r}")
+    if not image or not _IMAGE.fullmatch(image):
+        allowed = "1 to 255 characters: letters, digits and -_:./#@"
+        raise ClientException(f"Container properties: image must have {allowed}, not {(image or '')[:300]!r}")
     check_environment(properties.get("environment", []))
     requirements(properties)
     for only_fargate in ("networkConfiguration", "fargatePlatformConfiguration", "ephemeralStorage"):
