@@ -1,6 +1,8 @@
 """Containers that a killed region left behind, at the next start with processes. A stand-in answers for Docker."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,12 +63,22 @@ def test_where_no_engine_answers_the_start_says_what_may_still_run_and_how_to_en
     home = tmp_path / "home"
     killed_with_a_container(home, engine)
     engine.with_suffix(".down").touch()
-    for _ in range(2):  # until somebody has looked, each start says it
-        with running(home, "--runner", "process"):
-            said = (tmp_path / "home.log").read_text().splitlines()[-2:]
-            (line,) = (each for each in said if "containers of an earlier start may still run" in each)
-            assert "Cannot connect to the Docker daemon" in line
-            assert f"label={REGION_LABEL}={cookie_of(home)}" in line
+    with running(home, "--runner", "process"):
+        said = (tmp_path / "home.log").read_text().splitlines()[-2:]
+        (line,) = (each for each in said if "containers of an earlier start may still run" in each)
+        assert "Cannot connect to the Docker daemon" in line
+        assert f"label={REGION_LABEL}={cookie_of(home)}" in line
+    try:  # until somebody has looked each start says so, and `local up` passes it on
+        up = spotbatch_local("up", home)
+        assert up.returncode == 0, up.stderr
+        assert "containers of an earlier start may still run" in up.stderr
+    finally:
+        spotbatch_local("down", home)
+
+
+def spotbatch_local(command: str, home: Path) -> "subprocess.CompletedProcess[str]":
+    asked = [sys.executable, "-m", "spotbatch.cli.main", "local", command, "--home", str(home)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_a_region_that_never_ran_containers_does_not_ask_for_docker(tmp_path: Path, engine: Path) -> None:
