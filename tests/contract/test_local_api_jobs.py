@@ -130,9 +130,10 @@ def test_a_reclaimed_host_ends_its_attempt_with_awss_reason_and_the_retry_succee
     until(lambda: describe(batch, job_id)["status"] == "RUNNING", seconds=JOB_ENDS_SECONDS)
     arn = describe(batch, job_id)["container"]["containerInstanceArn"]
     ecs = region.client("ecs")
-    (host,) = ecs.describe_container_instances(cluster=arn.split("/")[1], containerInstances=[arn])[
-        "containerInstances"
-    ]
+    (environment,) = batch.describe_compute_environments(computeEnvironments=["ce"])["computeEnvironments"]
+    for cluster in (arn.split("/")[1], environment["ecsClusterArn"]):
+        described = ecs.describe_container_instances(cluster=cluster, containerInstances=[arn])
+        (host,) = described["containerInstances"]
     region.admin.interrupt(instance_ids=[host["ec2InstanceId"]])
     found = ended(batch, job_id)
     assert found["status"] == "SUCCEEDED"

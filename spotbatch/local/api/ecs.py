@@ -6,7 +6,7 @@ from typing import Final
 
 from spotbatch.local.api.http import Response, json_response
 from spotbatch.local.api.names import Names
-from spotbatch.local.api.region import Region
+from spotbatch.local.api.region import ENVIRONMENT, Region
 from spotbatch.local.contract import AttemptView, HostView
 
 _CLUSTER: Final = "spotbatch"
@@ -39,7 +39,7 @@ def describe_container_instances(region: Region, body: bytes) -> Response | None
         arns = [str(arn) for arn in asked["containerInstances"]]
     except (ValueError, KeyError, TypeError):
         return None
-    if str(asked.get("cluster", "")).rpartition("/")[2] != _CLUSTER:
+    if str(asked.get("cluster", "")).rpartition("/")[2] not in _clusters(region):
         return None
     hosts = {host.instance_id: host for host in region.engine.hosts()}
     found = [(arn, hosts.get(instance_id_of(arn) or "")) for arn in arns]
@@ -49,6 +49,12 @@ def describe_container_instances(region: Region, body: bytes) -> Response | None
             "failures": [{"arn": arn, "reason": "MISSING"} for arn, host in found if host is None],
         }
     )
+
+
+def _clusters(region: Region) -> set[str]:
+    """The one that stands in our ARNs, and each that a compute environment is described with."""
+    arns = (str(body.get("ecsClusterArn", "")) for body in region.engine.resources(ENVIRONMENT).values())
+    return {_CLUSTER, *(arn.rpartition("/")[2] for arn in arns)}
 
 
 def _described(arn: str, host: HostView) -> dict[str, object]:
