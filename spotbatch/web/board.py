@@ -17,13 +17,14 @@ from spotbatch.web.family import Family
 from spotbatch.web.sources import Account, Findings, Story
 
 Kept = TypeVar("Kept")
-_FAMILIES_KEPT: Final = 24
+_FAMILIES_KEPT: Final = 128
 _DETAILS_KEPT: Final = 100
 _JOBS_KEPT: Final = 3000
 _JOBS_LISTED: Final = 500
 _SAMPLES_KEPT: Final = 600
+_RATES_KEPT: Final = 500
 RATE_SECONDS: Final = 300.0
-ARRAYS_IN_DETAIL: Final = 4  # a run of a million has a hundred: their attempts would take hours to read
+CHILDREN_IN_DETAIL: Final = 40_000  # the attempts of a million, a hundred a call, would take hours to read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,13 +129,15 @@ class Board:
         return sorted(found, key=lambda job: job.created_at or 0.0)
 
     def detailed(self, members: Iterable[Job]) -> list[Job]:
-        """Those whose children are asked about: all jobs of a usual run, the first four arrays of a run of many."""
+        """Those whose children are asked about: all jobs of a usual run, the first arrays of a huge one."""
         found: list[Job] = []
-        arrays = 0
+        arrays = children = 0
         for job in members:
-            arrays += job.array is not None
-            if job.array is None or arrays <= ARRAYS_IN_DETAIL:
-                found.append(job)
+            if job.array is not None:
+                arrays, children = arrays + 1, children + job.array.size
+                if arrays > _FAMILIES_KEPT // 2 or (arrays > 1 and children > CHILDREN_IN_DETAIL):
+                    continue
+            found.append(job)
         return found
 
     def units(self, members: Iterable[Job]) -> Iterator[Job]:
@@ -172,13 +175,12 @@ class Board:
         return sum(slopes) or None
 
     def _sample(self, now: float) -> None:
-        for parent_id in self.families:
-            job = self.jobs.get(parent_id)
-            if job is not None and not job.status.is_terminal:
+        for job in self.jobs.values():
+            if job.array is not None and not job.status.is_terminal:
                 counts = self.counts([job])
                 done = counts[JobStatus.SUCCEEDED] + counts[JobStatus.FAILED]
-                self._samples.setdefault(parent_id, deque(maxlen=_SAMPLES_KEPT)).append((now, done))
-                _touched(self._samples, parent_id, _FAMILIES_KEPT)
+                self._samples.setdefault(job.id, deque(maxlen=_SAMPLES_KEPT)).append((now, done))
+                _touched(self._samples, job.id, _RATES_KEPT)
 
     def changed(self) -> None:
         """Something beside the jobs changed: money, details, trouble."""

@@ -76,6 +76,15 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One of several jobs of a run: how far it is."""
+
+    id: str
+    kind: str
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Children:
     """One array's heat map, and its summary in words."""
 
@@ -136,6 +145,7 @@ class Look:
     """Everything about some jobs that a page shows."""
 
     members: Sequence[Job]
+    parts: tuple[Part, ...]  # of a run of several jobs
     name: str
     progress: Progress
     created_at: float | None
@@ -144,7 +154,7 @@ class Look:
     interruptions: int
     retries: int
     seen: int
-    is_partial: bool  # hosts and money are those of the first arrays only
+    left_out: int  # arrays whose children, hosts and money are not in the rest of this
     rate_a_minute: float | None
     seconds_left: float | None
     children: tuple[Children, ...]
@@ -267,6 +277,7 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
     started = [unit.started_at for unit in (*members, *units) if unit.started_at is not None]
     return Look(
         members=members,
+        parts=_parts(board, members) if len(members) > 1 else (),
         name=members[0].name,
         progress=progress,
         created_at=min(created, default=None),
@@ -275,7 +286,7 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
         interruptions=lost,
         retries=again,
         seen=len(units),
-        is_partial=len(board.detailed(members)) < len(members),
+        left_out=len(members) - len(board.detailed(members)),
         rate_a_minute=rate * 60 if rate else None,
         seconds_left=(progress.total - progress.done) / rate if rate and progress.done < progress.total else None,
         children=children,
@@ -283,6 +294,17 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
         failed_unread=max(0, counts[JobStatus.FAILED] - len(failed)),
         gantt=hosts,
         money=money,
+    )
+
+
+def _parts(board: Board, members: Sequence[Job]) -> tuple[Part, ...]:
+    return tuple(
+        Part(
+            id=job.id,
+            kind=f"array of {job.array.size:,}" if job.array is not None else "job",
+            progress=progress_of(board.counts([job])),
+        )
+        for job in members
     )
 
 

@@ -78,11 +78,11 @@ def test_the_list_leads_to_a_run_and_the_run_to_a_child(stage: Stage, tmp_path: 
         seen.page.get_by_role("heading", name="Hosts").wait_for()
         seen.page.get_by_role("heading", name="Money").wait_for()
         assert seen.page.locator("path.reclaim").count() >= 1, "the reclaim is marked"
-        assert "exit code 1" in seen.page.locator("#r-failures").inner_text()
+        seen.page.locator("#r-failures").get_by_text("exit code 1").first.wait_for()
         seen.picture("array")
         seen.page.get_by_role("link", name="attempts and log").click()
         seen.page.get_by_text("step 8").wait_for()
-        assert "the command itself failed" in seen.page.locator("#r-findings").inner_text()
+        seen.page.locator("#r-findings").get_by_text("the command itself failed").first.wait_for()
         seen.picture("child")
         assert seen.complaints == []
 

@@ -4,15 +4,20 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pytest
+
 from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.logs import LogEvent
-from spotbatch.batch.job import Job
+from spotbatch.batch.job import ArrayProperties, Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.board import Target
+from spotbatch.web.board import Board, Target
 from spotbatch.web.export import inline
 from spotbatch.web.reading import log_key
+from spotbatch.web.render import Pages
 from spotbatch.web.sources import Finding, Findings, Story
-from tests.unit.web_builders import ARRAY, NOW, SOURCES, TARGET, child, counted, parent, shown
+from tests.unit.web_builders import ARRAY, NOW, SOURCES, TARGET, Shown, child, counted, parent, shown
+
+RUN = Target(kind="run", id="r")
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 40503 * 40503 }}"
 
@@ -208,3 +213,39 @@ def test_pictures_are_drawn_once_for_a_bill() -> None:
     world.pages.regions(TARGET)
     assert world.pages.drawings.of(ARRAY, account)[0] is drawn[0]
     assert world.pages.drawings.of(ARRAY, replace(account))[0] is not drawn[0]
+
+
+def run_of(arrays: int, size: int) -> Shown:
+    """A run of several arrays, each half done."""
+    board = Board(as_of=NOW)
+    half = {JobStatus.SUCCEEDED: size // 2, JobStatus.RUNNABLE: size - size // 2}
+    whole = ArrayProperties(size=size, status_summary=half)
+    jobs = [
+        replace(parent(size), id=f"{number:08x}-0000-4000-8000-000000000001", array=whole) for number in range(arrays)
+    ]
+    board.take(jobs, NOW)
+    board.runs["r"] = tuple(job.id for job in jobs)
+    return Shown(board=board, pages=Pages(board=board, sources=SOURCES, now=lambda: NOW))
+
+
+def test_a_run_shows_how_far_each_of_its_arrays_is_however_many_there_are() -> None:
+    regions = run_of(30, 10_000).pages.regions(RUN)
+    assert "150,000 of 300,000" in regions["progress"]
+    assert regions["head"].count("<li>") == regions["head"].count("50 %") == 30
+    assert 'href="/jobs/0000001d-0000-4000-8000-000000000001"' in regions["head"]
+    assert regions["children"].count("data-heat") == 4
+    assert "The children of 26 more arrays are drawn on pages of their own" in regions["children"]
+
+
+def test_many_small_arrays_are_all_drawn() -> None:
+    children = run_of(30, 100).pages.regions(RUN)["children"]
+    assert children.count("data-heat") == 30
+    assert "pages of their own" not in children
+
+
+def test_the_rate_of_a_run_counts_all_of_its_arrays() -> None:
+    world = run_of(6, 10_000)
+    for job in list(world.board.jobs.values()):
+        more = {JobStatus.SUCCEEDED: 5_100, JobStatus.RUNNABLE: 4_900}
+        world.board.take([replace(job, array=ArrayProperties(size=10_000, status_summary=more))], NOW + 60)
+    assert world.board.units_per_second(world.board.members(RUN)) == pytest.approx(600 / 60)
