@@ -205,9 +205,14 @@ class Hosting(Books, ABC):
                     fleet.room_came(other)
                     self._put_on(record, unit_of(key)[1], host)
 
-    def _unbind_all(self, host: Host) -> None:
-        """Units bound to a host that will not come return to the head of their line, in their order."""
-        for key in reversed(list(host.units)):
+    def _unbind_all(self, host: Host, queue: QueueRecord | None = None) -> None:
+        """Units bound to a booting host that they will not get return to the head of their line, in their order.
+
+        With a queue, only its own.
+        """
+        for key, bound in reversed(list(host.units.items())):
+            if queue is not None and bound.queue is not queue:
+                continue
             record = host.release(key)
             del self.placed[key]
             state = record.queue

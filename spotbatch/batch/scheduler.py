@@ -365,7 +365,17 @@ class Scheduler(Waiting):
         else:
             state.change(event.queue)
         self._wire()
+        if state is not None:
+            self._leave_environments(state)
         self._refill_all()  # for a priority that changed
+
+    def _leave_environments(self, state: QueueRecord) -> None:
+        """What waits for a host to boot does not wait in an environment that its queue has no more."""
+        for fleet in self.fleets.values():
+            if fleet not in state.fleets:
+                for host in fleet.booting.values():
+                    self._unbind_all(host, state)
+                    fleet.room_came(host)
 
     def _queue_removed(self, event: ev.QueueRemoved) -> None:
         if event.name not in self.queues:

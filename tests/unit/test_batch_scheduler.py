@@ -349,16 +349,33 @@ def test_a_disabled_environment_keeps_its_minimum_until_it_is_removed() -> None:
     assert kinds(world.wait(1)) == ["TerminateHost"]
 
 
-def test_what_waits_for_a_host_to_boot_leaves_an_environment_that_is_disabled_meanwhile() -> None:
+FIRST = ComputeEnvironment(name="e", pools=(SMALL,), max_vcpus=2)
+
+
+def queue_of_two() -> World:
+    """One queue on two environments, each with room for one host; their hosts are of different types."""
     world = World()
-    first = ComputeEnvironment(name="e", pools=(SMALL,), max_vcpus=2)
     world.do(
         ev.QueuePut(queue=JobQueue(name="q", environments=("e", "f"))),
-        ev.EnvironmentPut(environment=first),
+        ev.EnvironmentPut(environment=FIRST),
         ev.EnvironmentPut(environment=ComputeEnvironment(name="f", pools=(OTHER,), max_vcpus=2)),
     )
+    return world
+
+
+def test_what_waits_for_a_host_to_boot_leaves_an_environment_that_its_queue_gives_up() -> None:
+    world = queue_of_two()
     job = world.submit()
-    world.do(ev.EnvironmentPut(environment=replace(first, is_enabled=False)))
+    world.do(ev.QueuePut(queue=JobQueue(name="q", environments=("f",))))
+    world.boot()
+    assert world.started_on(2) == [(job, 0, 1)]
+    assert kinds(world.wait(60)) == ["TerminateHost"]
+
+
+def test_what_waits_for_a_host_to_boot_leaves_an_environment_that_is_disabled_meanwhile() -> None:
+    world = queue_of_two()
+    job = world.submit()
+    world.do(ev.EnvironmentPut(environment=replace(FIRST, is_enabled=False)))
     world.boot()
     assert world.status(job) is STARTING
     assert world.started_on(2) == [(job, 0, 1)]
@@ -581,16 +598,10 @@ def test_a_head_that_waits_holds_lower_priorities_back_but_not_its_equals() -> N
 
 
 def test_a_retried_job_goes_to_the_queues_other_environment_if_its_own_was_disabled() -> None:
-    world = World()
-    first = ComputeEnvironment(name="e", pools=(SMALL,), max_vcpus=2)
-    world.do(
-        ev.QueuePut(queue=JobQueue(name="q", environments=("e", "f"))),
-        ev.EnvironmentPut(environment=first),
-        ev.EnvironmentPut(environment=ComputeEnvironment(name="f", pools=(OTHER,), max_vcpus=2)),
-    )
+    world = queue_of_two()
     job = world.submit(retry=RetryStrategy(attempts=2))
     world.boot()
-    world.do(ev.EnvironmentPut(environment=replace(first, is_enabled=False)))
+    world.do(ev.EnvironmentPut(environment=replace(FIRST, is_enabled=False)))
     world.finish(job, exit_code=1)
     world.boot()
     assert world.status(job) is STARTING
