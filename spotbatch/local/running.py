@@ -56,7 +56,7 @@ async def run(settings: RegionSettings, open_engine: OpenEngine) -> None:
         preferred = urlsplit(before.endpoint).port or 0 if before else 0
         with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
             info = _info(settings, listener.getsockname()[1], before)
-            engine = await open_engine(_engine_settings(settings, info))
+            engine = await _opened(open_engine, _engine_settings(settings, info))
             try:
                 await _serve(settings, info, engine, listener, stop)
             finally:
@@ -64,6 +64,16 @@ async def run(settings: RegionSettings, open_engine: OpenEngine) -> None:
                     await engine.close()
                 finally:
                     region_file.mark_stopped(settings.home)
+
+
+async def _opened(open_engine: OpenEngine, settings: EngineSettings) -> Engine:
+    try:
+        return await open_engine(settings)
+    except OSError as error:
+        raise Unavailable(
+            f"the region in {settings.home} cannot start: {error.filename or 'its files'}: {error.strerror}; "
+            "what is there may be another user's or no folder: mend it, or choose another --home"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -67,6 +67,7 @@ def test_where_no_engine_answers_the_start_says_what_may_still_run_and_how_to_en
         said = (tmp_path / "home.log").read_text().splitlines()[-2:]
         (line,) = (each for each in said if "containers of an earlier start may still run" in each)
         assert "Cannot connect to the Docker daemon" in line
+        assert "use --runner process" not in line
         assert f"label={REGION_LABEL}={cookie_of(home)}" in line
     try:  # until somebody has looked each start says so, and `local up` passes it on
         up = spotbatch_local("up", home)

@@ -48,7 +48,7 @@ class Containers(Attempts):
             if is_wanted:
                 say(f"jobs run as processes: {error}")
             if self._mark.exists():
-                self._say_what_is_left(str(error))
+                self._say_what_is_left(str(error).rpartition(": ")[0])  # what to do about it is another thing here
             return
         if is_wanted:
             self._docker = docker
