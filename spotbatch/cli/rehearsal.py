@@ -55,6 +55,7 @@ class Rehearsed:
     needs: ResourceRequirements
     sample: int
     weather: Weather
+    rate: float | None  # of interruptions per host and hour, as was chosen; None: none was
     quiet: Trial
     disturbed: Trial
 
@@ -139,7 +140,7 @@ def rehearse(open_stage: OpenStage, wish: Wish, say: Say) -> Rehearsed:
 
     Raises JobFailed where it fails undisturbed, Unavailable where it does not end in time, and what a trace raises.
     """
-    options = wish.weather.options()
+    options, rate = wish.weather.options(), wish.weather.interruptions_per_hour()
     say(f"1/2  undisturbed: {wish.sample} of your jobs")
     with open_stage(()) as stage:
         quiet = _trial(stage, Jobs(), wish, rounds=0, about_seconds=0.0)
@@ -152,7 +153,7 @@ def rehearse(open_stage: OpenStage, wish: Wish, say: Say) -> Rehearsed:
     with open_stage(options) as stage:
         disturbed = _trial(stage, Jobs(), wish, rounds=wish.weather.in_rounds, about_seconds=quiet.seconds)
     needs = ResourceRequirements(vcpus=wish.asked.vcpus or 1, memory_mib=wish.asked.memory_mib or 2048)
-    return Rehearsed(needs=needs, sample=wish.sample, weather=wish.weather, quiet=quiet, disturbed=disturbed)
+    return Rehearsed(needs=needs, sample=wish.sample, weather=wish.weather, rate=rate, quiet=quiet, disturbed=disturbed)
 
 
 def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, rounds: int, about_seconds: float) -> Trial:

@@ -1,9 +1,15 @@
 """Under what a rehearsal's second run stands: rounds of reclaims, a rate, or a recorded trace."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spotbatch.batch.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from spotbatch.policy.trace import Trace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,8 +26,10 @@ class Weather:
     def __post_init__(self) -> None:
         if self.reclaims_per_host_hour is not None and self.trace_file is not None:
             raise InvalidInput("--rate and --trace-file are two ways to say when hosts are reclaimed: give one of them")
-        if self.reclaims_per_host_hour is not None and not 0 < self.reclaims_per_host_hour <= 1e5:
-            raise InvalidInput(f"--rate is reclaims per host and hour, above 0, not {self.reclaims_per_host_hour:g}")
+        if self.reclaims_per_host_hour is not None and not 1e-6 <= self.reclaims_per_host_hour <= 1e5:
+            raise InvalidInput(
+                f"--rate is reclaims per host and hour, to 100000 and above 0, not {self.reclaims_per_host_hour:g}"
+            )
         if not 1e-3 <= self.trace_speed <= 1e6:
             raise InvalidInput(f"--trace-speed must be 0.001 to 1000000, not {self.trace_speed:g}")
 
@@ -37,17 +45,31 @@ class Weather:
             return f"the trace {self.trace_file.name}, {self.trace_speed:g} times as fast"
         return f"{self.rounds} rounds of reclaims" if self.rounds > 1 else "one round of reclaims"
 
+    def interruptions_per_hour(self) -> float | None:
+        """Of a host, as was chosen; of a trace at its own pace, for time is only squeezed to rehearse in it.
+
+        None for rounds, which stand for no rate, and for a trace that never had capacity. Raises as `options`.
+        """
+        if self.reclaims_per_host_hour is not None or self.trace_file is None:
+            return self.reclaims_per_host_hour
+        from spotbatch.pricing.choice import measured_rate
+
+        traces = self._traces(self.trace_file)
+        hours = sum(sum(each.available) * each.tick_seconds for each in traces) / 3600
+        taken = sum(was and not now for each in traces for was, now in pairwise(each.available))
+        return measured_rate(taken, hours) if hours else None
+
     def options(self) -> list[str]:
         """What the region is told. Raises NotFound, InvalidInput of a trace before anything runs."""
         if self.reclaims_per_host_hour is not None:
             return ["--reclaims-per-host-hour", str(self.reclaims_per_host_hour), "--seed", str(self.seed)]
         if self.trace_file is None:
             return []
-        self._check_trace(self.trace_file)
+        self._traces(self.trace_file)
         polarity = ["--trace-polarity", self.trace_polarity] if self.trace_polarity else []
         return ["--trace-file", str(self.trace_file.absolute()), "--trace-speed", str(self.trace_speed), *polarity]
 
-    def _check_trace(self, file: Path) -> None:
+    def _traces(self, file: Path) -> "Sequence[Trace]":
         from spotbatch.policy.trace import Polarity, traces_in
 
         if self.trace_polarity not in (None, *Polarity):
@@ -57,6 +79,6 @@ class Weather:
         except OSError as error:
             raise NotFound(f"--trace-file {file} cannot be read: {error.strerror}") from error
         try:
-            traces_in(file, raw, Polarity(self.trace_polarity) if self.trace_polarity else None)
+            return traces_in(file, raw, Polarity(self.trace_polarity) if self.trace_polarity else None)
         except InvalidInput as error:
             raise InvalidInput(str(error).replace("--polarity", "--trace-polarity")) from error

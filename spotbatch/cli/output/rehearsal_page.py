@@ -3,6 +3,7 @@
 import html
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, Final
 
@@ -12,6 +13,15 @@ from spotbatch.cli.rehearsal import Rehearsed, as_records
 
 _MEMORY_ROOM: Final = 1.2  # above the peak that was seen
 _MEMORY_STEP_MIB: Final = 128
+_TYPES: Final = ("c5", "m5", "r5")  # the default stack's
+PUBLISHED: Final = "published bands"
+_BANDS: Final = "EC2's published interruption bands"
+_NAMES: Final = {
+    "rate": "save every, as rehearsed",
+    "trace": "save every, as rehearsed",
+    PUBLISHED: "save every, on EC2",
+}
+_LEAST_SETTING, _MOST_SETTING = 0.05, 86400.0  # what the runtime takes, in seconds
 
 
 def facts(found: Rehearsed, total: int) -> list[tuple[str, str]]:
@@ -36,11 +46,24 @@ def _waste(found: Rehearsed) -> Iterator[tuple[str, str]]:
         yield "checkpoints", "none were saved: the command writes nothing into SPOTBATCH_CHECKPOINT_DIR"
         return
     yield "one save takes", f"{found.save_seconds:.2f} s for {text.size(found.checkpoint_bytes)}"
-    seconds, hours = interval(found)
-    yield (
-        "save every",
-        f"{text.duration(seconds)} (SPOTBATCH_CHECKPOINT_SECONDS={seconds:.0f}), at one interruption in {hours:.0f} h",
-    )
+    for each in intervals(found):
+        yield _NAMES[each.source], _interval_in_words(each)
+
+
+def _interval_in_words(each: "Interval") -> str:
+    setting = min(max(each.seconds, _LEAST_SETTING), _MOST_SETTING)
+    written = f"{setting:.2g}" if setting < 1 else f"{setting:.0f}"
+    between = _time(3600 / each.interruptions_per_hour)
+    suppose = {
+        "rate": f"at the chosen --rate: one interruption in {between}",
+        "trace": f"as often as in the trace, at its own pace: one interruption in {between}",
+        PUBLISHED: f"by {_BANDS}: one in {between}",
+    }[each.source]
+    return f"{_time(each.seconds)} (SPOTBATCH_CHECKPOINT_SECONDS={written}), {suppose}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 1 else text.duration(seconds)
 
 
 def _size(found: Rehearsed) -> Iterator[tuple[str, str]]:
@@ -61,20 +84,37 @@ def _money(found: Rehearsed, total: int) -> Iterator[tuple[str, str]]:
     spot, on_demand = costs
     yield (
         f"the full run of {total:,}",
-        f"about {spot:.4f} USD on Spot, {on_demand:.4f} USD on demand (this machine's pace)",
+        f"about {spot:.4f} USD on Spot, {on_demand:.4f} USD on demand (this machine's pace, {_BANDS})",
     )
 
 
-def interval(found: Rehearsed) -> tuple[float, float]:
-    """The best checkpoint interval in seconds, and the hours between interruptions that it supposes."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """The best time between two saves, by Daly's formula, for one rate of interruptions."""
+
+    seconds: float
+    interruptions_per_hour: float
+    source: str  # of the rate: rate, trace or published bands
+
+
+def intervals(found: Rehearsed) -> list[Interval]:
+    """The best interval for the chosen rate, if one was chosen, and for EC2's published bands."""
     from spotbatch.pricing.catalogue import catalogue
     from spotbatch.pricing.checkpoint import best_interval_seconds
     from spotbatch.pricing.choice import interruptions_per_hour
 
-    rates = [interruptions_per_hour(kind) for kind in catalogue().expand(("c5", "m5", "r5"))]
-    hours = 1 / fmean(rates)
+    published = fmean(interruptions_per_hour(kind) for kind in catalogue().expand(_TYPES))
+    chosen = "trace" if found.weather.trace_file is not None else "rate"
+    rates = [] if found.rate is None else [(chosen, found.rate)]
     save = max(found.save_seconds or 0.0, 0.001)
-    return best_interval_seconds(save_seconds=save, seconds_between_interruptions=hours * 3600), hours
+    return [
+        Interval(
+            seconds=best_interval_seconds(save_seconds=save, seconds_between_interruptions=3600 / rate),
+            interruptions_per_hour=rate,
+            source=source,
+        )
+        for source, rate in [*rates, (PUBLISHED, published)]
+    ]
 
 
 def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
@@ -96,7 +136,7 @@ def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
             interval_seconds=None if saves else max(measured),
             samples=200,
         )
-        made = forecast(plan, current_catalogue().expand(("c5", "m5", "r5")))
+        made = forecast(plan, current_catalogue().expand(_TYPES))
         return made.scenario("spot").cost_usd.p50, made.scenario("on-demand").cost_usd.p50
     except ModuleNotFoundError as error:
         return f"its cost needs {error.name}: pip install 'spotbatch[money]'"
@@ -114,7 +154,7 @@ def as_lines(found: Rehearsed, total: int) -> list[str]:
 def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
     """The page for programs."""
     costs = estimated(found, total)
-    seconds = interval(found)[0] if found.save_seconds is not None else None
+    best = intervals(found) if found.save_seconds is not None else []
     return {
         "is_spot_safe": found.is_safe,
         "verdict": found.verdict,
@@ -130,13 +170,15 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
         "lost_seconds": found.lost_seconds,
         "save_seconds": found.save_seconds,
         "checkpoint_bytes": found.checkpoint_bytes,
-        "checkpoint_interval_seconds": seconds,
+        "checkpoint_interval_seconds": best[0].seconds if best else None,
+        "checkpoint_intervals": [asdict(each) for each in best],
         "peak_memory_mib": found.peak_memory_mib,
         "busy_vcpus": found.busy_vcpus,
         "full_run": {
             "jobs": total,
             "spot_usd": None if isinstance(costs, str) else costs[0],
             "on_demand_usd": None if isinstance(costs, str) else costs[1],
+            "interruption_source": PUBLISHED,
         },
         "records": as_records(found.disturbed),
     }
