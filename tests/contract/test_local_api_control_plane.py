@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, refusal, running, until
 
+QUARTER = {"resourceRequirements": [{"type": "VCPU", "value": "0.25"}, {"type": "MEMORY", "value": "512"}]}
 OWN_ROLE = "arn:aws:iam::123456789012:role/batch"
 
 
@@ -388,7 +389,7 @@ def test_a_deregistered_revision_is_inactive_and_its_number_is_never_used_again(
         ({"retryStrategy": {"evaluateOnExit": [{"action": "REPEAT"}]}}, "action"),
         ({"retryStrategy": {"attempts": 2, "evaluateOnExit": [{"action": "EXIT", "onExitCode": "1?"}]}}, "onExitCode"),
         ({"timeout": {"attemptDurationSeconds": 59}}, "at least 60"),
-        ({"platformCapabilities": ["FARGATE"]}, "EC2 hosts, not"),
+        ({"platformCapabilities": ["FARGATE"], "container": QUARTER}, "EC2 hosts, not"),
         ({"platformCapabilities": ["EC2", "MANAGED_INSTANCES"]}, "EC2 hosts, not"),
         ({"container": {"image": "i" * 256}}, "1 to 255 characters"),
         ({"container": {"image": "my image"}}, "letters, digits and"),

@@ -19,6 +19,8 @@ _KINDS: Final = ("containerProperties", "ecsProperties", "nodeProperties", "eksP
 async def register(region: Region, asked: Document) -> Document:
     """RegisterJobDefinition: the next revision of its name. Raises ClientException as AWS would refuse it."""
     name = check_name("jobDefinitionName", asked["jobDefinitionName"])
+    if others := [one for one in asked.get("platformCapabilities", []) if one != "EC2"]:
+        raise ClientException(f"platformCapabilities: the local region has EC2 hosts, not {others}")
     body = _checked_body(asked)
     retry_of(asked.get("retryStrategy", {}))
     timeout_of(asked.get("timeout", {}))
@@ -26,8 +28,6 @@ async def register(region: Region, asked: Document) -> Document:
         raise ClientException(f"schedulingPriority must be 0 to {_MAX_PRIORITY}, not {asked['schedulingPriority']}")
     if "consumableResourceProperties" in asked:
         raise ClientException("consumableResourceProperties: the local region has no consumable resources")
-    if others := [one for one in asked.get("platformCapabilities", []) if one != "EC2"]:
-        raise ClientException(f"platformCapabilities: the local region has EC2 hosts, not {others}")
     revision = _last_revision(region, name) + 1
     document: Document = {
         "jobDefinitionName": name,
