@@ -73,13 +73,21 @@ def simulate(
     from spotbatch.simulate.pools import pools_of
     from spotbatch.simulate.scenario import Jobs, Scenario, Timings
 
+    _check(
+        (model and trace is not None, "--trace and --model are two kinds of weather: give one of them"),
+        (polarity is not None and trace is None, "--polarity is of a --trace, and none is given"),
+        (not any(_names(types)), "--types names no instance type"),
+        (not any(_names(zones)), "--zones names no zone"),
+        (deadline is not None and gantt is not None, "--gantt shows many jobs: leave out --deadline"),
+        (deadline is not None and bill, "--bill is of many jobs: leave out --deadline"),
+        (deadline is None and price_ratio is not None, "--price-ratio is for one job with a --deadline: give that too"),
+    )
     known = _catalogue()
     if deadline is not None:
         return _simulate_deadline(
             _terms(known, types, time, deadline, changeover, price_ratio, trace, polarity),
             runs=runs, seed=seed, trace=trace, polarity=polarity, plot=plot, as_json=as_json,
         )  # fmt: skip
-    places = tuple(zone.strip() for zone in zones.split(",") if zone.strip())
     scenario = Scenario(
         jobs=Jobs(
             count=jobs,
@@ -88,7 +96,7 @@ def simulate(
             vcpus=vcpus,
             memory_mib=parse.memory_mib(memory),
         ),
-        pools=pools_of(known.expand(_names(types)), places, is_spot=True),
+        pools=pools_of(known.expand(_names(types)), tuple(_names(zones)), is_spot=True),
         max_vcpus=max_vcpus,
         timings=Timings(
             boot_seconds=parse.seconds(boot_time),
@@ -230,11 +238,13 @@ def _say(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence
     for name, values in _columns(results):
         heading, shape = shown[name]
         found = _quantiles(values)
-        rows.append([heading, *(shape(found[key]) for key in ("mean", "p5", "p50", "p95"))] if found else [heading])
+        rows.append([heading, *(shape(found[key]) if found else "-" for key in ("mean", "p5", "p50", "p95"))])
     text.table(["", "mean", "p5", "p50", "p95"], rows, right=(1, 2, 3, 4))
     given_up = sum(not each.is_finished for each in results)
     if given_up:
+        left = sum(jobs.count - each.succeeded - each.failed for each in results)
         text.say(f"{given_up} of {len(results)} runs were given up after {scenario.most_days:.0f} days: no capacity")
+        text.say(f"{left} jobs did not end: what these runs cost is no saving, and when they ended is not known")
     text.say()
     for line in ("simulated, not measured on AWS", *sources):
         text.say(f"- {line}")
@@ -335,9 +345,9 @@ def _say_scores(terms: "Terms", scores: "Sequence[Score]") -> None:
     rows = [
         [
             each.name,
-            f"{100 * each.mean_saving:.1f} %",
+            _percent(each.mean_saving),
             "-" if each.zone_error is None else f"{100 * each.zone_error:.1f}",
-            f"{100 * min(each.zone_savings.values()):.1f} %",
+            _percent(min(each.zone_savings.values())),
             f"{100 * each.p95_cost:.0f} %",
             f"{100 * each.worst_cost:.0f} %",
             str(each.late),
@@ -351,6 +361,10 @@ def _say_scores(terms: "Terms", scores: "Sequence[Score]") -> None:
     text.say("- costs are parts of the on-demand bill for the bare work; the model and its limits: docs/policy.md")
 
 
+def _percent(part: float) -> str:
+    return f"{100 * part:z.1f} %"  # z: no minus before zero
+
+
 # ---- what both need ----
 
 
@@ -361,8 +375,14 @@ def _catalogue() -> "Catalogue":
     return current_catalogue(kept())
 
 
-def _names(types: str) -> Iterator[str]:
-    return (name.strip() for name in types.split(",") if name.strip())
+def _check(*rules: tuple[bool, str]) -> None:
+    """Options that contradict each other or would do nothing are refused, before anything runs."""
+    if broken := [message for is_broken, message in rules if is_broken]:
+        raise InvalidInput(broken[0])
+
+
+def _names(written: str) -> Iterator[str]:
+    return (name.strip() for name in written.split(",") if name.strip())
 
 
 @contextmanager

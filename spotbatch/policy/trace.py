@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,9 +84,13 @@ def traces_in(path: PurePath, raw: bytes, polarity: Polarity | None = None) -> l
     """
     text = _text(path, raw)
     name = path.name.removesuffix(".gz")
-    if name.endswith(".json"):
-        return _from_json(path, text, polarity)
-    return _from_csv(path, text, polarity)
+    found = (_from_json if name.endswith(".json") else _from_csv)(path, text, polarity)
+    if not found:
+        raise InvalidInput(f"{path} holds no probes")
+    zone, count = Counter(each.zone for each in found).most_common(1)[0]
+    if count > 1:
+        raise InvalidInput(f'{path} holds {count} traces of zone {zone}: name each one\'s own in its "metadata"')
+    return found
 
 
 def _text(path: PurePath, raw: bytes) -> str:
@@ -156,6 +161,8 @@ def _from_object(path: PurePath, document: Any, polarity: Polarity | None, place
         tick = float(about["gap_seconds"])
         stated = next((each for each in _NAMED if each in document), None)
         word = about.get("polarity")
+        if stated and word and _NAMED[stated] is not Polarity(word):
+            raise InvalidInput(f"{path} calls its entries {stated!r}, and its metadata says that a 1 means {word}")
         meaning = _agreed(path, _NAMED[stated] if stated else Polarity(word) if word else None, polarity)
         values: Sequence[object] = document[stated or "data"]
         zone = str(about.get("zone") or about.get("region") or f"{path.stem}-{place}")

@@ -36,8 +36,8 @@ class RunResult:
 
     @property
     def saving_percent(self) -> float | None:
-        """Against the undisturbed on-demand run; None where that was not simulated or costs nothing."""
-        if not self.undisturbed_usd:
+        """Against the undisturbed on-demand run; None where that was not simulated, costs nothing, or work was left."""
+        if not self.undisturbed_usd or not self.is_finished:
             return None
         return float(100 - 100 * self.usd / self.undisturbed_usd)
 

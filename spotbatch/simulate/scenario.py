@@ -72,9 +72,11 @@ class Scenario:
             raise InvalidInput("a fleet needs at least one pool: an instance type in a zone")
         fitting = [each for each in self.pools if each.vcpus >= self.jobs.vcpus]
         if not any(each.memory_mib >= self.jobs.memory_mib for each in fitting):
+            most = max(self.pools, key=lambda each: (each.vcpus, each.memory_mib))
             raise InvalidInput(
-                f"no pool takes a job of {self.jobs.vcpus} vCPUs and {self.jobs.memory_mib} MiB: "
-                f"{sorted({(each.instance_type, each.vcpus, each.memory_mib) for each in self.pools})}"
+                f"no pool takes a job of {self.jobs.vcpus} vCPUs and {self.jobs.memory_mib} MiB; the largest, "
+                f"{most.instance_type}, offers {most.vcpus} and {most.memory_mib} MiB: "
+                "ask for less, or name larger types"
             )
         if min(each.vcpus for each in fitting if each.memory_mib >= self.jobs.memory_mib) > self.max_vcpus:
             raise InvalidInput(f"max_vcpus {self.max_vcpus} is less than the smallest host that takes a job")

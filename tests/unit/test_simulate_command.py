@@ -86,3 +86,46 @@ def test_the_bill_of_the_first_run_adds_up(capsys: pytest.CaptureFixture[str]) -
     )
     assert main([*SMALL, "--bill"]) == 0
     assert "the bill of the first run" in capsys.readouterr().out
+
+
+def test_runs_that_never_ended_have_no_saving_and_say_how_many_jobs_did_not_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = tmp_path / "down.json"
+    trace.write_text(json.dumps({"metadata": {"gap_seconds": 3600}, "availability": [0] * 10}))
+    assert main([*SMALL, "--trace", str(trace), "--rate", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "100.0" not in out
+    assert "3 of 3 runs were given up" in out
+    assert "120 jobs did not end" in out
+    assert main([*SMALL, "--trace", str(trace), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [run["saving_percent"] for run in document["runs"]] == [None] * 3
+    assert document["summary"]["saving_percent"] == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "--trace", "t.json"], "--trace and --model"),
+        (["--polarity", "available"], "--polarity is of a --trace"),
+        (["--deadline", "50h", "--gantt", "g.png"], "--gantt"),
+        (["--deadline", "50h", "--bill"], "--bill"),
+        (["--zones", ","], "--zones names no zone"),
+        (["--types", ","], "--types names no instance type"),
+        (["--vcpus", "512"], "the largest"),
+        (["--price-ratio", "3"], "--price-ratio"),
+    ],
+)
+def test_options_that_would_do_nothing_or_name_nothing_are_refused(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, *options]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said) < 300
+
+
+def test_no_percentage_is_minus_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*DEADLINE, "--changeover", "5s"]) == 0  # on-demand saves -0.03 %
+    assert "-0.0 %" not in capsys.readouterr().out

@@ -93,3 +93,24 @@ def test_other_files_are_refused_in_words(tmp_path: Path) -> None:
     path.write_text("[1, 2]")
     with pytest.raises(InvalidInput, match="gap_seconds"):
         read_traces(path)
+
+
+@pytest.mark.parametrize(("name", "text"), [("t.csv", "zone,timestamp_utc,available\n"), ("t.json", "[]")])
+def test_a_file_without_a_probe_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidInput, match="holds no probes"):
+        read_traces(tmp_path / name)
+
+
+def test_a_json_that_says_its_polarity_twice_and_differently_is_refused(tmp_path: Path) -> None:
+    path = json_file(tmp_path, preempted=[1, 0], metadata={"gap_seconds": 600, "polarity": "available"})
+    with pytest.raises(InvalidInput, match="calls its entries 'preempted'"):
+        read_traces(path)
+
+
+def test_two_traces_of_one_zone_are_refused_rather_than_one_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    one = {"metadata": {"gap_seconds": 600, "zone": "a"}, "availability": [1, 0]}
+    path.write_text(json.dumps([one, one]))
+    with pytest.raises(InvalidInput, match="2 traces of zone a"):
+        read_traces(path)
