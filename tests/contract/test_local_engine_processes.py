@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from spotbatch.local.engine import orphans
 from spotbatch.local.engine.orphans import COOKIE_VARIABLE, cookie_of, end_orphans
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, running, until
 
@@ -265,3 +266,35 @@ def test_an_idle_region_uses_next_to_no_time(region: RunningRegion, batch: Any) 
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def left_behind(home: Path, job_id: str) -> list[int]:
+    """Living processes of a job."""
+    return [one.pid for one in orphans.carriers(home) if one.job_id == job_id]
+
+
+def test_what_a_stopped_job_started_in_groups_and_sessions_of_its_own_goes_with_it(
+    region: RunningRegion, tmp_path: Path
+) -> None:
+    batch = region.client("batch")
+    up = tmp_path / "up"
+    # `timeout` makes a process group of its own, setsid a session.
+    job_id = submit(batch, f"setsid sleep 600 & timeout 600 sh -c 'touch {up}; sleep 600'; true")
+    until(up.exists)
+
+    batch.terminate_job(jobId=job_id, reason="enough")
+
+    ended(batch, job_id, "FAILED")
+    until(lambda: not left_behind(Path(region.info.home), job_id))
+
+
+def test_what_a_job_left_in_a_session_of_its_own_does_not_outlive_its_region(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running(home, *FAST) as region:
+        batch = prepare(region)
+        up = tmp_path / "up"
+        job_id = submit(batch, f"setsid sh -c 'touch {up}; sleep 600' & until [ -e {up} ]; do sleep 0.05; done")
+        ended(batch, job_id, "SUCCEEDED")
+        assert left_behind(home, job_id)  # for some seconds: only stopped jobs are cleaned up after at once
+
+    assert not carriers(home)

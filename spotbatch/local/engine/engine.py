@@ -59,6 +59,8 @@ class LocalEngine(Hosting):
         while self._running and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         await self._launcher.close()
+        await self._strays.close()
+        await asyncio.to_thread(end_orphans, self.settings.home)
         await self.close_containers()
         await self.disk.close()
         self.host_book.end_all(self.now())

@@ -9,7 +9,9 @@ from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.status import host_terminated
 from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.containers import Containers
+from spotbatch.local.engine.orphans import Carrier
 from spotbatch.local.engine.sky import PoolKey, RateSky, Sky, TraceSky
+from spotbatch.local.engine.strays import LATER_SECONDS, SOON_SECONDS, Strays
 
 
 class Hosting(Containers):
@@ -19,6 +21,18 @@ class Hosting(Containers):
         super().__init__(settings)
         self._sky = _sky(settings, self.now())
         self._sky_timer: asyncio.TimerHandle | None = None
+        self._strays = Strays(settings.home, self._of_ended_attempts)
+
+    def attempt_over(self, attempt_id: int, exit_code: int | None, reason: str, status_reason: str) -> None:
+        """The end of an attempt is that of all it started, though some may have left its group of processes."""
+        ended_by_itself = exit_code is not None and attempt_id not in self._stopping and not reason
+        super().attempt_over(attempt_id, exit_code, reason, status_reason)
+        self._strays.look_within(LATER_SECONDS if ended_by_itself else SOON_SECONDS)
+
+    def _of_ended_attempts(self, found: Sequence[Carrier]) -> Sequence[Carrier]:
+        """Those whose attempts do not run. What runs is in the books before it starts, and an attempt starts once."""
+        running = {(self.unit_id(job_no, index), str(attempt)) for job_no, index, attempt in self._running.values()}
+        return [one for one in found if one.job_id and (one.job_id, one.attempt) not in running]
 
     def _note(self, command: ev.Command) -> None:
         match command:
