@@ -197,7 +197,9 @@ class Engine(Protocol):
         ...
 
     # logs: JSON lines are not wanted here, the raw text with the time of each line's arrival is
-    def log_streams(self, log_group: str, prefix: str = "") -> Sequence[str]: ...
+    def log_streams(self, log_group: str, prefix: str = "") -> Mapping[str, float]:
+        """The streams of a group and when each began, in the order of their ends: those that go on come last."""
+        ...
 
     def read_log(
         self, log_stream: str, *, offset: int = 0, limit: int = 10_000

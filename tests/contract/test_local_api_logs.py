@@ -94,6 +94,39 @@ def test_the_streams_of_a_group_are_listed(logs: Any, stream: str) -> None:
     assert [one["logStreamName"] for one in found] == [stream]
 
 
+def test_the_streams_of_a_group_are_listed_by_name_or_by_their_last_event(
+    region: RunningRegion, logs: Any, stream: str
+) -> None:
+    batch = region.client("batch")
+    container = {**CONTAINER, "command": ["true"]}
+    batch.register_job_definition(jobDefinitionName="a-later-one", type="container", containerProperties=container)
+    job_id = batch.submit_job(jobName="j", jobQueue="q", jobDefinition="a-later-one")["jobId"]
+    (job,) = until(lambda: [one for one in batch.describe_jobs(jobs=[job_id])["jobs"] if one["status"] == "SUCCEEDED"])
+    later = job["container"]["logStreamName"]
+
+    def names(**options: Any) -> list[str]:
+        pages = logs.get_paginator("describe_log_streams").paginate(
+            logGroupName=GROUP, PaginationConfig={"PageSize": 1}, **options
+        )
+        return [one["logStreamName"] for page in pages for one in page["logStreams"]]
+
+    assert names() == names(orderBy="LogStreamName") == [later, stream]
+    assert names(descending=True) == [stream, later]
+    assert names(orderBy="LastEventTime") == [stream, later]
+    assert names(orderBy="LastEventTime", descending=True) == [later, stream]
+    assert "Cannot order by LastEventTime" in refusal(
+        logs.describe_log_streams, logGroupName=GROUP, orderBy="LastEventTime", logStreamNamePrefix="a"
+    )
+
+
+def test_a_stream_tells_when_it_began_and_what_its_first_and_last_events_were(logs: Any, stream: str) -> None:
+    (one,) = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=stream)["logStreams"]
+    events = logs.get_log_events(logGroupName=GROUP, logStreamName=stream)["events"]
+
+    assert one["creationTime"] <= one["firstEventTimestamp"] <= one["lastEventTimestamp"]
+    assert one["lastEventTimestamp"] == one["lastIngestionTime"] == events[-1]["timestamp"]
+
+
 def test_the_groups_of_jobs_are_listed_beside_others(region: RunningRegion, logs: Any, stream: str) -> None:
     options = {"awslogs-group": "/of/one/definition"}
     container = {**CONTAINER, "logConfiguration": {"logDriver": "awslogs", "options": options}}

@@ -6,7 +6,6 @@ Events are the lines of the log file. A nextToken is a place in it, as opaque to
 import asyncio
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -100,28 +99,47 @@ def _limit(asked: Document, most: int = _MAX_EVENTS) -> int:
 
 
 async def _describe_streams(region: Region, asked: Document) -> Document | None:
-    group, token = _group_of(asked), asked.get("nextToken")
-    streams = sorted(region.engine.log_streams(group, str(asked.get("logStreamNamePrefix", ""))))
-    if not streams:
+    group, token, prefix = _group_of(asked), asked.get("nextToken"), str(asked.get("logStreamNamePrefix") or "")
+    by_time = _is_by_time(asked.get("orderBy"), prefix)
+    began = region.engine.log_streams(group, prefix)
+    if not began:
         return None
-    limit = _limit(asked, _MAX_STREAMS)
-    start = bisect_right(streams, str(token)) if token is not None else 0
-    found: Document = {"logStreams": [_stream(region, group, one) for one in streams[start : start + limit]]}
+    streams = list(began) if by_time else sorted(began)
+    if asked.get("descending"):
+        streams.reverse()
+    if token is not None and not (isinstance(token, str) and token in began):
+        raise bad_token(token)
+    start, limit = (0 if token is None else streams.index(token) + 1), _limit(asked, _MAX_STREAMS)
+    shown = streams[start : start + limit]
+    found: Document = {"logStreams": [_stream(region, group, one, began[one]) for one in shown]}
     if start + limit < len(streams):
-        found["nextToken"] = streams[start + limit - 1]
+        found["nextToken"] = shown[-1]
     return found
 
 
-def _stream(region: Region, group: str, stream: str) -> Document:
-    lines, _ = read(region, stream, 0, 1)
+def _is_by_time(order: object, prefix: str) -> bool:
+    if order not in (None, "LogStreamName", "LastEventTime"):
+        raise ApiError(
+            "InvalidParameterException", f"orderBy can only be LogStreamName or LastEventTime, not {order!r:.50}"
+        )
+    if order == "LastEventTime" and prefix:
+        raise ApiError("InvalidParameterException", "Cannot order by LastEventTime with a logStreamNamePrefix.")
+    return order == "LastEventTime"
+
+
+def _stream(region: Region, group: str, stream: str, began_at: float) -> Document:
     names = region.names
     document: Document = {
         "logStreamName": stream,
+        "creationTime": round(began_at * 1000),
         "arn": f"arn:aws:logs:{names.region}:{names.account_id}:log-group:{group}:log-stream:{stream}",
         "storedBytes": 0,
     }
-    if lines:
-        document["firstEventTimestamp"] = document["creationTime"] = round(lines[0][0] * 1000)
+    first, _ = read(region, stream, 0, 1)
+    if first:
+        _, last, _ = region.engine.read_log_back(stream, limit=1)
+        document["firstEventTimestamp"] = round(first[0][0] * 1000)
+        document["lastEventTimestamp"] = document["lastIngestionTime"] = round(last[-1][0] * 1000)
     return document
 
 

@@ -1,6 +1,7 @@
 """What the engine answers: documents, jobs, attempts and logs, from memory or from the journal."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,9 @@ from spotbatch.local.engine.logs import LogReader, log_file, unit_of_task
 
 _ATTEMPT_COLUMNS = "attempt, started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, placed_at"
 _STREAM = "SELECT job_no, idx, COALESCE(started_at, placed_at), stopped_at FROM attempt"
+_STREAMS_OF_JOB = (
+    "SELECT stopped_at, COALESCE(started_at, placed_at), task FROM attempt WHERE job_no = ? AND substr(task, 1, ?) = ?"
+)
 _DESCRIBED_KEPT = 20_000
 _ENDED_BY_ITSELF = (  # how the reason begins of a job that nobody stopped
     CONTAINER_EXITED,
@@ -283,20 +287,22 @@ class Reading:
         row = self._stream_row(log_stream)
         return None if row is None else self.unit_id(row[0], row[1])
 
-    def log_streams(self, log_group: str, prefix: str = "") -> Sequence[str]:
-        """The names of a group's streams that begin with a prefix, in the order of their attempts' start."""
+    def log_streams(self, log_group: str, prefix: str = "") -> Mapping[str, float]:
+        """The streams of a group that begin with a prefix, and when each began, in the order of their attempts' ends.
+
+        Those that still run come last.
+        """
         self.settle()
         jobs = [job_no for (job_no,) in self.journal.rows("SELECT job_no FROM job WHERE log_group = ?", (log_group,))]
         task = unit_of_task(prefix.rpartition("/")[2])
-        found: list[tuple[float, str]] = []
+        found: list[tuple[float, float, str]] = []
         for job_no in jobs if task is None or task[0] not in jobs else [task[0]]:
             begins = f"{self._stream_prefix(job_no)}/default/"
             if begins.startswith(prefix[: len(begins)]):  # its attempts are looked at only if they can match
-                query = "SELECT placed_at, task FROM attempt WHERE job_no = ? AND substr(task, 1, ?) = ?"
                 rest = prefix[len(begins) :]
-                for placed_at, name in self.journal.rows(query, (job_no, len(rest), rest)):
-                    found.append((placed_at, begins + name))
-        return [name for _, name in sorted(found)]
+                for stopped_at, began_at, name in self.journal.rows(_STREAMS_OF_JOB, (job_no, len(rest), rest)):
+                    found.append((math.inf if stopped_at is None else stopped_at, began_at, begins + name))
+        return {name: began_at for _, began_at, name in sorted(found)}
 
     def read_log(
         self, log_stream: str, *, offset: int = 0, limit: int = 10_000
