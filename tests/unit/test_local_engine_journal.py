@@ -108,3 +108,16 @@ def test_the_rulebooks_values_come_back_as_they_were(value: codec.Kept) -> None:
 def test_a_value_of_another_shape_is_refused() -> None:
     with pytest.raises(Unavailable, match="JobQueue"):
         codec.decode(JobQueue, '{"name": "q"}')
+
+
+def test_only_its_owner_reads_a_journal_though_its_folder_is_open_to_all(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "journal.sqlite").touch(0o644)  # as an earlier version made it
+    journal = Journal(tmp_path)
+    journal.write("INSERT INTO resource VALUES ('kind', 'name', '{}', NULL)", ())
+    journal.commit()
+
+    files = sorted(tmp_path.glob("journal.sqlite*"))
+    assert [file.name for file in files] == ["journal.sqlite", "journal.sqlite-shm", "journal.sqlite-wal"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    journal.close()

@@ -4,6 +4,7 @@ A commit gives them to the operating system, which a kill of the region cannot u
 `sync` and `checkpoint`, may run in another thread meanwhile: the event loop has no time for that.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ class Journal:
         self._committed = 0  # statements so far
         self._checkpoint_at = _CHECKPOINT_STATEMENTS
         self._log: int | None = None  # descriptor of the write-ahead log
+        _keep_to_owner(self.path)
         with self._explained("opened"):
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             try:
@@ -156,6 +158,17 @@ class Journal:
         except sqlite3.DatabaseError as error:
             text = str(error)
             raise Unavailable(f"the journal {self.path} could not be {done}: {text}; {_fix_of(text)}") from error
+
+
+def _keep_to_owner(path: Path) -> None:
+    """The jobs' variables stand in the journal: nobody else may read it, though its folder were open to all.
+
+    SQLite gives a log that it makes the rights of its database.
+    """
+    with contextlib.suppress(OSError):  # opening it says what is wrong
+        path.touch(mode=0o600)
+        for each in path.parent.glob(f"{path.name}*"):
+            each.chmod(0o600)
 
 
 def _move_log(connection: sqlite3.Connection) -> int:
