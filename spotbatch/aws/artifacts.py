@@ -142,9 +142,11 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[Found]:
         below = self._key(prefix).strip("/")
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{below}/" if below else ""
-        )
+        return self.beginning_with(f"{below}/" if below else "")
+
+    def beginning_with(self, text: str) -> Iterator[Found]:
+        """The objects whose whole keys begin so, as S3 means a prefix: it need not end where a folder ends."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=text)
         cut = len(self._key(""))
         for page in pages:
             for each in page.get("Contents", []):

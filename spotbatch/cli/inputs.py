@@ -5,13 +5,14 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from spotbatch.aws.artifacts import Artifacts, open_artifacts, read_json
+from spotbatch.aws.artifacts import Artifacts, Bucket, read_json
 from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
-from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.runtime.place import index_ranges
 
@@ -34,7 +35,7 @@ class Inputs:
 
 
 def find_inputs(written: str) -> Inputs:
-    """A file of lines (- is standard input), files by a pattern, or the objects below s3://bucket/prefix.
+    """A file of lines (- is standard input), files by a pattern, or the objects of s3://bucket/prefix or a pattern.
 
     Raises NotFound or InvalidInput where that gives nothing, or too much.
     """
@@ -59,7 +60,8 @@ def _lines(written: str) -> list[str]:
         raise NotFound(f"--inputs {written}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"--inputs {written}: it cannot be read as text ({error})") from error
-    lines = [line for line in text.splitlines() if line.strip()]
+    # not splitlines(): a form feed or U+2028, which JSON may hold, ends no line of a file
+    lines = [line for each in text.split("\n") if (line := each.removesuffix("\r")).strip()]
     for number, line in enumerate(lines, start=1):
         if len(line) > _LONGEST_LINE:
             raise InvalidInput(
@@ -69,9 +71,18 @@ def _lines(written: str) -> list[str]:
 
 
 def _objects(url: str) -> list[str]:
-    bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    store = open_artifacts(f"s3://{bucket}")
-    return [f"s3://{bucket}/{found.key}" for found in store.list(prefix) if not found.key.endswith("/")]
+    """The objects below a folder, or whose keys match a pattern, or else those whose keys begin so."""
+    bucket, _, wanted = url.removeprefix("s3://").partition("/")
+    store = Bucket(url=f"s3://{bucket}", bucket=bucket, prefix="")
+    literal = wanted[: min((wanted.find(each) for each in _GLOB if each in wanted), default=len(wanted))]
+    try:
+        if literal != wanted:
+            keys = [found.key for found in store.beginning_with(literal) if fnmatchcase(found.key, wanted)]
+        else:
+            keys = [found.key for found in store.list(wanted)] or [found.key for found in store.beginning_with(wanted)]
+    except SpotbatchError as error:
+        raise type(error)(f"--inputs {url}: {error}") from error
+    return [f"s3://{bucket}/{key}" for key in keys if not key.endswith("/")]
 
 
 def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:

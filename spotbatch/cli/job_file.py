@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
 from spotbatch.cli import parse
-from spotbatch.cli.requesting import Asked
+from spotbatch.cli.requesting import Asked, request
 
+# what AWS Batch's limits tell apart by itself, so that the line can be named; the rest depends on other keys
+_CHECKED_ALONE: Final = frozenset(
+    ("name", "array", "vcpus", "memory_mib", "gpus", "retries", "timeout_seconds", "env", "tags")
+)
 EXAMPLE: Final = """\
 name = "months"
 command = ["python", "-m", "flights.bootstrap"]
@@ -52,18 +56,27 @@ def _asked(path: Path, text: str, table: Mapping[str, Any]) -> Asked:
         name, convert = kind
         try:
             values[name] = convert(value)
-        except (InvalidInput, TypeError) as error:
+            if name in _CHECKED_ALONE:
+                request(Asked(**{name: values[name]}), queue="any", definition="any")
+        except _WrongEntry as error:
+            where = _at(path, text, error.entry, after=_line_of(text, key))
+            raise InvalidInput(f"{where}: {key}.{error.entry}: {error}") from error
+        except (InvalidInput, InvalidJob, TypeError) as error:
             raise InvalidInput(f"{_at(path, text, key)}: {key}: {error}") from error
     return Asked(**values)
 
 
-def _at(path: Path, text: str, key: str) -> str:
-    """path:line, where the key or the table of that name stands."""
-    pattern = re.compile(rf"""\s*(\[?\s*["']?{re.escape(key)}["']?\s*[\]=.])""")
-    for number, line in enumerate(text.splitlines(), start=1):
-        if pattern.match(line):
-            return f"{path}:{number}"
-    return str(path)
+def _at(path: Path, text: str, key: str, *, after: int = 0) -> str:
+    """path:line, where the key or the table of that name stands; for a table's entry, in or after the table's line."""
+    line = _line_of(text, key, first=max(1, after)) or after
+    return f"{path}:{line}" if line else str(path)
+
+
+def _line_of(text: str, key: str, *, first: int = 1) -> int:
+    """The first line, from a given one on, that sets the key; 0 if none does (a key may be written in other ways)."""
+    pattern = re.compile(rf"""(?:^|.*[\s,{{.])\[?\s*["']?{re.escape(key)}["']?\s*[\]=.]""")
+    lines = text.splitlines()
+    return next((number for number in range(first, len(lines) + 1) if pattern.match(lines[number - 1])), 0)
 
 
 def _near(key: str) -> str:
@@ -79,6 +92,14 @@ def _not_toml(path: Path, text: str, error: str) -> str:
     found = re.match(r"line (\d+)", where)
     line = found[1] if found else str(max(1, len(text.splitlines())))
     return f"{path}:{line}: this is not TOML: {what[:1].lower()}{what[1:]}"
+
+
+class _WrongEntry(TypeError):
+    """An entry of a table is not what is wanted there."""
+
+    def __init__(self, entry: str, said: str) -> None:
+        super().__init__(said)
+        self.entry = entry
 
 
 # ---- one converter a kind of value; each raises TypeError with what is wanted ----
@@ -125,8 +146,11 @@ def _length(value: Any) -> int:
 
 
 def _pairs(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(each, str | int | float) for each in value.values()):
+    if not isinstance(value, dict):
         raise TypeError(f"a table of texts is wanted, not {value!r}")
+    for name, each in value.items():
+        if not isinstance(each, str | int | float):
+            raise _WrongEntry(name, f"a text in quotes is wanted, not {each!r}")
     return {name: _written(each) for name, each in value.items()}
 
 

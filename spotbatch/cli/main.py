@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from spotbatch import __version__
-from spotbatch.batch.errors import BrokenInvariant, NotFound, SpotbatchError
+from spotbatch.batch.errors import BrokenInvariant, NotFound, SpotbatchError, Unavailable
 from spotbatch.cli import where
 from spotbatch.cli.table import BY_NAME, COMMANDS, Entry
 
@@ -66,6 +66,7 @@ def _add_options(command: Any, options: Sequence[Any]) -> None:
     """To the command, or to each command of a group."""
     if isinstance(command, TyperGroup):
         for each in command.commands.values():
+            each.short_help = (each.help or "").partition("\n")[0]  # whole: typer would cut it at 45 letters
             _add_options(each, options)
         return
     taken = {name for parameter in command.params for name in parameter.opts}
@@ -181,31 +182,49 @@ def main(arguments: Sequence[str]) -> int:
 
         shells.completion_init()  # type: ignore[attr-defined]  # Typer re-exports it without saying so
     try:
-        app(list(arguments), prog_name="spotbatch", standalone_mode=True)
+        return app(list(arguments), prog_name="spotbatch", standalone_mode=False) or 0
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except SpotbatchError as error:
         return _failed(error)
-    except KeyboardInterrupt:
+    except typer.TyperException as error:
+        return _misused(error, arguments)
+    except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED_BY_USER
     except BrokenPipeError:
         sys.stdout = cast("Any", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - the reader has gone
         return 1
-    return 0
+    except OSError as error:  # a full disk, a folder without rights
+        return _failed(Unavailable(f"{error}; `-v` shows where"), error)
+    except Exception as error:  # noqa: BLE001 - the last door: whatever comes here is a bug of ours, told in one line
+        return _failed(BrokenInvariant(f"{type(error).__name__}: {error}"), error)
 
 
-def _failed(error: SpotbatchError) -> int:
+def _misused(error: typer.TyperException, arguments: Sequence[str]) -> int:
+    """A command line that cannot be read; a group without a command shows its help."""
+    from spotbatch.cli.output.text import hint, styled
+    from spotbatch.cli.usage import in_one_line
+
+    if type(error).__name__ == "NoArgsIsHelpError":
+        hint(error.format_message())
+    else:
+        hint(f"{styled('error:', 'red', sys.stderr)} {in_one_line(error, arguments)}")
+    return error.exit_code
+
+
+def _failed(error: SpotbatchError, cause: Exception | None = None) -> int:
+    """Say what went wrong; where it comes from only if asked."""
     import traceback
 
     from spotbatch.cli.output.text import hint, styled
 
     text = str(error)
     if os.environ.get(_VERBOSE):
-        hint("".join(traceback.format_exception(error)).rstrip())
+        hint("".join(traceback.format_exception(cause or error)).rstrip())
     if text:
         hint(f"{styled('error:', 'red', sys.stderr)} {text}")
     if isinstance(error, BrokenInvariant):
-        hint("this is a bug of spotbatch: please report it with the lines above")
+        hint("this is a bug of spotbatch: please report it with what `-v` shows")
     return error.exit_code
 
 

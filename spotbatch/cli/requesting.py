@@ -53,13 +53,16 @@ class Asked:
             if isinstance(getattr(self, each.name), Mapping)
         }
         said = {
-            each.name: value for each in fields(self) if (value := getattr(self, each.name)) not in (None, (), False)
+            each.name: value
+            for each in fields(self)
+            if (value := getattr(self, each.name)) is not None and value is not False and value != ()  # 0 is said
         }
         return replace(other, **{**said, **joined})
 
 
 def request(asked: Asked, *, queue: str, definition: str) -> JobRequest:
     """The request for SubmitJob. Raises InvalidJob or InvalidInput where AWS Batch would refuse it."""
+    _check_sizes(asked)
     return JobRequest(
         name=asked.name or name_for(asked.command),
         queue=queue,
@@ -78,6 +81,12 @@ def request(asked: Asked, *, queue: str, definition: str) -> JobRequest:
         scheduling_priority=asked.priority,
         tags=asked.tags,
     )
+
+
+def _check_sizes(asked: Asked) -> None:
+    for name, given, least in (("vcpus", asked.vcpus, 1), ("memory", asked.memory_mib, 4), ("gpus", asked.gpus, 0)):
+        if given is not None and given < least:
+            raise InvalidInput(f"--{name} is at least {least}{' MiB' if name == 'memory' else ''}, not {given}")
 
 
 def name_for(command: Sequence[str]) -> str:

@@ -70,7 +70,7 @@ def results(
     total = text.size(sum(each.size_bytes for each in files))
     text.say(f"{text.count(len(files), 'file')}, {total}, verified, in {destination} ({fetched} fetched now)")
     if missing:
-        text.hint(f"no outputs yet of {len(missing)} children: {_few(missing)}")
+        text.hint(f"no outputs yet of {text.count(len(missing), 'child')}: {_few(missing)}")
     return None
 
 

@@ -55,7 +55,8 @@ def retry(
     if watch:
         from spotbatch.cli.watch import follow
 
-        follow([part.job_id for part in parts], jobs=jobs, as_json=as_json)
+        called = run_id if len(parts) > 1 else None
+        follow([part.job_id for part in parts], jobs=jobs, as_json=as_json, called=called)
     return None
 
 
@@ -113,4 +114,5 @@ def _say_done(parts: list[RunPart], run_id: str, failed: list[int], *, as_json: 
         return json.write_event({"event": "submitted", "run_id": run_id, "jobs": made, "count": len(failed)})
     for part in parts:
         text.say(part.job_id)
-    return text.hint(f"{len(failed)} run again from their checkpoints; follow: spotbatch watch {parts[0].job_id}")
+    called = run_id if len(parts) > 1 else parts[0].job_id
+    return text.hint(f"{len(failed):,} run again from their checkpoints; follow: spotbatch watch {called}")

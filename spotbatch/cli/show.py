@@ -8,7 +8,7 @@ import typer
 
 from spotbatch.aws.hosts import Host, Hosts
 from spotbatch.aws.jobs import Jobs
-from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.environment import EXIT_INTERRUPTED, SPOTBATCH_ARRAY_INDEXES
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
@@ -111,8 +111,11 @@ def _head(job: Job) -> None:
     size = f"{text.count(needs.vcpus, 'vCPU')}, {needs.memory_mib} MiB{gpus}"
     text.say(f"asks for     {size}, up to {text.count(job.attempts_allowed, 'attempt')}")
     text.say(f"queue        {job.queue}, definition {job.definition}")
+    wait = "waited for" if job.status.is_terminal or job.attempts else "waits for "
     for dependency in job.depends_on:
-        text.say(f"waits for    {dependency.job_id or 'the child before it'} ({dependency.type})")
+        text.say(f"{wait}   {dependency.job_id or 'the child before it'} ({dependency.type})")
+    if SPOTBATCH_ARRAY_INDEXES in job.environment and job.array is None:
+        text.say(f"run          {finding.run_id(job)}, index {run_index(job)}")
     if mine := input_names(job).of(run_index(job)):
         text.say(f"input        {mine}")
     for key, value in job.tags.items():
@@ -150,7 +153,7 @@ def _children(jobs: Jobs, job: Job) -> None:
 
 def _attempts(job: Job, kept: dict[int, AttemptRecord]) -> None:
     if not job.attempts:
-        text.say("attempts     none yet")
+        text.say(f"attempts     none{'' if job.status.is_terminal else ' yet'}")
         if not job.status.is_terminal:
             text.hint(f"`spotbatch doctor {job.id}` says why")
         return

@@ -111,15 +111,17 @@ def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None 
     if any(each.status is JobStatus.FAILED for each in seen):
         left = failed_of(jobs, seen)  # what a later part of the run has run again does not count
         if left:
-            raise JobFailed(_verdict(left[0].job.id, len(left), following.tracker))
+            named = (
+                name if len(ids) > 1 else left[0].job.id
+            )  # a run's parts go by its id, or its logs would be a part's
+            raise JobFailed(_verdict(named, len(left), following.tracker.progress().total))
 
 
-def _verdict(job_id: str, failed: int, tracker: Tracker) -> str:
-    progress = tracker.progress()
-    if progress.total == 1:
+def _verdict(job_id: str, failed: int, total: int) -> str:
+    if total == 1:
         return f"the job FAILED: `spotbatch logs {job_id}` shows what it wrote, `spotbatch show {job_id}` its story"
     return (
-        f"{failed} of {progress.total} children FAILED: `spotbatch logs {job_id} --failed` shows what they wrote, "
+        f"{failed:,} of {total:,} children FAILED: `spotbatch logs {job_id} --failed` shows what they wrote, "
         f"`spotbatch retry {job_id}` runs them again"
     )
 

@@ -138,6 +138,9 @@ def test_a_run_of_several_arrays_is_one_thing_under_one_id(
     assert {world.wait(job) for job in jobs} == {"FAILED", "SUCCEEDED"}
     watched = world.run("watch", run_id, code=1)
     assert "2 of 7 children FAILED" in watched.err
+    assert f"`spotbatch retry {run_id}` runs them again" in watched.err, "the whole run, not its first array"
+    failures = [each for each in world.run("watch", run_id, "--json", code=1).events if each["event"] == "failure"]
+    assert sorted(each["input"] for each in failures) == ["number 1", "number 6"]
     shown = world.run("show", run_id).out
     assert "0-2" in shown
     assert " USD" in shown
@@ -150,6 +153,7 @@ def test_a_run_of_several_arrays_is_one_thing_under_one_id(
     fixed.touch()
     again = world.run("retry", run_id).out.split()
     assert [world.wait(job) for job in again] == ["SUCCEEDED"] * 2
+    assert f"{run_id}, index 6" in world.run("show", again[1]).out
     world.run("watch", run_id)
     assert world.run("logs", f"{run_id}:6").out == "number 6\n"
     assert "7 files" in world.run("results", run_id, str(tmp_path / "out")).out
@@ -177,6 +181,24 @@ def test_objects_below_a_bucket_are_inputs(world: CliWorld) -> None:
     job = world.submit("--inputs", "s3://inputs/raw/", "--", "sh", "-c", 'cat "$SPOTBATCH_INPUT_DIR"/*')
     world.wait(job)
     assert [world.run("logs", f"{job}:{index}").out for index in range(2)] == ["raw/a.txt\n", "raw/b.txt\n"]
+
+
+def test_objects_are_named_by_a_folder_by_how_they_begin_or_by_a_pattern(world: CliWorld) -> None:
+    s3 = world.region.client("s3")
+    s3.create_bucket(Bucket="named")
+    for key in ("raw/2025-a.csv", "raw/2026-a.csv", "raw/2026-b.txt", "raw-old/c.csv"):
+        s3.put_object(Bucket="named", Key=key, Body=b"x")
+
+    def sent(written: str) -> str:
+        return world.run("submit", "--dry-run", "--inputs", f"s3://named/{written}", "--", "true").err.splitlines()[0]
+
+    assert sent("raw").startswith("3 inputs")  # the folder, not raw-old
+    assert sent("raw/2026-").startswith("2 inputs")
+    assert sent("raw/*.csv").startswith("2 inputs")
+    nothing = world.run("submit", "--inputs", "s3://named/none/", "--", "true", code=3)
+    assert "nothing is there" in nothing.err
+    missing = world.run("submit", "--inputs", "s3://nobucket/x", "--", "true", code=3)
+    assert missing.err.startswith("error: --inputs s3://nobucket/x: ")
 
 
 def test_an_interrupted_child_resumes_and_its_story_says_so(world: CliWorld, tmp_path: Path) -> None:

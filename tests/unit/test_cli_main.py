@@ -72,3 +72,55 @@ def test_every_command_has_help_and_the_common_options(
     if entry.is_local_too and "COMMAND [ARGS]" not in said:
         assert "--local" in said
         assert "--profile" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sumbit"], "no such command 'sumbit'. Did you mean 'submit'? (`spotbatch --help` tells more)"),
+        (["submit", "--arry", "3"], "there is no option --arry: did you mean --after or --array?"),
+        (["submit", "--array", "x", "--", "true"], "--array is a whole number, not 'x' (`spotbatch submit --help`"),
+        (["logs", "j", "--tail=0"], "--tail is at least 1, not '0' (`spotbatch logs --help`"),
+        (["list", "--status", "RUNNIG"], "runnable, starting, running, succeeded or failed, not 'RUNNIG'"),
+        (["completion", "tcsh"], "SHELL is bash, zsh or fish, not 'tcsh'"),
+        (["completion"], "missing argument 'shell'. Choose from: bash, zsh, fish"),
+        (["show"], "missing argument 'JOB' (`spotbatch show --help` tells more)"),
+        (["show", "a", "b"], "got unexpected extra argument(s) (b)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_line_that_cannot_be_read_is_told_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPOTBATCH_LOCAL", raising=False)
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_bug_of_ours_is_one_line_and_exit_code_70(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> object:
+        raise KeyError("hosts")
+
+    monkeypatch.delenv("SPOTBATCH_VERBOSE", raising=False)
+    monkeypatch.setattr("spotbatch.cli.parse.memory_mib", broken)
+    arguments = ["submit", "--memory", "2G", "--", "true"]
+    assert main(arguments) == 70
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "error: KeyError: 'hosts'"
+    assert "please report it" in said[1]
+    assert len(said) == 2
+    monkeypatch.setenv("SPOTBATCH_VERBOSE", "1")
+    assert main(arguments) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_group_without_a_command_shows_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["local"]) == 2
+    said = capsys.readouterr().err
+    assert "interrupt" in said
+    assert "..." not in said.replace("[ARGS]...", "")

@@ -67,6 +67,9 @@ def test_retries_send_the_rules_for_lost_hosts_along() -> None:
         (Asked(after_each=("x",)), InvalidInput, "give --array too"),
         (Asked(name="no spaces"), InvalidJob, "'no spaces'"),
         (Asked(env={"AWS_BATCH_X": "1"}), InvalidJob, "AWS_BATCH_X"),
+        (Asked(vcpus=0), InvalidInput, "--vcpus is at least 1, not 0"),
+        (Asked(memory_mib=0), InvalidInput, "--memory is at least 4 MiB, not 0"),
+        (Asked(gpus=-1), InvalidInput, "--gpus is at least 0, not -1"),
         (Asked(timeout_seconds=59), InvalidJob, "at least 60 seconds, not 59"),
     ],
 )
@@ -100,7 +103,16 @@ def test_the_example_of_a_job_file_is_read(tmp_path: Path) -> None:
         ("array = true\n", "job.toml:1: array: a whole number is wanted, not True"),
         ('name = "a"\nvcpus = = 2\n', "job.toml:2: this is not TOML: invalid value"),
         ("a = [\n", "job.toml:1: this is not TOML: invalid value"),
-        ('name = "x"\n[env]\nA = ["b"]\n', "job.toml:2: env: a table of texts is wanted"),
+        ('name = "x"\n[env]\nA = ["b"]\n', "job.toml:3: env.A: a text in quotes is wanted, not \\['b'\\]"),
+        ('[env]\nA = "1"\n[tags]\nA = {}\n', "job.toml:4: tags.A: a text in quotes is wanted"),
+        ('env = {"B" = "1", A = []}\n', "job.toml:1: env.A: a text in quotes is wanted"),
+        ("env = 3\n", "job.toml:1: env: a table of texts is wanted, not 3"),
+        ("\nvcpus = 0\n", "job.toml:2: vcpus: --vcpus is at least 1, not 0"),
+        ('name = "a"\nretries = 12\n', "job.toml:2: retries: --retries is 0 to 9"),
+        ('timeout = "30s"\n', "job.toml:1: timeout: a timeout is at least 60 seconds, not 30"),
+        ('\nname = "no spaces"\n', "job.toml:2: name: a job name has"),
+        ("array = 1\n", "job.toml:1: array: an array has 2 to 10000 children, not 1"),
+        ('[env]\nAWS_BATCH_X = "1"\n', "job.toml:1: env: variables that begin with"),
     ],
 )
 def test_an_error_in_a_job_file_points_at_the_line(tmp_path: Path, text: str, said: str) -> None:
@@ -114,6 +126,10 @@ def test_options_win_over_a_job_file_and_tables_are_joined() -> None:
     assert (both.name, both.vcpus, both.env) == ("a", 4, {"A": "1", "B": "2"})
 
 
+def test_a_zero_on_the_command_line_wins_over_a_job_file() -> None:
+    assert Asked(retries=0).over(Asked(retries=9)).retries == 0
+
+
 # ---- inputs and runs ----
 
 
@@ -121,6 +137,12 @@ def test_each_line_that_is_not_blank_is_an_input(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("a b\n\n  \nc\r\n", encoding="utf-8")
     assert find_inputs(str(path)).lines == ("a b", "c")
+
+
+def test_only_a_line_feed_ends_an_input(tmp_path: Path) -> None:
+    listed = tmp_path / "list"
+    listed.write_bytes('{"a": "x\u2028y"}\r\nform\x0cfeed\n'.encode())
+    assert find_inputs(str(listed)).lines == ('{"a": "x\u2028y"}', "form\x0cfeed")
 
 
 def test_a_pattern_gives_files_in_order_and_no_folders(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ def ending(jobs: Sequence[Job], progress: Progress, facts: str) -> str:
     stopped = max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)
     took = f" in {text.duration(stopped - begun)}" if begun is not None and stopped is not None else ""
     failed = progress.counts[JobStatus.FAILED]
-    verdict = "SUCCEEDED" if not failed else "FAILED" if progress.total == 1 else f"{failed} of {progress.total} FAILED"
+    verdict = (
+        "SUCCEEDED" if not failed else "FAILED" if progress.total == 1 else f"{failed:,} of {progress.total:,} FAILED"
+    )
     met = f", {_met(progress)}{'' if progress.is_complete else ' seen'}" if progress.seen else ""
     return f"{verdict}{took}{met}{', ' if facts else ''}{facts}"
 
@@ -129,6 +131,7 @@ class EventScreen:
             {
                 "event": "failure",
                 "job_id": failure.unit,
+                "input": failure.input or None,
                 "exit_code": failure.exit_code,
                 "reason": failure.reason,
                 "status_reason": failure.status_reason,
