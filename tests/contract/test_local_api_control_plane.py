@@ -420,35 +420,6 @@ def test_the_deprecated_members_still_say_what_a_job_needs(batch: Any) -> None:
     assert needs == {"VCPU": "2", "MEMORY": "512"}
 
 
-def test_an_ecs_definition_with_one_container_runs_and_one_with_two_does_not(batch: Any) -> None:
-    of_queue = queue(batch)
-    for count in (1, 2):
-        containers = [{**CONTAINER, "name": f"c{number}", "essential": True} for number in range(count)]
-        name = unique("d")
-        properties = {"taskProperties": [{"containers": containers}]}
-        batch.register_job_definition(jobDefinitionName=name, type="container", ecsProperties=properties)
-        asked = {"jobName": "j", "jobQueue": of_queue, "jobDefinition": name}
-        if count == 1:
-            assert batch.submit_job(**asked)["jobId"]
-        else:
-            assert "one container a job, not 2" in refusal(batch.submit_job, **asked)
-
-
-def test_a_multinode_definition_is_kept_but_its_jobs_are_refused(batch: Any) -> None:
-    name = unique("d")
-    nodes = {
-        "numNodes": 2,
-        "mainNode": 0,
-        "nodeRangeProperties": [{"targetNodes": "0:1", "container": CONTAINER}],
-    }
-    batch.register_job_definition(jobDefinitionName=name, type="multinode", nodeProperties=nodes)
-    assert "multi-node" in refusal(batch.submit_job, jobName="j", jobQueue=queue(batch), jobDefinition=name)
-    wrong = {**nodes, "mainNode": 2}
-    assert "mainNode" in refusal(
-        batch.register_job_definition, jobDefinitionName=name, type="multinode", nodeProperties=wrong
-    )
-
-
 def test_a_definition_has_one_kind_of_properties(batch: Any) -> None:
     asked = {"jobDefinitionName": unique("d"), "type": "container"}
     assert "containerProperties or ecsProperties" in refusal(batch.register_job_definition, **asked)

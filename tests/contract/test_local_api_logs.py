@@ -133,10 +133,15 @@ def test_the_groups_of_jobs_are_listed_beside_others(region: RunningRegion, logs
     region.client("batch").register_job_definition(
         jobDefinitionName="grouped", type="container", containerProperties=container
     )
+    options = {"awslogs-group": "/of/one/task"}
+    container = {**container, "logConfiguration": {"logDriver": "awslogs", "options": options}}
+    region.client("batch").register_job_definition(
+        jobDefinitionName="tasked", type="container", ecsProperties={"taskProperties": [{"containers": [container]}]}
+    )
     logs.create_log_group(logGroupName="/of/somebody")
     for _ in range(2):
         names = [one["logGroupName"] for one in logs.describe_log_groups()["logGroups"]]
-        assert sorted(names) == [GROUP, "/of/one/definition", "/of/somebody"]
+        assert sorted(names) == [GROUP, "/of/one/definition", "/of/one/task", "/of/somebody"]
 
 
 def test_a_stream_that_is_not_there_is_unknown(logs: Any, stream: str) -> None:

@@ -1,8 +1,10 @@
 """Register, describe and deregister job definitions and their revisions (API reference, JobDefinition)."""
 
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from spotbatch.local.api import tags
+from spotbatch.local.api.composed import checked_ecs, checked_nodes
 from spotbatch.local.api.container import DEFAULT_LOG_GROUP, checked_properties, log_group_of, retry_of, timeout_of
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
@@ -52,32 +54,12 @@ def _checked_body(asked: Document) -> Document:
     if asked["type"] == "multinode":
         if given != ["nodeProperties"]:
             raise ClientException(f"a multinode job definition has nodeProperties and no other, not {given}")
-        return {"nodeProperties": _checked_nodes(asked["nodeProperties"])}
+        return {"nodeProperties": checked_nodes(asked["nodeProperties"])}
     if given == ["containerProperties"]:
         return {"containerProperties": checked_properties(asked["containerProperties"])}
     if given == ["ecsProperties"]:
-        return {"ecsProperties": _checked_ecs(asked["ecsProperties"])}
+        return {"ecsProperties": checked_ecs(asked["ecsProperties"])}
     raise ClientException(f"a container job definition has containerProperties or ecsProperties, and no other: {given}")
-
-
-def _checked_ecs(properties: Document) -> Document:
-    tasks = properties["taskProperties"]
-    if len(tasks) != 1 or not 1 <= len(tasks[0]["containers"]) <= 10:
-        raise ClientException("ecsProperties holds one taskProperties with 1 to 10 containers")
-    for container in tasks[0]["containers"]:
-        checked_properties(container)
-    return properties
-
-
-def _checked_nodes(properties: Document) -> Document:
-    count = properties["numNodes"]
-    if count < 1 or not 0 <= properties["mainNode"] < count:
-        main = properties["mainNode"]
-        raise ClientException(f"numNodes must be at least 1 and mainNode below it, not {count} and {main}")
-    for node_range in properties["nodeRangeProperties"]:
-        if "container" in node_range:
-            checked_properties(node_range["container"])
-    return properties
 
 
 def _last_revision(region: Region, name: str) -> int:
@@ -88,9 +70,16 @@ def _last_revision(region: Region, name: str) -> int:
 
 def log_groups(region: Region) -> set[str]:
     """The log groups that the jobs of this region's definitions write to."""
-    bodies = region.engine.resources(DEFINITION).values()
-    properties = (body.get("containerProperties") for body in bodies)
-    return {DEFAULT_LOG_GROUP, *(log_group_of(one) for one in properties if isinstance(one, dict))}
+    containers = (one for body in region.engine.resources(DEFINITION).values() for one in _containers_of(body))
+    return {DEFAULT_LOG_GROUP, *(log_group_of(one) for one in containers)}
+
+
+def _containers_of(definition: Mapping[str, Any]) -> Iterator[Document]:
+    """Those that are run: of several nodes none is."""
+    if "containerProperties" in definition:
+        yield definition["containerProperties"]
+    for task in definition.get("ecsProperties", {}).get("taskProperties", []):
+        yield from task["containers"]
 
 
 def resolve(region: Region, reference: str) -> Document:

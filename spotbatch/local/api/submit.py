@@ -10,6 +10,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.events import JobSubmitted, ResolvedDependency
 from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
 from spotbatch.local.api import definitions, tags
+from spotbatch.local.api.composed import override_of
 from spotbatch.local.api.container import filled_command, requirements, retry_of, spec_of, timeout_of, with_overrides
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name, is_job_id
@@ -129,10 +130,7 @@ def _container(definition: Document, asked: Document) -> Document:
     if "containerOverrides" in asked:
         raise ClientException("containerOverrides is for job definitions with containerProperties")
     single: Document = containers[0]
-    for task in asked.get("ecsPropertiesOverride", {}).get("taskProperties", [])[:1]:
-        for override in task.get("containers", [])[:1]:
-            single = with_overrides(single, override)
-    return single
+    return with_overrides(single, override_of(single, asked.get("ecsPropertiesOverride", {})))
 
 
 def _detail(properties: Document) -> Document:
