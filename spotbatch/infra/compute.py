@@ -126,7 +126,7 @@ class Compute(Construct):
                 block_device_mappings=[cfn.BlockDeviceMappingProperty(device_name=_ROOT_DEVICE, ebs=disk)],
                 metadata_options=cfn.MetadataOptionsProperty(
                     http_tokens="required",  # IMDSv2 only
-                    http_put_response_hop_limit=1,  # a container cannot take the host's credentials
+                    http_put_response_hop_limit=1,  # of containers in the host's own network host_data.py takes care
                     http_endpoint="enabled",
                 ),
                 tag_specifications=[

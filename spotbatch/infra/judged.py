@@ -25,8 +25,8 @@ ALWAYS: Final = (
     Judgement(
         path="Access/InstanceRole",
         rule="IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role]",
-        reason="AWS Batch documents this policy for its instances and keeps it in step with the ECS agent; containers "
-        "cannot take the role, since the hop limit of the metadata service is 1.",
+        reason="AWS Batch documents this policy for its instances and keeps it in step with the ECS agent; the "
+        "slice of jobs' containers is denied the metadata service, which alone hands the role out.",
     ),
     Judgement(
         path="Access/JobRole",

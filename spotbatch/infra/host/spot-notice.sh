@@ -1,14 +1,16 @@
 #!/bin/sh
 # Polls EC2's instance metadata (IMDSv2) for a Spot interruption notice and for a rebalance recommendation, and writes
 # each, whole, to a file that every job container sees read-only: the notice to SPOTBATCH_NOTICE_FILE, on which jobs
-# leave; the recommendation to rebalance.json beside it, which is only a hint. Containers themselves have no route to the
-# metadata service (hop limit 1).
+# leave; the recommendation to rebalance.json beside it, which is only a hint. What the host is, for the records of its
+# attempts, goes to instance-type and zone beside them, once. Containers themselves may not ask the
+# metadata service (ecstasks.slice).
 # Settings: SPOTBATCH_METADATA_URL, SPOTBATCH_NOTICE_FILE, SPOTBATCH_POLL_SECONDS.
 set -u
 
 base=${SPOTBATCH_METADATA_URL:-http://169.254.169.254}
 notice=${SPOTBATCH_NOTICE_FILE:-/run/spotbatch/notice.json}
-rebalance=$(dirname "$notice")/rebalance.json
+folder=$(dirname "$notice")
+rebalance=$folder/rebalance.json
 pause=${SPOTBATCH_POLL_SECONDS:-5}
 token=""
 
@@ -36,9 +38,11 @@ follow() {
     esac
 }
 
-mkdir -p "$(dirname "$notice")"
+mkdir -p "$folder"
 while :; do
     follow spot/instance-action "$notice"
     follow events/recommendations/rebalance "$rebalance"
+    [ -s "$folder/instance-type" ] || follow instance-type "$folder/instance-type"
+    [ -s "$folder/zone" ] || follow placement/availability-zone "$folder/zone"
     sleep "$pause"
 done
