@@ -85,7 +85,9 @@ class CostOptimizedBatchProcessingStack(Stack):
             execution_role=access.execution_role,
         )
         for key, value in tags.items():
-            Tags.of(self).add(key, value)
+            # CloudFormation replaces an environment whose tags change, and with it the hosts of running jobs.
+            kept = ["AWS::Batch::ComputeEnvironment"] if key == "Environment" else []
+            Tags.of(self).add(key, value, exclude_resource_types=kept)
         # What it was made with, so that the next deployment can say what it changes.
         self.template_options.metadata = {CONTEXT_KEY: self.settings.model_dump(mode="json")}
         self._output("ECRRepositoryURI", images.repository.repository_uri, "Push the job's image here")

@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from email import message_from_string
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -271,13 +273,26 @@ def test_edits_of_the_launch_template_reach_new_instances(template: Template) ->
     assert launch["Version"] == {"Fn::GetAtt": [template_id, "LatestVersionNumber"]}
 
 
-def test_hosts_take_imdsv2_only_and_containers_cannot_reach_it(template: Template) -> None:
+def test_hosts_take_imdsv2_only_over_one_hop(template: Template) -> None:
     data = only(template, "AWS::EC2::LaunchTemplate")["LaunchTemplateData"]
     assert data["MetadataOptions"] == {
         "HttpTokens": "required",
         "HttpPutResponseHopLimit": 1,
         "HttpEndpoint": "enabled",
     }
+
+
+def test_containers_in_the_hosts_network_are_kept_from_the_metadata_service(template: Template, tmp_path: Path) -> None:
+    """AWS Batch runs them there, and a hop limit does not count within a host."""
+    encoded = only(template, "AWS::EC2::LaunchTemplate")["LaunchTemplateData"]["UserData"]["Fn::Base64"]
+    (part,) = [each for each in message_from_string(encoded).walk() if not each.is_multipart()]
+    slice_ = str(part.get_payload()).partition("ecstasks.slice <<'END_OF_SLICE'\n")[2].partition("END_OF_SLICE")[0]
+    assert "[Slice]\nIPAddressDeny=169.254.169.254/32" in slice_
+    file = tmp_path / "ecstasks.slice"
+    file.write_text(slice_)
+    if checker := which("systemd-analyze"):
+        found = subprocess.run([checker, "verify", str(file)], capture_output=True, text=True, check=False, timeout=60)
+        assert (found.returncode, found.stdout + found.stderr) == (0, "")
 
 
 def test_hosts_have_encrypted_gp3_disks_and_tags_on_instances_and_volumes(template: Template) -> None:
@@ -345,6 +360,13 @@ def test_jobs_see_the_interruption_notice_read_only_and_know_where_artifacts_go(
     environment = {each["Name"]: each["Value"] for each in container["Environment"]}
     assert environment["SPOTBATCH_NOTICE_FILE"].startswith(mount["ContainerPath"])
     assert "SPOTBATCH_ARTIFACTS_URL" in environment
+
+
+def test_jobs_know_their_region_which_the_ecs_agent_may_not_tell_them(template: Template, make: Make) -> None:
+    for made, region in ((template, "us-east-1"), (make(), {"Ref": "AWS::Region"})):
+        container = only(made, "AWS::Batch::JobDefinition")["ContainerProperties"]
+        environment = {each["Name"]: each["Value"] for each in container["Environment"]}
+        assert environment["AWS_REGION"] == environment["AWS_DEFAULT_REGION"] == region
 
 
 # ---- settings ----

@@ -15,6 +15,12 @@ _SIZE: Final = re.compile(r"nano|micro|small|medium|large|xlarge|\d+xlarge|metal
 _NO_FAMILIES: Final = frozenset({"arm1", "io3", "mac1", "mac2"})  # the CDK's long names, and what runs no containers
 _GRAVITON: Final = re.compile(r"[a-z]+\d+g")  # c7g, m6gd, g5g ... (EC2 user guide, "Instance type naming conventions")
 _NVIDIA: Final = re.compile(r"p\d|g\d|gr\d")
+# What AWS Batch's images do not run on (user guide, "EC2 configurations"; API reference, Ec2Configuration).
+_NO_IMAGE: Final = (
+    (re.compile(r"a1\b"), "Amazon Linux 2023 does not run on a1: take a later Graviton family, such as m7g"),
+    (re.compile(r"(p2|p3|p3dn|g2|g3|g3s)\b"), "its GPUs are too old for AWS Batch's images: take e.g. g4dn or g5"),
+    (re.compile(r"g5g\b"), "AWS Batch has no image with NVIDIA's driver for Graviton: take e.g. g5"),
+)
 
 
 @lru_cache(maxsize=1)
@@ -31,6 +37,9 @@ def check(name: str) -> None:
         near = difflib.get_close_matches(family, sorted(families()), n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "give types such as c5.xlarge or families such as c5"
         raise ValueError(f"{name!r} is of no known instance family ('optimal' is not allowed here): {hint}")
+    for pattern, why in _NO_IMAGE:
+        if pattern.match(family):
+            raise ValueError(f"{name!r}: {why}")
     if dot and not _SIZE.fullmatch(size):
         raise ValueError(f"{name!r}: {size!r} is no instance size such as large, 2xlarge or metal")
     known = catalogue().families.get(family, ())  # of other families only the CDK's list of names is known

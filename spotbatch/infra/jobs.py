@@ -52,6 +52,8 @@ class Jobs(Construct):
             ]
             or None,
             environment=[
+                cfn.EnvironmentProperty(name="AWS_REGION", value=Stack.of(self).region),  # older ECS agents tell none
+                cfn.EnvironmentProperty(name="AWS_DEFAULT_REGION", value=Stack.of(self).region),  # what boto3 reads
                 cfn.EnvironmentProperty(name=SPOTBATCH_ARTIFACTS_URL, value=f"s3://{bucket.bucket_name}"),
                 cfn.EnvironmentProperty(name=SPOTBATCH_NOTICE_FILE, value=NOTICE_FILE),
             ],

@@ -1,5 +1,7 @@
 """The network: a VPC over all zones that it is given, a way out, no way in."""
 
+from ipaddress import IPv4Network
+
 from aws_cdk import Aws, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -20,6 +22,7 @@ class Network(Construct):
         super().__init__(scope, construct_id)
         has_nat = settings.egress is not Egress.PUBLIC
         instance = NatInstance(settings) if settings.egress is Egress.NAT_INSTANCE else None
+        private_prefix = IPv4Network(settings.vpc_cidr).prefixlen + 4  # a sixteenth of the range for each zone's hosts
         private = ec2.SubnetType.PRIVATE_WITH_EGRESS if has_nat else ec2.SubnetType.PRIVATE_ISOLATED
         self.vpc = ec2.Vpc(
             self,
@@ -31,7 +34,7 @@ class Network(Construct):
             restrict_default_security_group=False,  # it would bring in a Lambda function; nothing uses that group
             subnet_configuration=[
                 ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=24),
-                ec2.SubnetConfiguration(name="Private", subnet_type=private, cidr_mask=20),
+                ec2.SubnetConfiguration(name="Private", subnet_type=private, cidr_mask=private_prefix),
             ],
         )
         if instance:

@@ -65,6 +65,10 @@ RUNNING: Final = (
     "ecs:TagResource",
     "ecs:UpdateContainerAgent",
 )
+USED: Final = {  # services, and the role that the first call in an account makes for each
+    "autoscaling.amazonaws.com": "AWSServiceRoleForAutoScaling",
+    "ecs.amazonaws.com": "AWSServiceRoleForECS",
+}
 
 
 def grant(role: iam.Role, *, instance_role: iam.IRole, instance_profile_arn: str, task_roles: list[iam.IRole]) -> None:
@@ -74,6 +78,7 @@ def grant(role: iam.Role, *, instance_role: iam.IRole, instance_profile_arn: str
     def arn(service: str) -> str:
         return f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:*"
 
+    service_roles = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/aws-service-role"
     images = f"arn:{Aws.PARTITION}:ec2:{Aws.REGION}::image/*"
     for statement in (
         iam.PolicyStatement(sid="Look", actions=list(LOOKING), resources=["*"], conditions=here),
@@ -84,6 +89,12 @@ def grant(role: iam.Role, *, instance_role: iam.IRole, instance_profile_arn: str
             actions=["ec2:CreateTags"],
             resources=[arn("ec2")],
             conditions={"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+        ),
+        iam.PolicyStatement(
+            sid="RolesOfServicesThatItUses",
+            actions=["iam:CreateServiceLinkedRole"],
+            resources=[f"{service_roles}/{service}/{role}" for service, role in USED.items()],
+            conditions={"StringEquals": {"iam:AWSServiceName": list(USED)}},
         ),
         iam.PolicyStatement(sid="Run", actions=list(RUNNING), resources=[arn("ecs")]),
         _hand_on("HandOnToHosts", "ec2.amazonaws.com", [instance_role]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from ipaddress import IPv4Network
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,6 +15,8 @@ from spotbatch.infra import families
 CONTEXT_KEY: Final = "spotbatch"
 _SIZES: Final = ("large", "xlarge", "2xlarge", "4xlarge")
 _FAMILIES: Final = ("c5", "m5", "r5")
+LARGEST_PREFIX: Final = 16  # what EC2 allows of a VPC
+SMALLEST_PREFIX: Final = 20  # smaller ones have no room for a public /24 a zone
 _RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)
 
 Endpoint = Literal["ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "secretsmanager"]
@@ -62,7 +65,7 @@ class StackSettings(BaseModel):
         default_factory=dict  # environment variable: the secret's whole ARN in Secrets Manager
     )
     # network
-    vpc_cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|2[0-4])$")] = "10.0.0.0/16"
+    vpc_cidr: str = "10.0.0.0/16"
     egress: Egress = Egress.NAT_GATEWAY
     interface_endpoints: tuple[Endpoint, ...] = ()  # each is paid by the hour and zone
     flow_logs: bool = False
@@ -96,6 +99,21 @@ class StackSettings(BaseModel):
             both = " and ".join(f"{kind} ({each})" for kind, each in sorted(kinds.items()))
             raise ValueError(f"one queue runs one architecture, and an image is built for one; here are {both}")
         return types
+
+    @field_validator("vpc_cidr")
+    @classmethod
+    def _range_has_room(cls, cidr: str) -> str:
+        try:
+            network = IPv4Network(cidr)
+        except ValueError as error:
+            raise ValueError(f"{error}: give an IPv4 range such as 10.0.0.0/16") from error
+        if not LARGEST_PREFIX <= network.prefixlen <= SMALLEST_PREFIX:
+            size = "small" if network.prefixlen > SMALLEST_PREFIX else "large"
+            raise ValueError(
+                f"/{network.prefixlen} is too {size}: it must be /{LARGEST_PREFIX} to /{SMALLEST_PREFIX}, to hold two "
+                f"subnets in each of up to eight zones"
+            )
+        return str(network)
 
     @model_validator(mode="after")
     def _limits_fit(self) -> Self:

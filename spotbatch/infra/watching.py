@@ -19,6 +19,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from spotbatch.batch.environment import STACK_TAG
 from spotbatch.batch.status import HOST_TERMINATED_PATTERN
 from spotbatch.infra.looking import STALLED_SUM, Looking
 from spotbatch.infra.monitoring import retention
@@ -147,16 +148,22 @@ class Watching(Construct):
 
     def _let_events_in(self, rules: list[events.CfnRule]) -> None:
         arns = [rule.attr_arn for rule in rules]
+        writers: list[iam.IPrincipal] = [
+            iam.ServicePrincipal(name) for name in ("events.amazonaws.com", "delivery.logs.amazonaws.com")
+        ]
+        group = [self.events_group.log_group_arn]
         logs.ResourcePolicy(
             self,
             "EventsMayWrite",
             policy_statements=[
+                # EventBridge makes a stream on no rule's behalf: a condition here would shut all events out.
+                iam.PolicyStatement(principals=writers, actions=["logs:CreateLogStream"], resources=group),
                 iam.PolicyStatement(
-                    principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                    actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                    resources=[self.events_group.log_group_arn],
-                    conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
-                )
+                    principals=writers,
+                    actions=["logs:PutLogEvents"],
+                    resources=group,
+                    conditions={"ArnEquals": {"aws:SourceArn": arns}},
+                ),
             ],
         )
         self.topic.add_to_resource_policy(
@@ -268,7 +275,7 @@ class Watching(Construct):
         )
 
     def _budget(self, settings: StackSettings, usd: int) -> None:
-        """Tells at 80 % and when the month is forecast to go over; counts what carries the stack's Environment tag.
+        """Tells at 80 % and when the month is forecast to go over; counts what carries the stack's own tag.
 
         The tag must be activated once for cost allocation, in the account that pays.
         """
@@ -294,7 +301,7 @@ class Watching(Construct):
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=cfn.SpendProperty(amount=usd, unit="USD"),
-                cost_filters={"TagKeyValue": [f"user:Environment${settings.environment}"]},
+                cost_filters={"TagKeyValue": [f"user:{STACK_TAG}${Stack.of(self).stack_name}"]},
             ),
             notifications_with_subscribers=[
                 cfn.NotificationWithSubscribersProperty(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from spotbatch.local.template import Template as LocalTemplate
 from spotbatch.pricing.footprint import footprint
 from spotbatch.pricing.units import idle_cost, total
 
-from aws_cdk import App, Stack  # isort: skip  # after infra, which chooses its Node
+from aws_cdk import App, Environment, Stack  # isort: skip  # after infra, which chooses its Node
 from aws_cdk import aws_ec2 as ec2  # isort: skip
 from aws_cdk import aws_s3 as s3  # isort: skip
 from aws_cdk.assertions import Template  # isort: skip
@@ -113,6 +114,14 @@ def test_hosts_with_gpus_get_the_image_with_nvidias_driver_and_jobs_ask_for_gpus
         ({"instance_types": ["c6g", "c5"]}, ["one architecture", "arm64 (c6g)", "x86_64 (c5)"]),
         ({"instance_types": ["c55.large"]}, ["c55.large", "did you mean", "c5"]),
         ({"instance_types": ["c5.huge"]}, ["huge", "2xlarge"]),
+        ({"instance_types": ["a1.large"]}, ["'a1.large'", "Amazon Linux 2023 does not run on a1", "m7g"]),
+        ({"instance_types": ["p3"]}, ["'p3'", "too old", "g4dn"]),
+        ({"instance_types": ["g3s.xlarge"]}, ["too old"]),
+        ({"instance_types": ["g5g"]}, ["NVIDIA's driver for Graviton"]),
+        ({"vpc_cidr": "10.0.0.0/21"}, ["vpc_cidr", "/21 is too small", "/16 to /20", "10.0.0.0/21"]),
+        ({"vpc_cidr": "10.0.0.0/8"}, ["too large"]),
+        ({"vpc_cidr": "10.0.5.7/16"}, ["has host bits set", "such as 10.0.0.0/16"]),
+        ({"vpc_cidr": "ten"}, ["vpc_cidr", "'ten'", "IPv4"]),
         ({"job_gpus": 1}, ["job_gpus is 1", "g5"]),
         ({"immutable_tags": True}, ["image_tag", "latest"]),
         ({"egress": "public", "interface_endpoints": ["ecs"]}, ["interface_endpoints", "private subnets"]),
@@ -167,6 +176,25 @@ def test_the_event_log_group_is_called_what_spotbatch_events_looks_for(made: Mad
     (policy,) = of_type(made(), "AWS::Logs::ResourcePolicy").values()
     assert len(groups) == 1
     assert groups[0] in json.dumps(policy)
+
+
+def test_a_condition_on_the_rule_is_on_writing_events_and_not_on_making_streams(made: Made) -> None:
+    """EventBridge makes streams on no rule's behalf: with one condition for both, no event ever arrives."""
+    (policy,) = of_type(made(), "AWS::Logs::ResourcePolicy").values()
+    document = "".join(each if isinstance(each, str) else "?" for each in policy["PolicyDocument"]["Fn::Join"][1])
+    making, writing = json.loads(document)["Statement"]
+    assert (making["Action"], writing["Action"]) == ("logs:CreateLogStream", "logs:PutLogEvents")
+    assert "Condition" not in making
+    assert len(writing["Condition"]["ArnEquals"]["aws:SourceArn"]) == 3, "the three rules of this stack"
+    for each in (making, writing):
+        assert set(each["Principal"]["Service"]) == {"events.amazonaws.com", "delivery.logs.amazonaws.com"}
+        assert each["Resource"] != "*"
+
+
+def test_the_budget_counts_this_stack_alone(made: Made) -> None:
+    """Others in the account tag with Environment=production too."""
+    (budget,) = of_type(made(monthly_budget_usd=5), "AWS::Budgets::Budget").values()
+    assert budget["Budget"]["CostFilters"] == {"TagKeyValue": ["user:spotbatch-stack$TestStack"]}
 
 
 def test_job_events_are_those_of_this_stacks_queues_only(made: Made) -> None:
@@ -235,6 +263,19 @@ def test_the_dashboard_shows_depth_vcpus_interruptions_failures_durations_and_wh
 
 
 # ---- the network ----
+
+
+@pytest.mark.parametrize(("cidr", "prefix"), [("10.0.0.0/16", 20), ("10.9.16.0/20", 24)])
+def test_a_smaller_range_has_smaller_subnets_and_room_for_eight_zones(cidr: str, prefix: int) -> None:
+    zones = [f"us-east-1{letter}" for letter in "abcdefgh"]
+    app = App(context={"availability-zones:account=123456789012:region=us-east-1": zones})
+    env = Environment(account="123456789012", region="us-east-1")
+    chosen = StackSettings.read({"vpc_cidr": cidr})
+    template = Template.from_stack(CostOptimizedBatchProcessingStack(app, "TestStack", settings=chosen, env=env))
+    ranges = [IPv4Network(each["CidrBlock"]) for each in of_type(template.to_json(), "AWS::EC2::Subnet").values()]
+    assert len(ranges) == 16
+    assert all(each.subnet_of(IPv4Network(cidr)) for each in ranges)
+    assert sorted({each.prefixlen for each in ranges}) == sorted({24, prefix})
 
 
 def test_flow_logs_end_with_the_stack_after_the_days_that_logs_are_kept(made: Made) -> None:
