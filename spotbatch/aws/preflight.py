@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from spotbatch.aws import session
-from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
 
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 LEAST_BOOTSTRAP_VERSION: Final = 6
@@ -20,6 +20,7 @@ _ALWAYS_THERE: Final = frozenset(
 )  # fmt: skip
 _NO_REGION: Final = "aws-global"  # what botocore calls STS's own place
 _NOT_KNOWN_THERE: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"})
+_IN_OPEN_ZONES: Final = ("m5.large", "t4g.nano")
 _SERVICE_ROLES: Final = {  # role -> the service that it is for
     "AWSServiceRoleForBatch": "batch.amazonaws.com",
     "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
@@ -81,12 +82,36 @@ def bootstrap_version() -> int:
     return int(answer["Parameter"]["Value"])
 
 
-def zones() -> Sequence[str]:
-    """The availability zones that this account may use in the region, local zones left out."""
+def zones(before: Sequence[str] = ()) -> Sequence[str]:
+    """The availability zones to deploy into, local zones left out.
+
+    Those of a stack that is there (`before`) stay as and where they are: a zone that moved, or is impaired today, would
+    replace subnets by others of the same addresses, which EC2 refuses. A NAT gateway goes into the first one, so zones
+    in which AWS starts nothing new come last.
+    """
     answer = session.client("ec2").describe_availability_zones(
         Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
     )
-    return sorted(zone["ZoneName"] for zone in answer["AvailabilityZones"])
+    new = {zone["ZoneName"] for zone in answer["AvailabilityZones"]} - set(before)
+    open_ones = _open_zones() if new and not before else frozenset()
+    return [*before, *sorted(new, key=lambda zone: (zone not in open_ones, zone))]
+
+
+def _open_zones() -> frozenset[str]:
+    """Zones that offer what every zone that still grows offers; none where AWS does not tell.
+
+    Constrained ones have neither these types nor room for a NAT gateway (VPC user guide, "NotAvailableInZone").
+    """
+    try:
+        answer = session.client("ec2").describe_instance_type_offerings(
+            LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": list(_IN_OPEN_ZONES)}]
+        )
+    except SpotbatchError:  # a permission may be missing; then the order of their names must do
+        return frozenset()
+    places: dict[str, set[str]] = {name: set() for name in _IN_OPEN_ZONES}
+    for each in answer["InstanceTypeOfferings"]:
+        places[each["InstanceType"]].add(each["Location"])
+    return frozenset(set.intersection(*places.values()))
 
 
 def missing_service_roles() -> Sequence[str]:

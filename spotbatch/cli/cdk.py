@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from spotbatch.aws import preflight
 from spotbatch.aws.preflight import Caller
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 from spotbatch.cli.output import text
@@ -76,9 +75,20 @@ def program(folder: Path) -> str:
     return found
 
 
-def synthesize(folder: Path, stack: str, who: Caller, given: Mapping[str, Any]) -> Mapping[str, Any]:
+def zones_of(template: Mapping[str, Any]) -> Sequence[str]:
+    """The zones of a template's subnets, in their order; none where it does not name them."""
+    found = (
+        resource.get("Properties", {}).get("AvailabilityZone")
+        for resource in template.get("Resources", {}).values()
+        if resource.get("Type") == "AWS::EC2::Subnet"
+    )
+    return tuple(dict.fromkeys(zone for zone in found if isinstance(zone, str)))
+
+
+def synthesize(
+    folder: Path, stack: str, who: Caller, given: Mapping[str, Any], *, zones: Sequence[str]
+) -> Mapping[str, Any]:
     """Run app.py once; everything after works on cdk.out. The account's zones go in, or it would see two only."""
-    zones = preflight.zones()
     context: dict[str, Any] = {
         "stack_name": stack,
         f"availability-zones:account={who.account}:region={who.region}": list(zones),

@@ -15,7 +15,15 @@ from spotbatch.cli import cdk, docker
 from spotbatch.cli.asking import agreed
 from spotbatch.cli.options import YesOption
 from spotbatch.cli.output import text
-from spotbatch.cli.place import Place, ProfileOption, RegionOption, StackNameOption, interruptible, point_at
+from spotbatch.cli.place import (
+    Place,
+    ProfileOption,
+    RegionOption,
+    StackNameOption,
+    check_stack_name,
+    interruptible,
+    point_at,
+)
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -35,6 +43,7 @@ def deploy(
     yes: YesOption = False,
 ) -> None:
     """Deploy the stack into your AWS account. Safe to interrupt and to run again."""
+    check_stack_name(stack_name)
     point_at(profile, region)
     place = Place(stack=stack_name, profile=profile, region=region)
     folder = cdk.project()
@@ -48,11 +57,11 @@ def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes:
     who = preflight.caller()
     text.say(f"account {who.account}, region {who.region}, stack {place.stack} (as {who.arn})")
     old = _ready(place, dry_run=dry_run)
-    template = cdk.synthesize(folder, place.stack, who, chosen)
-    before: Mapping[str, Any] = {}
-    after = _settings_in(template)
-    if old and old.status != stacks.EMPTY:
-        before = _settings_in(stacks.template(old.stack_id))
+    deployed = stacks.template(old.stack_id) if old and old.status != stacks.EMPTY else {}
+    zones = preflight.zones(cdk.zones_of(deployed))
+    template = cdk.synthesize(folder, place.stack, who, chosen, zones=zones)
+    before, after = _settings_in(deployed), _settings_in(template)
+    if old and deployed:
         _show_changes(before, after)
         _show_jobs(old, template)
     _show_idle_cost(template)

@@ -1,6 +1,7 @@
 """Where deploy, cleanup and image act, and how their messages name the same place in a command to type next."""
 
 import contextlib
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from typing import Annotated
 import typer
 
 from spotbatch.aws import stack_outputs
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.cli import where
 from spotbatch.cli.output import text
 
+_STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 _HELP_STACK = "The stack's name; several stacks can live side by side."
 
 ProfileOption = Annotated[str | None, typer.Option("--profile", help="A profile of the AWS CLI.")]
@@ -41,6 +44,15 @@ class Place:
 def _options(**given: str | None) -> str:
     parts = (f" --{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items() if value)
     return "".join(parts)
+
+
+def check_stack_name(name: str) -> None:
+    """Raises InvalidInput for a name that CloudFormation does not give to a stack."""
+    if not _STACK_NAME.fullmatch(name):
+        raise InvalidInput(
+            f"--stack-name {name!r} is no name of a stack: it begins with a letter, and goes on with letters, digits "
+            f"and hyphens, 128 characters at most, such as My-Batch"
+        )
 
 
 def point_at(profile: str | None, region: str | None) -> None:

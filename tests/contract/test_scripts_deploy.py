@@ -175,7 +175,58 @@ def test_nobody_there_to_ask_means_no_deployment_without_yes(account: Account) -
     assert account.calls("cdk") == []
 
 
+# ---- zones ----
+
+
+def subnets(*zones: str) -> dict[str, object]:
+    kind = "AWS::EC2::Subnet"
+    return {f"Subnet{zone}": {"Type": kind, "Properties": {"AvailabilityZone": zone}} for zone in zones}
+
+
+def test_zones_in_which_nothing_new_starts_come_last_since_the_first_gets_the_nat_gateway(account: Account) -> None:
+    offers = account.client("ec2").describe_instance_type_offerings(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": ["m5.large"]}]
+    )
+    [constrained] = {f"us-east-1{letter}" for letter in "abcdef"} - {
+        each["Location"] for each in offers["InstanceTypeOfferings"]
+    }
+    said = account.run(*DEPLOY, "--dry-run")
+    assert "synthesizing for 6 zones (us-east-1a," in said.out
+    assert f", {constrained}) ..." in said.out
+
+
+def test_the_zones_of_a_stack_that_is_there_stay_where_they_are_and_new_ones_come_after(account: Account) -> None:
+    body = small_stack()
+    there = subnets("us-east-1d", "us-east-1z", "us-east-1b")  # z is impaired today: EC2 does not list it
+    body["Resources"] = {**body["Resources"], **there}
+    account.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(small_stack()))
+    account.has_status("CREATE_COMPLETE").template = json.dumps(body)
+    said = account.run(*DEPLOY, "--dry-run")
+    wanted = "us-east-1d, us-east-1z, us-east-1b, us-east-1a, us-east-1c, us-east-1e, us-east-1f"
+    assert f"synthesizing for 7 zones ({wanted})" in said.out
+
+
+def test_zones_are_taken_by_their_names_where_aws_does_not_tell_what_they_offer(account: Account) -> None:
+    with answering(lambda asked: _refuse_offerings(account, asked)) as ec2:
+        said = account.run(*DEPLOY, "--dry-run", AWS_ENDPOINT_URL_EC2=ec2)
+    assert "(us-east-1a, us-east-1b, us-east-1c)" in said.out
+
+
+def _refuse_offerings(account: Account, asked: bytes) -> tuple[int, bytes]:
+    if b"Action=DescribeAvailabilityZones" not in asked:
+        return 403, b"<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>"
+    zones = "".join(f"<item><zoneName>{account.region}{letter}</zoneName></item>" for letter in "cab")
+    return 200, f"<R><availabilityZoneInfo>{zones}</availabilityZoneInfo></R>".encode()
+
+
 # ---- what stands in the way, and the way out ----
+
+
+@pytest.mark.parametrize("name", ["my_stack", "1st", "", "a" * 129])
+def test_a_name_that_no_stack_can_have_is_refused_at_once(account: Account, name: str) -> None:
+    said = account.run("deploy", "--stack-name", name, code=2)
+    assert f"--stack-name {name!r} is no name of a stack" in said.err
+    assert account.calls("app") == []
 
 
 def test_no_credentials(account: Account) -> None:
