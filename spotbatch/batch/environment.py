@@ -21,6 +21,10 @@ SPOTBATCH_NOTICE_FILE: Final = "SPOTBATCH_NOTICE_FILE"  # the host writes the in
 SPOTBATCH_INSTANCE_TYPE: Final = "SPOTBATCH_INSTANCE_TYPE"  # what the host is, for the attempt's record
 SPOTBATCH_ZONE: Final = "SPOTBATCH_ZONE"  # where the host is, for the attempt's record
 
+# Ours: files beside the notice in which the host says what it is, where the two variables above are not set.
+HOST_TYPE_FILE: Final = "instance-type"
+HOST_ZONE_FILE: Final = "zone"
+
 # Ours: what the runtime gives to the command.
 SPOTBATCH_CHECKPOINT_DIR: Final = "SPOTBATCH_CHECKPOINT_DIR"  # state that the next attempt gets back
 SPOTBATCH_OUTPUT_DIR: Final = "SPOTBATCH_OUTPUT_DIR"  # results, uploaded when the command succeeded

@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from spotbatch.batch import artifacts
-from spotbatch.batch.environment import EXIT_INTERRUPTED, EXIT_NOT_SAVED, EXIT_UNHEALTHY, SPOTBATCH_ARTIFACTS_URL
+from spotbatch.batch.environment import (
+    EXIT_INTERRUPTED,
+    EXIT_NOT_SAVED,
+    EXIT_UNHEALTHY,
+    HOST_TYPE_FILE,
+    HOST_ZONE_FILE,
+    SPOTBATCH_ARTIFACTS_URL,
+)
 from spotbatch.runtime import stopping
 from spotbatch.runtime.attend import TICK_SECONDS, Attendance
 from spotbatch.runtime.background import Background, Ticket
 from spotbatch.runtime.command import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, Command
 from spotbatch.runtime.errors import Missing, Refused, SpotrunError, StoreError
 from spotbatch.runtime.health import Health
+from spotbatch.runtime.host import host_fact
 from spotbatch.runtime.inputs import fetch_inputs
 from spotbatch.runtime.interruptions import Interruptions
 from spotbatch.runtime.keeping import RECORD_SECONDS, Keeper, Past
@@ -187,7 +195,7 @@ class Attempt:
         limit = Limit(self._interruptions.left_seconds(seconds))
         try:
             uploaded = self._await(self._background.do(lambda: keeper.upload_outputs(self._rooms.output, limit)), limit)
-        except (StoreError, OSError) as problem:
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the outputs are not saved, and that must be said
             say(f"the outputs are NOT saved: {problem}")
             uploaded = None
         if uploaded is not None:
@@ -197,7 +205,7 @@ class Attempt:
             return self._end("succeeded", 0)
         if self._interruptions.current is not None:
             return self._end("interrupted", EXIT_INTERRUPTED)
-        say(f"the command succeeded, and its outputs could not be saved (limit {seconds:g} s)")
+        say(f"the command succeeded, and its outputs could not be saved: exit code {EXIT_NOT_SAVED}")
         return self._end("not_saved", EXIT_NOT_SAVED)
 
     def _unhealthy_code(self) -> int:
@@ -214,14 +222,14 @@ class Attempt:
         ticket = self._background.do(lambda: keeper.keep_failed(number, command.tail.text(), self._rooms.output, limit))
         try:
             self._await(ticket, limit)
-        except (SpotrunError, OSError) as problem:
+        except Exception as problem:  # noqa: BLE001 - the command's own exit code counts
             say(f"the last lines of this failed attempt could not be kept: {problem}")
 
     def _save_last(self, is_folder_at_rest: bool) -> None:
         if self._schedule is None:
             return
         if not is_folder_at_rest:
-            say("the command was ended while it wrote a checkpoint file: the checkpoint before stays the last one")
+            say("the command died, perhaps while it wrote a checkpoint file: the checkpoint before stays the last one")
             return
         left = self._interruptions.left_seconds(self._settings.upload_seconds)
         limit = Limit(max(0.0, left - stopping.MARGIN_SECONDS))
@@ -278,7 +286,7 @@ def _new_record(settings: Settings) -> Record:
         job_id=identity.job_id,
         array_index=identity.array_index,
         attempt=identity.attempt or 1,
-        instance_type=identity.instance_type,
-        zone=identity.zone,
+        instance_type=identity.instance_type or host_fact(settings.notice_file, HOST_TYPE_FILE),
+        zone=identity.zone or host_fact(settings.notice_file, HOST_ZONE_FILE),
         started_at=time.time(),
     )

@@ -1,6 +1,7 @@
 """Attending to the running command: one loop that sees its end, the notice, its health, and when to save."""
 
 import contextlib
+import signal
 import time
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from spotbatch.runtime.reporting import Progress
 from spotbatch.runtime.rooms import Rooms, command_variables
 from spotbatch.runtime.schedule import SaveSchedule
 from spotbatch.runtime.settings import Settings
-from spotbatch.runtime.signals import Signals
+from spotbatch.runtime.signals import STOPPING, Signals
 from spotbatch.runtime.watch import Watch
 
 TICK_SECONDS = 0.25
@@ -58,7 +59,7 @@ class Attendance:
 
     def _tick(self) -> None:
         if self.command.poll() is None:
-            self.watch.tick(self.command.members)
+            self.watch.tick(self.command.descendants)
             if self.progress is not None:
                 self.progress.tick()
         why = self.interruptions.current
@@ -88,6 +89,7 @@ class Attendance:
             self.command,
             grace_seconds=self._grace_seconds(why),
             tell=self._tell,
+            sends=None if self.settings.stop_hook else self.settings.stop_signal,
             is_being_written=self._is_being_written,
         )
 
@@ -99,6 +101,7 @@ class Attendance:
             self.command,
             grace_seconds=UNHEALTHY_GRACE_SECONDS,
             tell=lambda: stopping.abort(self.command),
+            sends=signal.SIGABRT,
             is_being_written=self._is_being_written,
         )
 
@@ -117,7 +120,7 @@ class Attendance:
         self.command.send(self.settings.stop_signal)
 
     def _is_being_written(self) -> bool:
-        return stopping.is_open_below(self.rooms.checkpoint, self.command.pids())
+        return stopping.is_open_below(self.rooms.checkpoint, self.settings.exclude, self.command.pids())
 
     def _clear_away(self) -> None:
         """Nothing may write in our folders any more."""
@@ -129,5 +132,15 @@ class Attendance:
                 self.command.reap()
         self.command.kill()
         self.command.drain(DRAIN_SECONDS)
-        if self._stop is not None:
-            self.is_folder_at_rest = self._stop.is_folder_at_rest or not self.command.was_killed_by_signal
+        self.is_folder_at_rest = self._is_at_rest()
+
+    def _is_at_rest(self) -> bool:
+        """A command that left by itself closed its files. One that died of a signal did not: then the signal must be
+        ours, sent at a calm moment, or have come to the whole group of processes (Ctrl-C), where nobody could look.
+        """
+        died_of = self.command.died_of
+        if died_of is None:
+            return True
+        if self._stop is None:
+            return died_of in STOPPING
+        return self._stop.explains(died_of, or_any_of=STOPPING)

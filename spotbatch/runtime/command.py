@@ -61,8 +61,10 @@ class Command:
         return code if code is None or code >= 0 else 128 - code
 
     @property
-    def was_killed_by_signal(self) -> bool:
-        return self._child.returncode is not None and self._child.returncode < 0
+    def died_of(self) -> int | None:
+        """The signal that ended it, if one did."""
+        code = self._child.returncode
+        return -code if code is not None and code < 0 else None
 
     def send(self, number: int) -> None:
         """To the command itself, as `docker stop` does; once it has ended, to what it left behind."""
@@ -88,7 +90,11 @@ class Command:
 
     def members(self) -> list[family.Member]:
         """All that descends from us and lives: we adopt what is orphaned."""
-        return [member for member in family.members(os.getpid()) if member.state != "Z"]
+        return [member for member in self.descendants() if member.state != "Z"]
+
+    def descendants(self) -> list[family.Member]:
+        """The same, and those that have ended without being collected by their parent."""
+        return family.members(os.getpid())
 
     def pids(self) -> list[int]:
         return [member.pid for member in self.members()]

@@ -1,7 +1,7 @@
 """What can go wrong in the runtime; a message says what, the value, and the fix.
 
 SpotrunError
-├── InvalidSetting     a variable or argument that cannot be used                 (exit 2, before the command starts)
+├── InvalidSetting     a variable or argument that cannot be used                 (exit 125, before the command starts)
 ├── StoreError         the artifact store does not answer: may pass, is retried
 │   ├── Refused        it answers, and will not serve us: is not retried
 │   └── Missing        the key is not there

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Member(NamedTuple):
@@ -17,6 +18,7 @@ class Member(NamedTuple):
     name: str
     state: str  # R running, S sleeping, D waiting on a device, Z zombie, T stopped
     resident_bytes: int
+    cpu_seconds: float  # its own, and of its children that it has collected
 
 
 def members(of_pid: int) -> list[Member]:
@@ -86,6 +88,7 @@ def _member(pid: int, line: bytes) -> Member:
         name=line[opened + 1 : closed].decode(errors="replace"),
         state=fields[0].decode(),
         resident_bytes=int(fields[21]) * _PAGE_BYTES,
+        cpu_seconds=sum(map(int, fields[11:15])) / _TICKS_PER_SECOND,
     )
 
 

@@ -14,7 +14,8 @@ from spotbatch.runtime.errors import Torn
 
 MIB = 1024 * 1024
 SMALLEST_CHUNK_BYTES = MIB // 4
-MOST_CHUNKS = 2048  # of one file, so that a manifest stays small beside what it lists
+LARGEST_CHUNK_BYTES = 8 * MIB  # a chunk is never larger than a pack: memory stays bounded for files of any size
+MOST_CHUNKS = 2048  # of one file up to 16 GiB, so that a manifest stays small beside what it lists
 CLOCK_TICK_SECONDS = 0.02  # file times come from a clock that steps every 1 to 10 ms
 
 
@@ -79,7 +80,7 @@ def look_of(found: os.stat_result) -> Look:
 def chunk_bytes(file_size: int) -> int:
     """Chunks grow in powers of two with the file, so that most sizes keep the same cuts when the file grows."""
     size = SMALLEST_CHUNK_BYTES
-    while size * MOST_CHUNKS < file_size:
+    while size * MOST_CHUNKS < file_size and size < LARGEST_CHUNK_BYTES:
         size *= 2
     return size
 

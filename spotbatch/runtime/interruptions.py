@@ -56,7 +56,11 @@ class Interruptions:
         notice = read_notice(self._notice_file, now)
         if notice is not None:
             self._notice_file = None  # said once
-            self._found("notice", max(0.0, notice.at - now))
+            lead_seconds = notice.at - now
+            if lead_seconds <= 0:
+                say(f"the notice is of a time that has passed: taken as {self._stop_seconds:g} s from now")
+                lead_seconds = self._stop_seconds  # a clock is wrong, and we still live: there is time to use
+            self._found("notice", lead_seconds)
 
     def _found(self, cause: str, lead_seconds: float) -> None:
         if self.current is None:

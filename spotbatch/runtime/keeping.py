@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch import artifacts
-from spotbatch.runtime.errors import Missing, Overtaken, StoreError
+from spotbatch.runtime.errors import Missing, Overtaken, Refused, StoreError
 from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Uploaded, list_outputs, send_file, upload_outputs
@@ -75,6 +75,8 @@ class Keeper:
         return saved
 
     def upload_outputs(self, folder: Path, limit: Limit) -> Uploaded:
+        """Raises Overtaken: the outputs are those of the attempt that replaced this one, perhaps already there."""
+        self._writer.stand_back(limit)
         prefix = artifacts.output_prefix(self._run, self._index)
         return upload_outputs(self._store, prefix, artifacts.output_marker(self._run, self._index), folder, limit)
 
@@ -88,7 +90,10 @@ class Keeper:
             if left_bytes < 0:
                 say(f"kept only the first {FAILED_OUTPUT_BYTES >> 20} MiB of the failed attempt's outputs")
                 return
-            send_file(self._store, f"{prefix}/output/{file.path}", folder / file.path, limit)
+            try:
+                send_file(self._store, f"{prefix}/output/{file.path}", folder / file.path, limit)
+            except (Refused, OSError) as problem:  # one file that cannot be kept does not lose the others
+                say(f"not kept from the failed attempt: {problem}")
 
     def put_record(self, record: Record, limit: Limit | None = None) -> None:
         key = artifacts.attempt_record(self._run, self._index, record.attempt)

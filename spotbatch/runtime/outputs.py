@@ -10,6 +10,7 @@ from typing import Any
 
 from spotbatch.runtime.errors import Missing
 from spotbatch.runtime.limit import Limit, retrying
+from spotbatch.runtime.log import say
 from spotbatch.runtime.parallel import in_parallel
 from spotbatch.runtime.store import Store
 
@@ -67,9 +68,16 @@ def upload_outputs(store: Store, prefix: str, marker: str, folder: Path, limit: 
 
 
 def list_outputs(folder: Path) -> list[OutputFile]:
-    """Regular files below the folder, links to files followed, in order of path."""
+    """Regular files below the folder, links to files followed, in order of path.
+
+    Raises:
+        OSError: a folder or file cannot be read.
+    """
     found = []
-    for top, _, names in os.walk(folder):
+    for top, folders, names in os.walk(folder, onerror=_raise):
+        for name in folders:
+            if Path(top, name).is_symlink():
+                say(f"not saved: {Path(top, name).relative_to(folder)} is a link to a folder")
         for name in names:
             file = Path(top, name)
             if file.is_file():
@@ -84,6 +92,10 @@ def send_file(store: Store, key: str, file: Path, limit: Limit) -> None:
         retrying(lambda: store.put(key, data), limit)
     else:
         retrying(lambda: store.put_file(key, file), limit)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _output_file(folder: Path, file: Path) -> OutputFile:

@@ -4,7 +4,10 @@ import json
 import os
 import resource
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+
+from spotbatch.runtime.family import Member
 
 SCHEMA = 1
 
@@ -22,7 +25,7 @@ class Record:
     zone: str
     started_at: float
     ended_at: float | None = None
-    outcome: str = "running"  # succeeded, failed, interrupted, unhealthy, not_saved, not_restored, invalid
+    outcome: str = "running"  # succeeded, failed, interrupted, unhealthy, not_saved, not_restored
     exit_code: int | None = None  # the runtime's own
     command_exit_code: int | None = None
     interruption_cause: str | None = None  # notice, SIGTERM, SIGINT
@@ -44,7 +47,7 @@ class Record:
     downloaded_bytes: int = 0
     output_files: int = 0
     output_bytes: int = 0
-    warnings: list[str] = field(default_factory=list)  # disk nearly full, memory near its limit; each once
+    warnings: list[str] = field(default_factory=list)  # disk nearly full, memory near its limit, zombies; each once
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), indent=1).encode()
@@ -58,9 +61,10 @@ class Record:
         if outcome != "succeeded":
             self.work_lost_seconds = round(max(0.0, self.ended_at - began_at), 3)
 
-    def measure(self) -> None:
-        """CPU and memory of the command so far, as the kernel counted for children that have ended."""
+    def measure(self, living: Iterable[Member] = ()) -> None:
+        """CPU and memory of the command so far: of what has ended as the kernel counted it, and of what still lives."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.cpu_seconds = round(used.ru_utime + used.ru_stime, 3)
+        cpu_seconds = used.ru_utime + used.ru_stime + sum(member.cpu_seconds for member in living)
+        self.cpu_seconds = round(max(self.cpu_seconds, cpu_seconds), 3)
         scale = 1024 if os.uname().sysname == "Linux" else 1024 * 1024  # ru_maxrss is KiB, on macOS bytes
         self.peak_memory_mib = round(max(self.peak_memory_mib, used.ru_maxrss / scale), 1)

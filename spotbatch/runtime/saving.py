@@ -155,9 +155,7 @@ class Writer:
         Raises:
             StoreError, Overtaken.
         """
-        claims = retrying(self._claims, limit)
-        if any(_epoch_of(claim) > self._epoch for claim in claims):
-            raise Overtaken("a newer attempt of this work has begun; this one saves no more")
+        claims = self.stand_back(limit)
         names = retrying(lambda: manifest_names(self._store, self._prefix), limit)
         if not self._has_listed_packs:
             listed = retrying(lambda: list(self._store.list(f"{self._prefix}/{PACKS}/")), limit)
@@ -171,6 +169,13 @@ class Writer:
         self._store.delete(f"{self._prefix}/{PACKS}/{name}" for name in unneeded)
         self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if _epoch_of(name) < self._epoch)
         self._forget(set(unneeded), gone)
+
+    def stand_back(self, limit: Limit) -> list[str]:
+        """The claims on this work. Raises Overtaken where a newer attempt has made one."""
+        claims = retrying(self._claims, limit)
+        if any(_epoch_of(claim) > self._epoch for claim in claims):
+            raise Overtaken("a newer attempt of this work has begun; this one saves no more")
+        return claims
 
     def _newest_whole(self, names: list[ManifestName], limit: Limit) -> list[ManifestName]:
         """The newest few that differ: a copy does not count as one more."""

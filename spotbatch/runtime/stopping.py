@@ -4,7 +4,7 @@ import contextlib
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from spotbatch.runtime.command import Command
@@ -37,6 +37,7 @@ class Stop:
         *,
         grace_seconds: float,
         tell: Callable[[], None],
+        sends: int | None,  # the signal by which it is told; None: a hook tells it, at a moment of its own
         is_being_written: Callable[[], bool],
     ) -> None:
         self._command = command
@@ -44,6 +45,8 @@ class Stop:
         self._tell_again = tell
         self._is_being_written = is_being_written
         self._has_told_orphans = False
+        self._sends = sends
+        self._has_killed = False
         self.is_folder_at_rest = calmly(command, is_being_written, tell)
 
     def shorten(self, grace_seconds: float) -> None:
@@ -54,7 +57,14 @@ class Stop:
         """Kill what outlives its grace; tell what the command left behind."""
         if time.monotonic() >= self._kill_at and self._command.members():
             say("the command did not end within its grace: killed")
+            self._has_killed = True
             self.is_folder_at_rest = calmly(self._command, self._is_being_written, self._command.kill)
+
+    def explains(self, died_of: int, or_any_of: Collection[int]) -> bool:
+        """Whether the command died of a signal of ours, and no checkpoint file was half written then."""
+        if died_of == signal.SIGKILL != self._sends:
+            return self._has_killed and self.is_folder_at_rest
+        return self.is_folder_at_rest and (died_of == self._sends or (self._sends is not None and died_of in or_any_of))
 
     def is_over(self) -> bool:
         """The command has ended, and so has all that it started, or has had its grace."""
@@ -86,10 +96,12 @@ def calmly(command: Command, is_being_written: Callable[[], bool], act: Callable
     return False
 
 
-def is_open_below(folder: Path, pids: Iterable[int]) -> bool:
-    """Whether one of these processes holds a file of the folder open for writing, other than to append."""
+def is_open_below(folder: Path, exclude: tuple[str, ...], pids: Iterable[int]) -> bool:
+    """Whether one of these processes holds a file that is saved open for writing, other than to append."""
     held = {key for key, appends in writers(pids).items() if not appends}
-    return bool(held) and any((look.device, look.inode) in held for look in list_folder(str(folder), ()).files.values())
+    if not held:
+        return False
+    return any((look.device, look.inode) in held for look in list_folder(str(folder), exclude).files.values())
 
 
 def abort(command: Command) -> None:

@@ -54,7 +54,7 @@ class FolderStore:
         try:
             return self._path(key).read_bytes()
         except OSError as error:
-            raise _translated(error, key) from error
+            raise _translated(error, self._root / key) from error
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         try:
@@ -64,13 +64,13 @@ class FolderStore:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise _translated(error, key) from error
+            raise _translated(error, self._root / key) from error
 
     def get_file(self, key: str, file: Path) -> None:
         try:
             _copy(self._path(key), file)
         except OSError as error:
-            raise _translated(error, key) from error
+            raise _translated(error, self._root / key) from error
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         top = self._path(prefix.rstrip("/")) if prefix.strip("/") else self._root
@@ -89,7 +89,7 @@ class FolderStore:
             try:
                 self._path(key).unlink(missing_ok=True)
             except OSError as error:
-                raise _translated(error, key) from error
+                raise _translated(error, self._root / key) from error
 
     def _path(self, key: str) -> Path:
         if key.startswith("/") or ".." in key.split("/"):
@@ -111,7 +111,7 @@ class FolderStore:
         except OSError as error:
             with contextlib.suppress(OSError):
                 beside.unlink()
-            raise _translated(error, key) from error
+            raise _translated(error, self._root / key) from error
 
 
 def open_store(url: str) -> Store:
@@ -144,9 +144,9 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _translated(error: OSError, key: str) -> StoreError:
+def _translated(error: OSError, file: Path) -> StoreError:
     if isinstance(error, FileNotFoundError):
-        return Missing(f"{key} is not in the store")
+        return Missing(f"{file} is not there")
     if isinstance(error, PermissionError):
-        return Refused(f"{key}: {error.strerror}: {error.filename}")
-    return StoreError(f"{key}: {error}")
+        return Refused(f"{file}: {error.strerror}: {error.filename}")
+    return StoreError(f"{file}: {error}")

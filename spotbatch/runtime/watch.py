@@ -1,7 +1,8 @@
-"""Memory and disk of the attempt: seen in time, said once, and kept in its record."""
+"""Memory, disk and zombies of the attempt: seen in time, said once, and kept in its record."""
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from spotbatch.runtime.record import Record
 
 LOOK_SECONDS = 2.0
 NEARLY_FULL = 0.9
+MANY_ZOMBIES = 20
 MOST_WARNINGS = 20
 MIB = 1024 * 1024
 _CGROUP = Path("/sys/fs/cgroup")
@@ -31,11 +33,14 @@ class Watch:
         self._limit_bytes = limit
 
     def tick(self, members: Callable[[], list[Member]]) -> None:
-        """Look, if it is time."""
+        """Look, if it is time. `members` may include those that have ended and are not collected."""
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + LOOK_SECONDS
-        self._memory(members())
+        found = members()
+        self._record.measure(found)
+        self._memory(found)
+        self._zombies([member for member in found if member.state == "Z"], found)
         for folder in self._folders:
             self._disk(folder)
 
@@ -48,6 +53,14 @@ class Watch:
         share = charged / self._limit_bytes
         text = f"memory: {charged // MIB} of {self._limit_bytes // MIB} MiB ({share:.0%}) are in use"
         self._warn("memory", share, text)
+
+    def _zombies(self, ended: list[Member], members: list[Member]) -> None:
+        """Those whose parent is the command or a child of its: only it can collect them."""
+        parents = Counter(member.parent for member in ended)
+        name = {member.pid: member.name for member in members}
+        parent, count = parents.most_common(1)[0] if parents else (0, 0)
+        text = f"zombies: {count} ended processes are not collected by their parent {parent} ({name.get(parent, '?')})"
+        self._warn("zombies", NEARLY_FULL * count / MANY_ZOMBIES, text)
 
     def _disk(self, folder: Path) -> None:
         try:

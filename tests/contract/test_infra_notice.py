@@ -147,6 +147,19 @@ def test_a_rebalance_recommendation_is_told_apart_from_a_notice(
     assert not (tmp_path / "run" / "notice.json").exists()
 
 
+def test_what_the_host_is_stands_beside_the_notice_and_is_asked_for_once(
+    metadata: Metadata, start: Callable[[], object], tmp_path: Path
+) -> None:
+    facts = {"instance-type": "c5.large", "placement/availability-zone": "us-east-1a"}
+    metadata.answers.update({f"/latest/meta-data/{path}": value for path, value in facts.items()})
+    start()
+    until((tmp_path / "run" / "zone").exists, "no zone")
+    until(lambda: metadata.asked.get(ACTION, 0) >= 4, "a few rounds")
+    assert (tmp_path / "run" / "instance-type").read_text(encoding="ascii") == "c5.large"
+    assert (tmp_path / "run" / "zone").read_text(encoding="ascii") == "us-east-1a"
+    assert metadata.asked["/latest/meta-data/instance-type"] == 1
+
+
 def test_an_expired_token_is_renewed_and_the_notice_still_arrives(
     metadata: Metadata, start: Callable[[], object], tmp_path: Path
 ) -> None:

@@ -1,6 +1,8 @@
 """The artifact store on S3, against moto's server: the same behaviour as a folder, and clear refusals."""
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,33 @@ def test_no_credential_appears_in_the_log(endpoint: str, tmp_path: Path) -> None
     assert code == 125
     assert "no such bucket" in text
     assert "do-not-tell-anyone" not in text
+
+
+class _RefusesWithToken(BaseHTTPRequestHandler):
+    """As S3 answers a request with a token that has expired: it quotes the token."""
+
+    def do_PUT(self) -> None:
+        body = (
+            b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>"
+            b"<Token-0>SECRET-TOKEN</Token-0></Error>"
+        )
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that http.server gives it
+        """Quiet."""
+
+
+def test_an_error_says_code_and_message_and_never_the_session_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), _RefusesWithToken) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        for name, value in s3_environment(f"http://127.0.0.1:{server.server_port}").items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(StoreError) as caught:
+            open_store(f"s3://{BUCKET}/x").put("key", b"data")
+        server.shutdown()
+    assert "ExpiredToken: The provided token has expired." in str(caught.value)
+    assert "SECRET-TOKEN" not in str(caught.value)

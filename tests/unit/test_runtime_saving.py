@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from spotbatch.runtime.errors import Missing, Overtaken, StoreError, Torn
+from spotbatch.runtime.folder import chunk_bytes
 from spotbatch.runtime.limit import Limit
 from spotbatch.runtime.manifest import MOST_SMALL_PACKS
 from spotbatch.runtime.restoring import Restored, manifest_names, restore
 from spotbatch.runtime.saving import Saved, Writer
 from spotbatch.runtime.store import FolderStore
+from spotbatch.runtime.upload import PACK_BYTES
 
 MIB = 1024 * 1024
 PREFIX = "runs/r/job/checkpoints"
@@ -327,3 +329,45 @@ def test_somebody_elses_objects_are_left_alone(tmp_path: Path) -> None:
     assert len(manifest_names(life.store, PREFIX)) == 1
     with pytest.raises(Missing):
         life.store.get(f"{PREFIX}/manifests/none")
+
+
+def test_a_sparse_file_comes_back_sparse_and_whole(tmp_path: Path) -> None:
+    first = Life(tmp_path, 1)
+    with (first.folder / "sparse").open("wb") as file:
+        file.write(b"head")
+        file.seek(64 * MIB)
+        file.write(b"tail")
+    first.save()
+    second = Life(tmp_path, 2)
+    found = (second.folder / "sparse").stat()
+    assert found.st_size == 64 * MIB + 4
+    assert found.st_blocks * 512 < 4 * MIB
+    assert second.content() == first.content()
+
+
+def test_chunks_never_outgrow_a_pack_so_that_memory_stays_bounded() -> None:
+    assert chunk_bytes(1) == MIB // 4
+    assert chunk_bytes(16 * 1024 * MIB) == PACK_BYTES
+    assert chunk_bytes(1024 * 1024 * MIB) == PACK_BYTES
+
+
+def test_hard_links_are_saved_as_files_of_their_own_and_their_content_travels_once(tmp_path: Path) -> None:
+    first = Life(tmp_path, 1)
+    first.write("a", noise(1, MIB))
+    os.link(first.folder / "a", first.folder / "b")
+    assert first.save().uploaded_bytes < 1.1 * MIB
+    assert Life(tmp_path, 2).content() == first.content()
+
+
+def test_any_name_that_a_file_may_have_comes_back(tmp_path: Path) -> None:
+    first = Life(tmp_path, 1)
+    names = [b"two\nlines", b"\xff\xfe", "ü".encode(), b" ", b"-rf", b"*", b"\x01", b"n" * 255]
+    for name in names:
+        (first.folder / os.fsdecode(name)).write_bytes(name)
+    (first.folder / os.fsdecode(b"link\xff")).symlink_to(os.fsdecode(b"nowhere\xfe\n"))
+    first.save()
+    second = Life(tmp_path, 2)
+    assert sorted(os.fsencode(each.name) for each in second.folder.iterdir()) == sorted([*names, b"link\xff"])
+    assert all((second.folder / os.fsdecode(name)).read_bytes() == name for name in names)
+    link = second.folder / os.fsdecode(b"link\xff")
+    assert os.fsencode(link.readlink()) == b"nowhere\xfe\n"

@@ -1,0 +1,16 @@
+"""What the host is, as it says in files beside the notice: containers have no route to the instance's metadata."""
+
+from pathlib import Path
+
+MOST_CHARACTERS = 64
+
+
+def host_fact(notice_file: Path | None, name: str) -> str:
+    """The file's one line; empty where there is none, or nothing that could be a name."""
+    if notice_file is None:
+        return ""
+    try:
+        text = notice_file.with_name(name).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return text if text.isprintable() and len(text) <= MOST_CHARACTERS else ""
