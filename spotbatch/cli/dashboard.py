@@ -19,6 +19,7 @@ from spotbatch.cli.options import QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.progress import interruptions_of, is_interruption
 from spotbatch.cli.records import AttemptRecord
+from spotbatch.cli.runs import redone_units
 from spotbatch.web.board import Target
 from spotbatch.web.export import export as page_of
 from spotbatch.web.serve import prepare
@@ -125,6 +126,7 @@ def sources_of(queue: str | None, stack: str | None) -> Sources:
         outcome=_outcome,
         is_interruption=is_interruption,
         interruptions_of=interruptions_of,
+        redone_units=redone_units,
     )
 
 

@@ -14,6 +14,7 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job
+from spotbatch.runtime.errors import InvalidSetting
 from spotbatch.runtime.place import index_ranges
 
 _GLOB: Final = frozenset("*?[")
@@ -110,16 +111,22 @@ def indexes_text(indexes: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
+def named_ranges(job: Job) -> list[tuple[int, int]]:
+    """The indexes of its run that a job was given, from first to last; none where none can be read."""
+    text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
+    try:
+        return index_ranges(text) if text else []
+    except InvalidSetting:
+        return []  # somebody's own variable: spotrun refuses it, and every other job is shown all the same
+
+
 def run_index(job: Job, array_index: int | None = None) -> int | None:
     """Which index of its run a job, or a child of it, stands for; None where it is no part of an array."""
     own = job.array_index if array_index is None else array_index
     if own is None and job.array is not None:
         return None  # the parent stands for all of them
-    text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
-    if not text:
-        return own
     place = own or 0
-    for first, last in index_ranges(text):
+    for first, last in named_ranges(job):
         if place <= last - first:
             return first + place
         place -= last - first + 1

@@ -14,11 +14,12 @@ from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job, JobRequest
 from spotbatch.batch.status import JobStatus
-from spotbatch.cli.inputs import Inputs, indexes_text, run_index, store_inputs
+from spotbatch.cli.inputs import Inputs, indexes_text, named_ranges, run_index, store_inputs
 from spotbatch.runtime.place import index_ranges
 
 # A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): leave most of it to the command.
 _LONGEST_INDEXES: Final = 3000
+_NO_INDEX: Final = -1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +147,22 @@ def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
         for child in jobs.children(job.id, JobStatus.FAILED, limit=limit):
             index, why = run_index(job, child.array_index), child.reason or child.status_reason
             yield FailedUnit(job=job, unit_id=child.id, index=index, exit_code=child.exit_code, reason=why)
+
+
+def redone_units(jobs: Sequence[Job]) -> int:
+    """How many units of a run a later job of it ran again: so many of its FAILED count no more."""
+    spans = sorted(span for job in jobs for span in _spans(job))
+    covered, reached = 0, _NO_INDEX - 1
+    for first, last in spans:
+        covered += max(0, last - max(first - 1, reached))
+        reached = max(reached, last)
+    return sum(last - first + 1 for first, last in spans) - covered
+
+
+def _spans(job: Job) -> list[tuple[int, int]]:
+    """The indexes in its run of a job's units, from first to last; one place for all that are no part of an array."""
+    own = (0, job.array.size - 1) if job.array is not None else (_NO_INDEX, _NO_INDEX)
+    return named_ranges(job) or [own]
 
 
 def indexes_of(job: Job) -> list[int | None]:

@@ -74,6 +74,7 @@ class Sources:
     findings: Callable[[Jobs, Job], Findings]
     outcome: Callable[[Attempt], str]
     is_interruption: Callable[[Attempt], bool]
+    redone_units: Callable[[Sequence[Job]], int]  # of a run: FAILED, and run again by a later job of it
     interruptions_of: Callable[[Job], int]  # what somebody stopped saves and leaves alike, and is none
 
 

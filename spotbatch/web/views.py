@@ -120,6 +120,7 @@ class Money:
     wasted: str
     is_saving: bool
     parts: tuple[tuple[str, str, float], ...]  # what it went to, USD, share of 1000
+    waived: str  # of these parts; "" where nothing was
     chart: "Chart | None"
     notes: tuple[str, ...]
     sources: tuple[str, ...]
@@ -178,6 +179,11 @@ def progress_of(counts: Mapping[JobStatus, int]) -> Progress:
     return Progress(segments=tuple(segments), total=total, done=done, status=_status_word(counts, total, done))
 
 
+def _standing(counts: Mapping[JobStatus, int], redone: int) -> Mapping[JobStatus, int]:
+    """Without what FAILED and was run again by a later job of the run: each unit of the work counts once."""
+    return {**counts, JobStatus.FAILED: counts.get(JobStatus.FAILED, 0) - min(redone, counts.get(JobStatus.FAILED, 0))}
+
+
 def _status_word(counts: Mapping[JobStatus, int], total: int, done: int) -> str:
     if total and done == total:
         return "FAILED" if counts.get(JobStatus.FAILED) else "SUCCEEDED"
@@ -196,7 +202,7 @@ def run_rows(board: Board, sources: Sources) -> tuple[RunRow, ...]:
                 unread.append(summary)
             else:
                 runs[sources.run_id(job)].append(job)
-        rows = [_row(board, run_id, jobs) for run_id, jobs in runs.items()]
+        rows = [_row(board, sources, run_id, jobs) for run_id, jobs in runs.items()]
     rows += [
         RunRow(
             href=f"/jobs/{one.id}",
@@ -213,18 +219,19 @@ def run_rows(board: Board, sources: Sources) -> tuple[RunRow, ...]:
     return tuple(sorted(rows, key=lambda row: -(row.created_at or 0.0))[:_RUNS_SHOWN])
 
 
-def _row(board: Board, run_id: str, jobs: list[Job]) -> RunRow:
+def _row(board: Board, sources: Sources, run_id: str, jobs: list[Job]) -> RunRow:
     first = min(jobs, key=lambda job: job.created_at or 0.0)
-    progress = progress_of(board.counts(jobs))
+    progress = progress_of(_standing(board.counts(jobs), sources.redone_units(jobs)))
     is_run = len(jobs) > 1
     sizes = [job.array.size for job in jobs if job.array is not None]
     kind = f"{len(jobs)} jobs" if is_run else f"array of {sizes[0]:,}" if sizes else "job"
     end = _ended(jobs)
-    failed = next((job for job in jobs if job.status is JobStatus.FAILED), None)
+    is_failed = progress.status == "FAILED"
+    failed = next((job for job in jobs if job.status is JobStatus.FAILED), None) if is_failed or not is_run else None
     return RunRow(
         href=f"/runs/{run_id}" if is_run else f"/jobs/{first.id}",
         name=first.name,
-        label=run_id if is_run else first.id[:_SHORT_ID],
+        label=run_id if is_run and run_id != first.id else first.id[:_SHORT_ID],
         kind=kind,
         progress=progress,
         created_at=first.created_at,
@@ -269,7 +276,7 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
         account = board.accounts.get(target.id)
         families = [board.family(job) for job in board.detailed(members) if job.array is not None]
         children = tuple(_children(family) for family in families)
-    progress = progress_of(counts)
+    progress = progress_of(_standing(counts, sources.redone_units(members)))
     hosts, money = drawings.of(target.id, account)
     lost, again = interruptions(units, sources.interruptions_of)
     failed = [unit for unit in units if unit.status is JobStatus.FAILED]
@@ -366,6 +373,7 @@ def _money(account: Account) -> Money:
             for part, amount in report.parts.items()
             if amount
         ),
+        waived=shown_usd(report.credit_usd) if report.credit_usd else "",
         chart=_chart(drawn, report) if drawn is not None else None,
         notes=(*account.notes, *_other(report), *report.notes),
         sources=report.sources,

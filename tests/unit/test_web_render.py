@@ -249,3 +249,32 @@ def test_the_rate_of_a_run_counts_all_of_its_arrays() -> None:
         more = {JobStatus.SUCCEEDED: 5_100, JobStatus.RUNNABLE: 4_900}
         world.board.take([replace(job, array=ArrayProperties(size=10_000, status_summary=more))], NOW + 60)
     assert world.board.units_per_second(world.board.members(RUN)) == pytest.approx(600 / 60)
+
+
+def test_what_was_run_again_with_success_counts_no_more_as_failed() -> None:
+    first = parent(12, status=JobStatus.FAILED, SUCCEEDED=11, FAILED=1)
+    again = replace(
+        child(0, JobStatus.SUCCEEDED),
+        id="0a0a0a0a-0000-4000-8000-000000000002",
+        environment={"SPOTBATCH_ARRAY_INDEXES": "7"},
+    )
+    world = shown(first, [], sources=replace(SOURCES, run_id=lambda _: ARRAY))
+    world.board.take([again], NOW)
+    world.board.take_listed(
+        JobSummary(id=job.id, name=job.name, status=job.status, created_at=job.created_at) for job in (first, again)
+    )
+    row = world.pages.regions(Target(kind="list"))["runs"]
+    assert "12 of 12" in row
+    assert "s-FAILED" not in row
+    assert f"<code>{ARRAY[:8]}</code>" in row, "the id of a run is its first job's, and is shown as short"
+
+
+def test_money_that_ec2_waives_is_a_line_so_that_the_lines_add_up() -> None:
+    world = shown(
+        parent(2, SUCCEEDED=2), [child(0, JobStatus.SUCCEEDED), child(1, JobStatus.SUCCEEDED)], with_bill=True
+    )
+    account = world.board.accounts[ARRAY]
+    assert "waived" not in world.pages.regions(TARGET)["money"]
+    entries = tuple(replace(each, paid_usd=each.gross_usd / 2) for each in account.report.entries)
+    world.board.accounts[ARRAY] = replace(account, report=replace(account.report, entries=entries))
+    assert "waived in a host's first hour" in world.pages.regions(TARGET)["money"]

@@ -7,6 +7,7 @@ from spotbatch.batch.job import ArrayProperties, Attempt, Job
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.cli.output import text
 from spotbatch.cli.progress import interruptions_of, is_interruption
+from spotbatch.cli.runs import redone_units
 from spotbatch.cli.show import outcome
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import prices_of
@@ -124,6 +125,7 @@ SOURCES = Sources(
     outcome=outcome,
     is_interruption=is_interruption,
     interruptions_of=interruptions_of,
+    redone_units=redone_units,
 )
 
 
