@@ -28,6 +28,7 @@ from spotbatch.cli.place import (
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _TAG: Final = "image_tag"  # the setting that names the image
+_RANGE: Final = "vpc_cidr"  # the setting that no live stack can change
 _SCRIPT: Final = "deploy.sh"
 _ONLY_TO_BE_REMOVED: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED")
 _HELP_SET: Final = "A setting of the stack, e.g. --set max_vcpus=64 --set egress=public (JSON values; repeatable)."
@@ -129,6 +130,12 @@ def _show_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     changed = [key for key in after if key in before and before[key] != after[key]]
     if not changed:
         return
+    if _RANGE in changed:
+        raise InvalidInput(
+            f"{_RANGE} is {before[_RANGE]!r} in the stack that is there, and cannot become {after[_RANGE]!r}: its "
+            f"network would be replaced while hosts, addresses and gateways hold on to it. Keep it "
+            f"(--set {_RANGE}={before[_RANGE]}), or deploy a second stack with --stack-name"
+        )
     text.say("settings that change:")
     for key in changed:
         text.say(f"  {key}: {_shown(before[key])} -> {_shown(after[key])}")
@@ -137,7 +144,14 @@ def _show_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
 
 def _show_jobs(old: Stack, template: Mapping[str, Any]) -> None:
     """What an update means for jobs that are there."""
-    count = sum(len(teardown.open_jobs(queue)) for queue in old.queues)
+    counts = {queue: len(teardown.open_jobs(queue)) for queue in old.queues}
+    for output, queue in old.outputs.items():
+        if counts.get(queue) and output not in template.get("Outputs", {}):
+            text.say(
+                f"warning: the queue {queue} goes with this update, and ends its {text.count(counts[queue], 'job')}"
+            )
+            counts[queue] = 0
+    count = sum(counts.values())
     if not count:
         return
     policies = [each.get("Properties", {}).get("UpdatePolicy", {}) for each in template["Resources"].values()]

@@ -90,7 +90,8 @@ class Compute(Construct):
         role = self._service_role
         environment = cfn(
             self,
-            construct_id,
+            # Another resource: AWS Batch refuses to change from its own role to one of ours, and back.
+            f"{construct_id}OfOwnRole" if role else construct_id,
             type="MANAGED",
             state="ENABLED",
             service_role=role.role_arn if role else None,

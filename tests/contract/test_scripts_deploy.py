@@ -88,6 +88,35 @@ def test_settings_that_fall_back_because_they_were_not_given_again_are_shown(acc
     assert "settings that change" not in account.run(*DEPLOY, "--dry-run").out
 
 
+def test_another_range_of_addresses_is_refused_before_cloudformation_fails_with_it(account: Account) -> None:
+    body = {**small_stack(), "Metadata": {"spotbatch": {"vpc_cidr": "10.0.0.0/16"}}}
+    account.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+    account.will_synthesize({**TEMPLATE, "Metadata": {"spotbatch": {"vpc_cidr": "10.1.0.0/16"}}})
+    said = account.run(*DEPLOY, "--yes", code=2)
+    assert "vpc_cidr is '10.0.0.0/16' in the stack that is there, and cannot become '10.1.0.0/16'" in said.err
+    assert "--set vpc_cidr=10.0.0.0/16" in said.err
+    assert account.calls("cdk") == []
+
+
+def test_a_queue_that_goes_with_an_update_is_warned_of_if_it_has_jobs(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spotbatch.aws import teardown
+
+    body = small_stack()
+    body["Outputs"]["OnDemandJobQueueName"] = {"Value": "dear"}
+    account.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+    monkeypatch.setattr(teardown, "open_jobs", {"queue": ["a", "b"], "dear": ["c"]}.__getitem__)
+    account.will_synthesize({**TEMPLATE, "Outputs": {"JobQueueName": {}}})
+    said = account.run(*DEPLOY, "--dry-run")
+    assert "warning: the queue dear goes with this update, and ends its 1 job" in said.out
+    assert "note: 2 jobs running or waiting" in said.out
+    account.will_synthesize({**TEMPLATE, "Outputs": {"JobQueueName": {}, "OnDemandJobQueueName": {}}})
+    said = account.run(*DEPLOY, "--dry-run")
+    assert "goes with this update" not in said.out
+    assert "note: 3 jobs running or waiting" in said.out
+
+
 def test_a_deployment_whose_image_nobody_pushed_keeps_the_pushed_one(account: Account) -> None:
     account.stack()
     uri = small_stack()["Outputs"]["ECRRepositoryURI"]["Value"]
