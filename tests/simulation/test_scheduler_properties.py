@@ -1,38 +1,43 @@
 """Random lives of the scheduler: whatever happens, in whatever order, its books agree and every job comes to an end."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spotbatch.batch import events as ev
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.fleet import HostState
-from spotbatch.batch.placement import ComputeEnvironment, FairShare, JobQueue
+from spotbatch.batch.placement import BlockedReason, ComputeEnvironment, FairShare, JobQueue, StateTimeLimit
 from spotbatch.batch.retry import RetryStrategy, spot_safe
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
+from tests.simulation.oracle import after, check_dependencies, stands
 from tests.world import LARGE, SMALL, World
 
 WIRINGS = st.sampled_from([("e",), ("f",), ("e", "f"), ("f", "e")])
 FAIR = st.sampled_from([None, FairShare(), FairShare(compute_reservation_percent=50, decay_seconds=60)])
 ATTEMPTS = st.integers(1, 4)
+TIME_LIMITS = st.sampled_from([(), tuple(StateTimeLimit(reason=each, max_seconds=100) for each in BlockedReason)])
 SIZES = st.sampled_from([0, 0, 2, 3, 7])
 
 
 class SchedulerLife(RuleBasedStateMachine):
-    """Two queues on two environments; `World.do` checks the invariants after every event."""
+    """Two queues on two environments; `World.do` checks the books after every event, the oracle the rules."""
 
     def __init__(self) -> None:
         super().__init__()
         self.world = World()
 
-    @initialize(fair=FAIR, quota=st.sampled_from([None, 4, 12]), maximum=st.integers(2, 16))
-    def build(self, fair: FairShare | None, quota: int | None, maximum: int) -> None:
+    @initialize(fair=FAIR, quota=st.sampled_from([None, 4, 12]), maximum=st.integers(2, 16), limits=TIME_LIMITS)
+    def build(
+        self, fair: FairShare | None, quota: int | None, maximum: int, limits: tuple[StateTimeLimit, ...]
+    ) -> None:
         self.world.scheduler = Scheduler(quota_vcpus=quota, remember=True)
         self.queues = [
-            JobQueue(name="q", environments=("e", "f"), fair_share=fair),
+            JobQueue(name="q", environments=("e", "f"), fair_share=fair, time_limits=limits),
             JobQueue(name="urgent", environments=("e",), priority=9),
         ]
         self.environments = {
@@ -45,13 +50,24 @@ class SchedulerLife(RuleBasedStateMachine):
         self.world.do(*(ev.QueuePut(queue=queue) for queue in self.queues))
         self.world.do(*(ev.EnvironmentPut(environment=each) for each in self.environments.values()))
 
+    @invariant()
+    def units_wait_for_what_they_need_and_for_nothing_else(self) -> None:
+        check_dependencies(self.world.scheduler)
+
     # ---- what users do ----
 
-    @rule(size=SIZES, vcpus=st.integers(1, 9), attempts=ATTEMPTS, urgent=st.booleans(), share=st.sampled_from("ab"))
-    def submit(self, size: int, vcpus: int, attempts: int, urgent: bool, share: str) -> None:
+    @rule(
+        size=SIZES,
+        vcpus=st.integers(1, 9),
+        memory_mib=st.sampled_from([500, 500, 9_000, 20_000]),  # what any host takes, a large one, none
+        attempts=ATTEMPTS,
+        urgent=st.booleans(),
+        share=st.sampled_from("ab"),
+        priority=st.integers(0, 2),
+    )
+    def submit(self, attempts: int, urgent: bool, **needs: Any) -> None:
         retry = RetryStrategy(attempts=attempts)
-        queue = "urgent" if urgent else "q"
-        self.world.submit(size=size, vcpus=vcpus, retry=retry, queue=queue, share=share, timeout_seconds=60)
+        self.world.submit(retry=retry, queue="urgent" if urgent else "q", timeout_seconds=60, **needs)
 
     @precondition(lambda self: self.world.last_job > 0)
     @rule(data=st.data(), kind=st.sampled_from(list(DependencyType)), size=SIZES)
@@ -114,8 +130,15 @@ class SchedulerLife(RuleBasedStateMachine):
     @precondition(lambda self: self.world.running())
     @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 1, 210]))
     def finish(self, data: st.DataObject, exit_code: int) -> None:
-        job, index, _ = data.draw(st.sampled_from(self.world.running()))
+        job, index, attempt = data.draw(st.sampled_from(self.world.running()))
+        expected = self.after(job, index, attempt, exit_code)
         self.world.finish(job, index, exit_code=exit_code)
+        assert stands(self.world.scheduler, job, index) == expected
+
+    def after(self, job: int, index: int, attempt: int, exit_code: int | None) -> str:
+        stopped = {(each.job_no, each.index, each.attempt) for each in self.world.commands if isinstance(each, _STOP)}
+        was_stopped = (job, index, attempt) in stopped
+        return after(self.world.scheduler, job, index, exit_code=exit_code, was_stopped=was_stopped)
 
     @precondition(lambda self: self.world.scheduler.hosts)
     @rule(data=st.data())
@@ -124,7 +147,10 @@ class SchedulerLife(RuleBasedStateMachine):
         if self.world.scheduler.hosts[host_no].state is HostState.BOOTING:
             self.world.do(ev.HostEnded(host_no=host_no))  # it could not be had
         elif self.world.scheduler.hosts[host_no].state is not HostState.ENDING:
+            ran = self.world.started_on(host_no)
+            expected = [self.after(*unit, exit_code=None) for unit in ran]
             self.world.reclaim(host_no)
+            assert [stands(self.world.scheduler, job, index) for job, index, _ in ran] == expected
 
     @rule()
     def restart(self) -> None:
@@ -167,6 +193,7 @@ class SchedulerLife(RuleBasedStateMachine):
 
 
 _STARTED = (JobStatus.STARTING, JobStatus.RUNNING)
+_STOP = ev.StopAttempt
 
 
 def _cancel_blocked_heads(world: World) -> None:
