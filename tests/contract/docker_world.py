@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 PROGRAMS = ("sh", "cat", "echo", "env", "head", "id", "sleep", "tail", "touch")
 
@@ -38,7 +38,12 @@ def make_image(name: str, *changes: str) -> None:
         for library in re.findall(r"(/\S+)", linked):
             files[library.lstrip("/")] = Path(library)
     root = io.BytesIO()
+    above = {str(parent) for path in files for parent in PurePosixPath(path).parents if parent.name}
     with tarfile.open(fileobj=root, mode="w") as tar:
+        for folder in sorted(above):  # Docker 20.10 makes folders that the archive does not name for root alone
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
         for path, source in files.items():
             entry = tarfile.TarInfo(path)
             content = source.resolve().read_bytes()

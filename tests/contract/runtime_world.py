@@ -106,7 +106,7 @@ class Spot:
             run.kill()
 
     def _variables(self, notice: Path, more: Mapping[str, str]) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "DOCKER_HOST") if name in os.environ}
         ours = {
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "SPOTBATCH_ARTIFACTS_URL": self.url,
