@@ -88,7 +88,8 @@ def rehearse_command(
         for line in as_lines(found, full):
             text.say(line)
     if not found.is_safe:
-        raise JobFailed(f"not shown to be Spot-safe: {found.verdict}")
+        word, _, why = found.verdict.partition(": ")
+        raise JobFailed(f"{'not' if word == 'no' else word + ' to be'} Spot-safe: {why}")
 
 
 def _run(asked: Asked, sample: int, weather: Weather, notice_seconds: float, limit_seconds: float) -> Rehearsed:

@@ -28,7 +28,7 @@ class Weather:
             raise InvalidInput("--rate and --trace-file are two ways to say when hosts are reclaimed: give one of them")
         if self.reclaims_per_host_hour is not None and not 1e-6 <= self.reclaims_per_host_hour <= 1e5:
             raise InvalidInput(
-                f"--rate is reclaims per host and hour, to 100000 and above 0, not {self.reclaims_per_host_hour:g}"
+                f"--rate is reclaims per host and hour, to 100,000 and above 0, not {self.reclaims_per_host_hour:g}"
             )
         if not 1e-3 <= self.trace_speed <= 1e6:
             raise InvalidInput(f"--trace-speed must be 0.001 to 1000000, not {self.trace_speed:g}")

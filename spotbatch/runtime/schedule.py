@@ -92,8 +92,8 @@ class SaveSchedule:
             say_on_change("save", f"{'not saved' if isinstance(problem, Torn) else 'checkpoint failed'}: {problem}")
             return None
         say_on_change("save", "")
-        self._record.last_saved_at = saved.looked_at
         if saved.is_new:
+            self._record.last_saved_at = saved.looked_at  # a look that found nothing new saved no work
             self._count(saved)
             self._on_saved()
         self._answer()

@@ -46,7 +46,7 @@ def test_a_command_that_resumes_is_spot_safe_and_the_page_says_what_it_costs(tmp
     assert found["checkpoint_interval_seconds"] > 0
     assert found["peak_memory_mib"] > 1
     assert found["full_run"]["spot_usd"] < found["full_run"]["on_demand_usd"]
-    assert "<title>Rehearsal</title>" in page.read_text()
+    assert "<title>Rehearsal: Spot-safe</title>" in page.read_text()
     assert "work.py" in page.read_text()
 
 

@@ -106,6 +106,20 @@ def test_a_notice_ends_the_command_in_time_and_leaves_210(world: Spot) -> None:
     assert found["work_lost_seconds"] < 1.0
 
 
+def test_a_command_that_keeps_nothing_loses_all_its_work_though_the_folder_was_looked_at(world: Spot) -> None:
+    run = world.start("sh", "-c", "echo ready; while :; do sleep 0.05; done", SPOTBATCH_CHECKPOINT_SECONDS="0.1")
+    run.wait_for_text("ready")
+    began = time.monotonic()
+    while time.monotonic() - began < 1.0:  # it works for a second
+        time.sleep(0.05)
+    run.give_notice(3.0)
+    assert run.wait() == 210
+    found = record(world.folder, 1)
+    assert found["checkpoints_saved"] == 0
+    assert found["last_saved_at"] is None
+    assert found["work_lost_seconds"] > 1.0
+
+
 def test_a_command_that_ignores_the_signal_is_killed_and_its_state_saved_before_the_host_ends(world: Spot) -> None:
     stubborn = 'trap "" TERM; echo kept > "$SPOTBATCH_CHECKPOINT_DIR/x"; echo ready; while :; do sleep 0.05; done'
     run = world.start("sh", "-c", stubborn, SPOTBATCH_CHECKPOINT_SECONDS="60")

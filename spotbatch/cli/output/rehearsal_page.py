@@ -33,8 +33,13 @@ def _safety(found: Rehearsed) -> Iterator[tuple[str, str]]:
     yield "Spot-safe", found.verdict
     yield "jobs rehearsed", f"{found.sample}, {text.count(found.disturbed.interruptions, 'interruption')}"
     yield "hosts were reclaimed", f"by {found.weather.in_words}"
-    yield "outputs compared", f"{text.count(found.output_files, 'file')}, {len(found.differing)} jobs differ"
+    differ = len(found.differing)
+    yield "outputs compared", f"{text.count(found.output_files, 'file')}; {_differ(differ)}"
     yield "resumed from a checkpoint", text.count(found.resumed, "attempt")
+
+
+def _differ(jobs: int) -> str:
+    return "all equal" if not jobs else "1 job differs" if jobs == 1 else f"{jobs:,} jobs differ"
 
 
 def _waste(found: Rehearsed) -> Iterator[tuple[str, str]]:
@@ -186,31 +191,48 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
 
 def as_html(found: Rehearsed, command: Sequence[str], total: int) -> str:
     """The page as one file, readable in light and dark, without a script."""
-    rows = "\n".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts(found, total)
+    (_, verdict), *rest = facts(found, total)
+    rows = "\n".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rest)
+    word, _, why = verdict.partition(": ")
+    state = "safe" if found.is_safe else "unsafe" if word == "no" else "open"
+    said = {"safe": "Spot-safe", "unsafe": "Not Spot-safe", "open": "Not shown to be Spot-safe"}[state]
+    why = why or "the interrupted run gave the same outputs as the undisturbed one"
+    return _PAGE.format(
+        command=html.escape(shlex.join(command)), rows=rows, state=state, said=said, why=html.escape(why)
     )
-    shown = html.escape(shlex.join(command))
-    return _PAGE.format(command=shown, rows=rows, state="safe" if found.is_safe else "unsafe")
 
 
 _PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Rehearsal</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Rehearsal: {said}</title>
 <style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }}
-code {{ font-family: ui-monospace, monospace; overflow-wrap: anywhere }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #8884 }}
-th {{ font-weight: 600; width: 40% }}
-.safe tr:first-child td {{ color: light-dark(#116329, #56d364) }}
-.unsafe tr:first-child td {{ color: light-dark(#a40e26, #ff7b72) }}
+:root {{ color-scheme: light dark; --back: light-dark(#f6f7f5, #12161a); --card: light-dark(#fff, #191f24);
+  --text: light-dark(#1b2126, #e7ebee); --muted: light-dark(#58636d, #9ba7b1); --line: light-dark(#e0e4e0, #2b333a) }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1.25rem;
+  background: var(--back); color: var(--text); font-variant-numeric: tabular-nums }}
+h1 {{ font-size: 1.7rem; letter-spacing: -.015em; margin: 0 0 .75rem }}
+pre {{ font: .92em/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 1rem;
+  color: var(--muted) }}
+.verdict {{ border-radius: 10px; padding: .9rem 1.25rem; margin: 0 0 1rem }}
+.verdict b {{ display: block; font-size: 1.25rem }}
+.safe {{ background: light-dark(#e6f3ec, #17301f); color: light-dark(#1f6f4c, #7fd3a8) }}
+.unsafe {{ background: light-dark(#faeae8, #3a1d1c); color: light-dark(#a8322d, #f39a92) }}
+.open {{ background: light-dark(#fbf2de, #33280f); color: light-dark(#7a5200, #f0c878) }}
+table {{ width: 100%; background: var(--card); border: 1px solid var(--line);
+  border-radius: 10px; border-spacing: 0; border-collapse: separate; overflow: hidden }}
+th, td {{ text-align: left; vertical-align: top; padding: .5rem 1.25rem; border-top: 1px solid var(--line) }}
+tr:first-child > * {{ border-top: 0 }}
+th {{ font-weight: 400; color: var(--muted); width: 36% }}
+footer {{ font-size: .87rem; color: var(--muted); margin-top: 1rem }}
+@media (max-width: 34rem) {{ th, td {{ display: block; width: auto }} td {{ border-top: 0; padding-top: 0 }} }}
 </style></head>
-<body><h1>Rehearsal</h1><p><code>{command}</code></p>
-<table class="{state}">
+<body><main><h1>Rehearsal</h1>
+<pre>{command}</pre>
+<p class="verdict {state}"><b>{said}</b>{why}</p>
+<table>
 {rows}
-</table>
-<p>Run by <code>spotbatch rehearse</code> on one machine: the command under the runtime, on simulated Spot hosts with a
-shortened notice. What EC2 itself does is not shown by it.</p>
+</table></main>
+<footer>Run by <code>spotbatch rehearse</code> on one machine: the command under the runtime, on simulated Spot hosts
+with a shortened notice. What EC2 itself does is not shown by it.</footer>
 </body></html>
 """
