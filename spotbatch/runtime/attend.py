@@ -49,6 +49,7 @@ class Attendance:
             self.interruptions.look()
             self._tick()
         self.health.close()
+        self.watch.look_back()
         self._clear_away()
         code = self.command.poll()
         assert code is not None  # noqa: S101 - the loop ends when there is one

@@ -31,6 +31,7 @@ class Watch:
         limit = memory_limit_bytes(cgroup)
         record.memory_limit_mib = None if limit is None else round(limit / MIB, 1)
         self._limit_bytes = limit
+        self._kills = kills_for_memory(cgroup)
 
     def tick(self, members: Callable[[], list[Member]]) -> None:
         """Look, if it is time. `members` may include those that have ended and are not collected."""
@@ -43,6 +44,15 @@ class Watch:
         self._zombies([member for member in found if member.state == "Z"], found)
         for folder in self._folders:
             self._disk(folder)
+
+    def look_back(self) -> None:
+        """Once the command has ended: memory that ran out faster than we look has left its mark with the kernel."""
+        kills = kills_for_memory(self._cgroup) - self._kills
+        if self._limit_bytes is not None and kills > 0:
+            text = (
+                f"memory: it ran out at {self._limit_bytes // MIB} MiB, and the kernel killed {kills} of the processes"
+            )
+            self._warn("kills", 1.0, text)
 
     def _memory(self, members: list[Member]) -> None:
         used = sum(member.resident_bytes for member in members)
@@ -102,6 +112,11 @@ def memory_used_bytes(cgroup: Path) -> int | None:
         if used is not None:
             return max(0, used - _field(cgroup / stat_name, inactive))
     return None
+
+
+def kills_for_memory(cgroup: Path) -> int:
+    """How many processes the kernel has killed for want of memory, from cgroup version 2 or 1."""
+    return _field(cgroup / "memory.events", "oom_kill") + _field(cgroup / "memory/memory.oom_control", "oom_kill")
 
 
 def _number(file: Path) -> int | None:

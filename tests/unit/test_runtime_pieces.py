@@ -231,6 +231,22 @@ def test_memory_near_its_limit_is_said_once_and_recorded(tmp_path: Path, capsys:
     assert found.memory_limit_mib == 100.0
 
 
+@pytest.mark.parametrize("file", ["memory.events", "memory/memory.oom_control"])
+def test_memory_that_ran_out_between_two_looks_is_said_afterwards(
+    tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cgroup, found = make_cgroup(tmp_path, f"{300 * MIB}", MIB, 0), a_record()
+    (cgroup / file).parent.mkdir(exist_ok=True)
+    (cgroup / file).write_text("oom 1\noom_kill 2\n", encoding="ascii")
+    watch = Watch(found, [], cgroup)
+    watch.look_back()
+    assert found.warnings == []
+    (cgroup / file).write_text("oom 2\noom_kill 3\n", encoding="ascii")
+    watch.look_back()
+    assert "memory: it ran out at 300 MiB, and the kernel killed 1 of the processes" in capsys.readouterr().err
+    assert len(found.warnings) == 1
+
+
 def test_pages_that_the_kernel_can_drop_do_not_count_as_used_memory(tmp_path: Path) -> None:
     cgroup = make_cgroup(tmp_path, "max", 95 * MIB, 90 * MIB)
     assert memory_limit_bytes(cgroup) is None
