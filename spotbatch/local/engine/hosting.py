@@ -19,7 +19,7 @@ class Hosting(Containers):
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
-        self._sky = _sky(settings, self.now())
+        self._sky = _sky(settings, self._clock.steady())
         self._sky_timer: asyncio.TimerHandle | None = None
         self._strays = Strays(settings.home, self._of_ended_attempts)
 
@@ -52,7 +52,7 @@ class Hosting(Containers):
         host = self.host_book.alive.get(host_no)
         if host is None or host.noticed_at is not None:
             return
-        now, pool = self.now(), PoolKey(instance_type=host.instance_type, zone=host.zone)
+        now, pool = self._clock.steady(), PoolKey(instance_type=host.instance_type, zone=host.zone)
         if host.is_spot and self._sky is not None:
             if not self._sky.has_capacity(pool, now):
                 self.host_book.never_came(host_no)
@@ -60,19 +60,21 @@ class Hosting(Containers):
                 return
             self._sky.host_up(host_no, pool, now)
             self._watch_sky()
-        self.host_book.started(host_no, now)
+        self.host_book.started(host_no, self.now())
         self.apply(ev.HostStarted(host_no=host_no))
 
     def _watch_sky(self) -> None:
         """One timer, for the moment at which a reclaim may be due."""
         if self._sky_timer is not None:
             self._sky_timer.cancel()
-        when = None if self._sky is None else self._sky.next_look(self.now())
-        self._sky_timer = None if when is None else self._later(max(0.0, when - self.now()), self._sky_changed)
+        when = None if self._sky is None else self._sky.next_look(self._clock.steady())
+        self._sky_timer = (
+            None if when is None else self._later(max(0.0, when - self._clock.steady()), self._sky_changed)
+        )
 
     def _sky_changed(self) -> None:
         if self._sky is not None:
-            for host_no in self._sky.due(self.now()):
+            for host_no in self._sky.due(self._clock.steady()):
                 self._notice(host_no, self.settings.notice_seconds)
         self._watch_sky()
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import random
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from spotbatch.batch.errors import Unavailable
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.contract import EngineSettings, UnitView
+from spotbatch.local.engine.clock import Clock
 from spotbatch.local.engine.disk import Disk, Request
 from spotbatch.local.engine.journal import Statement
 from spotbatch.local.engine.reading import Reading
@@ -37,7 +37,7 @@ class Turn(Reading):
         self.scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
         self.log_folder = settings.home / "logs"
         self._loop = asyncio.get_running_loop()
-        self._clock_offset = time.time() - time.monotonic()
+        self._clock = Clock()
         self._rng = random.Random(settings.seed or None)  # noqa: S311 - reclaims and ids of pretended hosts
         self._effects: list[Callable[[], object]] = []
         self._requests: list[Request] = []
@@ -53,13 +53,13 @@ class Turn(Reading):
 
     def now(self) -> float:
         """UTC epoch seconds that never go back."""
-        return time.monotonic() + self._clock_offset
+        return self._clock.now()
 
     # ---- the turn ----
 
     def apply(self, event: ev.Event) -> None:
         """Give one event to the scheduler, and note what it commands. Raises what the scheduler raises."""
-        for command in self.scheduler.handle(event, self.now()):
+        for command in self.scheduler.handle(event, self._clock.steady()):
             self._note(command)
         self._schedule_flush()
 
@@ -184,7 +184,7 @@ class Turn(Reading):
             self._wakeup = None
         when = self.scheduler.next_wakeup
         if when is not None and not self._is_closing:
-            self._wakeup = self._loop.call_later(max(0.0, when - self.now()), self._time_passed)
+            self._wakeup = self._loop.call_later(max(0.0, when - self._clock.steady()), self._time_passed)
 
     def _time_passed(self) -> None:
         self._wakeup = None
