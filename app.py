@@ -120,9 +120,17 @@ def _context_of_the_project() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Synthesize one stack, named by the context key `stack_name`; returns the exit code."""
-    app = App(outdir=os.environ.get("CDK_OUTDIR", "cdk.out"), context=_context_of_the_project())
+    """Synthesize one stack, named by the context key `stack_name`; returns the exit code.
+
+    The CDK's own check of the template takes longer than all else together, so it is made only where the template is
+    for an account: deploy.sh and the CDK's command line name theirs.
+    """
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
+    app = App(
+        outdir=os.environ.get("CDK_OUTDIR", "cdk.out"),
+        context=_context_of_the_project(),
+        builtin_cloud_formation_validation=bool(account and region),
+    )
     name = app.node.try_get_context("stack_name") or STACK_NAME
     try:
         CostOptimizedBatchProcessingStack(

@@ -422,6 +422,22 @@ def test_the_application_synthesizes_without_credentials_and_cfn_lint_finds_noth
     assert (lint.returncode, lint.stdout) == (0, ""), lint.stdout + lint.stderr
 
 
+@pytest.mark.parametrize("account", ["", "123456789012"])
+def test_the_cdk_checks_a_template_that_is_for_an_account_and_finds_nothing(tmp_path: Path, account: str) -> None:
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CDK_OUTDIR": str(tmp_path / "out")}
+    env |= {"CDK_DEFAULT_ACCOUNT": account, "CDK_DEFAULT_REGION": "us-east-1"}
+    env |= {"CDK_CONTEXT_JSON": json.dumps(THREE_ZONES)}
+    run = subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    report = tmp_path / "out" / "validation-report.json"
+    assert report.exists() is bool(account)
+    if account:
+        (checked,) = json.loads(report.read_text())["pluginReports"]
+        assert checked["conclusion"] == "success"
+
+
 def test_a_wrong_setting_ends_the_application_with_one_clear_message(tmp_path: Path) -> None:
     context = json.dumps({"spotbatch": {"max_vcpus": "lots"}})
     env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CDK_OUTDIR": str(tmp_path), "CDK_CONTEXT_JSON": context}
