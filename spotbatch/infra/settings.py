@@ -65,7 +65,7 @@ class StackSettings(BaseModel):
         default_factory=dict  # environment variable: the secret's whole ARN in Secrets Manager
     )
     # network
-    vpc_cidr: str = "10.0.0.0/16"
+    vpc_cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|20)$")] = "10.0.0.0/16"
     egress: Egress = Egress.NAT_GATEWAY
     interface_endpoints: tuple[Endpoint, ...] = ()  # each is paid by the hour and zone
     flow_logs: bool = False
@@ -100,11 +100,11 @@ class StackSettings(BaseModel):
             raise ValueError(f"one queue runs one architecture, and an image is built for one; here are {both}")
         return types
 
-    @field_validator("vpc_cidr")
+    @field_validator("vpc_cidr", mode="before")  # its words come before those of the pattern
     @classmethod
-    def _range_has_room(cls, cidr: str) -> str:
+    def _range_has_room(cls, cidr: object) -> str:
         try:
-            network = IPv4Network(cidr)
+            network = IPv4Network(str(cidr))
         except ValueError as error:
             raise ValueError(f"{error}: give an IPv4 range such as 10.0.0.0/16") from error
         if not LARGEST_PREFIX <= network.prefixlen <= SMALLEST_PREFIX:
