@@ -79,7 +79,7 @@ def _event(at: float, line: str) -> Document:
 def _wanted(asked: Document) -> Callable[[float], bool]:
     """Whether a moment lies in [startTime, endTime), as the API gives them in milliseconds."""
     start, end = _number(asked, "startTime"), _number(asked, "endTime")
-    return lambda at: (start is None or at * 1000 >= start) and (end is None or at * 1000 < end)
+    return lambda at: (start is None or round(at * 1000) >= start) and (end is None or round(at * 1000) < end)
 
 
 def _number(asked: Document, name: str) -> float | None:

@@ -1,13 +1,14 @@
 """Job logs: one file an attempt, written by the job itself; the times of its lines are told from what is known.
 
 The job writes straight to its file, which costs nothing and survives the region. The file's own times say when it
-began and when it was last written; a line between two such marks gets a time between theirs.
+began and when it was last written; a line that came between two looks at it gets a time between theirs.
 """
 
 import hashlib
+import os
+import time
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from io import SEEK_END
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import IO, Final
 
 _LINE_BYTES: Final = 256 * 1024  # CloudWatch Logs' limit for an event
 _BLOCK_BYTES: Final = 64 * 1024
-_MOST_MARKS: Final = 1_000
+_MOST_MARKS: Final = 1_000  # of a file
+_MOST_FILES: Final = 1_000
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 
@@ -44,36 +46,51 @@ def log_file(folder: Path, task: str) -> str:
     return f"{folder}/{task[:2]}/{task}.log"
 
 
-@dataclass
 class Marks:
-    """(offset, time) pairs that are known of one log file, rising in both."""
+    """What is known of when one log file was written: up to which offset it went at which looks at it.
 
-    offsets: list[int] = field(default_factory=lambda: [0])
-    times: list[float] = field(default_factory=list)
+    A line keeps the time that it was first told with, and no line that comes later has an earlier one: clients that
+    follow a log ask for what is not older than the last line that they have.
+    """
 
-    def note(self, offset: int, when: float) -> None:
-        """The file had this size at this time."""
-        if offset > self.offsets[-1]:
-            if len(self.offsets) < _MOST_MARKS:
-                self.offsets.append(offset)
-                self.times.append(max(when, self.times[-1]))
-            else:
-                self.offsets[-1], self.times[-1] = offset, max(when, self.times[-1])
+    def __init__(self, began_at: float) -> None:
+        self._offsets = [0]
+        self._written_at = [began_at]  # when the file came to have so much, as it says
+        self._looked_at = [began_at]  # when it was seen to have no more: what follows is younger
+
+    @property
+    def end(self) -> int:
+        """The offset up to which lines have times."""
+        return self._offsets[-1]
+
+    def note(self, offset: int, written_at: float, looked_at: float) -> None:
+        """At a look the file's whole lines went up to an offset, and it was last written at a time."""
+        youngest = self._looked_at[-1]
+        if offset <= self.end:
+            self._looked_at[-1] = max(youngest, looked_at)
+            return
+        if len(self._offsets) >= _MOST_MARKS:  # of the older half every other one goes
+            for each in (self._offsets, self._written_at, self._looked_at):
+                del each[1 : _MOST_MARKS // 2 : 2]
+        self._offsets.append(offset)
+        self._written_at.append(max(written_at, youngest))
+        self._looked_at.append(max(looked_at, self._written_at[-1]))
 
     def time_of(self, offset: int) -> float:
         """When the line that begins at an offset was written, as far as is known."""
-        place = min(bisect_right(self.offsets, offset), len(self.offsets) - 1)
-        if place == 0:
-            return self.times[0]
-        low, high = self.offsets[place - 1], self.offsets[place]
-        share = (min(offset, high) - low) / (high - low)
-        return self.times[place - 1] + share * (self.times[place] - self.times[place - 1])
+        place = bisect_right(self._offsets, offset)
+        if place == len(self._offsets):
+            return self._looked_at[-1]
+        low, high = self._offsets[place - 1], self._offsets[place]
+        begin = self._looked_at[place - 1]
+        return begin + (offset - low) / (high - low) * (self._written_at[place] - begin)
 
 
 class LogReader:
     """Reads log files by offset."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._marks: dict[Path, Marks] = {}
 
     def read(
@@ -83,27 +100,32 @@ class LogReader:
 
         A last line without its end waits for the rest, unless the attempt is over.
         """
-        try:
-            status = file.stat()
-        except FileNotFoundError:
-            return [], offset
-        marks = self._marks.get(file)
-        if marks is None:
-            if len(self._marks) > _MOST_MARKS:
-                self._marks.clear()
-            marks = self._marks[file] = Marks(times=[began_at])
-        marks.note(status.st_size, status.st_mtime)
         lines: list[tuple[float, str]] = []
-        with file.open("rb") as source:
+        try:
+            source = file.open("rb")
+        except FileNotFoundError:
+            return lines, offset
+        with source:
+            marks = self._look(file, source, began_at, is_over)
+            end = marks.end if stop is None else min(stop, marks.end)
             source.seek(offset)
-            while len(lines) < limit and (stop is None or offset < stop):
+            while len(lines) < limit and offset < end:
                 raw = source.readline(_LINE_BYTES)
-                is_whole = raw.endswith(b"\n") or len(raw) == _LINE_BYTES or is_over
-                if not raw or not is_whole:
-                    break
                 lines.append((marks.time_of(offset), raw.decode("utf-8", "replace").rstrip("\r\n")))
                 offset += len(raw)
         return lines, offset
+
+    def _look(self, file: Path, source: IO[bytes], began_at: float, is_over: bool) -> Marks:
+        marks = self._marks.get(file)
+        if marks is None:
+            if len(self._marks) > _MOST_FILES:
+                self._marks.clear()
+            marks = self._marks[file] = Marks(began_at)
+        looked_at = self._clock()  # first: what is written meanwhile is younger
+        status = os.fstat(source.fileno())
+        whole = marks.end if status.st_size <= marks.end else _whole_until(source, status.st_size, is_over)
+        marks.note(whole, status.st_mtime, looked_at)
+        return marks
 
     def read_back(
         self, file: Path, *, began_at: float, is_over: bool, stop: int | None, limit: int
@@ -114,7 +136,8 @@ class LogReader:
         """
         try:
             with file.open("rb") as source:
-                end = _whole_until(source, is_over) if stop is None else min(stop, source.seek(0, SEEK_END))
+                size = source.seek(0, SEEK_END)
+                end = _whole_until(source, size, is_over) if stop is None else min(stop, size)
                 begin = _after_newline(source, end - 1, limit)
         except FileNotFoundError:
             return 0, [], 0
@@ -126,9 +149,8 @@ class LogReader:
         return begin, lines[max(0, surplus) :], after
 
 
-def _whole_until(source: IO[bytes], is_over: bool) -> int:
-    """Where the last line that is whole ends; once nothing more comes, every line is."""
-    size = source.seek(0, SEEK_END)
+def _whole_until(source: IO[bytes], size: int, is_over: bool) -> int:
+    """Where the last whole line of a log of a size ends; once nothing more comes, every line is whole."""
     if is_over:
         return size
     last = _after_newline(source, size, 1)
