@@ -61,6 +61,16 @@ class Cursor:
     stream: str
     token: str | None = None
 
+    def last(self, lines: int) -> list[LogEvent]:
+        """The last lines so far; `more` goes on behind them."""
+        try:
+            asked: Any = {"limit": min(lines, _PAGE), "startFromHead": False}
+            answer = self.logs._get(logStreamName=self.stream, **asked)  # noqa: SLF001 - same file
+        except NotFound:
+            return []
+        self.token = answer["nextForwardToken"]
+        return _events(answer, self.stream)[-lines:]
+
     def more(self) -> list[LogEvent]:
         """What was written since the last call; empty when nothing was, or when the stream does not exist yet.
 

@@ -32,7 +32,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Of all failed children of an array.")] = False,
     attempt: Annotated[int | None, typer.Option(help="Of this attempt (default: the last).", min=1)] = None,
-    tail: Annotated[int | None, typer.Option(help="Only the last lines.", min=1)] = None,
+    tail: Annotated[int | None, typer.Option(help="Only the last lines, 10,000 at most.", min=1, max=10_000)] = None,
     grep: Annotated[str | None, typer.Option(help="Only lines in which this regular expression is found.")] = None,
     timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Each line with its time.")] = False,
     queue: QueueOption = None,
@@ -42,6 +42,10 @@ def logs(
     """What a job wrote. Of an array, name one child (JOB:INDEX), or ask for --failed."""
     jobs = Jobs()
     show = _shower(grep, is_timed=timestamps, as_json=as_json)
+    if failed and (follow or attempt):
+        raise InvalidInput("--failed shows the last attempt of what has ended: leave out --follow and --attempt")
+    if follow and attempt:
+        raise InvalidInput("--follow shows every attempt as it comes: leave out --attempt, or --follow")
     if failed:
         return _of_failed(jobs, finding.job_ids(job, jobs=jobs, stack=stack, queue=queue), tail, show)
     found = jobs.get(finding.one_job(job, jobs=jobs, stack=stack, queue=queue))
@@ -52,7 +56,7 @@ def logs(
             )
         raise InvalidInput(f"{found.id} is an array: -f follows one child, as {found.id}:0")
     if follow:
-        return _follow(jobs, found, show)
+        return _follow(jobs, found, show, tail)
     return _print(_streams(found, attempt), Logs(group=found.log_group or DEFAULT_GROUP), tail, show, found)
 
 
@@ -123,10 +127,15 @@ def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show) -
     return None
 
 
-def _follow(jobs: Jobs, job: Job, show: Show) -> None:
-    """Every attempt, one after the other, until the job has ended."""
+def _follow(jobs: Jobs, job: Job, show: Show, tail: int | None = None) -> None:
+    """Every attempt, one after the other, until the job has ended; with `tail` from the last lines of the newest on."""
     logs = Logs(group=job.log_group or DEFAULT_GROUP)
     shown: dict[str, Cursor] = {}
+    if tail and (made := [each.log_stream for each in job.attempts if each.log_stream]):
+        shown = {stream: Cursor(logs=logs, stream=stream) for stream in made}
+        for event in shown[made[-1]].last(tail):
+            show(event, job.id)
+    skipped = set(list(shown)[:-1])
     polls = 0
     while True:
         for stream in dict.fromkeys(each.log_stream for each in job.attempts):
@@ -134,7 +143,7 @@ def _follow(jobs: Jobs, job: Job, show: Show) -> None:
                 if shown:
                     text.hint(text.styled(f"==> attempt {len(shown) + 1} <==", "bold"))
                 shown[stream] = Cursor(logs=logs, stream=stream)
-            if stream:
+            if stream and stream not in skipped:
                 _drain(shown[stream], job.id, show)
         if job.status.is_terminal:
             break

@@ -267,6 +267,18 @@ def test_logs_follow_to_the_end_and_find(world: CliWorld) -> None:
     assert json.loads(world.run("logs", job, "--tail", "1", "--json").out)["text"] == "last"
 
 
+def test_logs_follow_from_the_last_lines_on(world: CliWorld, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    script = f"seq 1 50; while [ ! -e {go} ]; do sleep 0.1; done; echo end"
+    job = world.submit("--", "sh", "-c", script)
+    until(lambda: world.run("logs", job, code=None).out.endswith("50\n"))
+    go.touch()
+    assert world.run("logs", job, "-f", "--tail", "2").out.split()[-1] == "end"
+    assert world.run("logs", job, "-f", "--tail", "2").out == "50\nend\n"
+    assert "leave out" in world.run("logs", job, "-f", "--attempt", "1", code=2).err
+    assert "leave out" in world.run("logs", job, "--failed", "-f", code=2).err
+
+
 def test_logs_of_an_array_ask_which_child(world: CliWorld) -> None:
     job = world.submit("--array", "2", "--", "true")
     assert f"{job}:0" in world.run("logs", job, code=2).err
