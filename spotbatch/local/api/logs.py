@@ -27,7 +27,7 @@ _TARGET: Final = "Logs_20140328."
 _MAX_EVENTS: Final = 10_000
 _MAX_STREAMS: Final = 50
 _MAX_READS: Final = 200  # of one FilterLogEvents; it goes on with its token
-_FILTER_TOKEN: Final = re.compile(r"(.{1,512})\|([0-9]{1,18})")
+_FILTER_TOKEN: Final = re.compile(r"(.{1,512})\|([0-9]{1,18})\|([0-9]{1,18})\|([0-9]{1,18})")
 
 
 async def answer(region: Region, head: Head, body: bytes) -> Response | None:
@@ -144,32 +144,34 @@ def _stream(region: Region, group: str, stream: str, began_at: float) -> Documen
 
 
 async def _filter_events(region: Region, asked: Document) -> Document | None:
-    """FilterLogEvents over the streams in the order of their names; a token is `<stream>|<offset>`.
+    """FilterLogEvents over the streams in the order of their names.
 
-    One call reads a bounded part; as on AWS an answer may be empty and still have a token to go on with.
+    One call reads a bounded part; as on AWS an answer may be empty and still have a token to go on with. What is
+    younger than the first call waits for the next: whoever follows a group by the time of the last event (as `aws logs
+    tail --follow` does) would miss what another stream, looked at a moment before, got meanwhile.
     """
     streams = _filtered_streams(region, asked)
     if not streams:
         return None
     matches, wanted, limit = _pattern(str(asked.get("filterPattern", ""))), _wanted(asked), _limit(asked)
-    place, offset = _resume(streams, asked.get("nextToken"))
+    place, offset, number, begun = _resume(streams, asked.get("nextToken"), round(region.clock() * 1000))
     events: list[Document] = []
     size = reads = 0
     while place < len(streams) and len(events) < limit and size < MAX_BYTES and reads < _MAX_READS:
         stream = streams[place]
         lines, following = read(region, stream, offset, min(READ_LINES, limit - len(events)))
-        chosen = ((number, at, line) for number, (at, line) in enumerate(lines) if matches(line) and wanted(at))
         events += [
-            {**_event(at, line), "logStreamName": stream, "eventId": f"{stream}/{offset}/{number}"}
-            for number, at, line in chosen
+            {**_event(at, line), "logStreamName": stream, "eventId": f"{stream}/{number + count}"}
+            for count, (at, line) in enumerate(lines)
+            if round(at * 1000) <= begun and matches(line) and wanted(at)
         ]
         size += sum(len(line) for _, line in lines)
         reads += 1
-        place, offset = (place, following) if lines else (place + 1, 0)
+        place, offset, number = (place, following, number + len(lines)) if lines else (place + 1, 0, 0)
         await asyncio.sleep(0)
     found: Document = {"events": events, "searchedLogStreams": []}
     if place < len(streams):
-        found["nextToken"] = f"{streams[place]}|{offset}"
+        found["nextToken"] = f"{streams[place]}|{offset}|{number}|{begun}"
     return found
 
 
@@ -180,13 +182,14 @@ def _filtered_streams(region: Region, asked: Document) -> list[str]:
     return sorted(region.engine.log_streams(_group_of(asked), str(asked.get("logStreamNamePrefix", ""))))
 
 
-def _resume(streams: Sequence[str], token: object) -> tuple[int, int]:
+def _resume(streams: Sequence[str], token: object, now: int) -> tuple[int, int, int, int]:
+    """The place among the streams, the offset and the number of the line there, and the moment of the first call."""
     if token is None:
-        return 0, 0
+        return 0, 0, 0, now
     match = _FILTER_TOKEN.fullmatch(token) if isinstance(token, str) else None
     if match is None or match[1] not in streams:
         raise bad_token(token)
-    return streams.index(match[1]), int(match[2])
+    return streams.index(match[1]), int(match[2]), int(match[3]), int(match[4])
 
 
 def _pattern(pattern: str) -> Callable[[str], bool]:
