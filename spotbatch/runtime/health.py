@@ -27,7 +27,8 @@ class Health:
         self._heartbeat_file = heartbeat_file
         self._variables = variables
         self._started_at = time.monotonic()
-        self._started_wall = time.time()
+        self._beat: int | None = None  # the heartbeat file's time, by whatever clock
+        self._beaten_at = self._started_at  # when it changed, by a clock that never jumps
         self._next_at = self._started_at + settings.interval_seconds
         self._check: subprocess.Popen[bytes] | None = None
         self._check_until = 0.0
@@ -43,6 +44,7 @@ class Health:
         """Begin a check that is due, or look what came of the one under way. Never blocks."""
         if not self.is_wanted or self.failed:
             return
+        self._look_for_heartbeat()
         if self._check is not None:
             self._look_at(self._check)
         elif time.monotonic() >= self._next_at:
@@ -79,15 +81,19 @@ class Health:
         else:
             self._book(None if code == 0 else f"the health command ended with {code}")
 
+    def _look_for_heartbeat(self) -> None:
+        if self._settings.heartbeat_seconds is None:
+            return
+        with contextlib.suppress(OSError):
+            beat = self._heartbeat_file.stat().st_mtime_ns
+            if beat != self._beat:
+                self._beat, self._beaten_at = beat, time.monotonic()
+
     def _stale_heartbeat(self) -> str | None:
         limit_seconds = self._settings.heartbeat_seconds
         if limit_seconds is None:
             return None
-        try:
-            beaten_at = self._heartbeat_file.stat().st_mtime
-        except OSError:
-            beaten_at = self._started_wall
-        age_seconds = time.time() - beaten_at
+        age_seconds = time.monotonic() - self._beaten_at
         return None if age_seconds <= limit_seconds else f"the last heartbeat is {age_seconds:.1f} s old"
 
     def _book(self, problem: str | None) -> None:

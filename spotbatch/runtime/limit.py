@@ -61,5 +61,5 @@ def retrying(call: Callable[[], T], limit: Limit) -> T:
             pause_seconds = min(pause_seconds * 2, LONGEST_WAIT_SECONDS)
         else:
             if failures >= FAILURES_TO_SAY:
-                say_on_change("store", "")
+                say_on_change("store", "the artifact store answers again")
             return result

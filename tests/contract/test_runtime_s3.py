@@ -89,6 +89,7 @@ def test_storage_that_is_down_for_a_while_delays_saves_and_harms_nothing(endpoin
         faults.is_down = True
         run.wait_for_text("does not answer; trying again")
         faults.is_down = False
+        run.wait_for_text("answers again")
         (tmp_path / "done").touch()
         assert run.wait() == 0
         assert "finished" in run.text()

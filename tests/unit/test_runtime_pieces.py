@@ -1,6 +1,7 @@
 """The runtime's small parts: settings, notices, the interval, the grace, progress, and when memory or disk run out."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotbatch.runtime.errors import Corrupt, InvalidSetting, Refused, StoreError
+from spotbatch.runtime.health import Health
 from spotbatch.runtime.interval import LONGEST_SECONDS, SHORTEST_SECONDS, daly_seconds, next_interval_seconds
 from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.manifest import Chunk, Manifest, SavedFile, from_bytes, to_bytes
@@ -20,7 +22,7 @@ from spotbatch.runtime.notice import NOTICE_SECONDS, read_notice
 from spotbatch.runtime.outputs import upload_outputs
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.reporting import read_progress
-from spotbatch.runtime.settings import read_settings
+from spotbatch.runtime.settings import HealthSettings, read_settings
 from spotbatch.runtime.stopping import MARGIN_SECONDS, grace_seconds
 from spotbatch.runtime.store import FolderStore, open_store
 from spotbatch.runtime.watch import MIB, Watch, memory_limit_bytes, memory_used_bytes
@@ -98,6 +100,28 @@ def test_dalys_interval_is_near_the_best_of_all_intervals() -> None:
         ours = lost_share(daly_seconds(cost, mean), cost, mean)
         best = min(lost_share(mean * step / 2000, cost, mean) for step in range(1, 4000))
         assert ours <= best * 1.01
+
+
+def test_a_clock_that_jumps_does_not_make_a_living_command_unhealthy(tmp_path: Path) -> None:
+    file = tmp_path / "heartbeat"
+    health = Health(HealthSettings(heartbeat_seconds=60, interval_seconds=1e-9, retries=1), file, {})
+    for at in (1_000_000_000, 2_000_000_000, 1_000_000_000):  # a beat, then the clock an hour or years away
+        file.touch()
+        os.utime(file, (at, at))
+        health.tick()
+        assert health.failed is None
+
+
+def test_a_heartbeat_that_stopped_is_seen_whatever_time_the_file_has(tmp_path: Path) -> None:
+    file = tmp_path / "heartbeat"
+    file.touch()
+    os.utime(file, (4_000_000_000, 4_000_000_000))
+    health = Health(HealthSettings(heartbeat_seconds=0.05, interval_seconds=1e-9, retries=1), file, {})
+    give_up = time.monotonic() + 10
+    while health.failed is None and time.monotonic() < give_up:
+        health.tick()
+    assert health.failed is not None
+    assert "the last heartbeat is" in health.failed
 
 
 def test_the_interval_stays_within_its_bounds() -> None:
