@@ -1,5 +1,6 @@
 """The folders and files that the command is given, made where they are not, and the variables that name them."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -57,6 +58,13 @@ class Rooms:
     def remove(self) -> None:
         """Take away what we made; what the user named stays."""
         shutil.rmtree(self.scratch, ignore_errors=True)
+        if self.scratch.exists():  # folders that may not be written, as the command made them
+            for top, folders, _ in os.walk(self.scratch):
+                for folder in (Path(top, name) for name in folders):
+                    with contextlib.suppress(OSError):
+                        if not folder.is_symlink():
+                            folder.chmod(0o700)
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def make_rooms(settings: Settings) -> Rooms:

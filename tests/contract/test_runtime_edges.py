@@ -241,6 +241,7 @@ def test_an_output_folder_that_cannot_be_read_is_not_success() -> None:
         run = world.start("sh", "-c", hides, wrapper=nobody)
         assert run.wait() == 212, run.text()
         assert "Permission denied" in run.text()
+        assert list((world.folder / "scratch").iterdir()) == []
 
 
 def test_a_signal_that_reaches_the_whole_group_is_no_reason_to_lose_the_last_state(world: Spot) -> None:
