@@ -69,6 +69,8 @@ def rehearse_command(
         asked = asked.over(job_file.read(file))
     if not asked.command:
         raise InvalidInput("there is nothing to rehearse: give the command after `--`, or a job file with a command")
+    if html is not None and not html.parent.is_dir():
+        raise InvalidInput(f"--html {html}: there is no folder {html.parent} to write it into")
     weather = Weather(
         rounds=rounds,
         reclaims_per_host_hour=rate,

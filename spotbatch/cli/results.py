@@ -16,11 +16,13 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.errors import NotFound, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.cli import finding
+from spotbatch.cli.inputs import InputNames, input_names
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.runs import indexes_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+NAMES_FILE: Final = "inputs.tsv"  # folder, tab, input
 _WIDTH: Final = 16
 _READ_BYTES: Final = 1 << 20
 _TELL_EVERY_SECONDS: Final = 0.2
@@ -46,6 +48,8 @@ def results(
 ) -> None:
     """Fetch the outputs of a job, or of the children that succeeded so far, and verify their checksums.
 
+    With --inputs, inputs.tsv in the folder says which input each child's folder stands for.
+
     Run it again to go on where it stopped: what is here already and is right is not fetched again.
     """
     jobs = Jobs()
@@ -55,7 +59,13 @@ def results(
     found = described[0]
     store = finding.store_of(found, stack=stack)
     files, missing = wanted(store, described, destination)
-    fetched = fetch(store, files)
+    try:
+        fetched = fetch(store, files)
+    except KeyboardInterrupt:
+        text.hint(f"stopped; what is in {destination} is whole: the same command goes on from there")
+        raise typer.Exit(130) from None
+    names = input_names(found)
+    write_names(names, described, destination)
     if as_json:
         return json.write(
             {
@@ -70,7 +80,7 @@ def results(
     total = text.size(sum(each.size_bytes for each in files))
     text.say(f"{text.count(len(files), 'file')}, {total}, verified, in {destination} ({fetched} fetched now)")
     if missing:
-        text.hint(f"no outputs yet of {text.count(len(missing), 'child')}: {_few(missing)}")
+        text.hint(f"no outputs yet of {text.count(len(missing), 'child')}: {_few(missing, names)}")
     return None
 
 
@@ -165,8 +175,20 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _few(indexes: Sequence[int]) -> str:
-    shown = ", ".join(str(each) for each in indexes[:20])
+def write_names(names: InputNames, jobs: Sequence[Job], destination: Path) -> None:
+    """Keep beside the folders which input each stands for. Nothing where the run has no inputs, or is no array."""
+    places = sorted({index for job in jobs for index in indexes_of(job) if index is not None})
+    if names.store is None or len(places) < 2:
+        return
+    lines = "".join(f"{layout.unit_name(index)}\t{names.of(index)}\n" for index in places)
+    try:
+        (destination / NAMES_FILE).write_text(lines, encoding="utf-8")
+    except OSError as error:
+        raise Unavailable(f"{destination / NAMES_FILE} cannot be written: {error.strerror or error}") from error
+
+
+def _few(indexes: Sequence[int], names: InputNames) -> str:
+    shown = ", ".join(f"{each} ({mine})" if (mine := names.of(each)) else str(each) for each in indexes[:20])
     return f"{shown}, ..." if len(indexes) > 20 else shown
 
 

@@ -151,12 +151,15 @@ def test_a_run_of_several_arrays_is_one_thing_under_one_id(
     assert "name one of them" in world.run("logs", run_id, code=InvalidInput.exit_code).err
     assert world.run("cost", run_id, "--json").json["attempts"]["count"] == 7
     fixed.touch()
+    assert "1 (number 1), 6 (number 6)" in world.run("results", run_id, str(tmp_path / "some")).err
     again = world.run("retry", run_id).out.split()
     assert [world.wait(job) for job in again] == ["SUCCEEDED"] * 2
     assert f"{run_id}, index 6" in world.run("show", again[1]).out
     world.run("watch", run_id)
     assert world.run("logs", f"{run_id}:6").out == "number 6\n"
     assert "7 files" in world.run("results", run_id, str(tmp_path / "out")).out
+    names = (tmp_path / "out/inputs.tsv").read_text().splitlines()
+    assert (len(names), names[6]) == (7, "00006\tnumber 6")
     assert "ended already" in world.run("cancel", run_id, "--yes").out
 
 

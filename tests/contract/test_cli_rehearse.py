@@ -74,6 +74,7 @@ def test_a_wrong_trace_or_rate_is_refused_before_anything_runs(tmp_path: Path) -
     trace.write_text(json.dumps({"metadata": {"gap_seconds": 300}, "data": [1, 0]}))
     assert "--trace-polarity" in rehearse(tmp_path, COUNT, "--trace-file", str(trace)).err
     assert "one of them" in rehearse(tmp_path, COUNT, "--trace-file", str(trace), "--rate", "3").err
+    assert "there is no folder" in rehearse(tmp_path, COUNT, "--html", str(tmp_path / "none" / "x.html")).err
     assert "above 0, not 0" in rehearse(tmp_path, COUNT, "--rate", "0").err
 
 
