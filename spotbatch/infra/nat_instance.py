@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from aws_cdk import Aspects
 from aws_cdk import aws_ec2 as ec2
 
 from spotbatch.infra.settings import StackSettings
@@ -33,5 +32,6 @@ class NatInstance:
             )
         disk = {"VolumeType": "gp3", "VolumeSize": _DISK_GIB, "Encrypted": True, "DeleteOnTermination": True}
         for each in self.provider.gateway_instances:
-            Aspects.of(each).add(ec2.InstanceRequireImdsv2Aspect())
+            # Not the CDK's aspect for it: that makes a launch template of a fixed name, with which two stacks clash.
+            each.instance.add_property_override("MetadataOptions", {"HttpTokens": "required"})
             each.instance.add_property_override("BlockDeviceMappings", [{"DeviceName": "/dev/xvda", "Ebs": disk}])

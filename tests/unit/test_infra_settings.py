@@ -291,12 +291,7 @@ def test_a_nat_instance_takes_from_the_vpc_alone_with_imdsv2_and_an_encrypted_di
     (host,) = of_type(template, "AWS::EC2::Instance").values()
     assert (host["InstanceType"], host["SourceDestCheck"]) == ("t4g.nano", False)
     assert host["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
-    (imds,) = [
-        each["LaunchTemplateData"]["MetadataOptions"]
-        for each in of_type(template, "AWS::EC2::LaunchTemplate").values()
-        if set(each["LaunchTemplateData"]) == {"MetadataOptions"}
-    ]
-    assert imds == {"HttpTokens": "required"}
+    assert host["MetadataOptions"] == {"HttpTokens": "required"}
     ingress = [
         rule
         for group in of_type(template, "AWS::EC2::SecurityGroup").values()
@@ -313,6 +308,18 @@ def test_a_nat_instance_takes_from_the_vpc_alone_with_imdsv2_and_an_encrypted_di
 )
 def test_an_idle_stack_costs_less_than_promised(made: Made, settings: dict[str, Any], limit_usd: Decimal) -> None:
     assert total(idle_cost(footprint(made(**settings)))) < limit_usd
+
+
+@pytest.mark.parametrize("settings", [{"egress": "nat-instance"}, RICH], ids=["nat-instance", "rich"])
+def test_no_setting_brings_in_a_name_that_a_second_stack_would_clash_with(made: Made, settings: dict[str, Any]) -> None:
+    for name, each in made(**settings)["Resources"].items():
+        kind = each["Type"].rpartition("::")[2]
+        own = {f"{kind}Name", "LaunchTemplateName", "GroupName", "RoleName", "BucketName", "RepositoryName", "Name"}
+        properties = each.get("Properties", {})
+        fixed = {key for key in own & set(properties) if isinstance(properties[key], str)}
+        # Of the account's resource policies this one is CDK's, named after the stack and its logical id; IAM's inline
+        # policies are named within their role.
+        assert not fixed or kind in ("ResourcePolicy", "Policy"), (name, fixed)
 
 
 # ---- the template as others read it ----

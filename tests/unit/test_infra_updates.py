@@ -120,7 +120,6 @@ WITHOUT_NAT = {"EC2::Subnet": "updated", "EC2::VPCEndpoint": "updated", "EC2::La
                 "EC2::EIP": "removed",
                 "EC2::Route": "updated",
                 "EC2::Instance": "added",
-                "EC2::LaunchTemplate": "added",
                 "EC2::SecurityGroup": "added",
                 "IAM::Role": "added",
                 "IAM::InstanceProfile": "added",
