@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Move, Terms, View, is_safe
 from spotbatch.policy.table import STAY_ON_DEMAND, STAY_ON_SPOT, WAIT, Table, chances_of_end, solve
@@ -22,22 +23,39 @@ class Memory(NamedTuple):
 class DeadlinePolicy:
     """Semi-Markov dynamic programme on slack, hazards by age, regimes weighed by Bayes' rule as the pool is watched.
 
-    `first_age_seconds` is taken for the age of the period that a job begins in, where nobody watched the pool before.
+    `is_wide`: the pool may be unlike those that the model was fitted to, see `HazardModel.widened`; without it the
+    model's own regimes are all that is thought possible. `first_age_seconds` is taken for the age of the period that a
+    job begins in, where nobody watched the pool before.
     """
 
     model: HazardModel
     name: str = "ours"
     caution: float = 1.2
     first_age_seconds: float = 0.0
+    is_wide: bool = True
 
     def start(self, terms: Terms, memory: Memory | None = None) -> "DeadlinePilot":
-        """A pilot for one job. The first one for these terms solves the table, which takes a second or two."""
-        table = _solved(terms, self.model, self.caution)
-        return DeadlinePilot(terms, self.model, table, memory or self.fresh())
+        """A pilot for one job. The first one for these terms solves the table, which takes a second or two.
+
+        Raises InvalidInput for a memory of another model's regimes.
+        """
+        model = self.believed
+        known = memory or self.fresh()
+        if len(known.beliefs) != len(model.regimes):
+            raise InvalidInput(
+                f"a memory of {len(known.beliefs)} regimes cannot go on with a model of {len(model.regimes)}: "
+                "start without it"
+            )
+        return DeadlinePilot(terms, model, _solved(terms, model, self.caution), known)
+
+    @property
+    def believed(self) -> HazardModel:
+        """The regimes that are thought possible."""
+        return self.model.widened() if self.is_wide else self.model
 
     def fresh(self) -> Memory:
         """What is believed of a pool that nobody watched."""
-        weights = tuple(each.weight for each in self.model.regimes)
+        weights = tuple(each.weight for each in self.believed.regimes)
         return Memory(weights, None, self.first_age_seconds)
 
 

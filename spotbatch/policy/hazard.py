@@ -9,6 +9,8 @@ from typing import Final
 from spotbatch.batch.errors import InvalidInput
 
 LEAST_PROBABILITY: Final = 1e-9
+_STRETCH: Final = 3.0  # how many times longer or shorter periods may be in a pool unlike those fitted
+_DOUBT: Final = 0.1  # what is believed, before anything was seen, of all pools together that are unlike those fitted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +79,51 @@ class HazardModel:
         regimes = tuple(
             Regime(
                 weight=each.weight,
-                up_ends_per_hour=tuple(rate * factor for rate in each.up_ends_per_hour),
-                down_ends_per_hour=tuple(rate * factor for rate in each.down_ends_per_hour),
+                up_ends_per_hour=_times(each.up_ends_per_hour, factor),
+                down_ends_per_hour=_times(each.down_ends_per_hour, factor),
             )
             for each in self.regimes
         )
         return HazardModel(edges_seconds=self.edges_seconds, regimes=regimes, source=self.source)
+
+    def mean_hours(self, rates: tuple[float, ...]) -> float:
+        """How long a period of these rates lasts on average; infinity where an old one never ends."""
+        total, alive = 0.0, 1.0
+        for place, rate in enumerate(rates):
+            is_last = place + 1 == len(rates)
+            hours = math.inf if is_last else (self.edges_seconds[place + 1] - self.edges_seconds[place]) / 3600.0
+            stays = math.exp(-rate * hours) if rate else float(not is_last)
+            total += alive * ((1.0 - stays) / rate if rate else hours)
+            alive *= stays
+        return total
+
+    def widened(self) -> "HazardModel":
+        """The same regimes, and beside them what another kind of pool, or another year, may bring.
+
+        The mean hazards with periods up, or periods away, three times longer or shorter; and without any memory. Bayes'
+        rule finds out as the pool is watched; a little doubt at the start is enough.
+        """
+        up, down = self._mean_rates(is_up=True), self._mean_rates(is_up=False)
+        others = [
+            *((_times(up, factor), down) for factor in (1 / _STRETCH, _STRETCH)),
+            *((up, _times(down, factor)) for factor in (1 / _STRETCH, _STRETCH)),
+            (self._without_memory(up), self._without_memory(down)),
+        ]
+        own = [(each.weight * (1.0 - _DOUBT), each.up_ends_per_hour, each.down_ends_per_hour) for each in self.regimes]
+        found = [*own, *((_DOUBT / len(others), *each) for each in others)]
+        regimes = tuple(Regime(weight=one, up_ends_per_hour=two, down_ends_per_hour=three) for one, two, three in found)
+        return HazardModel(edges_seconds=self.edges_seconds, regimes=regimes, source=self.source)
+
+    def _mean_rates(self, *, is_up: bool) -> tuple[float, ...]:
+        return tuple(
+            sum(each.weight * each.rates(is_up)[place] for each in self.regimes)
+            for place in range(len(self.edges_seconds))
+        )
+
+    def _without_memory(self, rates: tuple[float, ...]) -> tuple[float, ...]:
+        """One rate for all ages, with periods as long on average."""
+        return (1.0 / max(self.mean_hours(rates), 1e-9),) * len(rates)
+
+
+def _times(rates: tuple[float, ...], factor: float) -> tuple[float, ...]:
+    return tuple(rate * factor for rate in rates)

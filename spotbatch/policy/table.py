@@ -9,6 +9,7 @@ from spotbatch.policy.interface import Terms
 
 _MOST_CELLS: Final = 120
 _MOST_STEPS: Final = 1200
+_MOST_KEPT: Final = 200  # of the steps: what moves cost beside each other changes slowly, and memory is dear
 _CELLS_A_TICK: Final = 5
 LATE_TICKS: Final = 1e5  # stands for infinity, and stays finite under interpolation
 
@@ -46,12 +47,14 @@ def solve(terms: Terms, model: HazardModel) -> Table:
     slack = max(terms.slack_seconds, 0.0)
     cell = max(step / _CELLS_A_TICK, slack / _MOST_CELLS, 1e-6)
     world = _World(np, terms, model, step, cell, math.ceil(slack / cell) + 1)
-    table = np.empty((steps, *world.shape, COLUMNS, len(model.regimes)), dtype=np.float32)
+    every = math.ceil(steps / _MOST_KEPT)
+    kept = math.ceil(steps / every)
+    table = np.empty((kept, *world.shape, COLUMNS, len(model.regimes)), dtype=np.float32)
     value = world.nothing()
     for number in range(steps - 1, -1, -1):
         left = terms.deadline_seconds - number * step
-        value = world.back(value, left, table[number])
-    return Table(costs=table, step_seconds=step, cell_seconds=cell, buckets=len(model.edges_seconds))
+        value = world.back(value, left, table[number // every])  # the earliest of those that share a place stays
+    return Table(costs=table, step_seconds=step * every, cell_seconds=cell, buckets=len(model.edges_seconds))
 
 
 class _World:

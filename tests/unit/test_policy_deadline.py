@@ -69,7 +69,7 @@ def test_terms_that_cannot_be_met_are_run_on_demand_as_the_best_that_can_be_done
 
 def test_beliefs_move_to_the_regime_that_was_seen() -> None:
     model = two_regimes()
-    beliefs = Beliefs(model, 600.0, DeadlinePolicy(model=model).fresh())
+    beliefs = Beliefs(model, 600.0, DeadlinePolicy(model=model, is_wide=False).fresh())
     for is_up in (True, False, False, True, False, False):
         beliefs.see(is_up)
     assert beliefs.weights[1] > 0.95
@@ -87,19 +87,65 @@ def test_a_pilot_can_be_carried_to_another_place_by_its_memory() -> None:
     assert there.memory == here.memory
 
 
+def test_a_memory_of_other_regimes_is_refused() -> None:
+    memory = DeadlinePolicy(model=two_regimes(), is_wide=False).start(TERMS).memory
+    with pytest.raises(InvalidInput, match="a memory of 2 regimes"):
+        DeadlinePolicy(model=two_regimes()).start(TERMS, memory)
+
+
+def test_a_pool_that_is_up_much_longer_than_those_fitted_is_found_out() -> None:
+    policy = DeadlinePolicy(model=constant(2.0, 1.0))
+    beliefs = Beliefs(policy.believed, 600.0, policy.fresh())
+    for tick in range(120):
+        beliefs.see(tick % 40 < 34)  # up for 5.7 h where half an hour was fitted, away for 1 h as fitted
+    longer = max(range(len(policy.believed.regimes)), key=lambda place: beliefs.weights[place])
+    found = policy.believed.regimes[longer]
+    assert found.up_ends_per_hour == pytest.approx((2.0 / 3,))
+    assert found.down_ends_per_hour == (1.0,)
+
+
+def test_a_widened_model_doubts_each_side_by_itself_and_the_memory() -> None:
+    own = constant(2.0, 0.5).widened()
+    fitted, *others, without_memory = own.regimes
+    assert fitted.weight == pytest.approx(0.9)
+    assert [(each.up_ends_per_hour, each.down_ends_per_hour) for each in others] == [
+        ((pytest.approx(2 / 3),), (0.5,)),
+        ((6.0,), (0.5,)),
+        ((2.0,), (pytest.approx(0.5 / 3),)),
+        ((2.0,), (1.5,)),
+    ]
+    assert (without_memory.up_ends_per_hour, without_memory.down_ends_per_hour) == ((2.0,), (0.5,))
+    assert FITTED.widened().regimes[:3] != FITTED.regimes  # less is believed of them
+    assert [each.up_ends_per_hour for each in FITTED.widened().regimes[:3]] == [
+        each.up_ends_per_hour for each in FITTED.regimes
+    ]
+
+
+def test_the_mean_of_a_period_is_that_of_its_survival() -> None:
+    assert constant(0.5, 4.0).mean_hours((0.5,)) == pytest.approx(2.0)
+    two = HazardModel(
+        edges_seconds=(0.0, 3600.0),
+        regimes=(Regime(weight=1.0, up_ends_per_hour=(1.0, 1.0), down_ends_per_hour=(1.0, 0.0)),),
+    )
+    assert two.mean_hours((0.0, 1.0)) == pytest.approx(2.0)
+    assert two.mean_hours((1.0, 1.0)) == pytest.approx(1.0)
+    assert two.mean_hours((1.0, 0.0)) == math.inf
+    assert two.widened().regimes[-1].up_ends_per_hour == (1.0, 1.0)
+
+
 def test_the_table_of_a_long_job_takes_less_than_100_megabytes() -> None:
     """How long a decision takes is printed by bench/policy.py."""
     long_job = Terms(
         work_seconds=48 * 3600, deadline_seconds=60 * 3600, changeover_seconds=720, tick_seconds=585, price_ratio=3.144
     )
-    assert solve(long_job, FITTED).bytes < 100e6
+    assert solve(long_job, FITTED.widened()).bytes < 100e6
 
 
 def test_a_job_of_many_ticks_is_solved_on_coarser_ones_and_stays_small() -> None:
     month = Terms(
         work_seconds=25 * 86400, deadline_seconds=30 * 86400, changeover_seconds=60, tick_seconds=60, price_ratio=3.0
     )
-    table = solve(month, constant(0.1, 1.0))
+    table = solve(month, FITTED.widened())
     assert table.bytes < 100e6
     assert table.step_seconds > 60
 
