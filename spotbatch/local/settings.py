@@ -1,11 +1,12 @@
 """What a local region is started with: the arguments of `python -m spotbatch.local`, and the image table."""
 
 import argparse
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, TypeVar, cast
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.local.contract import ImageEntry
@@ -13,7 +14,10 @@ from spotbatch.local.region_file import default_home
 from spotbatch.policy.trace import Polarity, Trace, traces_in
 
 _IMAGE_KEYS: Final = {"pattern", "entry_point", "path", "working_directory", "environment"}
-_ACCOUNT_DIGITS: Final = 12
+_ACCOUNT: Final = re.compile(r"[0-9]{12}")
+_REGION: Final = re.compile(r"[a-z]{2,3}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +53,7 @@ class RegionSettings:
 def parse_arguments(arguments: Sequence[str]) -> RegionSettings:
     """The settings that a command line asks for. Raises InvalidInput or NotFound; argparse exits on bad usage."""
     given = _parser().parse_args(arguments)
-    if not (given.account_id.isdigit() and len(given.account_id) == _ACCOUNT_DIGITS):
+    if not _ACCOUNT.fullmatch(given.account_id):
         raise InvalidInput(f"--account-id is 12 digits, not {given.account_id!r}")
     for template in given.template:
         _must_exist("--template", template)
@@ -85,12 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--home", type=Path, default=default_home(), help="the region's folder (default: %(default)s)")
     add("--port", type=_port, default=0, help="0 (default): the port of the last start if it is free, else any")
-    add("--region", default="us-east-1", help="the name that the region answers to (default: %(default)s)")
+    add(
+        "--region", type=_region, default="us-east-1", help="the name that the region answers to (default: %(default)s)"
+    )
     add("--account-id", default="123456789012", help="default: %(default)s")
     add("--artifacts", type=Path, help="the folder of the artifact store (default: artifacts in the home)")
     add("--template", type=Path, action="append", default=[], metavar="FILE", help="a synthesized template to load")
     add("--images", type=Path, metavar="FILE", help="TOML: what stands for each container image on this machine")
-    add("--pass-env", action="append", default=[], metavar="NAME", help="a variable of the caller that jobs get too")
+    passed = "a variable of the caller that jobs get too"
+    add("--pass-env", type=_variable, action="append", default=[], metavar="NAME", help=passed)
     add("--unsafe-no-auth", action="store_true", help="accept unsigned requests: any local program can run code")
     _add_spot_arguments(parser)
     return parser
@@ -107,33 +114,56 @@ def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trace-file", type=Path, metavar="FILE", help="Spot capacity by zone from a recorded trace (CSV or JSON)")
     add("--trace-polarity", type=Polarity, choices=[*Polarity], help="what a 1 means, where the trace does not say")
     add("--trace-speed", type=_factor, default=1.0, help="so many seconds of the trace pass in one (default: 1)")
-    add("--seed", type=int, default=0, help="of everything random (default: 0)")
+    add("--seed", type=_whole, default=0, help="of everything random (default: 0)")
     add("--runner", choices=("process", "docker", "auto"), default="process", help="default: process")
 
 
+def _number(kind: Callable[[str], Number], text: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+
+
+def _whole(text: str) -> int:
+    return _number(int, text)
+
+
+def _variable(text: str) -> str:
+    if not text or "=" in text:
+        raise argparse.ArgumentTypeError(f"takes the name of a variable of yours, without a value, not {text!r}")
+    return text
+
+
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"a region is named as AWS names it, such as eu-central-1, not {text!r}")
+    return text
+
+
 def _port(text: str) -> int:
-    port = int(text)
+    port = _number(int, text)
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"a port is 0 to 65535, not {port}")
     return port
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 0 <= value <= 1e9:
         raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _number(int, text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
     return value
 
 
 def _factor(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 1e-3 <= value <= 1e6:
         raise argparse.ArgumentTypeError(f"must be 0.001 to 1000000, not {text}")
     return value

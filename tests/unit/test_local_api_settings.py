@@ -84,3 +84,24 @@ def test_a_wrong_image_table_is_refused_with_the_place(tmp_path: Path, text: str
     path.write_text(text)
     with pytest.raises(InvalidInput, match=said):
         read_images(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "80x"], "must be a number, not '80x'"),
+        (["--boot-seconds", "soon"], "must be a number, not 'soon'"),
+        (["--seed", "1.5"], "must be a number, not '1.5'"),
+        (["--pass-env", "TOKEN=x"], "without a value, not 'TOKEN=x'"),
+        (["--region", "us_east"], "such as eu-central-1, not 'us_east'"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(arguments)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["us-east-1", "ap-southeast-4", "us-gov-west-1", "us-iso-east-1", "mx-central-1"])
+def test_aws_own_names_of_regions_are_taken(name: str) -> None:
+    assert parse_arguments(["--region", name]).region == name
