@@ -1,6 +1,8 @@
 """The artifact store as the command line reads it: a bucket (`s3://bucket/prefix`) or a folder (`file:///folder`)."""
 
+import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,9 +84,11 @@ class Folder:
 
     def list(self, prefix: str) -> Iterator[Found]:
         top = self._path(prefix)
-        paths = sorted(path for path in top.rglob("*") if path.is_file())
+        paths = sorted(Path(folder, name) for folder, _, names in os.walk(top) for name in names)
         for path in paths:
-            yield Found(key=path.relative_to(self.root).as_posix(), size_bytes=path.stat().st_size)
+            with contextlib.suppress(FileNotFoundError):  # a run under way renames and removes files meanwhile
+                size = path.stat().st_size
+                yield Found(key=path.relative_to(self.root).as_posix(), size_bytes=size)
 
     def read(self, key: str) -> bytes:
         try:

@@ -132,7 +132,7 @@ def _show(run: Sequence[Job], report: CostReport) -> None:
         _amount(f"beside it: {line.description}", line.usd, f"  ({VOLUME_GIB} GiB a host)")
     text.say("where it went")
     for part, amount in report.parts.items():
-        if amount:
+        if round(amount, 6):  # what is shown as nothing is left out
             share = amount / report.gross_usd if report.gross_usd else Decimal(0)
             bar = "█" * round(share * _BAR_CELLS) or "▏"
             text.say(f"  {part.value:<24}{shown_usd(amount):>16}  {share * 100:5.1f} %  {bar}")

@@ -68,7 +68,7 @@ def show(found: "Forecast", sources: Sequence[str], *, is_measured: bool) -> Non
     text.say()
     _say_scenarios(found)
     spot = found.scenario("spot")
-    text.say(f"beside it the hosts' volumes: about {_volumes_usd(spot.host_hours):,.2f} USD; see --idle for the stack")
+    text.say(f"beside it the hosts' volumes: about {_usd(_volumes_usd(spot.host_hours))}; see --idle for the stack")
     _say_checkpoint(found)
     _say_types(found)
     text.say()
@@ -83,7 +83,7 @@ def in_short(found: "Forecast") -> list[str]:
         each = found.scenario(name)
         cost, finish = each.cost_usd, each.finish_seconds
         ends = f"ends in {text.duration(finish.p50)} (p90 {text.duration(finish.p90)})"
-        lines.append(f"{name:<10}{cost.p50:,.2f} USD (p90 {cost.p90:,.2f}), {ends}")
+        lines.append(f"{name:<10}{_usd(cost.p50)} (p90 {_usd(cost.p90)}), {ends}")
     return [*lines, "on c5, m5 and r5, up to 256 vCPUs; `spotbatch estimate` has the assumptions and the rest"]
 
 
@@ -96,13 +96,20 @@ def _say_scenarios(found: "Forecast") -> None:
         rows.append(
             [
                 each.name,
-                *(f"{value:,.2f} USD" for value in (cost.p50, cost.p90, cost.p95)),
+                *(_usd(value) for value in (cost.p50, cost.p90, cost.p95)),
                 *(text.duration(value) for value in (finish.p50, finish.p90, finish.p95)),
                 f"{each.interruptions.mean:.1f}",
                 late,
             ]
         )
     text.table(heads, rows, right=range(1, len(heads)))
+
+
+def _usd(value: float | Decimal) -> str:
+    """An amount for people, where a small run does not look as if it cost nothing."""
+    from spotbatch.pricing.report import shown_usd
+
+    return shown_usd(Decimal(f"{value:.6f}"))
 
 
 def _chance(late: int, samples: int) -> str:
@@ -130,7 +137,7 @@ def _say_checkpoint(found: "Forecast") -> None:
         gain = "without them, such jobs would hardly ever end"
         if advice.saved_usd is not None and advice.seconds_without < 100 * advice.seconds_with:
             gain = f"a job then takes {text.duration(advice.seconds_with)}, not {text.duration(advice.seconds_without)}"
-            gain += f", and the run costs {advice.saved_usd:,.2f} USD less on Spot"
+            gain += f", and the run costs {_usd(advice.saved_usd)} less on Spot"
         text.say(f"checkpoints: save every {text.duration(advice.interval_seconds)} (Daly): {gain}")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.cli.options import JsonOption
 from spotbatch.cli.output import json, text
 
@@ -50,8 +51,14 @@ def refresh(
     """Ask AWS: instance types, on-demand and Spot prices by zone, placement scores. Needs credentials that may read."""
     from spotbatch.aws.price_cache import cache_path, region_name, write
     from spotbatch.aws.prices import fetch
+    from spotbatch.cli import where
     from spotbatch.pricing.catalogue import catalogue
 
+    if where.wants_local():
+        raise InvalidInput(
+            "the local region has no prices of its own, and what its moto makes up is none: refresh without --local "
+            "(and SPOTBATCH_LOCAL). Bills of the local region are made at the catalogue's prices"
+        )
     region = region_name()
     fetched = fetch(region, _names(types, catalogue()), now=time.time(), days=days)
     path = cache_path(region)
@@ -73,7 +80,10 @@ def refresh(
 def _names(types: str, known: "Catalogue") -> list[str]:
     if types.strip() == "all":
         return list(known.families)
-    return [name.strip() for name in types.split(",") if name.strip()]
+    names = [name.strip() for name in types.split(",") if name.strip()]
+    if not names:
+        raise InvalidInput(f"--types names no type: give types and families with commas, as {_DEFAULT_TYPES}, or all")
+    return names
 
 
 def _row(kind: "InstanceType") -> list[str]:

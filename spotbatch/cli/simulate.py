@@ -199,6 +199,14 @@ def _document(scenario: "Scenario", results: "Sequence[RunResult]", sources: Seq
     }
 
 
+def _in_words(weather: "Weather") -> str:
+    from spotbatch.simulate.weather import ModelWeather, RateWeather
+
+    if isinstance(weather, RateWeather):
+        return f"{weather.reclaims_per_hour:g} reclaims per host and hour"
+    return "weather of the fitted model" if isinstance(weather, ModelWeather) else "weather of the traces"
+
+
 def _columns(results: "Sequence[RunResult]") -> "Iterator[tuple[str, list[float]]]":
     yield "usd", [float(each.usd) for each in results]
     yield "saving_percent", [each.saving_percent for each in results if each.saving_percent is not None]
@@ -222,7 +230,7 @@ def _say(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence
     jobs = scenario.jobs
     text.say(
         f"{jobs.count} jobs of {text.duration(jobs.work_seconds)}, {jobs.vcpus} vCPUs, {jobs.memory_mib} MiB, on up to "
-        f"{scenario.max_vcpus} vCPUs; {len(results)} runs, seed {scenario.seed}, {type(scenario.weather).__name__}"
+        f"{scenario.max_vcpus} vCPUs; {len(results)} runs, seed {scenario.seed}, {_in_words(scenario.weather)}"
     )
     text.say()
     shown: dict[str, tuple[str, Callable[[float], str]]] = {

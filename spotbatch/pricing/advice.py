@@ -41,7 +41,8 @@ class Advice:
         seen = f"{self.job_name}: asks for {self.asked:g}{unit} {self.resource}, uses at most {self.used:.4g}{unit}"
         if self.is_warning:
             return f"{seen}: ask for {self.suggested:g}{unit}, or it may be killed"
-        return f"{seen}: {self.suggested:g}{unit} would do (up to {self.usd:.4f} USD of this run)"
+        saved = f" (up to {self.usd:.4f} USD of this run)" if round(self.usd, 4) else ""
+        return f"{seen}: {self.suggested:g}{unit} would do{saved}"
 
     def to_json(self) -> dict[str, object]:
         return {

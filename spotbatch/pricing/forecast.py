@@ -55,6 +55,7 @@ class Plan:
             ("pools", self.pools, 1, 100),
             ("cheapest_share", self.cheapest_share, 0.001, 1),
             ("samples", self.samples, 10, 100_000),
+            ("seed", self.seed, 0, 2**63 - 1),
             ("interruptions_per_hour", self.interruptions_per_hour or 0, 0, 100),
             ("interval_seconds", 1 if self.interval_seconds is None else self.interval_seconds, 0.001, 1e9),
             ("deadline_seconds", 1 if self.deadline_seconds is None else self.deadline_seconds, 0.001, 1e9),

@@ -13,10 +13,20 @@ if TYPE_CHECKING:
 
 _HOUR: Final = 3600.0
 _MOST_HOSTS: Final = 400
-_END_COLOURS: Final = {
+_ROW_INCHES: Final = 0.16
+_LEAST_INCHES: Final = 1.6  # of all rows together, however few
+_MOST_INCHES: Final = 8.0  # more rows are drawn thinner, so that a screen shows the whole picture
+_END_COLOURS: Final[Mapping[AttemptEnd | None, str]] = {
     AttemptEnd.SUCCEEDED: "#2a9d8f",
     AttemptEnd.INTERRUPTED: "#e9a23b",
     AttemptEnd.FAILED: "#c1121f",
+    None: "#6c757d",  # stopped, or cut off with the run
+}
+_END_WORDS: Final[Mapping[AttemptEnd | None, str]] = {
+    AttemptEnd.SUCCEEDED: "attempt succeeded",
+    AttemptEnd.INTERRUPTED: "attempt interrupted",
+    AttemptEnd.FAILED: "attempt failed",
+    None: "attempt stopped",
 }
 
 
@@ -27,22 +37,48 @@ def draw_gantt(story: Story, path: Path) -> None:
     """
     if len(story.hosts) > _MOST_HOSTS:
         raise InvalidInput(f"{len(story.hosts)} hosts are too many for a chart of at most {_MOST_HOSTS} rows")
-    figure = _figure(10, 1.5 + 0.16 * max(10, len(story.hosts)))
+    height = min(max(_ROW_INCHES * len(story.hosts), _LEAST_INCHES), _MOST_INCHES)
+    figure = _figure(10, 1.4 + height)
     axes = figure.subplots()
-    rows = {each.instance_id: row for row, each in enumerate(sorted(story.hosts, key=_by_pool))}
-    for host in story.hosts:
-        axes.broken_barh([_span(host.launched_at, host.ended_at)], (rows[host.instance_id] - 0.4, 0.8), color="#d9dce0")
-        if host.is_reclaimed and host.ended_at is not None:
-            axes.plot(host.ended_at / _HOUR, rows[host.instance_id], marker="x", color="#c1121f", markersize=4)
-    for attempt in story.attempts:
-        colour = _END_COLOURS.get(attempt.end, "#6c757d")
-        span = _span(attempt.started_at, attempt.stopped_at)
-        axes.broken_barh([span], (rows[attempt.instance_id] - 0.3, 0.6), color=colour, edgecolor="white", linewidth=0.2)
-    pools = [f"{each.instance_type} {each.zone}" for each in sorted(story.hosts, key=_by_pool)]
-    firsts = [row for row, name in enumerate(pools) if row == 0 or pools[row - 1] != name]
-    axes.set_yticks(firsts, [pools[row] for row in firsts])
-    axes.set(title="Hosts and attempts (orange: interrupted, x: host reclaimed)", xlabel="hours")
+    hosts = sorted(story.hosts, key=_by_pool)
+    rows = {each.instance_id: row for row, each in enumerate(hosts)}
+    _draw_hosts(axes, hosts, points=72 * height / max(1, len(hosts)))
+    for end, colour in _END_COLOURS.items():
+        ended = [each for each in story.attempts if (each.end if each.end in _END_COLOURS else None) is end]
+        for each in ended:
+            span = _span(each.started_at, each.stopped_at)
+            axes.broken_barh([span], (rows[each.instance_id] - 0.3, 0.6), color=colour, linewidth=0)
+        if ended:
+            axes.broken_barh([], (0, 0), color=colour, label=_END_WORDS[end])
+    _name_pools(axes, hosts)
+    axes.set(title="Hosts and their attempts", xlabel="hours", ylim=(len(hosts) - 0.3, -0.7))
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     _save(figure, path)
+
+
+def _draw_hosts(axes: Any, hosts: Sequence[HostLife], points: float) -> None:
+    """Their lives in grey, and where they were reclaimed; a row is so many points high."""
+    for row, host in enumerate(hosts):
+        axes.broken_barh([_span(host.launched_at, host.ended_at)], (row - 0.4, 0.8), color="#d9dce0", linewidth=0)
+    axes.broken_barh([], (0, 0), color="#d9dce0", label="host without work")
+    taken = [(host.ended_at / _HOUR, row) for row, host in enumerate(hosts) if host.is_reclaimed and host.ended_at]
+    if taken:
+        style = {"marker": "x", "color": "#c1121f", "markersize": min(4.0, points), "linestyle": "none"}
+        axes.plot(*zip(*taken, strict=True), **style, zorder=3, label="host reclaimed")
+
+
+def _name_pools(axes: Any, hosts: Sequence[HostLife]) -> None:
+    """A pool's name beside the middle of its rows, and a line between two pools."""
+    names = [f"{each.instance_type} {each.zone}" for each in hosts]
+    firsts = [row for row, name in enumerate(names) if row == 0 or names[row - 1] != name]
+    ends = [*firsts[1:], len(names)]
+    middles = [(first + end - 1) / 2 for first, end in zip(firsts, ends, strict=True)]
+    axes.set_yticks(middles, [names[row] for row in firsts])
+    axes.tick_params(axis="y", length=0)
+    for first in firsts[1:]:
+        axes.axhline(first - 0.5, color="#adb5bd", linewidth=0.6)
 
 
 def draw_spread(results: Sequence[RunResult], path: Path) -> None:
@@ -60,6 +96,7 @@ def draw_spread(results: Sequence[RunResult], path: Path) -> None:
     cost.legend(frameon=False)
     for axes in (cost, end):
         axes.grid(alpha=0.3)
+        axes.set_ylim(0, 103)
     _save(figure, path)
 
 

@@ -48,6 +48,17 @@ def test_a_prefix_is_a_folder_and_not_the_beginning_of_a_name(store: Artifacts) 
     assert [each.key for each in store.list("runs/one")] == ["runs/one/x"]
 
 
+def test_a_file_that_a_running_job_removes_meanwhile_is_left_out(tmp_path: Path) -> None:
+    store = open_artifacts(tmp_path.as_uri())
+    store.write("runs/r/a", b"1")
+    store.write("runs/r/b", b"2")
+    store.write("runs/r/c", b"3")
+    listed = store.list("runs/r")
+    assert next(iter(listed)).key == "runs/r/a"
+    (tmp_path / "runs/r/b").unlink()
+    assert [each.key for each in listed] == ["runs/r/c"]
+
+
 def test_what_is_not_there_is_not_found(store: Artifacts, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         store.read("nothing")

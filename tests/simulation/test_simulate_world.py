@@ -166,6 +166,18 @@ def test_a_rate_of_reclaims_is_what_hosts_see() -> None:
     assert 4000 / (found[-1].ends / 3600) == pytest.approx(0.5, rel=0.05)
 
 
+def test_a_chart_of_many_hosts_is_no_taller_than_a_screen(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    many = replace(scenario(count=700), max_vcpus=2048)
+    recorder = Recorder(PRICES, many)
+    World(many, recorder).run()
+    draw_gantt(recorder.story(), tmp_path / "gantt.png")
+    height, width = imread(tmp_path / "gantt.png").shape[:2]
+    assert len(recorder.story().hosts) > 60
+    assert height <= width
+
+
 def test_charts_are_written_and_too_many_hosts_are_refused(tmp_path: Path) -> None:
     recorder = Recorder(PRICES, scenario(count=40))
     result = World(scenario(count=40), recorder).run()

@@ -58,6 +58,7 @@ def test_an_estimate_as_json_is_the_same_for_the_same_seed(capsys: pytest.Captur
         (["--types", ","], "none of the 0 types given"),
         (["--max-vcpus", "1"], "none of the 24 types given has 1 vCPUs or fewer"),
         (["--deadline", "0"], "deadline_seconds"),
+        (["--seed", "-1"], "seed of an estimate must be 0"),
     ],
 )
 def test_wrong_input_is_refused_with_the_value_and_the_fix(
@@ -218,3 +219,28 @@ def test_an_estimate_loads_no_library_for_pictures_or_for_aws() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_a_small_run_does_not_look_as_if_it_cost_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "estimate", "--jobs", "3", "--time", "30s", "--samples", "20")
+    (spot,) = (line for line in out.splitlines() if line.startswith("spot"))
+    assert "0.00 USD" not in spot
+    assert "0.00" in spot
+
+
+def test_prices_that_a_local_region_makes_up_are_not_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spotbatch.cli import where
+
+    monkeypatch.setattr(where, "use_local", lambda: None)
+    monkeypatch.setenv("SPOTBATCH_LOCAL", "1")
+    code, _, said = run(capsys, "prices", "refresh")
+    assert code == 2
+    assert "no prices of its own" in said
+
+
+def test_prices_of_no_type_are_no_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, said = run(capsys, "prices", "show", "--types", " , ")
+    assert code == 2
+    assert "--types names no type" in said
