@@ -13,8 +13,9 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.price_cache import region_name
 from spotbatch.batch.errors import InvalidInput, SpotbatchError, Unavailable
 from spotbatch.batch.job import Attempt, Job
+from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding, records, where
-from spotbatch.cli.inputs import input_names, run_index
+from spotbatch.cli.inputs import InputNames, input_names, run_index
 from spotbatch.cli.options import QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.progress import interruptions_of, is_interruption
@@ -27,6 +28,7 @@ from spotbatch.web.sources import Account, Actions, Finding, Findings, Sources, 
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _UNITS_READ_AT_ONCE: Final = 20
+_FAILED_NAMED: Final = 50
 _ALL_READ_UP_TO: Final = 500  # units; of larger runs only those that were interrupted
 _RECORDS_KEPT: Final = 5000
 
@@ -169,6 +171,7 @@ class KeptRecords:
     stack: str | None
     _found: dict[tuple[str, int], list[AttemptRecord]] = field(default_factory=dict)
     _stores: dict[str, Artifacts] = field(default_factory=dict)
+    _names: dict[str, InputNames] = field(default_factory=dict)
 
     def of(self, units: Sequence[Job]) -> tuple[list[AttemptRecord], tuple[str, ...]]:
         """What is known of the units' attempts that ended, and what to say of the rest."""
@@ -187,6 +190,18 @@ class KeptRecords:
         notes = (f"the records of {text.count(left, 'child')} are still being read",) if left else ()
         return [one for unit in wanted for one in self._found.get((unit.id, _ended_attempts(unit)), ())], notes
 
+    def inputs_of(self, units: Sequence[Job]) -> dict[str, str]:
+        """What the first of the failed units stand for; nothing where the run's list cannot be read."""
+        failed = [unit for unit in units if unit.status is JobStatus.FAILED][:_FAILED_NAMED]
+        try:
+            for unit in failed:
+                if unit.parent_id not in self._names:
+                    self._names[unit.parent_id] = input_names(unit)
+            named = {unit.id: self._names[unit.parent_id].of(run_index(unit)) for unit in failed}
+        except SpotbatchError:
+            return {}
+        return {unit_id: mine for unit_id, mine in named.items() if mine}
+
     def of_unit(self, unit: Job) -> list[AttemptRecord]:
         """One unit's records as they stand now. Raises as the store does."""
         store = self._stores.get(unit.parent_id)
@@ -204,7 +219,8 @@ def _account(kept: KeptRecords, units: Sequence[Job], others: Sequence[Job]) -> 
 
     found, notes = kept.of(units)
     made = bill_of(units, found, others=others)
-    return Account(report=made.report, at=time.time(), notes=(*notes, *made.notes))
+    notes = (*notes, *made.notes)
+    return Account(report=made.report, at=time.time(), notes=notes, inputs=kept.inputs_of(units))
 
 
 def _story(job: Job, kept: KeptRecords) -> Story:

@@ -30,6 +30,7 @@ class Account:
     report: CostReport
     at: float  # as of when, UTC epoch seconds
     notes: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what the first of the failed units stand for, by id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -106,6 +106,7 @@ class FailureRow:
     exit_code: int | None
     count: int
     example: str  # an id
+    input: str  # of the example
     which: str
 
 
@@ -297,7 +298,7 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
         rate_a_minute=rate * 60 if rate else None,
         seconds_left=(progress.total - progress.done) / rate if rate and progress.done < progress.total else None,
         children=children,
-        failures=_failures(failed),
+        failures=_failures(failed, account.inputs if account is not None else {}),
         failed_unread=max(0, counts[JobStatus.FAILED] - len(failed)),
         gantt=hosts,
         money=money,
@@ -337,7 +338,7 @@ def _children(family: Family) -> Children:
     )
 
 
-def _failures(failed: Sequence[Job]) -> tuple[FailureRow, ...]:
+def _failures(failed: Sequence[Job], inputs: Mapping[str, str]) -> tuple[FailureRow, ...]:
     """Units that FAILED, together by their exit code and reason, the most frequent first."""
     groups: dict[tuple[int | None, str], list[Job]] = defaultdict(list)
     for unit in failed:
@@ -348,6 +349,7 @@ def _failures(failed: Sequence[Job]) -> tuple[FailureRow, ...]:
             exit_code=code,
             count=len(units),
             example=units[0].id,
+            input=inputs.get(units[0].id, ""),
             which=index_ranges([unit.array_index for unit in units if unit.array_index is not None]),
         )
         for (code, reason), units in groups.items()

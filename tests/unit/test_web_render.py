@@ -124,6 +124,14 @@ def test_failures_are_told_by_their_reason_and_not_one_by_one() -> None:
     assert "exit code 1: reason 2" in html
 
 
+def test_a_failure_names_the_input_that_it_stands_for() -> None:
+    failed = child(3, JobStatus.FAILED, reason="<b>bad</b>")
+    world = shown(parent(4, FAILED=1, RUNNING=3), [failed], with_bill=True)
+    named = replace(world.board.accounts[ARRAY], inputs={failed.id: "s3://raw/<i>.csv"})
+    world.board.accounts[ARRAY] = named
+    assert "child 3 · <code>s3://raw/&lt;i&gt;.csv</code>" in world.pages.regions(TARGET)["failures"]
+
+
 def test_forms_are_there_only_with_a_token() -> None:
     world = shown(parent(2, RUNNING=1, FAILED=1), [child(0, JobStatus.FAILED)])
     assert "<form method=" not in world.pages.page(TARGET).html.replace('<form class="goto" method="get"', "")
