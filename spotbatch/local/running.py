@@ -179,13 +179,18 @@ def _say_ready(info: RegionInfo) -> None:
 def _make_folders(settings: RegionSettings) -> None:
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _cannot_be_made(error, "--home") from error
+    try:
         settings.artifacts_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Unavailable(
-            f"the folder {error.filename} cannot be made ({error.strerror}): choose another --home"
-        ) from error
+        raise _cannot_be_made(error, "--artifacts" if settings.artifacts else "--home") from error
     if not os.access(settings.home, os.W_OK | os.X_OK):
         raise Unavailable(f"the folder {settings.home} is read-only: choose another --home")
+
+
+def _cannot_be_made(error: OSError, option: str) -> Unavailable:
+    return Unavailable(f"the folder {error.filename} cannot be made ({error.strerror}): choose another {option}")
 
 
 @contextlib.contextmanager

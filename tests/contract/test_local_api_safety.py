@@ -372,6 +372,16 @@ def test_a_read_only_home_is_named(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("option", ["--home", "--artifacts"])
+def test_a_folder_that_cannot_be_made_is_named_with_its_option(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "spotbatch.local", "--home", str(tmp_path / "home")]
+    command += [option, str(tmp_path / "file" / "folder")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 4
+    assert f"file/folder cannot be made (Not a directory): choose another {option}" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["region.lock", "region.json", "journal.sqlite", "logs", "scratch"])
 def test_a_file_of_the_home_that_cannot_be_opened_is_named_with_a_way_out(tmp_path: Path, name: str) -> None:
     # A folder for a file, or a file for a folder: as useless to root as what is another user's is to others.
