@@ -1,6 +1,6 @@
 """The job definition: the stack's image, the rulebook's retry strategy, logs, and the notice file read-only."""
 
-from aws_cdk import Fn, Stack
+from aws_cdk import Aws, Fn, Stack
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
@@ -52,8 +52,8 @@ class Jobs(Construct):
             ]
             or None,
             environment=[
-                cfn.EnvironmentProperty(name="AWS_REGION", value=Stack.of(self).region),  # older ECS agents tell none
-                cfn.EnvironmentProperty(name="AWS_DEFAULT_REGION", value=Stack.of(self).region),  # what boto3 reads
+                cfn.EnvironmentProperty(name="AWS_REGION", value=Aws.REGION),  # older ECS agents tell none
+                cfn.EnvironmentProperty(name="AWS_DEFAULT_REGION", value=Aws.REGION),  # what boto3 reads
                 cfn.EnvironmentProperty(name=SPOTBATCH_ARTIFACTS_URL, value=f"s3://{bucket.bucket_name}"),
                 cfn.EnvironmentProperty(name=SPOTBATCH_NOTICE_FILE, value=NOTICE_FILE),
             ],
