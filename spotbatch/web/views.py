@@ -57,6 +57,11 @@ class Progress:
         return f"{self.done:,} of {self.total:,} done: {parts}"
 
     @property
+    def of_status(self) -> int:
+        """What is told beside the status: how many FAILED where that is the end of it, or else how many are done."""
+        return next((each.count for each in self.segments if each.status.value == self.status == "FAILED"), self.done)
+
+    @property
     def percent(self) -> int:
         return 100 * self.done // self.total if self.total else 0
 

@@ -277,6 +277,15 @@ def test_what_was_run_again_with_success_counts_no_more_as_failed() -> None:
     assert f"<code>{ARRAY[:8]}</code>" in row, "the id of a run is its first job's, and is shown as short"
 
 
+def test_a_run_that_failed_says_how_many_did() -> None:
+    of = parent(12, status=JobStatus.FAILED, SUCCEEDED=9, FAILED=3)
+    world = shown(of, [])
+    world.board.take_listed([JobSummary(id=of.id, name=of.name, status=of.status, created_at=of.created_at)])
+    row = world.pages.regions(Target(kind="list"))["runs"]
+    assert "<span>3 of 12</span>" in row
+    assert "12 of 12 done: SUCCEEDED 9, FAILED 3" in row, "for who does not see the bar"
+
+
 def test_money_that_ec2_waives_is_a_line_so_that_the_lines_add_up() -> None:
     world = shown(
         parent(2, SUCCEEDED=2), [child(0, JobStatus.SUCCEEDED), child(1, JobStatus.SUCCEEDED)], with_bill=True
