@@ -59,10 +59,13 @@ def waiting_in(pid: int) -> str:
 
 
 def command_line(pid: int) -> str:
+    """The program and, where it is no option, the word after it; no more, since arguments may hold secrets."""
     try:
-        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:200]
+        words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
     except OSError:
         return ""
+    shown = words[:1] if len(words) > 1 and words[1].startswith("-") else words[:2]
+    return " ".join([*shown, *["..."][: len(words) - len(shown)]])[:200]
 
 
 def _all() -> Iterator[Member]:

@@ -101,7 +101,17 @@ class Writer:
         epochs = [name.epoch for name in retrying(lambda: manifest_names(self._store, self._prefix), limit)]
         epochs += [_epoch_of(claim) for claim in retrying(self._claims, limit)]
         self._epoch = max(epochs, default=0) + 1
-        retrying(lambda: self._store.put(f"{self._prefix}/{CLAIMS}/{self._epoch:06d}-{self._writer}", b""), limit)
+        while rivals := self._claimed_beside(
+            limit
+        ):  # somebody looked when we did: then we both see it here, or one of us
+            self._epoch += 1 if self._writer < min(rivals) else 2
+
+    def _claimed_beside(self, limit: Limit) -> list[str]:
+        """Claim the epoch; other writers that have claimed the same."""
+        own = f"{self._epoch:06d}-{self._writer}"
+        retrying(lambda: self._store.put(f"{self._prefix}/{CLAIMS}/{own}", b""), limit)
+        same = [claim for claim in retrying(self._claims, limit) if _epoch_of(claim) == self._epoch and claim != own]
+        return [claim.partition("-")[2] for claim in same]
 
     def start_from(self, manifest: Manifest | None, corrupt: Iterable[ManifestName] = ()) -> None:
         """What has just been restored into the folder is known, and need not be sent again."""

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotbatch.runtime.errors import Corrupt, InvalidSetting, Refused, StoreError
+from spotbatch.runtime.family import command_line
 from spotbatch.runtime.health import Health
 from spotbatch.runtime.interval import LONGEST_SECONDS, SHORTEST_SECONDS, daly_seconds, next_interval_seconds
 from spotbatch.runtime.limit import Limit, retrying
@@ -100,6 +101,23 @@ def test_dalys_interval_is_near_the_best_of_all_intervals() -> None:
         ours = lost_share(daly_seconds(cost, mean), cost, mean)
         best = min(lost_share(mean * step / 2000, cost, mean) for step in range(1, 4000))
         assert ours <= best * 1.01
+
+
+def shown_of(pid: int) -> str:
+    """Once the process has its own words: for a moment after it began there are none."""
+    give_up = time.monotonic() + 10
+    while not (shown := command_line(pid)) and time.monotonic() < give_up:
+        pass
+    return shown
+
+
+def test_what_is_shown_of_a_process_holds_no_arguments_that_may_be_secret() -> None:
+    with subprocess.Popen(["/bin/sh", "-c", "read line", "s3cret"], stdin=subprocess.PIPE) as shell:
+        assert shown_of(shell.pid) == "/bin/sh ..."
+        shell.kill()
+    with subprocess.Popen(["sleep", "60"]) as sleeping:
+        assert shown_of(sleeping.pid) == "sleep 60"
+        sleeping.kill()
 
 
 def test_a_clock_that_jumps_does_not_make_a_living_command_unhealthy(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -231,6 +231,30 @@ def held_open(file: Path, mode: str) -> Iterator[None]:
         opened.write(b"half")
         opened.flush()
         yield
+
+
+class Crossed(FolderStore):
+    """Lets something happen just before the first object is written."""
+
+    def __init__(self, root: Path, first: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._first: Callable[[], object] | None = first
+
+    def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
+        first, self._first = self._first, None
+        if first is not None:
+            first()
+        super().put(key, data)
+
+
+def test_two_attempts_that_begin_at_the_same_moment_do_not_share_an_epoch(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    one = Writer(FolderStore(root), PREFIX, tmp_path / "one")
+    other = Writer(Crossed(root, lambda: one.claim(Limit(5))), PREFIX, tmp_path / "other")
+    other.claim(Limit(5))
+    assert one.epoch < other.epoch
+    with pytest.raises(Overtaken):
+        one.prune(Limit(5))
 
 
 def test_a_file_that_is_open_for_writing_is_not_published(tmp_path: Path) -> None:
