@@ -79,11 +79,13 @@ class Attempt:
             return self._not_begun(problem)
         if self._interruptions.current is not None:
             return self._end("interrupted", EXIT_INTERRUPTED)
+        self._signals.begin()
         try:
             self._command = Command(self._argv, command_variables(self._rooms))
         except OSError as error:
             say(f"cannot run {self._argv[0]!r}: {error.strerror}")
             return self._end("failed", EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN)
+        self._signals.forward_to(self._command.send)
         attendance = self._attendance(self._command)
         code = attendance.run()
         self._record.command_exit_code = code
@@ -141,7 +143,6 @@ class Attempt:
 
     def _attendance(self, command: Command) -> Attendance:
         keeper, settings = self._keeper, self._settings
-        self._signals.forward = command.send
         progress = None
         if keeper is not None:
             self._schedule = self._make_schedule(keeper)

@@ -15,7 +15,8 @@ class Signals:
 
     def __init__(self) -> None:
         self.asked_to_stop: signal.Signals | None = None
-        self.forward: Callable[[int], None] = _ignore
+        self._send: Callable[[int], None] | None = None
+        self._held: list[int] = []  # for a command that has begun, and that nobody has named yet
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -26,6 +27,16 @@ class Signals:
             signal.signal(number, self._forward)
         signal.signal(signal.SIGCHLD, _ignore)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # held since the very start
+
+    def begin(self) -> None:
+        """The command is about to begin: what came before was not meant for it."""
+        self._held.clear()
+
+    def forward_to(self, send: Callable[[int], None]) -> None:
+        """Pass on what comes, and what has come since `begin`."""
+        self._send = send
+        while self._held:
+            send(self._held.pop(0))
 
     def wait(self, seconds: float) -> None:
         """Until a signal comes, somebody calls `wake`, or the time is over."""
@@ -48,7 +59,10 @@ class Signals:
         self.asked_to_stop = self.asked_to_stop or signal.Signals(number)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as above
-        self.forward(number)
+        if self._send is None:
+            self._held.append(number)
+        else:
+            self._send(number)
 
 
 def _ignore(number: int, frame: FrameType | None = None) -> None:

@@ -39,6 +39,7 @@ def python(text: str) -> tuple[str, str, str]:
     return sys.executable, "-c", text
 
 
+ROOT = Path(__file__).resolve().parents[2]
 ODD_NAMES = ["a b", "ü", "#h", "q?x", "%41", "p+q", "~t", "tail ", "back\\slash", "..x", "a&b", "[br]", "*", "e\u0301"]
 
 
@@ -220,6 +221,22 @@ print([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids], flush=
 """
     _, text = world.run(*python(asks), SPOTBATCH_CHECKPOINT_SECONDS="600")
     assert "[0, 0, 0, 0]" in text
+
+
+def test_a_signal_that_comes_while_the_command_begins_is_passed_on_and_one_before_is_not() -> None:
+    begins = """
+import os, signal
+from spotbatch.runtime.signals import Signals
+signals, passed_on = Signals(), []
+os.kill(os.getpid(), signal.SIGHUP)
+signals.begin()
+os.kill(os.getpid(), signal.SIGUSR1)
+signals.forward_to(passed_on.append)
+os.kill(os.getpid(), signal.SIGUSR2)
+print([signal.Signals(number).name for number in passed_on])
+"""
+    done = subprocess.run(python(begins), capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "['SIGUSR1', 'SIGUSR2']"
 
 
 def test_a_daemon_in_a_session_of_its_own_ends_with_the_command(world: Spot) -> None:
