@@ -15,6 +15,7 @@ from spotbatch.cli.inputs import run_index
 from spotbatch.cli.output import text
 
 _EVERY_SECONDS: Final = 3.0
+_BAR_CELLS: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,19 @@ class Report:
         share = 100 * self.done / self.total if self.total else 0.0
         return f"{share:.0f} % by its own report{f' ({self.text})' if self.text else ''}"
 
+    @property
+    def bar(self) -> str:
+        full = round(_BAR_CELLS * min(1.0, self.done / self.total)) if self.total else 0
+        return f"[{'#' * full}{'.' * (_BAR_CELLS - full)}]"
+
+
+def seconds_left(first: Report, last: Report) -> float | None:
+    """By the pace between two reports; None while there is none."""
+    moved, passed = last.done - first.done, last.at - first.at
+    if moved <= 0 or passed <= 0 or last.total != first.total:
+        return None
+    return max(0.0, last.total - last.done) * passed / moved
+
 
 def read_report(store: Artifacts, run_id: str, index: int | None) -> Report | None:
     """The last report of a unit; None where it made none, or where it cannot be read."""
@@ -45,10 +59,12 @@ def read_report(store: Artifacts, run_id: str, index: int | None) -> Report | No
 class OwnProgress:
     """The report of a single running job, asked for every few seconds; "" for arrays."""
 
+    has_bar: bool = False
     clock: Callable[[], float] = time.monotonic
     _store: Artifacts | None = field(default=None, init=False)
     _last: str = field(default="", init=False)
     _last_at: float | None = field(default=None, init=False)
+    _first: Report | None = field(default=None, init=False)
 
     def __call__(self, job: Job) -> str:
         """The report in words, as of a few seconds ago."""
@@ -66,7 +82,15 @@ class OwnProgress:
         except SpotbatchError:
             return ""
         report = read_report(self._store, finding.run_id(job), run_index(job))
-        return report.in_words if report else ""
+        return self._told(report) if report else ""
+
+    def _told(self, report: Report) -> str:
+        """Its bar, its share, and the time left by the pace since the first look at this attempt."""
+        if self._first is None or report.done < self._first.done or report.total != self._first.total:
+            self._first = report
+        left = seconds_left(self._first, report)
+        told = report.in_words if left is None else f"{report.in_words}, about {text.duration(left)} left"
+        return f"{report.bar} {told}" if self.has_bar else told
 
 
 def line_of(job: Job, store: Artifacts) -> str:

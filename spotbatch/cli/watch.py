@@ -134,7 +134,7 @@ class Facts:
     clock: Callable[[], float] = time.monotonic
     _last: str = ""
     _last_at: float | None = None
-    _own: OwnProgress = field(default_factory=OwnProgress)
+    _own: OwnProgress = field(default_factory=lambda: OwnProgress(has_bar=True))
 
     def __call__(self, tracker: Tracker) -> str:
         own = self._own(next(iter(tracker.jobs.values()))) if len(tracker.jobs) == 1 else ""

@@ -352,7 +352,7 @@ def test_a_jobs_own_report_of_its_progress_is_shown(world: CliWorld, tmp_path: P
     watching = program("watch", job, environ={"SPOTBATCH_HOME": str(world.home), "SPOTBATCH_LOCAL": "1"})
     assert watching.stdout is not None
     watching.stdout.readline()
-    assert "75 % by its own report" in watching.stdout.readline()
+    assert "[###############.....] 75 % by its own report" in watching.stdout.readline()
     go_on.touch()
     watching.communicate(timeout=30)
     assert watching.returncode == 0
