@@ -3,6 +3,7 @@
 python bench/policy.py            the table, and ours on zones and weeks that it never saw
 python bench/policy.py --sweep    the same gain over job fractions and changeovers (minutes)
 python bench/policy.py --misfit   the shipped model on made-up pools unlike those it was fitted to (a minute)
+python bench/policy.py --years    made-up other years: the traces' periods stretched, with doubt and without (minutes)
 python bench/policy.py --fit      the module spotbatch/policy/fitted.py, made anew from the traces
 """
 
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, groupby
 from pathlib import Path
 from random import Random
 from statistics import correlation, fmean, stdev
@@ -39,6 +40,11 @@ MADE_UP = (  # mean hours up and down, and the Weibull shape
     (1, 1, 1), (10, 2, 1), (0.5, 3, 1), (3, 0.5, 1), (20, 20, 1),
     (2, 2, 2), (6, 1, 2), (1, 6, 2), (0.3, 0.3, 1), (48, 1, 1),
 )  # fmt: skip
+
+YEARS = {  # how many times longer periods up, and periods away, are than they were
+    "as it was": (1, 1), "all/4": (0.25, 0.25), "all/2": (0.5, 0.5), "all*2": (2, 2), "all*4": (4, 4),
+    "up/3": (1 / 3, 1), "up*3": (3, 1), "away/3": (1, 1 / 3), "away*3": (1, 3),
+}  # fmt: skip
 
 Traces = Mapping[str, Sequence[bool]]
 
@@ -221,13 +227,43 @@ def print_misfit() -> None:
         print(f"  f {fraction}, d {changeover} h: " + "  ".join(cells), flush=True)
 
 
+def stretched(trace: Sequence[bool], up: float, away: float, seed: int = 0) -> list[bool]:
+    """The same periods in the same order, so many times as long; parts of a tick are left to chance."""
+    chance = Random(seed)
+    out: list[bool] = []
+    for is_up, found in groupby(trace):
+        length = len(list(found)) * (up if is_up else away)
+        out += [is_up] * max(1, int(length) + (chance.random() < length % 1))
+    return out[: 2 * len(trace)]
+
+
+def print_years(traces: Traces) -> None:
+    print("\nheld-out gain over UP as coded on made-up years (points; worst zone in brackets), with doubt and without")
+    terms = terms_of()
+    gains: dict[tuple[str, bool], dict[str, list[float]]] = {}
+    for fold in folds(traces):
+        model = fit(list(fold.train.values()), terms.tick_seconds)
+        for is_wide in (True, False):
+            policy = DeadlinePolicy(model=model, is_wide=is_wide)
+            for year, (up, away) in YEARS.items():
+                windows = windows_of({fold.zone: stretched(fold.test, up, away)}, terms, 3 * STRIDE)[fold.zone]
+                found = [_points(terms, replay(terms, policy, each).cost, each) for each in windows]
+                gains.setdefault((year, is_wide), {}).setdefault(fold.zone, []).extend(found)
+    for year in YEARS:
+        cells = []
+        for is_wide in (True, False):
+            means = [fmean(found) for found in gains[year, is_wide].values()]
+            cells.append(f"{fmean(means):+.2f} ({min(means):+.2f})")
+        print(f"  {year:10} {cells[0]}   without doubt {cells[1]}")
+
+
 # ---- speed ----
 
 
 def print_speed() -> None:
     terms = terms_of()
     begun = time.perf_counter()
-    solved = solve(terms, FITTED)
+    solved = solve(terms, DeadlinePolicy(model=FITTED).believed)
     seconds = time.perf_counter() - begun
     print(f"\ntable: {solved.bytes / 1e6:.0f} MB, solved in {seconds:.2f} s")
     for policy in policies():
@@ -316,19 +352,10 @@ def model_survival(model: HazardModel, is_up: bool, seconds: float) -> float:
     """Of a period's chance to last, regimes weighed by how many periods they have."""
     shares = []
     for each in model.regimes:
-        cycle = sum(_mean_length(model, each.rates(side)) for side in (True, False))
+        cycle = sum(model.mean_hours(each.rates(side)) for side in (True, False))
         shares.append(each.weight / cycle)
     lasting = [1 - model.end_probability(each, is_up, 0.0, seconds) for each in model.regimes]
     return sum(share * last for share, last in zip(shares, lasting, strict=True)) / sum(shares)
-
-
-def _mean_length(model: HazardModel, rates: Sequence[float]) -> float:
-    """The integral of the survival function, by small steps up to ten days."""
-    total, alive = 0.0, 1.0
-    for step in range(10 * 24 * 12):
-        total += alive * 300.0
-        alive *= 1 - rates[model.bucket(step * 300.0)] * 300.0 / HOUR
-    return total
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -351,6 +378,8 @@ def main(arguments: Sequence[str]) -> None:
             print_sweep(traces)
         if "--misfit" in arguments:
             print_misfit()
+        if "--years" in arguments:
+            print_years(traces)
     print_speed()
 
 

@@ -18,7 +18,7 @@ def draw(found: "Forecast", path: Path) -> None:
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     cost, finish = figure.subplots(1, 2)
-    for width, each in zip((2.0, 4.0, 6.0), found.scenarios, strict=True):  # what lies below another stays in sight
+    for width, each in zip((2.0, 3.2, 4.6), found.scenarios, strict=True):  # what lies below another stays in sight
         share = [100 * (at + 1) / each.samples for at in range(each.samples)]
         style = {"color": _COLOURS[each.name], "linewidth": width, "label": each.name, "zorder": 4 - width / 10}
         cost.step(sorted(each.costs), share, where="post", **style)
