@@ -29,6 +29,7 @@ _DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
 _DEFAULT_ZONES: Final = "us-east-1a,us-east-1b,us-east-1c"
 _HOUR: Final = 3600.0
 _CURVE: Final = (1.05, 1.1, 1.25, 1.5, 1.75, 2.0)  # deadlines of the picture, over the work
+_CURVE_WINDOWS: Final = 40  # of each zone at each deadline: enough for a line
 _WINDOW_SHARE: Final = 15  # windows of a trace begin a fifteenth of the deadline apart
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -305,17 +306,21 @@ def _simulate_deadline(
 
     windows = _windows(terms, runs, seed, trace, polarity)
     chosen = policies()
-    with _progress(len(chosen) + 1) as advance:
-        count = iter(range(len(chosen) + 1))
+    steps = len(chosen) + 1 + (len(_CURVE) if plot else 0)
+    with _progress(steps) as advance:
+        count = iter(range(steps))
         scores = table(terms, windows, chosen, lambda _name: advance(next(count)))
-    if plot:
-        _draw_curve(terms, plot, runs, seed, trace, polarity)
+        if plot:
+            _draw_curve(terms, plot, runs, seed, trace, polarity, lambda: advance(next(count)))
     if as_json:
         return json.write({"is_simulated": True, "terms": asdict(terms), "seed": seed, "policies": scores})
     return _say_scores(terms, scores)
 
 
-def _windows(terms: "Terms", runs: int, seed: int, trace: Path | None, polarity: str | None) -> "Windows":
+def _windows(
+    terms: "Terms", runs: int, seed: int, trace: Path | None, polarity: str | None, most: int | None = None
+) -> "Windows":
+    """All windows of a trace, or about `most` of each zone, spread over it."""
     from spotbatch.policy.fitted import FITTED
     from spotbatch.simulate.deadlines import drawn_windows, windows_of
 
@@ -323,21 +328,30 @@ def _windows(terms: "Terms", runs: int, seed: int, trace: Path | None, polarity:
         return drawn_windows(FITTED, terms, runs, seed)
     found = _traces(trace, polarity)
     coarse = {each.zone: each.coarser(max(1, round(terms.tick_seconds / each.tick_seconds))) for each in found}
-    return windows_of(
-        {zone: each.available for zone, each in coarse.items()}, terms, max(1, terms.ticks // _WINDOW_SHARE)
-    )
+    longest = max(len(each.available) for each in coarse.values())
+    stride = max(1, terms.ticks // _WINDOW_SHARE, (longest - terms.ticks) // most if most else 1)
+    return windows_of({zone: each.available for zone, each in coarse.items()}, terms, stride)
 
 
-def _draw_curve(terms: "Terms", path: Path, runs: int, seed: int, trace: Path | None, polarity: str | None) -> None:
+def _draw_curve(
+    terms: "Terms",
+    path: Path,
+    runs: int,
+    seed: int,
+    trace: Path | None,
+    polarity: str | None,
+    on_point: Callable[[], None],
+) -> None:
     from spotbatch.simulate.charts import draw_savings
     from spotbatch.simulate.deadlines import policies, table
 
     lines: dict[str, list[tuple[float, float]]] = {}
     for factor in _CURVE:
+        on_point()
         each = replace(terms, deadline_seconds=terms.work_seconds * factor)
         if not each.is_feasible:
             continue
-        windows = _windows(each, runs, seed, trace, polarity)
+        windows = _windows(each, runs, seed, trace, polarity, most=_CURVE_WINDOWS)
         for score in table(each, windows, [one for one in policies() if one.name not in ("on-demand", "spot only")]):
             lines.setdefault(score.name, []).append((each.deadline_seconds / _HOUR, score.mean_saving))
     draw_savings(lines, path)
