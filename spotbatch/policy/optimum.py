@@ -8,7 +8,7 @@ from typing import Any, Final
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.policy.interface import Terms
 
-_MOST_CELLS: Final = 2000
+_MOST_CELLS: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,10 @@ class Optimum:
     """Dynamic programme over (tick, slack, instance), backwards.
 
     Slack is the time left less the work left. Waiting costs a tick of it, a start costs a changeover, steady running
-    costs none: so a grid whose step divides both is exact. Where no such grid of at most 2,000 cells exists, tick and
-    changeover are rounded down to one, and the result is a lower bound of the cost. It is one too where an instance is
-    dropped within its changeover, which no optimum does. Needs numpy (the extra `money`).
+    costs none: so a grid whose step divides both is exact. Where no such grid of at most 4,000 cells exists, one is
+    taken that divides the tick, the changeover is rounded down to it, and the result is a lower bound of the cost. It
+    is one too where an instance is dropped within its changeover, which no optimum does. Needs numpy (the extra
+    `money`).
     """
 
     name: str = "omniscient optimum"
@@ -43,10 +44,16 @@ class Optimum:
 
 
 def grid_step(terms: Terms) -> float:
-    """The coarsest step, in seconds, that divides tick and changeover, or the finest that 2,000 cells allow."""
+    """The coarsest step, in seconds, that divides tick and changeover, or the finest that 4,000 cells allow.
+
+    That one divides the tick too, if it can: waits are many, and each rounded down would make the bound a loose one.
+    """
     scale = 1000  # milliseconds
-    step = math.gcd(round(terms.tick_seconds * scale), round(terms.changeover_seconds * scale)) / scale
-    return max(step, terms.slack_seconds / _MOST_CELLS)
+    exact = math.gcd(round(terms.tick_seconds * scale), round(terms.changeover_seconds * scale)) / scale
+    least = terms.slack_seconds / _MOST_CELLS
+    if exact >= least or terms.tick_seconds < least:
+        return max(exact, least)
+    return terms.tick_seconds / math.floor(terms.tick_seconds / least)
 
 
 def _solve(np: Any, terms: Terms, up: Any) -> Any:

@@ -4,7 +4,7 @@ import pytest
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.policy.interface import Move, Terms, View, is_safe
-from spotbatch.policy.optimum import Optimum
+from spotbatch.policy.optimum import Optimum, grid_step
 from spotbatch.policy.replay import replay, saving
 from spotbatch.policy.yardsticks import Greedy, OnDemandOnly, SpotOnly, UniformProgress
 
@@ -135,3 +135,14 @@ def test_the_last_tick_is_as_short_as_it_is() -> None:
 def test_terms_that_make_no_sense_are_refused_with_the_value(name: str, value: float) -> None:
     with pytest.raises(InvalidInput, match=r"must be"):
         terms(**{name: value})
+
+
+def test_a_grid_that_is_not_exact_bounds_the_optimum_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Terms(
+        work_seconds=10 * 3600, deadline_seconds=20 * 3600, changeover_seconds=720, tick_seconds=585, price_ratio=3.0
+    )
+    seen = trace("1110000011000100000001111000000" * 4)
+    exact = Optimum().cost(job, seen)
+    monkeypatch.setattr("spotbatch.policy.optimum._MOST_CELLS", 417)
+    assert grid_step(job) == 97.5, "a sixth of a tick"
+    assert 0.98 * exact < Optimum().cost(job, seen) <= exact
