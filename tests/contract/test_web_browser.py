@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 STEPS = """cd $SPOTBATCH_CHECKPOINT_DIR; n=$(cat n 2>/dev/null || echo 0)
-while [ $n -lt 8 ]; do n=$((n+1)); echo $n > n.new; mv n.new n; echo "step $n"; sleep 0.5; done
+while [ $n -lt 8 ]; do n=$((n+1)); echo $n > n.new; mv n.new n; echo "step $n"
+until [ $n -lt 4 ] || [ -e "$GATE" ]; do sleep 0.1; done; done
 [ "$AWS_BATCH_JOB_ARRAY_INDEX" != 3 ]"""
 
 
@@ -42,12 +43,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         cli_world(tmp_path_factory.mktemp("browser")) as world,
         web_world(world, "--actions") as web,
     ):
-        ended = world.submit("--name", "steps", "--array", "12", "--", "sh", "-c", STEPS)
-        until(lambda: any(host.running and host.started_at for host in world.admin.hosts()))
+        gate = tmp_path_factory.mktemp("gate") / "open"  # the steps wait there until the reclaim is over
+        ended = world.submit("--name", "steps", "--array", "12", "--env", f"GATE={gate}", "--", "sh", "-c", STEPS)
         until(lambda: is_running(world, ended))
-        until(lambda: "step 3" in world.run("logs", f"{ended}:0", code=None).out)
-        busy = [host.instance_id for host in world.admin.hosts() if host.running]
-        assert world.admin.interrupt(instance_ids=busy[:1], notice_seconds=3)
+        until(lambda: "step 4" in world.run("logs", f"{ended}:0", code=None).out)
+        busy = next(host.instance_id for host in world.admin.hosts() if host.running)
+        assert world.admin.interrupt(instance_ids=[busy], notice_seconds=3)
+        until(lambda: any(host.instance_id == busy and host.ended_at for host in world.admin.hosts()))
+        gate.touch()
         world.wait(ended)
         blocked = world.submit("--name", "too-big", "--vcpus", "64", "--memory", "900G", "--", "true")
         yield Stage(world=world, web=web, chromium=started, ended=ended, blocked=blocked)
