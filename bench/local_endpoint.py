@@ -9,10 +9,11 @@ import argparse
 import json
 import os
 import socket
+import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from spotbatch.local import region_file
 from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
 
+CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 IDS = 100
 UPLOAD_BYTES = 8 << 20
 STOP_SECONDS = 30.0
@@ -199,7 +201,6 @@ def run_array(info: RegionInfo, size: int) -> "Future[float]":
 def uploads(info: RegionInfo) -> Iterator[list[int]]:
     """Put objects of 8 MiB without a pause, on a thread."""
     s3 = client(info, "s3")
-    s3.create_bucket(Bucket="bench")
     done: list[int] = []
     stop = threading.Event()
 
@@ -218,24 +219,62 @@ def uploads(info: RegionInfo) -> Iterator[list[int]]:
         thread.join()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round measured: idle, while jobs start, and with uploads as well."""
+
+    idle: Latencies
+    busy: Latencies
+    both: Latencies
+    jobs_a_second: tuple[float, float]  # while jobs start, and with uploads
+    uploads: int
+
+
+def one_round(info: RegionInfo, request: bytes, chosen: argparse.Namespace) -> Round:
+    idle = measure(info, request, rate=chosen.rate, goes_on=lambda elapsed: elapsed < chosen.seconds)
+    jobs = run_array(info, chosen.jobs)
+    busy = measure(info, request, rate=chosen.rate, goes_on=lambda _elapsed: not jobs.done())
+    with uploads(info) as done:
+        beside = run_array(info, chosen.jobs)
+        both = measure(info, request, rate=chosen.rate, goes_on=lambda _elapsed: not beside.done())
+    return Round(idle=idle, busy=busy, both=both, jobs_a_second=(jobs.result(), beside.result()), uploads=len(done))
+
+
+def together(parts: Iterable[Latencies]) -> Latencies:
+    return Latencies(milliseconds=sorted(each for part in parts for each in part.milliseconds))
+
+
+def show(rounds: list[Round]) -> None:
+    """All rounds together, for the hundredth part of a few hundred requests is a handful; and how rounds differ."""
+    idle = together(each.idle for each in rounds)
+    starting, uploading = (
+        statistics.mean(column) for column in zip(*(each.jobs_a_second for each in rounds), strict=True)
+    )
+    print(idle.line("idle"))
+    print(together(each.busy for each in rounds).line(f"while jobs start ({starting:.0f}/s)", idle))
+    sent = sum(each.uploads for each in rounds)
+    print(together(each.both for each in rounds).line(f"and {sent} uploads of 8 MiB ({uploading:.0f}/s)", idle))
+    ratios = sorted(each.busy.quantile(0.99) / each.idle.quantile(0.99) for each in rounds)
+    print(
+        f"p99 while jobs start, each round in times of its own idle p99: {', '.join(f'{each:.2f}' for each in ratios)}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second (default: 200)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of the idle measurement (default: 8)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of an idle measurement (default: 4)")
     parser.add_argument("--jobs", type=int, default=2000, help="no-op jobs started meanwhile (default: 2000)")
+    parser.add_argument("--rounds", type=int, default=4, help="of all three, one after the other (default: 4)")
+    parser.add_argument("--folder", type=Path, default=CACHE, help="where the region lives (see bench/local_jobs.py)")
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "home") as info:
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder, running(Path(folder) / "home") as info:
         batch = client(info, "batch")
+        client(info, "s3").create_bucket(Bucket="bench")
         request = signed(info, "describejobs", {"jobs": prepare(batch)})
-        idle = measure(info, request, rate=chosen.rate, goes_on=lambda elapsed: elapsed < chosen.seconds)
-        print(idle.line("idle"))
-        jobs = run_array(info, chosen.jobs)
-        busy = measure(info, request, rate=chosen.rate, goes_on=lambda _elapsed: not jobs.done())
-        print(busy.line(f"while jobs start ({jobs.result():.0f}/s)", idle))
-        with uploads(info) as done:
-            jobs = run_array(info, chosen.jobs)
-            both = measure(info, request, rate=chosen.rate, goes_on=lambda _elapsed: not jobs.done())
-        print(both.line(f"and {len(done)} uploads of 8 MiB ({jobs.result():.0f}/s)", idle))
+        rounds = [one_round(info, request, chosen) for _ in range(chosen.rounds)]
+        show(rounds)
         show_costs(info, request)
 
 
