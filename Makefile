@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+PEERS := .cache/bench/peers
 SOURCES := app.py spotbatch tests examples bench scripts
 
 .DEFAULT_GOAL := help
@@ -34,10 +35,13 @@ chaos: $(READY)  ## hundreds of jobs while hosts are reclaimed and the region is
 slow: $(READY)  ## the long tests
 	@$(BIN)/python -m pytest tests/ -m slow -n 2
 
+$(PEERS)/.installed: bench/peers.txt
+	@$(PYTHON) -m venv --clear $(PEERS) && $(PEERS)/bin/pip install --quiet --disable-pip-version-check -r bench/peers.txt && touch $@
+
 # local_jobs first: it creates files, which is slow where the others just deleted theirs
-bench: $(READY)  ## every benchmark, ours beside its peers in the same run
-	@for each in bench/local_jobs.py $(filter-out bench/local_jobs.py,$(wildcard bench/*.py)); do echo "== $$each"; case $$each in */local_jobs.py) peers=--install-peers ;; *) peers= ;; esac; \
-	  $(BIN)/python $$each $$peers || exit 1; done
+bench: $(READY) $(PEERS)/.installed  ## every benchmark, ours beside its peers in the same run
+	@for each in bench/local_jobs.py $(filter-out bench/local_jobs.py,$(wildcard bench/*.py)); do echo "== $$each"; \
+	  PATH="$$PATH:$(abspath $(PEERS))/bin" $(BIN)/python $$each || exit 1; done
 
 format: $(READY)  ## ruff's formatting and safe fixes
 	@$(BIN)/ruff format $(SOURCES)

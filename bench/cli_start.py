@@ -31,7 +31,7 @@ def main() -> None:
     if aws := shutil.which("aws"):
         commands["aws --version"] = [aws, "--version"]
     else:
-        print("aws is not installed here: pip install awscli, to see it beside ours")
+        print("aws is not installed here (`make bench` installs it: bench/peers.txt)")
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; wall time means little above 1")
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for number in range(ROUNDS + 1):

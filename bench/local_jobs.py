@@ -1,7 +1,8 @@
 """Starting jobs in the local region beside xargs, GNU parallel and HyperQueue: `true`, 4 at a time, alternating.
 
 Ours is the whole path of an array: scheduler, journal, a process with its own session, environment and log, states.
-A peer that is not there is left out by name. Ratios of one run mean something; the absolute figures do not.
+A peer that is not there is left out by name (bench/peers.txt, Debian's parallel). Ratios of one run mean something;
+the absolute figures do not.
 
 ext4 passes by inodes that were deleted in the last minutes, one after the other, so that a new file costs 500 us
 instead of 20 in a folder whose neighbours were cleared away just now, as those of a busy /tmp are: half of our rate,
@@ -35,7 +36,6 @@ TOGETHER = 4
 LIMIT_SECONDS = 600.0
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 PEERS = CACHE / "peers"
-HYPERQUEUE_WHEEL = "hyperqueue==0.27.0"
 MOST_US_A_FILE = 60
 POOL = Pool(instance_type="c5.xlarge", zone="us-east-1a", vcpus=TOGETHER, memory_mib=7_600, usd_per_hour=0.17)
 
@@ -102,13 +102,6 @@ def xargs(jobs: int, _folder: Path) -> float:
 
 def gnu_parallel(jobs: int, _folder: Path) -> float:
     return timed(["parallel", "--will-cite", f"-j{TOGETHER}", "true"], "x\n" * jobs)
-
-
-def install_peers() -> None:
-    """HyperQueue in an environment of its own. GNU parallel is a package of the system (Debian: parallel)."""
-    if not (PEERS / "bin" / "python").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        subprocess.run([str(PEERS / "bin" / "pip"), "install", "--quiet", HYPERQUEUE_WHEEL], check=True)
 
 
 HYPERQUEUE = """
@@ -212,14 +205,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--jobs", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=CACHE, help="where logs and journals go (default: %(default)s)")
-    parser.add_argument("--install-peers", action="store_true", help=f"put {HYPERQUEUE_WHEEL} into {PEERS}, once")
     parser.add_argument("--large", action="store_true", help="let 100,000 children run: minutes")
     parser.add_argument("--growth-only", action="store_true", help="leave the peers out")
     given = parser.parse_args(arguments)
     given.folder.mkdir(parents=True, exist_ok=True)
     if not given.growth_only:
-        if given.install_peers:
-            install_peers()
         python = PEERS / "bin" / "python"
         beside(given.jobs, given.rounds, given.folder, str(python) if python.exists() else None)
     growth((1_000, 10_000, 100_000) if given.large else (1_000, 5_000), given.folder)
