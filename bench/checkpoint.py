@@ -1,9 +1,9 @@
 """Saving checkpoints: ours beside s5cmd, aws s3 sync, boto3 (with CRT where it is installed), cp and rsync, in one run.
 
-Run: python bench/checkpoint.py [--mib 1024] [--files 10000]. Peers are looked up on PATH and named as missing where they
-are not (`make bench` installs those of bench/peers.txt). S3 is moto's server in a process of its own on this machine: it
-is slower than S3 and takes part of the same CPUs, so that only ratios within one run mean something, and ratios of first
-saves are drawn towards 1 by the server that all of them wait for.
+Run: python bench/checkpoint.py [--mib 1024] [--files 10000]. Peers are looked up on PATH and named as missing where
+they are not (`make bench` installs those of bench/peers.txt). S3 is moto's server in a process of its own on this
+machine: it is slower than S3 and takes part of the same CPUs, so that only ratios within one run mean something, and
+ratios of first saves are drawn towards 1 by the server that all of them wait for.
 """
 
 import argparse
