@@ -6,8 +6,10 @@ it needs beside a region: ```sh aws, ```sh docker, ```sh minutes (run by another
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,10 +26,11 @@ WHY = {
     "aws": "it needs an AWS account",
     "docker": "it needs a Docker engine and an image",
     "minutes": "it takes minutes: CI runs it by itself",
-    "hand": "it stays open until somebody ends it",
+    "hand": "it needs another machine",
     "clients": "it needs the AWS CLI: `make clients` runs it against a region",
 }
 SECONDS = 240
+NAMED = "spotbatch submit --name train-models -- true"  # the run that docs/dashboard.md names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +55,9 @@ def blocks_of(page: Path) -> list[Block]:
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-LEFT_OUT = [block for block in BLOCKS if block.needs]
+STAYS = "stays"
+LEFT_OUT = [block for block in BLOCKS if block.needs and STAYS not in block.needs]
+STAYING = [line.split("#")[0].strip() for block in BLOCKS if STAYS in block.needs for line in block.script.splitlines()]
 
 
 def runnable(page: str) -> list[Block]:
@@ -60,7 +65,7 @@ def runnable(page: str) -> list[Block]:
 
 
 def test_every_mark_of_a_block_is_known() -> None:
-    unknown = [f"{block.name}: {word}" for block in BLOCKS for word in block.needs if word not in WHY]
+    unknown = [f"{block.name}: {word}" for block in BLOCKS for word in block.needs if word not in {*WHY, STAYS}]
     assert unknown == []
 
 
@@ -81,16 +86,21 @@ def checkout(folder: Path) -> Iterator[Path]:
     yield folder
 
 
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """A shell's variables, with the product on PATH and a region's home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPOTBATCH_"))}
+    return {**kept, "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}", "SPOTBATCH_HOME": str(home), **more}
+
+
 def read_along(blocks: list[Block], folder: Path, home: Path, **more: str) -> None:
     """All blocks in one shell that stops at the first failure and says where it was."""
     lines = ["set -euo pipefail", "trap 'echo \"FAILED in $BLOCK\" >&2' ERR"]
     for block in blocks:
         lines += [f'BLOCK="{block.name}"; echo "== $BLOCK" >&2', block.script]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPOTBATCH_"))}
-    environ = {**kept, "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}", "SPOTBATCH_HOME": str(home), **more}
     done = subprocess.run(
         ["bash", "-c", "\n".join(lines)],
-        cwd=folder, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False,
+        cwd=folder, env=environment(home, **more), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
@@ -147,3 +157,30 @@ def with_on_demand_queue() -> dict[str, object]:
 def test_a_page_can_be_read_along_in_a_region(page: str, region: Path, tmp_path: Path) -> None:
     with checkout(tmp_path):
         read_along(runnable(page), tmp_path, region, SPOTBATCH_LOCAL="1")
+
+
+@pytest.mark.timeout(SECONDS + 60)
+@pytest.mark.parametrize("command", STAYING)
+def test_a_page_is_served_until_ctrl_c(command: str, region: Path, tmp_path: Path) -> None:
+    with checkout(tmp_path):
+        read_along([Block(page="before", number=1, script=NAMED, needs=())], tmp_path, region, SPOTBATCH_LOCAL="1")
+        variables = environment(region, SPOTBATCH_LOCAL="1", BROWSER="true", PYTHONUNBUFFERED="1")
+        with subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=tmp_path, env=variables, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as served:  # fmt: skip
+            try:
+                assert served.stdout is not None
+                said = next((line for line in served.stdout if "http://" in line), "nothing")
+                link = re.search(r"http://127\.0\.0\.1:\d+/\S*", said)
+                assert link, said
+                browser = urllib.request.build_opener(
+                    urllib.request.HTTPCookieProcessor()
+                )  # the link's key becomes one
+                with browser.open(link[0], timeout=30) as answer:
+                    assert "spotbatch" in answer.read().decode()
+                served.send_signal(signal.SIGINT)
+                assert served.wait(30) in {0, 130}
+            finally:
+                served.kill()
