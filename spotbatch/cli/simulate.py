@@ -1,9 +1,7 @@
 """`spotbatch simulate`: play a run, or one job with a deadline, against Spot's weather, many times, with a seed."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,24 +11,21 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.cli import parse
 from spotbatch.cli.options import JsonOption
 from spotbatch.cli.output import json, text
+from spotbatch.cli.simulate_deadline import simulate_deadline, terms_of
+from spotbatch.cli.simulating import names, progress, traces_of
 
 if TYPE_CHECKING:
-    from spotbatch.policy.interface import Terms
     from spotbatch.pricing.catalogue import Catalogue
     from spotbatch.pricing.history import Prices
     from spotbatch.pricing.report import CostReport
-    from spotbatch.simulate.deadlines import Score, Windows
     from spotbatch.simulate.result import RunResult, Story
     from spotbatch.simulate.scenario import Scenario
-    from spotbatch.simulate.trace import Trace
     from spotbatch.simulate.weather import Weather
 
 _DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
 _DEFAULT_ZONES: Final = "us-east-1a,us-east-1b,us-east-1c"
 _HOUR: Final = 3600.0
-_CURVE: Final = (1.05, 1.1, 1.25, 1.5, 1.75, 2.0)  # deadlines of the picture, over the work
-_CURVE_WINDOWS: Final = 40  # of each zone at each deadline: enough for a line
-_WINDOW_SHARE: Final = 15  # windows of a trace begin a fifteenth of the deadline apart
+_DAY: Final = 24 * _HOUR
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -54,6 +49,7 @@ def simulate(
     save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
     notice: Annotated[bool, typer.Option("--notice/--no-notice", help="Jobs save on the interruption notice.")] = True,
     boot_time: Annotated[str, typer.Option(help="From the launch of a host until it takes jobs.")] = "90s",
+    give_up: Annotated[str, typer.Option(help="A run that has not ended by then is given up.")] = "365d",
     deadline: Annotated[
         str | None, typer.Option(help="One job of --time that must end by then, under each policy: 60h")
     ] = None,
@@ -77,17 +73,20 @@ def simulate(
     _check(
         (model and trace is not None, "--trace and --model are two kinds of weather: give one of them"),
         (polarity is not None and trace is None, "--polarity is of a --trace, and none is given"),
-        (not any(_names(types)), "--types names no instance type"),
-        (not any(_names(zones)), "--zones names no zone"),
+        (not any(names(types)), "--types names no instance type"),
+        (not any(names(zones)), "--zones names no zone"),
         (deadline is not None and gantt is not None, "--gantt shows many jobs: leave out --deadline"),
         (deadline is not None and bill, "--bill is of many jobs: leave out --deadline"),
+        (parse.seconds(give_up) <= 0, f"--give-up must be longer than 0 s, not {give_up!r}"),
         (deadline is None and price_ratio is not None, "--price-ratio is for one job with a --deadline: give that too"),
     )
     known = _catalogue()
+    prices = prices_of(known)
     if deadline is not None:
-        return _simulate_deadline(
-            _terms(known, types, time, deadline, changeover, price_ratio, trace, polarity),
+        return simulate_deadline(
+            terms_of(known, types, time, deadline, changeover, price_ratio, trace, polarity),
             runs=runs, seed=seed, trace=trace, polarity=polarity, plot=plot, as_json=as_json,
+            sources=["the price ratio: as given"] if price_ratio else prices.sources,
         )  # fmt: skip
     scenario = Scenario(
         jobs=Jobs(
@@ -97,7 +96,7 @@ def simulate(
             vcpus=vcpus,
             memory_mib=parse.memory_mib(memory),
         ),
-        pools=pools_of(known.expand(_names(types)), tuple(_names(zones)), is_spot=True),
+        pools=pools_of(known.expand(names(types)), tuple(names(zones)), is_spot=True),
         max_vcpus=max_vcpus,
         timings=Timings(
             boot_seconds=parse.seconds(boot_time),
@@ -107,8 +106,8 @@ def simulate(
         ),
         weather=_weather(trace, polarity, is_model=model, rate=rate, correlation=correlation),
         seed=seed,
+        most_days=parse.seconds(give_up) / _DAY,
     )
-    prices = prices_of(known)
     results = _run(scenario, prices, runs, cores)
     if plot:
         from spotbatch.simulate.charts import draw_spread
@@ -132,7 +131,7 @@ def simulate(
 def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -> "list[RunResult]":
     from spotbatch.simulate.montecarlo import MonteCarlo, run_many
 
-    with _progress(runs) as advance:
+    with progress(runs) as advance:
         return run_many(MonteCarlo(scenario=scenario, runs=runs, prices=prices), cores=cores, on_progress=advance)
 
 
@@ -172,18 +171,11 @@ def _weather(trace: Path | None, polarity: str | None, *, is_model: bool, rate: 
     from spotbatch.simulate.weather import ModelWeather, RateWeather, TraceWeather
 
     if trace is not None:
-        return TraceWeather(traces={each.zone: each for each in _traces(trace, polarity)}, is_by_order=True)
+        traces = {each.zone: each for each in traces_of(trace, polarity)}
+        if not any(any(each.available) for each in traces.values()):
+            raise InvalidInput(f"{trace} has no capacity at any time, so no job would run: is its polarity right?")
+        return TraceWeather(traces=traces, is_by_order=True)
     return ModelWeather(model=FITTED) if is_model else RateWeather(reclaims_per_hour=rate, correlation=correlation)
-
-
-def _traces(path: Path, polarity: str | None) -> "list[Trace]":
-    from spotbatch.simulate.trace import Polarity, read_traces
-
-    try:
-        told = Polarity(polarity) if polarity else None
-    except ValueError as error:
-        raise InvalidInput(f"--polarity is available or reclaimed, not {polarity!r}") from error
-    return read_traces(path, told)
 
 
 def _document(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence[str]) -> dict[str, object]:
@@ -252,142 +244,11 @@ def _say(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence
     given_up = sum(not each.is_finished for each in results)
     if given_up:
         left = sum(jobs.count - each.succeeded - each.failed for each in results)
-        text.say(f"{given_up} of {len(results)} runs were given up after {scenario.most_days:.0f} days: no capacity")
+        text.say(f"{given_up} of {len(results)} runs were given up after {scenario.most_days:g} days (--give-up)")
         text.say(f"{left} jobs did not end: what these runs cost is no saving, and when they ended is not known")
     text.say()
     for line in ("simulated, not measured on AWS", *sources):
         text.say(f"- {line}")
-
-
-# ---- one job with a deadline ----
-
-
-def _terms(
-    known: "Catalogue",
-    types: str,
-    work: str,
-    deadline: str,
-    changeover: str,
-    price_ratio: float | None,
-    trace: Path | None,
-    polarity: str | None,
-) -> "Terms":
-    from spotbatch.policy.interface import Terms
-
-    if price_ratio is None:
-        first = next((each for each in known.expand(_names(types)) if each.spot_usd_per_hour), None)
-        if first is None or first.spot_usd_per_hour is None:
-            raise InvalidInput("no Spot price is known of these types: give --price-ratio")
-        price_ratio = float(first.on_demand_usd_per_hour / first.spot_usd_per_hour)
-    tick = 600.0 if trace is None else _tick_seconds(_traces(trace, polarity)[0])
-    return Terms(
-        work_seconds=parse.seconds(work),
-        deadline_seconds=parse.seconds(deadline),
-        changeover_seconds=parse.seconds(changeover),
-        tick_seconds=tick,
-        price_ratio=price_ratio,
-        is_reclaim_seen_at_once=True,  # reclaims fall on ticks here
-    )
-
-
-def _tick_seconds(trace: "Trace") -> float:
-    """Probes that come faster than every 5 minutes are taken together, to about 10 minutes."""
-    return trace.tick_seconds * max(1, round(_least_tick(trace) / trace.tick_seconds))
-
-
-def _least_tick(trace: "Trace") -> float:
-    return 585.0 if trace.tick_seconds < 300 else trace.tick_seconds
-
-
-def _simulate_deadline(
-    terms: "Terms", *, runs: int, seed: int, trace: Path | None, polarity: str | None, plot: Path | None, as_json: bool
-) -> None:
-    from spotbatch.simulate.deadlines import policies, table
-
-    windows = _windows(terms, runs, seed, trace, polarity)
-    chosen = policies()
-    steps = len(chosen) + 1 + (len(_CURVE) if plot else 0)
-    with _progress(steps) as advance:
-        count = iter(range(steps))
-        scores = table(terms, windows, chosen, lambda _name: advance(next(count)))
-        if plot:
-            _draw_curve(terms, plot, runs, seed, trace, polarity, lambda: advance(next(count)))
-    if as_json:
-        return json.write({"is_simulated": True, "terms": asdict(terms), "seed": seed, "policies": scores})
-    return _say_scores(terms, scores)
-
-
-def _windows(
-    terms: "Terms", runs: int, seed: int, trace: Path | None, polarity: str | None, most: int | None = None
-) -> "Windows":
-    """All windows of a trace, or about `most` of each zone, spread over it."""
-    from spotbatch.policy.fitted import FITTED
-    from spotbatch.simulate.deadlines import drawn_windows, windows_of
-
-    if trace is None:
-        return drawn_windows(FITTED, terms, runs, seed)
-    found = _traces(trace, polarity)
-    coarse = {each.zone: each.coarser(max(1, round(terms.tick_seconds / each.tick_seconds))) for each in found}
-    longest = max(len(each.available) for each in coarse.values())
-    stride = max(1, terms.ticks // _WINDOW_SHARE, (longest - terms.ticks) // most if most else 1)
-    return windows_of({zone: each.available for zone, each in coarse.items()}, terms, stride)
-
-
-def _draw_curve(
-    terms: "Terms",
-    path: Path,
-    runs: int,
-    seed: int,
-    trace: Path | None,
-    polarity: str | None,
-    on_point: Callable[[], None],
-) -> None:
-    from spotbatch.simulate.charts import draw_savings
-    from spotbatch.simulate.deadlines import policies, table
-
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for factor in _CURVE:
-        on_point()
-        each = replace(terms, deadline_seconds=terms.work_seconds * factor)
-        if not each.is_feasible:
-            continue
-        windows = _windows(each, runs, seed, trace, polarity, most=_CURVE_WINDOWS)
-        for score in table(each, windows, [one for one in policies() if one.name not in ("on-demand", "spot only")]):
-            lines.setdefault(score.name, []).append((each.deadline_seconds / _HOUR, score.mean_saving))
-    draw_savings(lines, path)
-
-
-def _say_scores(terms: "Terms", scores: "Sequence[Score]") -> None:
-    text.say(
-        f"one job of {text.duration(terms.work_seconds)} within {text.duration(terms.deadline_seconds)}, "
-        f"{terms.changeover_seconds:.0f} s lost at each start, on-demand at {terms.price_ratio:.3f} times Spot, "
-        f"{scores[0].windows} windows"
-    )
-    text.say()
-    rows = [
-        [
-            each.name,
-            _percent(each.mean_saving),
-            "-" if each.zone_error is None else f"{100 * each.zone_error:.1f}",
-            _percent(min(each.zone_savings.values())),
-            f"{100 * each.p95_cost:.0f} %",
-            f"{100 * each.worst_cost:.0f} %",
-            str(each.late),
-        ]
-        for each in scores
-    ]
-    heads = ["policy", "saving", "error over zones", "worst zone", "cost p95", "cost worst", "late"]
-    text.table(heads, rows, right=range(1, len(heads)))
-    text.say()
-    text.say("- a late job did not get its work done: its saving is no saving")
-    text.say("- costs are parts of the on-demand bill for the bare work; the model and its limits: docs/policy.md")
-
-
-def _percent(part: float) -> str:
-    return f"{100 * part:z.1f} %"  # z: no minus before zero
-
-
-# ---- what both need ----
 
 
 def _catalogue() -> "Catalogue":
@@ -401,21 +262,3 @@ def _check(*rules: tuple[bool, str]) -> None:
     """Options that contradict each other or would do nothing are refused, before anything runs."""
     if broken := [message for is_broken, message in rules if is_broken]:
         raise InvalidInput(broken[0])
-
-
-def _names(written: str) -> Iterator[str]:
-    return (name.strip() for name in written.split(",") if name.strip())
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal's standard error; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        yield lambda _done: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task("simulating", total=total)
-        yield lambda done: bar.update(line, completed=done)

@@ -92,13 +92,14 @@ def test_runs_that_never_ended_have_no_saving_and_say_how_many_jobs_did_not_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = tmp_path / "down.json"
-    trace.write_text(json.dumps({"metadata": {"gap_seconds": 3600}, "availability": [0] * 10}))
-    assert main([*SMALL, "--trace", str(trace), "--rate", "1"]) == 0
+    trace.write_text(json.dumps({"metadata": {"gap_seconds": 3600}, "availability": [0] * 199 + [1]}))
+    hopeless = [*SMALL, "--trace", str(trace), "--give-up", "2d"]
+    assert main(hopeless) == 0
     out = capsys.readouterr().out
     assert "100.0" not in out
     assert "3 of 3 runs were given up" in out
     assert "120 jobs did not end" in out
-    assert main([*SMALL, "--trace", str(trace), "--json"]) == 0
+    assert main([*hopeless, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [run["saving_percent"] for run in document["runs"]] == [None] * 3
     assert document["summary"]["saving_percent"] == {}
@@ -124,6 +125,13 @@ def test_options_that_would_do_nothing_or_name_nothing_are_refused(
     said = capsys.readouterr().err
     assert message in said
     assert len(said) < 300
+
+
+def test_a_trace_without_any_capacity_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "reclaimed.json"
+    trace.write_text(json.dumps({"metadata": {"gap_seconds": 3600}, "availability": [0] * 10}))
+    assert main([*SMALL, "--trace", str(trace)]) == 2
+    assert "is its polarity right?" in capsys.readouterr().err
 
 
 def test_no_percentage_is_minus_zero(capsys: pytest.CaptureFixture[str]) -> None:
