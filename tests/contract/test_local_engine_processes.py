@@ -151,6 +151,16 @@ def test_terminate_is_sigterm_then_sigkill_after_the_grace(batch: Any) -> None:
     assert len(done["attempts"]) == 1
 
 
+def test_sigterm_reaches_the_command_alone_as_docker_stop_has_it(region: RunningRegion, batch: Any) -> None:
+    child = 'trap "echo child" TERM; echo ready; while :; do sleep 0.05; done'
+    stopped = submit(batch, f"sh -c '{child}' & trap 'sleep 0.3; echo leader; exit 7' TERM; wait")
+    until(lambda: job(batch, stopped)["status"] == "RUNNING")
+    until(lambda: "ready" in lines(region, job(batch, stopped)))
+    batch.terminate_job(jobId=stopped, reason="enough")
+    done = ended(batch, stopped, "FAILED")
+    assert (lines(region, done), done["container"]["exitCode"]) == (["ready", "leader"], 7)
+
+
 def test_a_notice_is_a_file_that_the_job_sees_before_its_host_goes(region: RunningRegion, batch: Any) -> None:
     script = (
         'if [ "$AWS_BATCH_JOB_ATTEMPT" = 1 ]; then '

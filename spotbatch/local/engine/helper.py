@@ -4,7 +4,7 @@ It lives apart from the region because posix_spawn from a large process with a b
 JSON over a SOCK_SEQPACKET socket. In: ["plan", number, argv, env, memory limit in bytes], ["start", id, number of a
 plan, more env, cwd, log], ["signal", id, number]. Out: ["started", id, pid], ["failed", id, why], ["overran", id,
 bytes], ["ended", id, wait status]. When the region goes away, however it goes, the socket says EOF and the helper ends
-every process group that it started: SIGTERM, a short grace, SIGKILL.
+every process group that it started: SIGTERM to its first process, a short grace, SIGKILL to all.
 """
 
 import contextlib
@@ -142,9 +142,14 @@ class Helper:
             self.folders.add(folder)
 
     def signal(self, attempt_id: int, number: int) -> None:
+        """As `docker stop`: SIGTERM reaches the command alone, SIGKILL all that it started in its group."""
         pid = self.pid_of.get(attempt_id)
-        if pid is not None:
+        if pid is None:
+            return
+        if number == signal.SIGKILL:
             end_group(pid, number)
+        else:
+            tell_leader(pid, number)
 
     def reap(self) -> None:
         while True:
@@ -188,7 +193,7 @@ class Helper:
 
     def end_all(self) -> None:
         for pid in list(self.id_of):
-            end_group(pid, signal.SIGTERM)
+            tell_leader(pid, signal.SIGTERM)
         deadline = time.monotonic() + _GRACE_SECONDS
         while self.id_of and time.monotonic() < deadline:
             self.reap()
@@ -199,6 +204,12 @@ class Helper:
 
 def encoded(env: dict[str, str]) -> dict[bytes, bytes]:
     return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+
+
+def tell_leader(pid: int, number: int) -> None:
+    """A process that was not reaped yet: its pid is nobody else's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def end_group(pid: int, number: int) -> None:

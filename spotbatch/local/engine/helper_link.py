@@ -101,7 +101,7 @@ class HelperLink:
         self._send(["start", order.attempt_id, plan.number, dict(order.own_environment), order.folder, order.log])
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
-        """Send a signal to the whole process group of an attempt; nothing happens if it has ended."""
+        """Signal an attempt: its first process, or with SIGKILL its whole group; nothing happens if it has ended."""
         self._send(["signal", attempt_id, int(number)])
 
     def drop(self) -> None:

@@ -36,7 +36,7 @@ class Launcher:
         self._link(order.attempt_id).start(order)
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
-        """Send a signal to the whole process group of an attempt; nothing happens if it has ended."""
+        """Signal an attempt: its first process, or with SIGKILL its whole group; nothing happens if it has ended."""
         self._link(attempt_id).signal(attempt_id, number)
 
     def open_again(self) -> None:
