@@ -24,7 +24,7 @@ class Past:
     """What earlier attempts of this work left in the store."""
 
     attempt: int  # this one's number
-    unhealthy: int  # how many of them ended unhealthy
+    unhealthy: int  # how many of this job's ended unhealthy
 
 
 class Keeper:
@@ -47,8 +47,9 @@ class Keeper:
         unhealthy, mine = 0, self._identity.attempt
         for key in keys:
             record = self._read_json(key, limit)
-            unhealthy += record.get("outcome") == "unhealthy"
-            if mine is not None and Path(key).stem == f"{mine:02d}" and record.get("job_id") != self._identity.job_id:
+            is_ours = record.get("job_id") == self._identity.job_id
+            unhealthy += is_ours and record.get("outcome") == "unhealthy"
+            if mine is not None and Path(key).stem == f"{mine:02d}" and not is_ours:
                 mine = None
         return Past(attempt=mine or max(numbers, default=0) + 1, unhealthy=unhealthy)
 

@@ -26,7 +26,7 @@ class HealthSettings:
     timeout_seconds: float = 30.0
     retries: int = 3
     start_period_seconds: float = 0.0
-    attempts: int = 2  # so many attempts of one work may end unhealthy and be retried
+    attempts: int = 2  # so many attempts of one job may end unhealthy and be retried
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

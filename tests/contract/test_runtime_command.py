@@ -254,8 +254,10 @@ def test_an_unhealthy_command_is_retried_a_limited_number_of_times(world: Spot) 
         "SPOTBATCH_HEALTH_RETRIES": "1",
         "SPOTBATCH_UNHEALTHY_ATTEMPTS": "1",
     }
-    assert world.run("sleep", "100", **sick)[0] == 211
-    assert world.run("sleep", "100", **sick)[0] == 1
+    assert world.run("sleep", "100", AWS_BATCH_JOB_ID="one", AWS_BATCH_JOB_ATTEMPT="1", **sick)[0] == 211
+    assert world.run("sleep", "100", AWS_BATCH_JOB_ID="one", AWS_BATCH_JOB_ATTEMPT="2", **sick)[0] == 1
+    again = world.run("sleep", "100", AWS_BATCH_JOB_ID="two", AWS_BATCH_JOB_ATTEMPT="1", **sick)[0]
+    assert again == 211, "another job that takes the run up, as `spotbatch retry` submits it, counts from nothing"
 
 
 def test_the_start_period_forgives_a_slow_start(world: Spot) -> None:
