@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import spotbatch
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -21,19 +23,43 @@ def ran(*command: str, folder: Path, **environ: str) -> "subprocess.CompletedPro
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist and the wheel, built from a copy: a build leaves folders beside its source."""
-    source, out = tmp_path_factory.mktemp("source") / "spotbatch", tmp_path_factory.mktemp("dist")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project's own files in a folder of the product's name, as a clone often is."""
+    copy = tmp_path_factory.mktemp("source") / "spotbatch"
     tracked = ran("git", "ls-files", "-z", folder=ROOT)
     if tracked.returncode != 0:
         pytest.skip("this is no git checkout, so nobody can say which files belong to the project")
     for name in tracked.stdout.split("\0"):
         if name and (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    done = ran(sys.executable, "-m", "build", "--outdir", str(out), folder=source)
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((ROOT / name).read_bytes())
+    return copy
+
+
+@pytest.fixture(scope="module")
+def built(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel, built from a copy: a build leaves folders beside its source."""
+    out = tmp_path_factory.mktemp("dist")
+    done = ran(sys.executable, "-m", "build", "--outdir", str(out), folder=clone)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return out
+
+
+def test_the_tests_run_in_a_clone_of_the_products_name(clone: Path) -> None:
+    done = ran(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_cli_main.py", folder=clone
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_above_a_clone_of_the_products_name_the_product_is_imported(clone: Path) -> None:
+    asked = (
+        "import spotbatch, spotbatch.batch.job as job; print(spotbatch.__version__, spotbatch.__file__, job.__file__)"
+    )
+    done = ran(sys.executable, "-c", asked, folder=clone.parent)
+    version, package, module = done.stdout.split()
+    assert version == spotbatch.__version__
+    assert (package, module) == (f"{clone}/spotbatch/__init__.py", f"{clone}/spotbatch/batch/job.py")
 
 
 def test_twine_finds_nothing_wrong_with_either(built: Path) -> None:
