@@ -26,6 +26,8 @@ _DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
 _DEFAULT_ZONES: Final = "us-east-1a,us-east-1b,us-east-1c"
 _HOUR: Final = 3600.0
 _DAY: Final = 24 * _HOUR
+_MOST_DAYS: Final = 365.0
+_RUNS: Final = 20
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -49,13 +51,15 @@ def simulate(
     save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
     notice: Annotated[bool, typer.Option("--notice/--no-notice", help="Jobs save on the interruption notice.")] = True,
     boot_time: Annotated[str, typer.Option(help="From the launch of a host until it takes jobs.")] = "90s",
-    give_up: Annotated[str, typer.Option(help="A run that has not ended by then is given up.")] = "365d",
+    give_up: Annotated[
+        str | None, typer.Option(help="A run that has not ended by then is given up (default: 365d).")
+    ] = None,
     deadline: Annotated[
         str | None, typer.Option(help="One job of --time that must end by then, under each policy: 60h")
     ] = None,
     changeover: Annotated[str, typer.Option(help="With --deadline: lost at each start of an instance.")] = "12m",
     price_ratio: Annotated[float | None, typer.Option(help="With --deadline: on-demand price over Spot price.")] = None,
-    runs: Annotated[int, typer.Option(help="How many runs (or windows of the model).")] = 20,
+    runs: Annotated[int | None, typer.Option(help="How many runs, or windows of the model (default: 20).")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     cores: Annotated[int | None, typer.Option(help="How many cores to use (default: all).")] = None,
     plot: Annotated[
@@ -67,6 +71,7 @@ def simulate(
 ) -> None:
     """Play a run against Spot's weather on virtual time, many times: cost, end, interruptions, work lost."""
     from spotbatch.pricing.history import prices_of
+    from spotbatch.simulate.montecarlo import MOST_RUNS
     from spotbatch.simulate.pools import pools_of
     from spotbatch.simulate.scenario import Jobs, Scenario, Timings
 
@@ -77,11 +82,22 @@ def simulate(
         (not any(names(zones)), "--zones names no zone"),
         (deadline is not None and gantt is not None, "--gantt shows many jobs: leave out --deadline"),
         (deadline is not None and bill, "--bill is of many jobs: leave out --deadline"),
-        (parse.seconds(give_up) <= 0, f"--give-up must be longer than 0 s, not {give_up!r}"),
+        (deadline is not None and give_up is not None, "--give-up is of many jobs: leave out --deadline"),
+        (
+            deadline is not None and trace is not None and runs is not None,
+            "--runs does nothing here: with a --trace and a --deadline every window of the trace is played",
+        ),
+        (runs is not None and not 1 <= runs <= MOST_RUNS, f"--runs is 1 to {MOST_RUNS}, not {runs}"),
+        (price_ratio is not None and price_ratio <= 0, f"--price-ratio must be more than 0, not {price_ratio}"),
+        *(
+            (written is not None and parse.seconds(written) <= 0, f"{option} must be longer than 0 s, not {written!r}")
+            for option, written in (("--time", time), ("--deadline", deadline), ("--give-up", give_up))
+        ),
         (deadline is None and price_ratio is not None, "--price-ratio is for one job with a --deadline: give that too"),
     )
     known = _catalogue()
     prices = prices_of(known)
+    runs = runs or _RUNS
     if deadline is not None:
         return simulate_deadline(
             terms_of(known, types, time, deadline, changeover, price_ratio, trace, polarity),
@@ -106,7 +122,7 @@ def simulate(
         ),
         weather=_weather(trace, polarity, is_model=model, rate=rate, correlation=correlation),
         seed=seed,
-        most_days=parse.seconds(give_up) / _DAY,
+        most_days=parse.seconds(give_up) / _DAY if give_up else _MOST_DAYS,
     )
     results = _run(scenario, prices, runs, cores)
     if plot:
@@ -171,10 +187,7 @@ def _weather(trace: Path | None, polarity: str | None, *, is_model: bool, rate: 
     from spotbatch.simulate.weather import ModelWeather, RateWeather, TraceWeather
 
     if trace is not None:
-        traces = {each.zone: each for each in traces_of(trace, polarity)}
-        if not any(any(each.available) for each in traces.values()):
-            raise InvalidInput(f"{trace} has no capacity at any time, so no job would run: is its polarity right?")
-        return TraceWeather(traces=traces, is_by_order=True)
+        return TraceWeather(traces={each.zone: each for each in traces_of(trace, polarity)}, is_by_order=True)
     return ModelWeather(model=FITTED) if is_model else RateWeather(reclaims_per_hour=rate, correlation=correlation)
 
 

@@ -19,7 +19,10 @@ def traces_of(path: Path, polarity: str | None) -> "list[Trace]":
         told = Polarity(polarity) if polarity else None
     except ValueError as error:
         raise InvalidInput(f"--polarity is available or reclaimed, not {polarity!r}") from error
-    return read_traces(path, told)
+    found = read_traces(path, told)
+    if not any(any(each.available) for each in found):
+        raise InvalidInput(f"{path} has no capacity at any time, so nothing would run on Spot: is its polarity right?")
+    return found
 
 
 def names(written: str) -> Iterator[str]:

@@ -9,7 +9,8 @@ import pytest
 from spotbatch.cli.main import main
 
 SMALL = ["simulate", "--jobs", "40", "--time", "20m", "--runs", "3", "--cores", "1", "--types", "c5", "--rate", "1"]
-DEADLINE = ["simulate", "--deadline", "5h", "--time", "4h", "--price-ratio", "3", "--changeover", "6m", "--runs", "4"]
+OF_A_TRACE = ["simulate", "--deadline", "5h", "--time", "4h", "--price-ratio", "3", "--changeover", "6m"]
+DEADLINE = [*OF_A_TRACE, "--runs", "4"]
 
 
 def test_the_same_seed_gives_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +41,9 @@ def test_pictures_are_written(tmp_path: Path) -> None:
 
 def test_a_deadline_gives_the_policy_table_with_nobody_of_ours_late(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*DEADLINE, "--json"]) == 0
-    policies = {each["name"]: each for each in json.loads(capsys.readouterr().out)["policies"]}
+    document = json.loads(capsys.readouterr().out)
+    policies = {each["name"]: each for each in document["policies"]}
+    assert document["sources"] == ["the price ratio: as given"]
     assert set(policies) >= {"on-demand", "UP as coded", "ours", "omniscient optimum"}
     assert policies["ours"]["late"] == 0
     assert policies["omniscient optimum"]["mean_saving"] >= policies["ours"]["mean_saving"]
@@ -55,7 +58,7 @@ def test_a_trace_gives_the_weather_and_its_polarity_is_asked_for(
     assert "--polarity available or --polarity reclaimed" in capsys.readouterr().err
     assert main([*SMALL, "--trace", str(trace), "--polarity", "available", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["weather"] == "TraceWeather"
-    assert main([*DEADLINE, "--trace", str(trace), "--polarity", "available", "--json"]) == 0
+    assert main([*OF_A_TRACE, "--trace", str(trace), "--polarity", "available", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["terms"]["tick_seconds"] == 600.0
 
 
@@ -116,6 +119,12 @@ def test_runs_that_never_ended_have_no_saving_and_say_how_many_jobs_did_not_end(
         (["--types", ","], "--types names no instance type"),
         (["--vcpus", "512"], "the largest"),
         (["--price-ratio", "3"], "--price-ratio"),
+        (["--deadline", "50h", "--price-ratio", "0"], "--price-ratio must be more than 0"),
+        (["--deadline", "50h", "--give-up", "2d"], "--give-up is of many jobs"),
+        (["--deadline", "50h", "--trace", "t.json"], "every window of the trace"),
+        (["--deadline", "50h", "--runs", "0"], "--runs is 1 to"),
+        (["--give-up", "0"], "--give-up must be longer than 0 s"),
+        (["--time", "0"], "--time must be longer than 0 s"),
     ],
 )
 def test_options_that_would_do_nothing_or_name_nothing_are_refused(
@@ -130,8 +139,9 @@ def test_options_that_would_do_nothing_or_name_nothing_are_refused(
 def test_a_trace_without_any_capacity_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = tmp_path / "reclaimed.json"
     trace.write_text(json.dumps({"metadata": {"gap_seconds": 3600}, "availability": [0] * 10}))
-    assert main([*SMALL, "--trace", str(trace)]) == 2
-    assert "is its polarity right?" in capsys.readouterr().err
+    for options in (SMALL, OF_A_TRACE):
+        assert main([*options, "--trace", str(trace)]) == 2
+        assert "is its polarity right?" in capsys.readouterr().err
 
 
 def test_no_percentage_is_minus_zero(capsys: pytest.CaptureFixture[str]) -> None:
