@@ -101,9 +101,8 @@ class Writer:
         epochs = [name.epoch for name in retrying(lambda: manifest_names(self._store, self._prefix), limit)]
         epochs += [_epoch_of(claim) for claim in retrying(self._claims, limit)]
         self._epoch = max(epochs, default=0) + 1
-        while rivals := self._claimed_beside(
-            limit
-        ):  # somebody looked when we did: then we both see it here, or one of us
+        # Somebody may have looked when we did: then both of us see it here, or one of us.
+        while rivals := self._claimed_beside(limit):
             self._epoch += 1 if self._writer < min(rivals) else 2
 
     def _claimed_beside(self, limit: Limit) -> list[str]:
