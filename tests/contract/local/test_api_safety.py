@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import re
 import signal
 import socket
@@ -25,6 +24,7 @@ from hypothesis import strategies as st
 from spotbatch.batch.errors import InvalidInput, Unavailable
 from spotbatch.local import region_file
 from tests.contract.local_api_region import RunningRegion, refusal, running, until
+from tests.rights import without_roots_rights
 
 
 @pytest.fixture(scope="module")
@@ -364,12 +364,13 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, region: RunningRegion) ->
         pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_home_is_named(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir(mode=0o500)
-    starting = running(tmp_path / "home")
-    with pytest.raises(AssertionError, match=r"ended with 4: .*read-only"), starting:
-        pass
+    command = [*without_roots_rights().split(), sys.executable, "-m", "spotbatch.local"]
+    command += ["--home", str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 4
+    assert "cannot be made (Permission denied): choose another --home" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--home", "--artifacts"])
