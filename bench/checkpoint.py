@@ -22,12 +22,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spotbatch.runtime.limit import Limit
-from spotbatch.runtime.parallel import in_parallel
-from spotbatch.runtime.restoring import restore
-from spotbatch.runtime.saving import Writer
-from spotbatch.runtime.store import open_store
-from spotbatch.runtime.upload import WIDTH
+from spotbatch.runtime.checkpoints.restore import restore
+from spotbatch.runtime.checkpoints.upload import WIDTH
+from spotbatch.runtime.checkpoints.writer import Writer
+from spotbatch.runtime.deadline import Limit
+from spotbatch.runtime.storage.parallel import in_parallel
+from spotbatch.runtime.storage.store import open_store
 
 MIB = 1024 * 1024
 BUCKET = "bench"

@@ -15,7 +15,7 @@ from pathlib import Path
 ROUNDS = 15
 TARGET_MS = 150
 RUNTIME_TARGET_MS = 100
-RUNTIME = "import spotbatch.runtime.front, spotbatch.runtime.program"
+RUNTIME = "import spotbatch.runtime.cli, spotbatch.runtime.api"
 OURS = str(Path(sys.executable).parent / "spotbatch")
 
 

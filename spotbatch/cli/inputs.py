@@ -14,8 +14,8 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job
+from spotbatch.runtime.array_index import index_ranges
 from spotbatch.runtime.errors import InvalidSetting
-from spotbatch.runtime.place import index_ranges
 
 _GLOB: Final = frozenset("*?[")
 _MOST_INPUTS: Final = 1_000_000

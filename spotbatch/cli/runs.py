@@ -15,7 +15,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job, JobRequest
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.inputs import Inputs, indexes_text, named_ranges, run_index, store_inputs
-from spotbatch.runtime.place import index_ranges
+from spotbatch.runtime.array_index import index_ranges
 
 # A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): leave most of it to the command.
 _LONGEST_INDEXES: Final = 3000

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spotbatch.runtime.program import checkpoint, heartbeat, interrupted, progress
+    from spotbatch.runtime.api import checkpoint, heartbeat, interrupted, progress
 
 __all__ = ["checkpoint", "heartbeat", "interrupted", "progress"]
 
@@ -12,8 +12,8 @@ def __getattr__(name: str) -> object:
     """Import what a program may call when it asks for it: spotrun itself must hold signals before all other imports."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from spotbatch.runtime import program
+    from spotbatch.runtime import api
 
-    found: object = getattr(program, name)
+    found: object = getattr(api, name)
     globals()[name] = found
     return found

@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     A signal that comes while we import the rest is held back until `Signals` is there to take it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
-    from spotbatch.runtime.front import run
+    from spotbatch.runtime.cli import run
 
     code = run(list(sys.argv[1:] if argv is None else argv))
     sys.stdout.flush()

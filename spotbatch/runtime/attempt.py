@@ -14,29 +14,29 @@ from spotbatch.batch.environment import (
     HOST_ZONE_FILE,
     SPOTBATCH_ARTIFACTS_URL,
 )
-from spotbatch.runtime import stopping
-from spotbatch.runtime.attend import TICK_SECONDS, Attendance
+from spotbatch.runtime.array_index import fetch_own_input
+from spotbatch.runtime.attempt_store import RECORD_SECONDS, Keeper, Past
 from spotbatch.runtime.background import Background, Ticket
-from spotbatch.runtime.command import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, Command
+from spotbatch.runtime.checkpoints.restore import Restored
+from spotbatch.runtime.checkpoints.schedule import SaveSchedule
+from spotbatch.runtime.checkpoints.writer import Writer
+from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.errors import Missing, Refused, SpotrunError, StoreError
-from spotbatch.runtime.health import Health
 from spotbatch.runtime.host import host_fact
 from spotbatch.runtime.inputs import fetch_inputs
-from spotbatch.runtime.interruptions import Interruptions
-from spotbatch.runtime.keeping import RECORD_SECONDS, Keeper, Past
-from spotbatch.runtime.limit import Limit
 from spotbatch.runtime.log import say
-from spotbatch.runtime.place import fetch_own_input
+from spotbatch.runtime.process import shutdown
+from spotbatch.runtime.process.command import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, Command
+from spotbatch.runtime.process.health import Health
+from spotbatch.runtime.process.interruptions import Interruptions
+from spotbatch.runtime.process.progress_report import Progress
+from spotbatch.runtime.process.resource_monitor import Watch
+from spotbatch.runtime.process.signals import Signals
+from spotbatch.runtime.process.supervisor import TICK_SECONDS, Attendance
 from spotbatch.runtime.record import Record
-from spotbatch.runtime.reporting import Progress
-from spotbatch.runtime.restoring import Restored
-from spotbatch.runtime.rooms import Rooms, command_variables, make_rooms
-from spotbatch.runtime.saving import Writer
-from spotbatch.runtime.schedule import SaveSchedule
 from spotbatch.runtime.settings import Settings
-from spotbatch.runtime.signals import Signals
-from spotbatch.runtime.store import Store, open_store
-from spotbatch.runtime.watch import Watch
+from spotbatch.runtime.storage.store import Store, open_store
+from spotbatch.runtime.workspace import Rooms, command_variables, make_rooms
 
 T = TypeVar("T")
 
@@ -233,7 +233,7 @@ class Attempt:
             say("the command died, perhaps while it wrote a checkpoint file: the checkpoint before stays the last one")
             return
         left = self._interruptions.left_seconds(self._settings.upload_seconds)
-        limit = Limit(max(0.0, left - stopping.MARGIN_SECONDS))
+        limit = Limit(max(0.0, left - shutdown.MARGIN_SECONDS))
         ticket = self._schedule.last(limit)
         with contextlib.suppress(Exception):  # said and counted by settle()
             self._await(ticket, limit)

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from spotbatch.batch import artifacts
+from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import InvalidSetting, Missing
-from spotbatch.runtime.limit import Limit, retrying
-from spotbatch.runtime.parallel import in_parallel
-from spotbatch.runtime.store import Store, open_store, unquoted
+from spotbatch.runtime.storage.parallel import in_parallel
+from spotbatch.runtime.storage.store import Store, open_store, unquoted
 
 WIDTH = 8
 OUTPUTS_OF = "outputs:"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import Missing
-from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.log import say
-from spotbatch.runtime.parallel import in_parallel
-from spotbatch.runtime.store import Store
+from spotbatch.runtime.storage.parallel import in_parallel
+from spotbatch.runtime.storage.store import Store
 
 WIDTH = 4
 SCHEMA = 1

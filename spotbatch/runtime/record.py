@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-from spotbatch.runtime.family import Member
+from spotbatch.runtime.process.process_tree import Member
 
 SCHEMA = 1
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spotbatch.runtime.checkpoints.restore import restore
+from spotbatch.runtime.checkpoints.writer import Writer
+from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.errors import Overtaken, StoreError
-from spotbatch.runtime.limit import Limit
-from spotbatch.runtime.restoring import restore
-from spotbatch.runtime.saving import Writer
-from spotbatch.runtime.store import FolderStore
+from spotbatch.runtime.storage.store import FolderStore
 
 PREFIX = "p"
 State = dict[str, bytes]

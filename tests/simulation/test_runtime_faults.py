@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.runtime.limit import Limit
-from spotbatch.runtime.restoring import restore
-from spotbatch.runtime.store import open_store
+from spotbatch.runtime.checkpoints.restore import restore
+from spotbatch.runtime.deadline import Limit
+from spotbatch.runtime.storage.store import open_store
 from tests.contract.runtime_world import BUCKET, Faults, Run, Spot, moto_s3, s3_environment, spot
 
 STEPS = 120

@@ -44,7 +44,7 @@ for place in (("169.254.170.2", 80), ("127.0.0.1", 9000)):
     server = http.server.ThreadingHTTPServer(place, Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
-from spotbatch.runtime.s3 import S3Store
+from spotbatch.runtime.storage.s3 import S3Store
 
 S3Store(bucket="bucket", prefix="runs").put("key", b"x")
 print(json.dumps(asked))

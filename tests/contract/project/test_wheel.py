@@ -78,7 +78,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(built: Path)
 def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert {"pyproject.toml", "README.md", "LICENSE", "spotbatch/runtime/front.py"} <= names
+    assert {"pyproject.toml", "README.md", "LICENSE", "spotbatch/runtime/cli.py"} <= names
 
 
 @pytest.fixture(scope="module")

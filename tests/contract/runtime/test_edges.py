@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.runtime.store import open_store
+from spotbatch.runtime.storage.store import open_store
 from tests.contract.runtime_world import BUCKET, Spot, moto_s3, record, s3_environment, spot, wait_for
 from tests.rights import without_roots_rights
 from tests.root import ROOT
@@ -226,7 +226,7 @@ print([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids], flush=
 def test_a_signal_that_comes_while_the_command_begins_is_passed_on_and_one_before_is_not() -> None:
     begins = """
 import os, signal
-from spotbatch.runtime.signals import Signals
+from spotbatch.runtime.process.signals import Signals
 signals, passed_on = Signals(), []
 os.kill(os.getpid(), signal.SIGHUP)
 signals.begin()

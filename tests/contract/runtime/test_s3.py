@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.runtime.errors import Missing, Refused, StoreError
-from spotbatch.runtime.store import FolderStore, Store, open_store
+from spotbatch.runtime.storage.store import FolderStore, Store, open_store
 from tests.contract.runtime_world import BUCKET, Faults, moto_s3, s3_environment, spot
 
 

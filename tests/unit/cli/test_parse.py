@@ -11,7 +11,7 @@ from spotbatch.cli import job_file, parse
 from spotbatch.cli.inputs import find_inputs, indexes_text
 from spotbatch.cli.requesting import Asked, name_for, request
 from spotbatch.cli.runs import chunks, parts_of, redone_units
-from spotbatch.runtime.place import index_ranges
+from spotbatch.runtime.array_index import index_ranges
 
 
 @pytest.mark.parametrize(

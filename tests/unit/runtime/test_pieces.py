@@ -13,20 +13,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spotbatch.runtime.checkpoints.interval import (
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    daly_seconds,
+    next_interval_seconds,
+)
+from spotbatch.runtime.checkpoints.manifest import Chunk, Manifest, SavedFile, from_bytes, to_bytes
+from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import Corrupt, InvalidSetting, Refused, StoreError
-from spotbatch.runtime.family import command_line
-from spotbatch.runtime.health import Health
-from spotbatch.runtime.interval import LONGEST_SECONDS, SHORTEST_SECONDS, daly_seconds, next_interval_seconds
-from spotbatch.runtime.limit import Limit, retrying
-from spotbatch.runtime.manifest import Chunk, Manifest, SavedFile, from_bytes, to_bytes
-from spotbatch.runtime.notice import NOTICE_SECONDS, read_notice
 from spotbatch.runtime.outputs import upload_outputs
+from spotbatch.runtime.process.health import Health
+from spotbatch.runtime.process.notice import NOTICE_SECONDS, read_notice
+from spotbatch.runtime.process.process_tree import command_line
+from spotbatch.runtime.process.progress_report import read_progress
+from spotbatch.runtime.process.resource_monitor import MIB, Watch, memory_limit_bytes, memory_used_bytes
+from spotbatch.runtime.process.shutdown import MARGIN_SECONDS, grace_seconds
 from spotbatch.runtime.record import Record
-from spotbatch.runtime.reporting import read_progress
 from spotbatch.runtime.settings import HealthSettings, read_settings
-from spotbatch.runtime.stopping import MARGIN_SECONDS, grace_seconds
-from spotbatch.runtime.store import FolderStore, open_store
-from spotbatch.runtime.watch import MIB, Watch, memory_limit_bytes, memory_used_bytes
+from spotbatch.runtime.storage.store import FolderStore, open_store
 
 
 def test_the_run_is_named_by_the_job_without_its_index() -> None:
@@ -339,7 +344,7 @@ def test_nothing_secret_is_in_the_record(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_spotrun_imports_nothing_heavy() -> None:
     """How long it takes is a matter for bench/cli_start.py."""
     script = (
-        "import sys; import spotbatch.runtime.front, spotbatch.runtime.program; "
+        "import sys; import spotbatch.runtime.cli, spotbatch.runtime.api; "
         "heavy = {'obstore', 'boto3', 'pydantic', 'rich', 'aws_cdk', 'moto', 'asyncio', 'numpy'} & set(sys.modules); "
         "print(sorted(heavy))"
     )

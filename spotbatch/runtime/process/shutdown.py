@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from spotbatch.runtime.command import Command
-from spotbatch.runtime.family import writers
-from spotbatch.runtime.folder import list_folder
+from spotbatch.runtime.checkpoints.folder import list_folder
 from spotbatch.runtime.log import say
+from spotbatch.runtime.process.command import Command
+from spotbatch.runtime.process.process_tree import writers
 
 MARGIN_SECONDS = 0.3  # kept free before the host's own SIGKILL, to write the record and leave
 LEAST_GRACE_SECONDS = 0.1

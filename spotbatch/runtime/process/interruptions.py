@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.runtime.log import say
-from spotbatch.runtime.notice import read_notice
+from spotbatch.runtime.process.notice import read_notice
+from spotbatch.runtime.process.signals import Signals
 from spotbatch.runtime.record import Record
-from spotbatch.runtime.signals import Signals
 
 LAST_RESORT_SECONDS = 0.05
 

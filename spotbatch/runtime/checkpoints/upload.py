@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from spotbatch.runtime.limit import Limit, retrying
-from spotbatch.runtime.manifest import Chunk
-from spotbatch.runtime.parallel import Crew
-from spotbatch.runtime.store import Store
+from spotbatch.runtime.checkpoints.manifest import Chunk
+from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.storage.parallel import Crew
+from spotbatch.runtime.storage.store import Store
 
 PACK_BYTES = 8 * 1024 * 1024
 WIDTH = 4  # transfers beside each other; memory is at most WIDTH + 2 packs

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from spotbatch.runtime.family import Member
 from spotbatch.runtime.log import say
+from spotbatch.runtime.process.process_tree import Member
 from spotbatch.runtime.record import Record
 
 LOOK_SECONDS = 2.0

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch import artifacts
+from spotbatch.runtime.checkpoints.restore import Restored, make_room, restore
+from spotbatch.runtime.checkpoints.writer import Saved, Writer
+from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import Missing, Overtaken, Refused, StoreError
-from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Uploaded, list_outputs, send_file, upload_outputs
 from spotbatch.runtime.record import Record
-from spotbatch.runtime.restoring import Restored, make_room, restore
-from spotbatch.runtime.saving import Saved, Writer
 from spotbatch.runtime.settings import Identity
-from spotbatch.runtime.store import Store
+from spotbatch.runtime.storage.store import Store
 
 RECORD_SECONDS = 10.0  # longest wait for a record or progress to be taken: they are not worth more
 FAILED_OUTPUT_BYTES = 64 * 1024 * 1024  # of outputs so far, kept from a failed attempt

@@ -9,12 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from spotbatch.runtime.checkpoints.manifest import (
+    MANIFESTS,
+    Chunk,
+    Manifest,
+    ManifestName,
+    SavedFile,
+    from_bytes,
+    parse_name,
+)
+from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import Corrupt, InvalidSetting, Missing, StoreError
-from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.log import say
-from spotbatch.runtime.manifest import MANIFESTS, Chunk, Manifest, ManifestName, SavedFile, from_bytes, parse_name
-from spotbatch.runtime.parallel import in_parallel
-from spotbatch.runtime.store import Store
+from spotbatch.runtime.storage.parallel import in_parallel
+from spotbatch.runtime.storage.store import Store
 
 WIDTH = 8
 _ZEROS = bytes(64)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from spotbatch.runtime.children import start_child
-from spotbatch.runtime.command import Command
-from spotbatch.runtime.family import command_line, waiting_in
 from spotbatch.runtime.log import say
+from spotbatch.runtime.process.children import start_child
+from spotbatch.runtime.process.command import Command
+from spotbatch.runtime.process.process_tree import command_line, waiting_in
 from spotbatch.runtime.settings import HealthSettings
 
 MOST_MEMBERS_SHOWN = 50

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from spotbatch.runtime.errors import Corrupt, Missing, Overtaken, StoreError, Torn
-from spotbatch.runtime.family import writers
-from spotbatch.runtime.folder import Listing, Look, OpenFile, list_folder, open_for_saving
-from spotbatch.runtime.hashing import Hashing
-from spotbatch.runtime.limit import Limit, retrying
-from spotbatch.runtime.log import say_on_change
-from spotbatch.runtime.manifest import (
+from spotbatch.runtime.checkpoints.folder import Listing, Look, OpenFile, list_folder, open_for_saving
+from spotbatch.runtime.checkpoints.hashing import Hashing
+from spotbatch.runtime.checkpoints.manifest import (
     CLAIMS,
     MANIFESTS,
     PACKS,
@@ -26,9 +22,13 @@ from spotbatch.runtime.manifest import (
     scattered,
     to_bytes,
 )
-from spotbatch.runtime.restoring import manifest_names, read_manifest
-from spotbatch.runtime.store import Store
-from spotbatch.runtime.upload import Upload
+from spotbatch.runtime.checkpoints.restore import manifest_names, read_manifest
+from spotbatch.runtime.checkpoints.upload import Upload
+from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.errors import Corrupt, Missing, Overtaken, StoreError, Torn
+from spotbatch.runtime.log import say_on_change
+from spotbatch.runtime.process.process_tree import writers
+from spotbatch.runtime.storage.store import Store
 
 KEEP = 2  # whole checkpoints
 SETTLE_SECONDS = 2.0  # how long a save waits for files that are being written

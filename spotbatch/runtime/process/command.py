@@ -11,9 +11,9 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from spotbatch.runtime import family
-from spotbatch.runtime.children import reap_all
 from spotbatch.runtime.log import say
+from spotbatch.runtime.process import process_tree
+from spotbatch.runtime.process.children import reap_all
 
 EXIT_CANNOT_RUN = 126  # found, and cannot be executed: as shells, env(1) and Docker have it
 EXIT_NOT_FOUND = 127
@@ -88,13 +88,13 @@ class Command:
             time.sleep(0.01)
         say(f"still there after SIGKILL: {[member.pid for member in self.members()]}")
 
-    def members(self) -> list[family.Member]:
+    def members(self) -> list[process_tree.Member]:
         """All that descends from us and lives: we adopt what is orphaned."""
         return [member for member in self.descendants() if member.state != "Z"]
 
-    def descendants(self) -> list[family.Member]:
+    def descendants(self) -> list[process_tree.Member]:
         """The same, and those that have ended without being collected by their parent."""
-        return family.members(os.getpid())
+        return process_tree.members(os.getpid())
 
     def pids(self) -> list[int]:
         return [member.pid for member in self.members()]
@@ -163,7 +163,7 @@ def _write_all(target: int, data: bytes) -> None:
             return
 
 
-def _signal_all(members: Sequence[family.Member], number: int) -> None:
+def _signal_all(members: Sequence[process_tree.Member], number: int) -> None:
     for member in members:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(member.pid, number)

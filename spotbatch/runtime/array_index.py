@@ -10,10 +10,10 @@ from collections.abc import MutableMapping
 
 from spotbatch.batch import artifacts
 from spotbatch.batch import environment as env
+from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import InvalidSetting
-from spotbatch.runtime.limit import Limit, retrying
 from spotbatch.runtime.settings import Identity
-from spotbatch.runtime.store import Store
+from spotbatch.runtime.storage.store import Store
 
 
 def take_place(variables: MutableMapping[str, str] = os.environ) -> None:

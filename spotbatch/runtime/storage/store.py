@@ -125,7 +125,7 @@ def open_store(url: str) -> Store:
     if scheme == "file" and place in ("", "localhost") and rest != place:
         return FolderStore(Path("/", unquoted(path)))
     if scheme == "s3" and place:
-        from spotbatch.runtime.s3 import S3Store  # costs 30 ms, which a folder need not pay
+        from spotbatch.runtime.storage.s3 import S3Store  # costs 30 ms, which a folder need not pay
 
         return S3Store(bucket=place, prefix=path.strip("/"))
     raise InvalidSetting(f"{url!r} is no artifact store: write s3://bucket/prefix or file:///absolute/folder")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from spotbatch.runtime.checkpoints.folder import chunk_bytes
+from spotbatch.runtime.checkpoints.manifest import MOST_SMALL_PACKS
+from spotbatch.runtime.checkpoints.restore import Restored, manifest_names, restore
+from spotbatch.runtime.checkpoints.upload import PACK_BYTES
+from spotbatch.runtime.checkpoints.writer import Saved, Writer
+from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.errors import Missing, Overtaken, StoreError, Torn
-from spotbatch.runtime.folder import chunk_bytes
-from spotbatch.runtime.limit import Limit
-from spotbatch.runtime.manifest import MOST_SMALL_PACKS
-from spotbatch.runtime.restoring import Restored, manifest_names, restore
-from spotbatch.runtime.saving import Saved, Writer
-from spotbatch.runtime.store import FolderStore
-from spotbatch.runtime.upload import PACK_BYTES
+from spotbatch.runtime.storage.store import FolderStore
 
 MIB = 1024 * 1024
 PREFIX = "runs/r/job/checkpoints"
@@ -334,7 +334,7 @@ def test_a_manifest_that_points_outside_the_folder_is_refused(tmp_path: Path) ->
     life.save()
     from dataclasses import replace
 
-    from spotbatch.runtime.manifest import to_bytes
+    from spotbatch.runtime.checkpoints.manifest import to_bytes
 
     found = life.restored.manifest or life.writer._last
     evil = replace(found, sequence=99, files=tuple(replace(file, path="../outside") for file in found.files))

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 
 from spotbatch.runtime.background import Background, Ticket
+from spotbatch.runtime.checkpoints.interval import next_interval_seconds
+from spotbatch.runtime.checkpoints.writer import Saved
+from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.errors import Overtaken, Torn
-from spotbatch.runtime.interval import next_interval_seconds
-from spotbatch.runtime.limit import Limit
 from spotbatch.runtime.log import say_on_change
 from spotbatch.runtime.record import Record
-from spotbatch.runtime.rooms import Rooms
-from spotbatch.runtime.saving import Saved
+from spotbatch.runtime.workspace import Rooms
 
 SAVE_LIMIT_SECONDS = 900.0  # one periodic save, however slow the store: then it begins anew with what is left to send
 AGAIN_SECONDS = 5.0  # after a save that failed

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from spotbatch.runtime.folder import MIB, OpenFile
-from spotbatch.runtime.parallel import Crew
+from spotbatch.runtime.checkpoints.folder import MIB, OpenFile
+from spotbatch.runtime.storage.parallel import Crew
 
 WIDTH = 2  # SHA-256 runs at 1 to 2 GB/s a core; more threads would take the command's cores
 PART_BYTES = MIB  # handed to a thread at once: several chunks, since each hand-over costs some 20 us

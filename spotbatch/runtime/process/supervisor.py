@@ -5,18 +5,18 @@ import signal
 import time
 from dataclasses import dataclass, field
 
-from spotbatch.runtime import stopping
-from spotbatch.runtime.children import start_child
-from spotbatch.runtime.command import Command
-from spotbatch.runtime.health import Health, describe_family
-from spotbatch.runtime.interruptions import Interruption, Interruptions
+from spotbatch.runtime.checkpoints.schedule import SaveSchedule
 from spotbatch.runtime.log import say
-from spotbatch.runtime.reporting import Progress
-from spotbatch.runtime.rooms import Rooms, command_variables
-from spotbatch.runtime.schedule import SaveSchedule
+from spotbatch.runtime.process import shutdown
+from spotbatch.runtime.process.children import start_child
+from spotbatch.runtime.process.command import Command
+from spotbatch.runtime.process.health import Health, describe_family
+from spotbatch.runtime.process.interruptions import Interruption, Interruptions
+from spotbatch.runtime.process.progress_report import Progress
+from spotbatch.runtime.process.resource_monitor import Watch
+from spotbatch.runtime.process.signals import STOPPING, Signals
 from spotbatch.runtime.settings import Settings
-from spotbatch.runtime.signals import STOPPING, Signals
-from spotbatch.runtime.watch import Watch
+from spotbatch.runtime.workspace import Rooms, command_variables
 
 TICK_SECONDS = 0.25
 DRAIN_SECONDS = 2.0  # for output that somebody still holds open after the command has ended
@@ -38,7 +38,7 @@ class Attendance:
     schedule: SaveSchedule | None
     progress: Progress | None
     is_folder_at_rest: bool = True  # afterwards: whether the checkpoint folder can be trusted
-    _stop: stopping.Stop | None = field(default=None, init=False)
+    _stop: shutdown.Stop | None = field(default=None, init=False)
     _stopped_for: Interruption | None = field(default=None, init=False)
 
     def run(self) -> int:
@@ -86,7 +86,7 @@ class Attendance:
         with contextlib.suppress(OSError):  # a full disk: the signal says it too
             self.rooms.interrupted_file.write_text(why.cause, encoding="ascii")
         self._stopped_for = why
-        self._stop = stopping.Stop(
+        self._stop = shutdown.Stop(
             self.command,
             grace_seconds=self._grace_seconds(why),
             tell=self._tell,
@@ -98,17 +98,17 @@ class Attendance:
         say(f"unhealthy ({self.health.failed}): stopped. What it was doing:")
         for line in describe_family(self.command):
             say(line)
-        self._stop = stopping.Stop(
+        self._stop = shutdown.Stop(
             self.command,
             grace_seconds=UNHEALTHY_GRACE_SECONDS,
-            tell=lambda: stopping.abort(self.command),
+            tell=lambda: shutdown.abort(self.command),
             sends=signal.SIGABRT,
             is_being_written=self._is_being_written,
         )
 
     def _grace_seconds(self, why: Interruption) -> float:
         save_seconds = self.schedule.save_seconds if self.schedule is not None else None
-        return stopping.grace_seconds(why.left_seconds(), self.settings.grace_seconds, save_seconds or 0.0)
+        return shutdown.grace_seconds(why.left_seconds(), self.settings.grace_seconds, save_seconds or 0.0)
 
     def _tell(self) -> None:
         if self.settings.stop_hook and self.command.poll() is None:
@@ -121,7 +121,7 @@ class Attendance:
         self.command.send(self.settings.stop_signal)
 
     def _is_being_written(self) -> bool:
-        return stopping.is_open_below(self.rooms.checkpoint, self.settings.exclude, self.command.pids())
+        return shutdown.is_open_below(self.rooms.checkpoint, self.settings.exclude, self.command.pids())
 
     def _clear_away(self) -> None:
         """Nothing may write in our folders any more."""

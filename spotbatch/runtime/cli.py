@@ -4,10 +4,10 @@ import os
 import sys
 
 from spotbatch import __version__
+from spotbatch.runtime.array_index import take_place
 from spotbatch.runtime.attempt import EXIT_OURS, Attempt
 from spotbatch.runtime.errors import SpotrunError
 from spotbatch.runtime.log import say
-from spotbatch.runtime.place import take_place
 from spotbatch.runtime.settings import read_settings
 
 USAGE = """usage: spotrun [-h | --version] [--] command [argument ...]

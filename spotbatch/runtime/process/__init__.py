@@ -1,0 +1,1 @@
+"""The command as a running process tree: started, watched, interrupted and ended."""
