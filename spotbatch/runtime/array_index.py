@@ -16,7 +16,7 @@ from spotbatch.runtime.settings import Identity
 from spotbatch.runtime.storage.store import Store
 
 
-def take_place(variables: MutableMapping[str, str] = os.environ) -> None:
+def apply_array_index(variables: MutableMapping[str, str] = os.environ) -> None:
     """Make AWS_BATCH_JOB_ARRAY_INDEX the index in the whole run, for us and for the command.
 
     Raises:

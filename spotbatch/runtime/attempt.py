@@ -15,7 +15,7 @@ from spotbatch.batch.environment import (
     SPOTBATCH_ARTIFACTS_URL,
 )
 from spotbatch.runtime.array_index import fetch_own_input
-from spotbatch.runtime.attempt_store import RECORD_SECONDS, Keeper, Past
+from spotbatch.runtime.attempt_store import RECORD_SECONDS, AttemptStore, Past
 from spotbatch.runtime.background import Background, Ticket
 from spotbatch.runtime.checkpoints.restore import Restored
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
@@ -30,13 +30,13 @@ from spotbatch.runtime.process.command import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, C
 from spotbatch.runtime.process.health import Health
 from spotbatch.runtime.process.interruptions import Interruptions
 from spotbatch.runtime.process.progress_report import Progress
-from spotbatch.runtime.process.resource_monitor import Watch
+from spotbatch.runtime.process.resource_monitor import ResourceMonitor
 from spotbatch.runtime.process.signals import Signals
-from spotbatch.runtime.process.supervisor import TICK_SECONDS, Attendance
+from spotbatch.runtime.process.supervisor import TICK_SECONDS, Supervisor
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.settings import Settings
 from spotbatch.runtime.storage.store import Store, open_store
-from spotbatch.runtime.workspace import Rooms, command_variables, make_rooms
+from spotbatch.runtime.workspace import Workspace, command_variables, make_workspace
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ class Attempt:
         self._background = Background(self._signals.wake)  # checkpoints and outputs: may take long
         self._small = Background(self._signals.wake)  # records and progress: must not wait for those
         self._interruptions = Interruptions(self._signals, settings.notice_file, settings.stop_seconds, self._record)
-        self._rooms: Rooms = make_rooms(settings)
-        self._keeper = self._make_keeper(self._store) if self._store is not None else None
+        self._workspace: Workspace = make_workspace(settings)
+        self._attempt_store = self._make_attempt_store(self._store) if self._store is not None else None
         self._command: Command | None = None
         self._schedule: SaveSchedule | None = None
         self._past = Past(attempt=self._record.attempt, unhealthy=0)
@@ -70,7 +70,7 @@ class Attempt:
         finally:
             if self._command is not None:
                 self._command.kill()
-            self._rooms.remove()
+            self._workspace.remove()
 
     def _run(self) -> int:
         try:
@@ -81,39 +81,39 @@ class Attempt:
             return self._end("interrupted", EXIT_INTERRUPTED)
         self._signals.begin()
         try:
-            self._command = Command(self._argv, command_variables(self._rooms))
+            self._command = Command(self._argv, command_variables(self._workspace))
         except OSError as error:
             say(f"cannot run {self._argv[0]!r}: {error.strerror}")
             return self._end("failed", EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN)
         self._signals.forward_to(self._command.send)
-        attendance = self._attendance(self._command)
-        code = attendance.run()
+        supervisor = self._supervisor(self._command)
+        code = supervisor.run()
         self._record.command_exit_code = code
-        if attendance.progress is not None:
-            attendance.progress.tick(is_last=True)
-        return self._finish(code, attendance)
+        if supervisor.progress is not None:
+            supervisor.progress.tick(is_last=True)
+        return self._finish(code, supervisor)
 
     # --- before
 
-    def _make_keeper(self, store: Store) -> Keeper:
+    def _make_attempt_store(self, store: Store) -> AttemptStore:
         identity = self._settings.identity
         writer = Writer(
             store,
             artifacts.checkpoint_prefix(identity.run_id, identity.array_index),
-            self._rooms.checkpoint,
+            self._workspace.checkpoint,
             exclude=self._settings.exclude,
-            family=lambda: self._command.pids() if self._command is not None else (),
+            processes=lambda: self._command.pids() if self._command is not None else (),
         )
-        return Keeper(store, identity, writer, self._rooms.checkpoint)
+        return AttemptStore(store, identity, writer, self._workspace.checkpoint)
 
     def _prepare(self) -> None:
         """Restore, and fetch inputs; returns early when the attempt is interrupted."""
         limit, began = Limit(self._settings.restore_seconds), time.monotonic()
-        if self._keeper is None:
+        if self._attempt_store is None:
             say(f"{SPOTBATCH_ARTIFACTS_URL} is not set: the command runs, and nothing is saved")
         else:
-            keeper = self._keeper
-            done = self._await(self._background.do(lambda: (keeper.look_back(limit), keeper.restore(limit))), limit)
+            durable = self._attempt_store
+            done = self._await(self._background.do(lambda: (durable.look_back(limit), durable.restore(limit))), limit)
             if done is None:
                 return
             self._take_up(*done)
@@ -133,7 +133,7 @@ class Attempt:
 
     def _fetch(self, limit: Limit) -> int:
         own = fetch_own_input(self._settings.identity, self._store, limit)
-        return fetch_inputs((*self._settings.inputs, *own), self._store, self._rooms.input, limit)
+        return fetch_inputs((*self._settings.inputs, *own), self._store, self._workspace.input, limit)
 
     def _not_begun(self, problem: Exception) -> int:
         """Without knowing the last checkpoint, beginning anew would throw work away: so do not begin."""
@@ -141,34 +141,34 @@ class Attempt:
         may_pass = isinstance(problem, StoreError) and not isinstance(problem, Refused | Missing)
         return self._end("not_restored", EXIT_INTERRUPTED if may_pass else EXIT_OURS)
 
-    def _attendance(self, command: Command) -> Attendance:
-        keeper, settings = self._keeper, self._settings
+    def _supervisor(self, command: Command) -> Supervisor:
+        durable, settings = self._attempt_store, self._settings
         progress = None
-        if keeper is not None:
-            self._schedule = self._make_schedule(keeper)
+        if durable is not None:
+            self._schedule = self._make_schedule(durable)
             progress = Progress(
-                self._rooms.progress_file,
-                lambda data: self._small.do(lambda: keeper.put_progress(data)),
+                self._workspace.progress_file,
+                lambda data: self._small.do(lambda: durable.put_progress(data)),
                 self._record.attempt,
             )
-        return Attendance(
+        return Supervisor(
             command=command,
             settings=settings,
-            rooms=self._rooms,
+            workspace=self._workspace,
             signals=self._signals,
             interruptions=self._interruptions,
-            health=Health(settings.health, self._rooms.heartbeat_file, command_variables(self._rooms)),
-            watch=Watch(self._record, {self._rooms.checkpoint, self._rooms.output}),
+            health=Health(settings.health, self._workspace.heartbeat_file, command_variables(self._workspace)),
+            monitor=ResourceMonitor(self._record, {self._workspace.checkpoint, self._workspace.output}),
             schedule=self._schedule,
             progress=progress,
         )
 
-    def _make_schedule(self, keeper: Keeper) -> SaveSchedule:
+    def _make_schedule(self, durable: AttemptStore) -> SaveSchedule:
         return SaveSchedule(
             background=self._background,
-            save=keeper.save,
+            save=durable.save,
             record=self._record,
-            rooms=self._rooms,
+            workspace=self._workspace,
             on_saved=self._put_record,
             fixed_seconds=self._settings.checkpoint_seconds,
             interruptions_per_hour=self._settings.interruptions_per_hour,
@@ -176,26 +176,28 @@ class Attempt:
 
     # --- after
 
-    def _finish(self, code: int, attendance: Attendance) -> int:
+    def _finish(self, code: int, supervisor: Supervisor) -> int:
         if code == 0:
             return self._finish_well()
         if self._interruptions.current is not None:
-            self._save_last(attendance.is_folder_at_rest)
+            self._save_last(supervisor.is_folder_at_rest)
             return self._end("interrupted", EXIT_INTERRUPTED)
-        if attendance.health.failed is not None:
-            self._save_last(attendance.is_folder_at_rest)
+        if supervisor.health.failed is not None:
+            self._save_last(supervisor.is_folder_at_rest)
             self._keep_failed()
             return self._end("unhealthy", self._unhealthy_code())
         self._keep_failed()
         return self._end("failed", code)
 
     def _finish_well(self) -> int:
-        keeper, seconds = self._keeper, self._settings.upload_seconds
-        if keeper is None:
+        durable, seconds = self._attempt_store, self._settings.upload_seconds
+        if durable is None:
             return self._end("succeeded", 0)
         limit = Limit(self._interruptions.left_seconds(seconds))
         try:
-            uploaded = self._await(self._background.do(lambda: keeper.upload_outputs(self._rooms.output, limit)), limit)
+            uploaded = self._await(
+                self._background.do(lambda: durable.upload_outputs(self._workspace.output, limit)), limit
+            )
         except Exception as problem:  # noqa: BLE001 - whatever it is, the outputs are not saved, and that must be said
             say(f"the outputs are NOT saved: {problem}")
             uploaded = None
@@ -216,11 +218,13 @@ class Attempt:
         return EXIT_GIVEN_UP
 
     def _keep_failed(self) -> None:
-        keeper, command, number = self._keeper, self._command, self._record.attempt
-        if keeper is None or command is None:
+        durable, command, number = self._attempt_store, self._command, self._record.attempt
+        if durable is None or command is None:
             return
         limit = Limit(self._interruptions.left_seconds(self._settings.upload_seconds))
-        ticket = self._background.do(lambda: keeper.keep_failed(number, command.tail.text(), self._rooms.output, limit))
+        ticket = self._background.do(
+            lambda: durable.keep_failed(number, command.tail.text(), self._workspace.output, limit)
+        )
         try:
             self._await(ticket, limit)
         except Exception as problem:  # noqa: BLE001 - the command's own exit code counts
@@ -255,8 +259,8 @@ class Attempt:
     # --- waiting
 
     def _put_record(self, limit: Limit | None = None) -> Ticket[None] | None:
-        keeper = self._keeper
-        return None if keeper is None else self._small.do(lambda: keeper.put_record(self._record, limit))
+        durable = self._attempt_store
+        return None if durable is None else self._small.do(lambda: durable.put_record(self._record, limit))
 
     def _await(self, ticket: Ticket[T], limit: Limit) -> T | None:
         """The ticket's result; None when an interruption leaves no more time.

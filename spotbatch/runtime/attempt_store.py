@@ -8,7 +8,7 @@ from spotbatch.batch import artifacts
 from spotbatch.runtime.checkpoints.restore import Restored, make_room, restore
 from spotbatch.runtime.checkpoints.writer import Saved, Writer
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Missing, Overtaken, Refused, StoreError
+from spotbatch.runtime.errors import Missing, Refused, StoreError, Superseded
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Uploaded, list_outputs, send_file, upload_outputs
 from spotbatch.runtime.record import Record
@@ -27,7 +27,7 @@ class Past:
     unhealthy: int  # how many of this job's ended unhealthy
 
 
-class Keeper:
+class AttemptStore:
     """The store, as this attempt uses it. Methods block; the background thread calls them one after the other."""
 
     def __init__(self, store: Store, identity: Identity, writer: Writer, checkpoint_folder: Path) -> None:
@@ -37,7 +37,7 @@ class Keeper:
         self._identity = identity
         self._writer = writer
         self._folder = checkpoint_folder
-        self.is_overtaken = False
+        self.is_superseded = False
 
     def look_back(self, limit: Limit) -> Past:
         """Number this attempt after those of the same job; another job of the same run does not lose its records."""
@@ -62,22 +62,22 @@ class Keeper:
 
     def save(self, limit: Limit) -> Saved:
         """Publish the folder and prune; what cannot be pruned now is pruned after the next save."""
-        if self.is_overtaken:
-            raise Overtaken("a newer attempt of this work has begun; this one saves no more")
+        if self.is_superseded:
+            raise Superseded("a newer attempt of this work has begun; this one saves no more")
         saved = self._writer.save(limit)
         if saved.is_new:
             try:
                 self._writer.prune(limit)
-            except Overtaken as error:
-                self.is_overtaken = True
+            except Superseded as error:
+                self.is_superseded = True
                 say(str(error))
             except StoreError as error:
                 say_on_change("prune", f"old checkpoints stay for now, deleting failed: {error}")
         return saved
 
     def upload_outputs(self, folder: Path, limit: Limit) -> Uploaded:
-        """Raises Overtaken: the outputs are those of the attempt that replaced this one, perhaps already there."""
-        self._writer.stand_back(limit)
+        """Raises Superseded: the outputs are those of the attempt that replaced this one, perhaps already there."""
+        self._writer.check_fence(limit)
         prefix = artifacts.output_prefix(self._run, self._index)
         return upload_outputs(self._store, prefix, artifacts.output_marker(self._run, self._index), folder, limit)
 

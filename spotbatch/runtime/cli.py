@@ -4,7 +4,7 @@ import os
 import sys
 
 from spotbatch import __version__
-from spotbatch.runtime.array_index import take_place
+from spotbatch.runtime.array_index import apply_array_index
 from spotbatch.runtime.attempt import EXIT_OURS, Attempt
 from spotbatch.runtime.errors import SpotrunError
 from spotbatch.runtime.log import say
@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(USAGE)
         return EXIT_OURS
     try:
-        take_place(os.environ)
+        apply_array_index(os.environ)
         return Attempt(read_settings(), arguments).run()
     except SpotrunError as problem:
         say(str(problem))

@@ -7,7 +7,7 @@ SpotrunError
 │   └── Missing        the key is not there
 ├── Corrupt            what came back from the store is not what was stored there
 ├── Torn               a checkpoint file was being written while it was read
-└── Overtaken          a newer attempt of the same work has begun: this one must not save any more
+└── Superseded          a newer attempt of the same work has begun: this one must not save any more
 """
 
 
@@ -39,5 +39,5 @@ class Torn(SpotrunError):
     """A checkpoint file was being written while it was read."""
 
 
-class Overtaken(SpotrunError):
+class Superseded(SpotrunError):
     """A newer attempt of the same work has begun."""

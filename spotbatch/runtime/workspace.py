@@ -14,7 +14,7 @@ from spotbatch.runtime.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rooms:
+class Workspace:
     """All folders exist. What lies below `scratch` is ours and goes at the end."""
 
     scratch: Path
@@ -67,7 +67,7 @@ class Rooms:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def make_rooms(settings: Settings) -> Rooms:
+def make_workspace(settings: Settings) -> Workspace:
     """Make what is missing.
 
     Raises:
@@ -77,21 +77,21 @@ def make_rooms(settings: Settings) -> Rooms:
         if settings.scratch_folder is not None:
             settings.scratch_folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix="spotrun-", dir=settings.scratch_folder))
-        rooms = Rooms(
+        workspace = Workspace(
             scratch=scratch,
             checkpoint=settings.checkpoint_folder or scratch / "checkpoint",
             output=settings.output_folder or scratch / "output",
             input=settings.input_folder or scratch / "input",
         )
-        for folder in (rooms.checkpoint, rooms.output, rooms.input):
+        for folder in (workspace.checkpoint, workspace.output, workspace.input):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidSetting(
             f"no folder can be made ({error}): mount a volume or tmpfs, and name it in {env.SPOTBATCH_SCRATCH_DIR}"
         ) from error
-    return rooms
+    return workspace
 
 
-def command_variables(rooms: Rooms, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Our own environment, the rooms, and tracebacks of all threads when a Python command is aborted."""
-    return {"PYTHONFAULTHANDLER": "1", **ours, **rooms.variables()}
+def command_variables(workspace: Workspace, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Our own environment, the workspace, and tracebacks of all threads when a Python command is aborted."""
+    return {"PYTHONFAULTHANDLER": "1", **ours, **workspace.variables()}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Overtaken, StoreError
+from spotbatch.runtime.errors import StoreError, Superseded
 from spotbatch.runtime.storage.store import FolderStore
 
 PREFIX = "p"
@@ -136,7 +136,7 @@ def apply(life: Life, step: tuple[object, ...]) -> None:
             try:
                 old.save(Limit(0.05))
                 old.prune(Limit(0.05))
-            except Overtaken:
+            except Superseded:
                 life.allowed.append({file.name: file.read_bytes() for file in old_folder.iterdir()})
         case _:
             raise AssertionError(step)

@@ -8,10 +8,10 @@ from spotbatch.runtime.background import Background, Ticket
 from spotbatch.runtime.checkpoints.interval import next_interval_seconds
 from spotbatch.runtime.checkpoints.writer import Saved
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Overtaken, Torn
+from spotbatch.runtime.errors import Superseded, Torn
 from spotbatch.runtime.log import say_on_change
 from spotbatch.runtime.record import Record
-from spotbatch.runtime.workspace import Rooms
+from spotbatch.runtime.workspace import Workspace
 
 SAVE_LIMIT_SECONDS = 900.0  # one periodic save, however slow the store: then it begins anew with what is left to send
 AGAIN_SECONDS = 5.0  # after a save that failed
@@ -26,7 +26,7 @@ class SaveSchedule:
         background: Background,
         save: Callable[[Limit], Saved],
         record: Record,
-        rooms: Rooms,
+        workspace: Workspace,
         on_saved: Callable[[], object],
         fixed_seconds: float | None,
         interruptions_per_hour: float,
@@ -34,7 +34,7 @@ class SaveSchedule:
         self._background = background
         self._save = save
         self._record = record
-        self._rooms = rooms
+        self._workspace = workspace
         self._on_saved = on_saved  # the record has changed
         self._fixed_seconds = fixed_seconds
         self._interruptions_per_hour = interruptions_per_hour
@@ -86,7 +86,7 @@ class SaveSchedule:
         try:
             saved = ticket.result()
         except Exception as problem:  # noqa: BLE001 - no trouble with a save, not even a bug of ours, ends the command
-            if not isinstance(problem, Overtaken):
+            if not isinstance(problem, Superseded):
                 self._record.checkpoints_failed += 1
                 self._due_at = time.monotonic() + min(AGAIN_SECONDS, self.interval_seconds())
             say_on_change("save", f"{'not saved' if isinstance(problem, Torn) else 'checkpoint failed'}: {problem}")
@@ -110,14 +110,14 @@ class SaveSchedule:
 
     def _requested(self) -> int:
         try:
-            return int(self._rooms.save_request_file.read_text(encoding="ascii"))
+            return int(self._workspace.save_request_file.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return 0
 
     def _answer(self) -> None:
         if self._answering > self._answered:
             self._answered = self._answering
-            beside = self._rooms.save_done_file.with_suffix(".part")
+            beside = self._workspace.save_done_file.with_suffix(".part")
             with contextlib.suppress(OSError):  # a full disk: who waits for the answer has a limit
                 beside.write_text(str(self._answering), encoding="ascii")
-                beside.replace(self._rooms.save_done_file)
+                beside.replace(self._workspace.save_done_file)

@@ -25,7 +25,7 @@ from spotbatch.runtime.checkpoints.manifest import (
 from spotbatch.runtime.checkpoints.restore import manifest_names, read_manifest
 from spotbatch.runtime.checkpoints.upload import Upload
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Corrupt, Missing, Overtaken, StoreError, Torn
+from spotbatch.runtime.errors import Corrupt, Missing, StoreError, Superseded, Torn
 from spotbatch.runtime.log import say_on_change
 from spotbatch.runtime.process.process_tree import writers
 from spotbatch.runtime.storage.store import Store
@@ -72,13 +72,13 @@ class Writer:
         folder: Path,
         *,
         exclude: tuple[str, ...] = (),
-        family: Callable[[], Iterable[int]] = tuple,
+        processes: Callable[[], Iterable[int]] = tuple,
     ) -> None:
         self._store = store
         self._prefix = prefix
         self._folder = str(folder)
         self._exclude = exclude
-        self._family = family  # the processes that may be writing in the folder
+        self._processes = processes  # the processes that may be writing in the folder
         self._writer = os.urandom(3).hex()
         self._epoch = 0
         self._sequence = 0
@@ -131,7 +131,7 @@ class Writer:
         Raises:
             Torn: a file is being written and did not come to rest.
             StoreError: the store did not take it within the limit. What it took is not sent again.
-            Overtaken: a newer attempt has begun.
+            Superseded: a newer attempt has begun.
         """
         began = time.monotonic()
         looked_at = time.time()
@@ -162,9 +162,9 @@ class Writer:
         """Delete all but the newest whole checkpoints, manifests before packs.
 
         Raises:
-            StoreError, Overtaken.
+            StoreError, Superseded.
         """
-        claims = self.stand_back(limit)
+        claims = self.check_fence(limit)
         names = retrying(lambda: manifest_names(self._store, self._prefix), limit)
         if not self._has_listed_packs:
             listed = retrying(lambda: list(self._store.list(f"{self._prefix}/{PACKS}/")), limit)
@@ -179,11 +179,11 @@ class Writer:
         self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if _epoch_of(name) < self._epoch)
         self._forget(set(unneeded), gone)
 
-    def stand_back(self, limit: Limit) -> list[str]:
-        """The claims on this work. Raises Overtaken where a newer attempt has made one."""
+    def check_fence(self, limit: Limit) -> list[str]:
+        """The claims on this work. Raises Superseded where a newer attempt has made one."""
         claims = retrying(self._claims, limit)
         if any(_epoch_of(claim) > self._epoch for claim in claims):
-            raise Overtaken("a newer attempt of this work has begun; this one saves no more")
+            raise Superseded("a newer attempt of this work has begun; this one saves no more")
         return claims
 
     def _newest_whole(self, names: list[ManifestName], limit: Limit) -> list[ManifestName]:
@@ -333,12 +333,12 @@ class Writer:
         }
         if not fresh:
             return []
-        return [fresh[key] for key, appends in writers(self._family()).items() if key in fresh and not appends]
+        return [fresh[key] for key, appends in writers(self._processes()).items() if key in fresh and not appends]
 
     def _only_grew(self, file: OpenFile) -> bool:
         """A file that all its writers only append to was, at its old length, just what was read."""
         now = os.fstat(file.descriptor)
-        held = writers(self._family())
+        held = writers(self._processes())
         return now.st_size >= file.look.size and held.get((now.st_dev, now.st_ino), False)
 
     def _is_unchanged(self, listing: Listing, again: Listing) -> bool:
@@ -349,7 +349,7 @@ class Writer:
         changed = [path for path, look in again.files.items() if self._known[path].look != look]
         if not changed:
             return True
-        held = writers(self._family())
+        held = writers(self._processes())
         return all(_has_grown(self._known[path].look, again.files[path], held) for path in changed)
 
 

@@ -109,7 +109,7 @@ class Health:
             self.failed = problem
 
 
-def describe_family(command: Command) -> list[str]:
+def describe_processes(command: Command) -> list[str]:
     """One line for each process of the command: what it is, its state, where in the kernel it waits."""
     return [
         f"  {member.pid} {member.state} in {waiting_in(member.pid)}: {command_line(member.pid) or member.name}"

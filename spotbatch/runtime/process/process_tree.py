@@ -1,4 +1,4 @@
-"""The command and all that it started, as /proc shows them. Where there is no /proc, a family looks empty."""
+"""The command and all that it started, as /proc shows them. Where there is no /proc, the tree looks empty."""
 
 import os
 from collections.abc import Iterable, Iterator

@@ -19,7 +19,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT_BYTES = 1 << 60  # version 1 says "no limit" as a huge number
 
 
-class Watch:
+class ResourceMonitor:
     """Looks now and then; a warning is said when a line is crossed, not at every look."""
 
     def __init__(self, record: Record, folders: Iterable[Path], cgroup: Path = _CGROUP) -> None:

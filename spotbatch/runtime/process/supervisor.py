@@ -1,4 +1,4 @@
-"""Attending to the running command: one loop that sees its end, the notice, its health, and when to save."""
+"""Supervising the running command: the one loop that sees its end, the notice, its health, and when to save."""
 
 import contextlib
 import signal
@@ -10,13 +10,13 @@ from spotbatch.runtime.log import say
 from spotbatch.runtime.process import shutdown
 from spotbatch.runtime.process.children import start_child
 from spotbatch.runtime.process.command import Command
-from spotbatch.runtime.process.health import Health, describe_family
+from spotbatch.runtime.process.health import Health, describe_processes
 from spotbatch.runtime.process.interruptions import Interruption, Interruptions
 from spotbatch.runtime.process.progress_report import Progress
-from spotbatch.runtime.process.resource_monitor import Watch
+from spotbatch.runtime.process.resource_monitor import ResourceMonitor
 from spotbatch.runtime.process.signals import STOPPING, Signals
 from spotbatch.runtime.settings import Settings
-from spotbatch.runtime.workspace import Rooms, command_variables
+from spotbatch.runtime.workspace import Workspace, command_variables
 
 TICK_SECONDS = 0.25
 DRAIN_SECONDS = 2.0  # for output that somebody still holds open after the command has ended
@@ -25,16 +25,16 @@ UNHEALTHY_GRACE_SECONDS = 5.0  # to print its stacks
 
 
 @dataclass(kw_only=True)
-class Attendance:
+class Supervisor:
     """What the loop needs. `run` is called once."""
 
     command: Command
     settings: Settings
-    rooms: Rooms
+    workspace: Workspace
     signals: Signals
     interruptions: Interruptions
     health: Health
-    watch: Watch
+    monitor: ResourceMonitor
     schedule: SaveSchedule | None
     progress: Progress | None
     is_folder_at_rest: bool = True  # afterwards: whether the checkpoint folder can be trusted
@@ -49,7 +49,7 @@ class Attendance:
             self.interruptions.look()
             self._tick()
         self.health.close()
-        self.watch.look_back()
+        self.monitor.look_back()
         self._clear_away()
         code = self.command.poll()
         assert code is not None  # noqa: S101 - the loop ends when there is one
@@ -60,7 +60,7 @@ class Attendance:
 
     def _tick(self) -> None:
         if self.command.poll() is None:
-            self.watch.tick(self.command.descendants)
+            self.monitor.tick(self.command.descendants)
             if self.progress is not None:
                 self.progress.tick()
         why = self.interruptions.current
@@ -84,7 +84,7 @@ class Attendance:
 
     def _interrupt(self, why: Interruption) -> None:
         with contextlib.suppress(OSError):  # a full disk: the signal says it too
-            self.rooms.interrupted_file.write_text(why.cause, encoding="ascii")
+            self.workspace.interrupted_file.write_text(why.cause, encoding="ascii")
         self._stopped_for = why
         self._stop = shutdown.Stop(
             self.command,
@@ -96,7 +96,7 @@ class Attendance:
 
     def _end_unhealthy(self) -> None:
         say(f"unhealthy ({self.health.failed}): stopped. What it was doing:")
-        for line in describe_family(self.command):
+        for line in describe_processes(self.command):
             say(line)
         self._stop = shutdown.Stop(
             self.command,
@@ -113,7 +113,7 @@ class Attendance:
     def _tell(self) -> None:
         if self.settings.stop_hook and self.command.poll() is None:
             try:
-                start_child(self.settings.stop_hook, command_variables(self.rooms))
+                start_child(self.settings.stop_hook, command_variables(self.workspace))
             except OSError as error:
                 say(f"the stop hook cannot be run ({error}): the signal is sent instead")
             else:
@@ -121,7 +121,7 @@ class Attendance:
         self.command.send(self.settings.stop_signal)
 
     def _is_being_written(self) -> bool:
-        return shutdown.is_open_below(self.rooms.checkpoint, self.settings.exclude, self.command.pids())
+        return shutdown.is_open_below(self.workspace.checkpoint, self.settings.exclude, self.command.pids())
 
     def _clear_away(self) -> None:
         """Nothing may write in our folders any more."""

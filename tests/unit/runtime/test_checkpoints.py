@@ -14,7 +14,7 @@ from spotbatch.runtime.checkpoints.restore import Restored, manifest_names, rest
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES
 from spotbatch.runtime.checkpoints.writer import Saved, Writer
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Missing, Overtaken, StoreError, Torn
+from spotbatch.runtime.errors import Missing, StoreError, Superseded, Torn
 from spotbatch.runtime.storage.store import FolderStore
 
 MIB = 1024 * 1024
@@ -28,7 +28,7 @@ class Life:
         self.folder = tmp_path / f"life-{number}"
         self.folder.mkdir()
         self.store = store or FolderStore(tmp_path / "store")
-        self.writer = Writer(self.store, PREFIX, self.folder, exclude=("*.tmp",), family=lambda: (os.getpid(),))
+        self.writer = Writer(self.store, PREFIX, self.folder, exclude=("*.tmp",), processes=lambda: (os.getpid(),))
         self.writer.claim(Limit(5))
         self.restored: Restored = restore(self.store, PREFIX, self.folder, Limit(5))
         self.writer.start_from(self.restored.manifest, self.restored.corrupt)
@@ -220,7 +220,7 @@ def test_an_attempt_that_was_replaced_can_neither_prune_nor_pass_for_the_newest(
     new.write("state", b"new")
     new.save()
     old.write("state", b"from beyond")
-    with pytest.raises(Overtaken):
+    with pytest.raises(Superseded):
         old.save()
     assert Life(tmp_path, 3).content() == {"state": b"new"}
 
@@ -253,7 +253,7 @@ def test_two_attempts_that_begin_at_the_same_moment_do_not_share_an_epoch(tmp_pa
     other = Writer(Crossed(root, lambda: one.claim(Limit(5))), PREFIX, tmp_path / "other")
     other.claim(Limit(5))
     assert one.epoch < other.epoch
-    with pytest.raises(Overtaken):
+    with pytest.raises(Superseded):
         one.prune(Limit(5))
 
 

@@ -27,7 +27,7 @@ from spotbatch.runtime.process.health import Health
 from spotbatch.runtime.process.notice import NOTICE_SECONDS, read_notice
 from spotbatch.runtime.process.process_tree import command_line
 from spotbatch.runtime.process.progress_report import read_progress
-from spotbatch.runtime.process.resource_monitor import MIB, Watch, memory_limit_bytes, memory_used_bytes
+from spotbatch.runtime.process.resource_monitor import MIB, ResourceMonitor, memory_limit_bytes, memory_used_bytes
 from spotbatch.runtime.process.shutdown import MARGIN_SECONDS, grace_seconds
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.settings import HealthSettings, read_settings
@@ -269,7 +269,7 @@ def make_cgroup(top: Path, limit: str, used: int, inactive: int) -> Path:
 
 def test_memory_near_its_limit_is_said_once_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cgroup, found = make_cgroup(tmp_path, f"{100 * MIB}", 95 * MIB, 0), a_record()
-    watch = Watch(found, [], cgroup)
+    watch = ResourceMonitor(found, [], cgroup)
     for _ in range(3):
         watch._next_at = 0.0
         watch.tick(list)
@@ -285,7 +285,7 @@ def test_memory_that_ran_out_between_two_looks_is_said_afterwards(
     cgroup, found = make_cgroup(tmp_path, f"{300 * MIB}", MIB, 0), a_record()
     (cgroup / file).parent.mkdir(exist_ok=True)
     (cgroup / file).write_text("oom 1\noom_kill 2\n", encoding="ascii")
-    watch = Watch(found, [], cgroup)
+    watch = ResourceMonitor(found, [], cgroup)
     watch.look_back()
     assert found.warnings == []
     (cgroup / file).write_text("oom 2\noom_kill 3\n", encoding="ascii")
@@ -316,7 +316,7 @@ def test_a_disk_nearly_full_is_said_once_recorded_and_said_again_after_it_had_ro
     small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = a_record()
-    watch = Watch(found, [small_disk])
+    watch = ResourceMonitor(found, [small_disk])
 
     def look() -> str:
         watch._next_at = 0.0
