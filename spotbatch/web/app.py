@@ -22,10 +22,10 @@ from spotbatch.batch.job import Job
 from spotbatch.web.board import Board, Target
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
-from spotbatch.web.render import ROOT, Pages
+from spotbatch.web.render import ROOT, SCRIPTS, Pages
 from spotbatch.web.sources import Actions
 
-_STATIC: Final = {"dashboard.css": "text/css", "dashboard.js": "text/javascript"}
+_STATIC: Final = {"dashboard.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 _ICON: Final = (  # a heat map, one child of which waits
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3.5" fill="#1f6f54"/>'
     '<path d="M4 5h3v3H4zM9 5h3v3H9zM4 10h3v2H4z" fill="#fff"/><path d="M9 10h3v2H9z" fill="#f0b544"/></svg>'

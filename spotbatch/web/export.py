@@ -34,7 +34,7 @@ def export(sources: Sources, jobs: Jobs, target: Target, members: list[Job], now
 def inline() -> dict[str, str]:
     """The style, the script, and a policy that allows these two by their hashes and nothing else."""
     css = (ROOT / "static" / "dashboard.css").read_text(encoding="utf-8")
-    js = (ROOT / "static" / "dashboard.js").read_text(encoding="utf-8")
+    js = (ROOT / "static" / "heat_map.js").read_text(encoding="utf-8")
     policy = f"default-src 'none'; style-src '{_hash(css)}'; script-src '{_hash(js)}'; base-uri 'none'"
     return {"css": css, "js": js, "policy": policy}
 

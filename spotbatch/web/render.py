@@ -19,6 +19,7 @@ from spotbatch.web.reading import log_key
 from spotbatch.web.sources import Sources
 
 ROOT: Final = Path(__file__).resolve().parent
+SCRIPTS: Final = ("idiomorph.min.js", "heat_map.js", "live.js")  # in this order; a live page has them all
 _SAID_SECONDS: Final = 60.0
 _LONGEST_LINE: Final = 2000
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -89,6 +90,8 @@ class Pages:
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,
             "log": log,
+            "log_lines": views.log_lines(log.log or ()),
+            "scripts": SCRIPTS,
             "said": said if now - said_at < _SAID_SECONDS else "",
             "csrf_token": self.csrf_token,
             "is_export": is_export,

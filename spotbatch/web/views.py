@@ -1,11 +1,12 @@
 """From the board to what pages say: plain values for the templates, texts and shapes, no HTML."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.pricing.report import CostReport, shown_usd
@@ -169,6 +170,26 @@ class Look:
     failed_unread: int
     gantt: Gantt | None
     money: Money | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogLine:
+    """A line of a log, and an id that it keeps while lines come and go around it."""
+
+    id: str
+    at: float
+    text: str
+
+
+def log_lines(events: Sequence[LogEvent]) -> tuple[LogLine, ...]:
+    """A log's lines by when they were written, to the millisecond; those of one millisecond are numbered."""
+    seen: Counter[int] = Counter()
+    found = []
+    for event in events:
+        milliseconds = round(event.at * 1000)
+        found.append(LogLine(id=f"l{milliseconds}-{seen[milliseconds]}", at=event.at, text=event.text))
+        seen[milliseconds] += 1
+    return tuple(found)
 
 
 def progress_of(counts: Mapping[JobStatus, int]) -> Progress:

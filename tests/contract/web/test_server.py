@@ -47,7 +47,7 @@ def acting(world: CliWorld) -> Iterator[WebWorld]:
 
 
 def test_a_browser_without_the_key_sees_nothing(web: WebWorld) -> None:
-    for path in ("/", "/live", "/static/dashboard.js", "/jobs/x"):
+    for path in ("/", "/live", "/static/live.js", "/jobs/x"):
         assert web.ask(path, headers={"Cookie": ""}).status == 403
     assert web.ask("/?key=wrong", headers={"Cookie": ""}).status == 403
     assert web.ask("/", headers={"Cookie": f"spotbatch-{web.port}=wrong"}).status == 403
@@ -91,7 +91,7 @@ def test_it_listens_on_this_machine_only(web: WebWorld) -> None:
 
 
 def test_every_answer_has_a_policy_that_allows_no_inline_script(web: WebWorld) -> None:
-    for path in ("/", "/static/dashboard.js", "/not-there", "/static/../app.py"):
+    for path in ("/", "/static/live.js", "/not-there", "/static/../app.py"):
         answer = web.ask(path)
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy

@@ -1,32 +1,28 @@
-// News for the page (server-sent events), and the heat maps. Everything else is HTML from the server.
+// Heat maps: one canvas an array, whatever its size. The other scripts and the one-file export use `window.heatMaps`.
 "use strict";
 (() => {
   const STATUSES = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"];
-
-  // ---- heat maps: one canvas an array, whatever its size ----
 
   const maps = new Map(); // array id -> its heat map on the page
   const cursors = new Map(); // array id -> the child that the keyboard stands on
 
   function drawAll(root) {
-    for (const box of root.querySelectorAll("[data-heat]")) heatMap(box);
+    for (const box of root.querySelectorAll("[data-heat]")) if (!box.querySelector("canvas")) heatMap(box);
   }
 
   function heatMap(box) {
-    const cells = box.dataset.heat;
     const array = box.dataset.array;
     const canvas = document.createElement("canvas");
     const said = document.createElement("p");
     canvas.tabIndex = 0;
     canvas.id = "heat-" + array;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", box.dataset.label + ". Arrow keys go from child to child, Enter opens one.");
     said.className = "heat-said";
     said.setAttribute("aria-live", "polite");
     said.textContent = "\u00a0";
     box.replaceChildren(canvas, said);
-    const map = { cells, array, canvas, said, columns: 1, size: 8, isExport: "export" in box.dataset };
-    draw(map);
+    const map = { cells: "", array, canvas, said, columns: 1, size: 8, isExport: "export" in box.dataset };
+    read(map, box);
     const before = maps.get(array);
     if (before) before.sizes.disconnect();
     map.sizes = new ResizeObserver(() => draw(map));
@@ -38,6 +34,17 @@
     canvas.addEventListener("focus", () => { if (!cursors.has(array)) cursors.set(array, 0); draw(map); say(map, cursors.get(array)); });
     canvas.addEventListener("blur", () => draw(map));
     canvas.addEventListener("keydown", (event) => key(map, event));
+  }
+
+  function read(map, box) {
+    map.cells = box.dataset.heat;
+    map.canvas.setAttribute("aria-label", box.dataset.label + ". Arrow keys go from child to child, Enter opens one.");
+    draw(map);
+  }
+
+  function update(box) {
+    const map = maps.get(box.dataset.array);
+    if (map && box.contains(map.canvas)) read(map, box); else heatMap(box);
   }
 
   function fit(map, width) {
@@ -122,70 +129,7 @@
     say(map, next);
   }
 
-  // ---- news ----
-
-  function take(news) {
-    for (const [name, html] of Object.entries(news)) {
-      const region = document.getElementById("r-" + name);
-      if (region) replace(region, html);
-    }
-  }
-
-  function replace(region, html) {
-    const active = document.activeElement;
-    const focus = active && region.contains(active) ? { id: active.id, href: active.getAttribute("href") } : null;
-    if (focus && active.tagName === "INPUT") return; // somebody types: the next news come soon
-    const opened = [...region.querySelectorAll("details[open]")].map((each) => each.id);
-    const log = region.querySelector(".log");
-    const scroll = log ? { top: log.scrollTop, isAtEnd: log.scrollTop + log.clientHeight >= log.scrollHeight - 8 } : null;
-    region.innerHTML = html;
-    for (const id of opened) { const found = document.getElementById(id); if (found) found.open = true; }
-    drawAll(region);
-    showLog(region, scroll);
-    if (focus) refocus(region, focus);
-  }
-
-  function showLog(region, scroll) {
-    const log = region.querySelector(".log");
-    if (log) log.scrollTop = scroll && !scroll.isAtEnd ? scroll.top : log.scrollHeight;
-  }
-
-  function refocus(region, focus) {
-    const found = focus.id ? document.getElementById(focus.id)
-      : [...region.querySelectorAll("a[href]")].find((each) => each.getAttribute("href") === focus.href) || region.querySelector("summary");
-    if (found) found.focus({ preventScroll: true });
-  }
-
-  function lost() {
-    const notice = document.getElementById("r-notice");
-    if (!notice || notice.querySelector(".lost")) return;
-    const line = document.createElement("p");
-    line.className = "trouble lost";
-    line.setAttribute("role", "status");
-    line.textContent = "The dashboard's own server does not answer: is `spotbatch dashboard` still running? Trying again.";
-    notice.replaceChildren(line);
-  }
-
-  function listen(url) {
-    let source = null;
-    const start = () => {
-      if (source || document.hidden) return;
-      source = new EventSource(url);
-      source.onmessage = (event) => { take(JSON.parse(event.data)); document.body.dataset.heard = String(Number(document.body.dataset.heard || 0) + 1); };
-      source.onerror = () => {
-        lost();
-        if (source && source.readyState === EventSource.CLOSED) { source = null; window.setTimeout(start, 3000); }
-      };
-    };
-    // A page in the background lets go of its connection: browsers have six for a server, and AWS is not asked for it.
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) { start(); } else if (source) { source.close(); source = null; }
-    });
-    start();
-  }
-
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => maps.forEach(draw));
+  window.heatMaps = { drawAll, update };
   drawAll(document);
-  showLog(document, null);
-  if (document.body.dataset.live) listen(document.body.dataset.live);
 })();
