@@ -11,9 +11,9 @@ PACKAGE = ROOT / "spotbatch"
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "batch": (),
-    "pricing": ("batch.errors",),
+    "pricing": ("batch.errors", "batch.attempt_outcome", "batch.attempt_record"),
     "policy": ("batch.errors", "pricing"),
-    "runtime": ("batch.environment", "batch.artifacts"),
+    "runtime": ("batch.environment", "batch.artifacts", "batch.attempt_record", "batch.array_indexes", "batch.errors"),
     "local": ("batch", "pricing", "policy"),
     "simulate": ("batch", "pricing", "policy"),
     "aws": ("batch", "pricing"),

@@ -1,4 +1,4 @@
-"""Job statuses, the transitions between them, and the status reasons that AWS Batch writes, each once."""
+"""Job statuses, and the reasons that AWS Batch and ECS write, each once."""
 
 from enum import StrEnum
 from typing import Final
@@ -30,29 +30,35 @@ STATUSES: Final = tuple(JobStatus)  # a status's place here is its code in byte 
 TERMINAL: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED})
 CANCELLABLE: Final = frozenset({JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE})
 
-# From each status to those that may follow it. RUNNABLE follows RUNNING and STARTING when an attempt is retried.
-TRANSITIONS: Final[dict[JobStatus, frozenset[JobStatus]]] = {
-    JobStatus.SUBMITTED: frozenset({JobStatus.PENDING, JobStatus.RUNNABLE, JobStatus.FAILED}),
-    JobStatus.PENDING: frozenset({JobStatus.RUNNABLE, JobStatus.SUCCEEDED, JobStatus.FAILED}),
-    JobStatus.RUNNABLE: frozenset({JobStatus.STARTING, JobStatus.FAILED}),
-    JobStatus.STARTING: frozenset({JobStatus.RUNNING, JobStatus.RUNNABLE, JobStatus.FAILED}),
-    JobStatus.RUNNING: frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.RUNNABLE}),
-    JobStatus.SUCCEEDED: frozenset(),
-    JobStatus.FAILED: frozenset(),
-}
-
+# Status reasons of jobs and attempts, as AWS Batch and the ECS tasks under it write them. No other file spells one.
 CONTAINER_EXITED: Final = "Essential container in task exited"
 NOT_STARTED: Final = "Task failed to start"
 TIMEOUT_EXCEEDED: Final = "Job attempt duration exceeded timeout"
 DEPENDENCY_FAILED: Final = "Dependent Job failed"
 ARRAY_CHILD_FAILED: Final = "Array Child Job failed"
 QUEUE_DELETED: Final = "Job queue deleted"
-OUT_OF_MEMORY_REASON: Final = "OutOfMemoryError: Container killed due to memory usage"
+
+# What the reason of a container begins with, from the ECS agent's named errors (amazon-ecs-agent,
+# agent/api/errors and agent/engine/errors.go; ECS developer guide, "Amazon ECS stopped tasks error messages").
+OUT_OF_MEMORY: Final = "OutOfMemoryError"
+OUT_OF_MEMORY_REASON: Final = f"{OUT_OF_MEMORY}: Container killed due to memory usage"
 CANNOT_PULL_REASON: Final = "CannotPullContainerError:"
 CANNOT_START_REASON: Final = "CannotStartContainerError:"
-HOST_TERMINATED_PATTERN: Final = "Host EC2*"
+NOT_STARTED_REASONS: Final = (
+    "CannotPull",  # CannotPullContainerError, CannotPullECRContainerError, CannotPullImageManifestError
+    "CannotStartContainerError",
+    "CannotCreateContainerError",
+    "CannotCreateVolumeError",
+    "CannotInspectContainerError",
+    "DockerTimeoutError",
+    "HostConfigError",
+    "ResourceInitializationError",
+)
+
+HOST_TERMINATED_PATTERN: Final = "Host EC2*"  # as a retry strategy or a metric filter matches it
+HOST_TERMINATED_PREFIX: Final = "Host EC2 (instance "  # longer: a person's own reason to terminate does not begin so
 
 
 def host_terminated(instance_id: str) -> str:
     """The status reason of an attempt whose host went away, as a Spot reclaim leaves it."""
-    return f"Host EC2 (instance {instance_id}) terminated."
+    return f"{HOST_TERMINATED_PREFIX}{instance_id}) terminated."

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Final
 
 from spotbatch.batch.placement import FairShare, JobQueue, ShareWeight, StateTimeLimit
-from spotbatch.batch.status import JobStatus
+from spotbatch.batch.status import QUEUE_DELETED, JobStatus
 from spotbatch.local.api import pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
@@ -171,7 +171,7 @@ async def delete(region: Region, asked: Document) -> Document:
 async def finish_deletion(region: Region, name: str) -> None:
     """Terminate what is left in a queue, wait until it has ended, and remove the queue."""
     for job_id in _unfinished(region, name):
-        await region.engine.terminate(job_id, "Job queue deleted")
+        await region.engine.terminate(job_id, QUEUE_DELETED)
     if _unfinished(region, name):
         async for _ in region.engine.changes():
             if not _unfinished(region, name):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from spotbatch.batch.errors import Unavailable
-from spotbatch.batch.status import CANNOT_START_REASON, NOT_STARTED
+from spotbatch.batch.status import CANNOT_PULL_REASON, CANNOT_START_REASON, NOT_STARTED
 from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.container import in_container
@@ -21,7 +21,6 @@ _NO_LIMIT_OF_OURS: Final = 1 << 60  # the engine's control group holds the conta
 _TELLING_CODES: Final = (125, 126, 127, 137)  # Docker's own, or its engine killed the container
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 30.0
-_CANNOT_PULL: Final = "CannotPullContainerError:"
 _MARK_NAME: Final = "containers"
 
 
@@ -87,7 +86,7 @@ class Containers(Attempts):
             if is_there:
                 self._run_container(docker, attempt_id, host, task)
             elif self.settings.runner == "docker":
-                why = f"{_CANNOT_PULL} Docker has no image {image} here, and none is pulled: docker pull {image}"
+                why = f"{CANNOT_PULL_REASON} Docker has no image {image} here, and none is pulled: docker pull {image}"
                 self.attempt_over(attempt_id, None, why, NOT_STARTED)
             else:
                 super()._order(attempt_id, host, task)

@@ -1,0 +1,197 @@
+"""The record of one attempt: its only schema. The runtime writes it, everyone else reads it by this type.
+
+A JSON object at `batch.artifacts.attempt_record`. The runtime rewrites it while the attempt runs, so the record of an
+attempt that was killed says how it stood shortly before: its outcome is still "running".
+
+Whoever can write to the store can write here, and a later version may add fields. So reading never fails: a field
+that is not ours is ignored, one of another kind has its default, as if it were not there, and what is no record of an
+attempt at all is None.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+SCHEMA: Final = 1  # raised when a field changes its meaning; a new field does not raise it
+MOST_BYTES: Final = 1_000_000  # a record has about one kilobyte
+_MOST_TEXT: Final = 2000  # characters of one field
+_MOST_WARNINGS: Final = 100
+_LATEST_SECONDS: Final = 253402300800.0  # the year 10000: beyond it a time is damage
+
+
+class RecordedOutcome(StrEnum):
+    """What the runtime wrote as the end of its attempt."""
+
+    RUNNING = "running"  # it was not over when the record was written last
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    UNHEALTHY = "unhealthy"
+    NOT_SAVED = "not_saved"  # the command succeeded, and its outputs could not be stored
+    NOT_RESTORED = "not_restored"  # the command was not started: the store did not answer, or a setting is wrong
+
+
+class InterruptionCause(StrEnum):
+    """What told the runtime to leave, first."""
+
+    NOTICE = "notice"  # EC2's, of the host
+    SIGTERM = "SIGTERM"  # from AWS Batch (terminate, timeout), the host's shutdown, or a person
+    SIGINT = "SIGINT"
+
+
+@dataclass(kw_only=True)
+class AttemptRecord:
+    """Times are UTC epoch seconds; None: not known. The runtime fills it in while the attempt runs."""
+
+    schema: int = SCHEMA
+    run_id: str = ""
+    job_id: str = ""
+    array_index: int | None = None
+    attempt: int = 0
+    instance_type: str = ""
+    zone: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None  # None while it runs, and for good if it is killed
+    outcome: str = RecordedOutcome.RUNNING  # a RecordedOutcome, or a word of a later version
+    exit_code: int | None = None  # the runtime's own
+    command_exit_code: int | None = None
+    interruption_cause: str | None = None  # an InterruptionCause, or a word of a later version
+    noticed_at: float | None = None
+    notice_lead_seconds: float | None = None  # from the notice to the announced end
+    resumed_from: str | None = None  # the checkpoint's name
+    restore_seconds: float | None = None
+    checkpoints_saved: int = 0
+    checkpoints_failed: int = 0
+    checkpoint_bytes: int = 0  # of the last one, whole
+    checkpoint_uploaded_bytes: int = 0
+    checkpoint_seconds: float = 0.0  # spent saving, all together
+    last_saved_at: float | None = None
+    work_lost_seconds: float | None = None  # from the last saved state to the end, unless it succeeded
+    peak_memory_mib: float = 0.0
+    memory_limit_mib: float | None = None
+    cpu_seconds: float = 0.0
+    uploaded_bytes: int = 0
+    downloaded_bytes: int = 0
+    output_files: int = 0
+    output_bytes: int = 0
+    warnings: list[str] = field(default_factory=list)  # disk nearly full, memory near its limit, zombies; each once
+
+    def to_json(self) -> bytes:
+        """The document that is stored."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the runtime itself saw the end."""
+        return self.outcome != RecordedOutcome.RUNNING
+
+    @property
+    def was_noticed(self) -> bool:
+        """Whether EC2's notice was what told the runtime to leave."""
+        return self.interruption_cause == InterruptionCause.NOTICE
+
+    @property
+    def lasted_seconds(self) -> float | None:
+        """From the start to the end, or to the last save where the end is not known; None where neither is."""
+        stop = self.last_saved_at if self.ended_at is None else self.ended_at
+        return None if self.started_at is None or stop is None else max(0.0, stop - self.started_at)
+
+
+def read_record(document: bytes | str) -> AttemptRecord | None:
+    """A record from its JSON text; None for what is none."""
+    if len(document) > MOST_BYTES:
+        return None
+    try:
+        found: object = json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+    return record_of(found)
+
+
+def record_of(found: object) -> AttemptRecord | None:
+    """A record from decoded JSON; None for what is none."""
+    if not isinstance(found, Mapping):
+        return None
+    known = {name: value for name, read in _READERS.items() if (value := read(found.get(name))) is not None}
+    if "started_at" not in known and "outcome" not in known:
+        return None  # some other document
+    return AttemptRecord(**known)
+
+
+def _text(value: object) -> str | None:
+    return value[:_MOST_TEXT] if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    """A whole number from 0 on, as all counts, sizes and indexes are."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        return None
+    return value
+
+
+def _code(value: object) -> int | None:
+    """An exit code; negative ones are signals, as Python writes them."""
+    if isinstance(value, bool) or not isinstance(value, int) or not -1024 < value < 1 << 32:
+        return None
+    return value
+
+
+def _measure(value: object) -> float | None:
+    """A time, a duration or a size: finite, and not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _moment(value: object) -> float | None:
+    number = _measure(value)
+    return number if number is not None and number < _LATEST_SECONDS else None
+
+
+def _texts(value: object) -> list[str] | None:
+    if not isinstance(value, list):
+        return None
+    return [text for each in value[:_MOST_WARNINGS] if (text := _text(each)) is not None]
+
+
+_READERS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "schema": _count,
+    "run_id": _text,
+    "job_id": _text,
+    "array_index": _count,
+    "attempt": _count,
+    "instance_type": _text,
+    "zone": _text,
+    "started_at": _moment,
+    "ended_at": _moment,
+    "outcome": _text,
+    "exit_code": _code,
+    "command_exit_code": _code,
+    "interruption_cause": _text,
+    "noticed_at": _moment,
+    "notice_lead_seconds": _measure,
+    "resumed_from": _text,
+    "restore_seconds": _measure,
+    "checkpoints_saved": _count,
+    "checkpoints_failed": _count,
+    "checkpoint_bytes": _count,
+    "checkpoint_uploaded_bytes": _count,
+    "checkpoint_seconds": _measure,
+    "last_saved_at": _moment,
+    "work_lost_seconds": _measure,
+    "peak_memory_mib": _measure,
+    "memory_limit_mib": _measure,
+    "cpu_seconds": _measure,
+    "uploaded_bytes": _count,
+    "downloaded_bytes": _count,
+    "output_files": _count,
+    "output_bytes": _count,
+    "warnings": _texts,
+}
