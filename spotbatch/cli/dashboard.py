@@ -21,10 +21,10 @@ from spotbatch.cli.output import text
 from spotbatch.cli.progress import interruptions_of, is_interruption
 from spotbatch.cli.records import AttemptRecord
 from spotbatch.cli.runs import redone_units
-from spotbatch.web.board import Target
 from spotbatch.web.export import export as page_of
 from spotbatch.web.serve import prepare
 from spotbatch.web.sources import Account, Actions, Finding, Findings, Sources, Story
+from spotbatch.web.state import Target
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _UNITS_READ_AT_ONCE: Final = 20

@@ -19,18 +19,18 @@ from starlette.types import ASGIApp
 
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.batch.job import Job
-from spotbatch.web.board import Board, Target
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import ROOT, SCRIPTS, Pages
 from spotbatch.web.sources import Actions
+from spotbatch.web.state import State, Target
 
 _STATIC: Final = {"dashboard.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 _ICON: Final = (  # a heat map, one child of which waits
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3.5" fill="#1f6f54"/>'
     '<path d="M4 5h3v3H4zM9 5h3v3H9zM4 10h3v2H4z" fill="#fff"/><path d="M9 10h3v2H9z" fill="#f0b544"/></svg>'
 )
-_LOOK_SECONDS: Final = 0.4  # between looks at the board's version
+_LOOK_SECONDS: Final = 0.4  # between looks at the state's version
 _REFRESH_SECONDS: Final = 5.0  # "3 min ago" grows old even when nothing happens
 _MOST_LISTENERS: Final = 64
 _LONGEST_FORM: Final = 4096
@@ -43,7 +43,7 @@ _LONGEST_NUMBER: Final = 7
 class Dashboard:
     """What the routes share."""
 
-    board: Board
+    state: State
     poller: Poller
     pages: Pages
     key: Key
@@ -105,7 +105,7 @@ class Dashboard:
 
     async def live(self, request: Request, kind: str = "list") -> Response:
         """News of one page, as long as the browser listens."""
-        if sum(self.board.watched.values()) >= _MOST_LISTENERS:
+        if sum(self.state.watched.values()) >= _MOST_LISTENERS:
             return PlainTextResponse(f"{_MOST_LISTENERS} pages are open already\n", status_code=503)
         target = _target(request, kind)
         with contextlib.suppress(SpotbatchError):  # the page itself says what is wrong
@@ -118,7 +118,7 @@ class Dashboard:
         try:
             yield "retry: 1000\n\n"
             while not self.is_closing():
-                version = self.board.version
+                version = self.state.version
                 regions = await run_in_threadpool(self.pages.regions, target)
                 news = {name: html for name, html in regions.items() if sent.get(name) != html}
                 sent = regions
@@ -129,26 +129,26 @@ class Dashboard:
 
     async def _until_changed(self, version: int) -> None:
         waited = 0.0
-        while waited < _REFRESH_SECONDS and self.board.version == version and not self.is_closing():
+        while waited < _REFRESH_SECONDS and self.state.version == version and not self.is_closing():
             await asyncio.sleep(_LOOK_SECONDS)
             waited += _LOOK_SECONDS
 
     def _watch(self, target: Target, change: int) -> None:
-        with self.board.lock:
-            self.board.watched[target] += change
-            if self.board.watched[target] <= 0:
-                del self.board.watched[target]
+        with self.state.lock:
+            self.state.watched[target] += change
+            if self.state.watched[target] <= 0:
+                del self.state.watched[target]
         self.poller.wake()
 
     # ---- actions ----
 
     async def cancel(self, request: Request) -> Response:
         """Stop a job, or what is left of an array."""
-        return await self._act(request, lambda actions, job: actions.stop(self.poller.reader.jobs, job))
+        return await self._act(request, lambda actions, job: actions.stop(self.poller.fetcher.jobs, job))
 
     async def retry(self, request: Request) -> Response:
         """Run again what FAILED."""
-        return await self._act(request, lambda actions, job: actions.again(self.poller.reader.jobs, job))
+        return await self._act(request, lambda actions, job: actions.again(self.poller.fetcher.jobs, job))
 
     async def _act(self, request: Request, do: Callable[[Actions, Job], str]) -> Response:
         token = await _form_token(request)
@@ -158,18 +158,18 @@ class Dashboard:
         actions = self.actions
 
         def acting() -> str:
-            job = self.poller.reader.jobs.get(target.id)
+            job = self.poller.fetcher.jobs.get(target.id)
             return do(actions, job)
 
         try:
             said = await run_in_threadpool(acting)
         except SpotbatchError as error:
             said = str(error)
-        kept = OrderedDict(self.board.said)
+        kept = OrderedDict(self.state.said)
         kept[target.id] = (said, self.pages.now())
         while len(kept) > _SAID_KEPT:
             kept.popitem(last=False)
-        self.board.said = kept
+        self.state.said = kept
         self.poller.hurry()
         return RedirectResponse(f"/jobs/{quote(target.id)}", status_code=303)
 

@@ -6,29 +6,29 @@ from typing import Final
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.job import Job
-from spotbatch.web.board import Board, Target
 from spotbatch.web.render import ROOT, Pages
 from spotbatch.web.sources import Sources
+from spotbatch.web.state import State, Target
 
 _MOST_CHILDREN: Final = 20_000
 
 
 def export(sources: Sources, jobs: Jobs, target: Target, members: list[Job], now: float) -> str:
     """The page of some jobs as they stand at `now` (UTC epoch seconds), everything about them read first."""
-    board = Board(as_of=now)
-    board.take(members, now)
+    state = State(as_of=now)
+    state.take(members, now)
     if target.kind == "run":
-        board.runs[target.id] = tuple(job.id for job in members)
+        state.runs[target.id] = tuple(job.id for job in members)
     for job in members:
         if job.array is not None:
-            board.family(job)
-            board.take(
+            state.children_of(job)
+            state.take(
                 jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_CHILDREN))]), now
             )
-    board.accounts[target.id] = sources.account(list(board.units(members)), [])
+    state.accounts[target.id] = sources.account(list(state.units(members)), [])
     if len(members) == 1 and members[0].array is None:
-        board.detail(members[0].id).story = sources.story(members[0])
-    return Pages(board=board, sources=sources, now=lambda: now).page(target, inline=inline()).html
+        state.detail(members[0].id).story = sources.story(members[0])
+    return Pages(state=state, sources=sources, now=lambda: now).page(target, inline=inline()).html
 
 
 def inline() -> dict[str, str]:

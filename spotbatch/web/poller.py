@@ -16,10 +16,10 @@ from spotbatch.aws import session
 from spotbatch.batch.errors import SpotbatchError, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.board import Board, Target
-from spotbatch.web.pace import Pace
-from spotbatch.web.reading import Reader
+from spotbatch.web.fetcher import Fetcher
+from spotbatch.web.rate_limit import RateLimit
 from spotbatch.web.sources import Sources
+from spotbatch.web.state import State, Target
 
 _SHORTEST_SECONDS: Final = 1.1
 _LONGEST_SECONDS: Final = 6.0
@@ -56,13 +56,13 @@ class _Ask:
 
 @dataclass(kw_only=True)
 class Poller:
-    """Keeps the board fresh. `turn` is one step; `run` takes turns until `close`, in a thread of its own."""
+    """Keeps the state fresh. `turn` is one step; `run` takes turns until `close`, in a thread of its own."""
 
-    board: Board
+    state: State
     sources: Sources
     clock: Callable[[], float] = time.monotonic
-    reader: Reader = field(init=False)
-    pace: Pace = field(init=False)
+    fetcher: Fetcher = field(init=False)
+    rate_limit: RateLimit = field(init=False)
     _due: dict[Key, float] = field(default_factory=dict, init=False)
     _billed: dict[Target, int] = field(default_factory=dict, init=False)  # what was known when a page's bill was made
     _describe_seconds: float = field(default=_SHORTEST_SECONDS, init=False)
@@ -73,8 +73,8 @@ class Poller:
     _is_hurried: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.reader = Reader(board=self.board, sources=self.sources)
-        self.pace = Pace(calls_made=session.calls_made, clock=self.clock)
+        self.fetcher = Fetcher(state=self.state, sources=self.sources)
+        self.rate_limit = RateLimit(calls_made=session.calls_made, clock=self.clock)
 
     def run(self) -> None:
         """Take turns until `close`."""
@@ -104,18 +104,18 @@ class Poller:
         self._wake.set()
 
     def load(self, target: Target) -> None:
-        """What a page needs that was never looked at, at once. Raises NotFound; without an answer the board says so."""
+        """What a page needs that was never looked at, at once. Raises NotFound; without an answer the state says so."""
         if not self._asking.acquire(timeout=_WAITING_FOR_LOCK_SECONDS):
             return
         try:
-            self.reader.load(target)
+            self.fetcher.load(target)
         except Unavailable as error:
             self._lost(error)
         finally:
             self._asking.release()
 
     def turn(self) -> float:
-        """Do what is most overdue, if anything is and the pace allows; gives the seconds until the next turn."""
+        """Do what is most overdue, if anything is and the rate limit allows; gives the seconds until the next turn."""
         if self._is_hurried:
             self._is_hurried, self._describe_seconds = False, _SHORTEST_SECONDS
             self._due.clear()
@@ -125,7 +125,7 @@ class Poller:
         now = self.clock()
         self._due = {key: at for key, at in self._due.items() if at > now}
         first = min(asks, key=lambda ask: self._due.get(ask.key, 0.0))
-        wait = max(self._due.get(first.key, 0.0) - now, self.pace.wait_seconds())
+        wait = max(self._due.get(first.key, 0.0) - now, self.rate_limit.wait_seconds())
         if wait > 0:
             return wait
         with self._asking:
@@ -135,7 +135,7 @@ class Poller:
         """Ask once. What a page cannot do without brings everything to a halt when it fails; the rest is named."""
         name, began = ask.key[0], self.clock()
         try:
-            self.reader.jobs  # noqa: B018 - connects, if there was no answer before
+            self.fetcher.jobs  # noqa: B018 - connects, if there was no answer before
         except SpotbatchError as error:
             return self._lost(error)
         try:
@@ -143,7 +143,7 @@ class Poller:
         except SpotbatchError as error:
             may_pass = isinstance(error, Unavailable) and session.may_pass(error)
             if may_pass:
-                self.reader.forget_clients()
+                self.fetcher.forget_clients()
             if name in _ESSENTIAL:
                 return self._lost(error)
             self._due[ask.key] = self.clock() + (_AGAIN_SECONDS if may_pass else _REFUSED_SECONDS)
@@ -156,60 +156,60 @@ class Poller:
 
     def _found(self, name: str) -> None:
         self._pause_seconds = 0.0
-        self.board.as_of = self.reader.now()
+        self.state.as_of = self.fetcher.now()
         self._note_gap(name, "")
-        if self.board.trouble:
-            self.board.trouble = ""
-            self.board.changed()
+        if self.state.trouble:
+            self.state.trouble = ""
+            self.state.changed()
 
     def _note_gap(self, name: str, why: str) -> None:
         """What could not be read, and why; "" when it was."""
-        if self.board.gaps.get(name, "") != why:
-            self.board.gaps = {key: text for key, text in {**self.board.gaps, name: why}.items() if text}
-            self.board.changed()
+        if self.state.gaps.get(name, "") != why:
+            self.state.gaps = {key: text for key, text in {**self.state.gaps, name: why}.items() if text}
+            self.state.changed()
 
     def _lost(self, error: SpotbatchError) -> float:
         """No answer: say so, make new clients next time, and wait longer each time."""
-        self.reader.forget_clients()
+        self.fetcher.forget_clients()
         longest = _LONGEST_PAUSE_LOCAL_SECONDS if session.is_local() else _LONGEST_PAUSE_SECONDS
         self._pause_seconds = min(max(1.0, self._pause_seconds * 2), longest)
         trouble = str(error)
-        if self.board.trouble != trouble:
-            self.board.trouble = trouble
-            self.board.changed()
+        if self.state.trouble != trouble:
+            self.state.trouble = trouble
+            self.state.changed()
         return self._pause_seconds
 
     # ---- what there is to ask for, for the pages that are open ----
 
     def _asks(self) -> Iterator[_Ask]:
-        with self.board.lock:
-            targets = [target for target, count in self.board.watched.items() if count > 0]
+        with self.state.lock:
+            targets = [target for target, count in self.state.watched.items() if count > 0]
         for target in targets:
             if target.kind != "list":
                 yield from self._asks_of(target)
             elif self.sources.queue is not None:
                 yield _Ask(key=("jobs", ""), seconds=_LIST_SECONDS, do=self._list)
-        if targets and self.reader.next_ids(dry=True):
+        if targets and self.fetcher.next_ids(dry=True):
             yield _Ask(key=("progress", ""), seconds=_SHORTEST_SECONDS, do=self._describe)
 
     def _list(self) -> None:
-        if self.reader.list_jobs():
+        if self.fetcher.list_jobs():
             self._due.pop(("progress", ""), None)
 
     def _describe(self) -> None:
-        changed = self.reader.describe()
+        changed = self.fetcher.describe()
         self._describe_seconds = _SHORTEST_SECONDS if changed else min(self._describe_seconds * 1.3, _LONGEST_SECONDS)
 
     def _asks_of(self, target: Target) -> Iterator[_Ask]:
-        with self.board.lock:
-            members = self.board.members(target)
-            known = hash(tuple((unit.status, len(unit.attempts)) for unit in self.board.units(members)))
-            lacking = [job.id for job in self.reader.arrays(members) if self.board.family(job).lacking()]
+        with self.state.lock:
+            members = self.state.members(target)
+            known = hash(tuple((unit.status, len(unit.attempts)) for unit in self.state.units(members)))
+            lacking = [job.id for job in self.fetcher.arrays(members) if self.state.children_of(job).lacking()]
         if target.kind == "run":
-            do: Callable[[], object] = partial(self.reader.read_members, target.id)
+            do: Callable[[], object] = partial(self.fetcher.read_members, target.id)
             yield _Ask(key=("the run's jobs", target.id), seconds=_MEMBERS_SECONDS, do=do)
         for array_id in lacking:
-            do = partial(self.reader.list_some, array_id)
+            do = partial(self.fetcher.list_some, array_id)
             yield _Ask(key=("children", array_id), seconds=_LACKING_SECONDS, do=do)
         if members:
             is_resting = self._billed.get(target) == known and all(job.status.is_terminal for job in members)
@@ -219,8 +219,8 @@ class Poller:
             yield from self._asks_of_one(target, members[0])
 
     def _account(self, target: Target, known: int) -> None:
-        self.reader.account(target)
-        self._billed = {each: what for each, what in self._billed.items() if each in self.board.watched}
+        self.fetcher.account(target)
+        self._billed = {each: what for each, what in self._billed.items() if each in self.state.watched}
         self._billed[target] = known
 
     def _asks_of_one(self, target: Target, job: Job) -> Iterator[_Ask]:
@@ -228,12 +228,12 @@ class Poller:
         state = (job.id, job.status, len(job.attempts), target.attempt)
         if job.array is None:
             log_seconds = _RESTING_SECONDS if has_ended else _LOG_SECONDS
-            yield _Ask(key=("log", state), seconds=log_seconds, do=partial(self.reader.log, target, job))
+            yield _Ask(key=("log", state), seconds=log_seconds, do=partial(self.fetcher.log, target, job))
             story_seconds = _IDLE_SECONDS if has_ended else _STORY_SECONDS
-            yield _Ask(key=("records", state), seconds=story_seconds, do=partial(self.reader.story, job))
+            yield _Ask(key=("records", state), seconds=story_seconds, do=partial(self.fetcher.story, job))
         if needs_findings(job):
             seconds = _IDLE_SECONDS if has_ended else _FINDINGS_SECONDS
-            do = partial(self.reader.findings, job)
+            do = partial(self.fetcher.findings, job)
             yield _Ask(key=("doctor", (job.id, job.status)), seconds=seconds, do=do)
 
 

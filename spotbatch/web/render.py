@@ -1,4 +1,4 @@
-"""HTML from what the board knows: a page is a frame and its regions; a browser that stays gets new regions only."""
+"""HTML from what the state knows: a page is a frame and its regions; a browser that stays gets new regions only."""
 
 import re
 import time
@@ -13,10 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from spotbatch.batch.job import Job
 from spotbatch.web import views
-from spotbatch.web.board import Board, Detail, Target
+from spotbatch.web.fetcher import log_key
 from spotbatch.web.poller import needs_findings
-from spotbatch.web.reading import log_key
 from spotbatch.web.sources import Sources
+from spotbatch.web.state import Detail, State, Target
 
 ROOT: Final = Path(__file__).resolve().parent
 SCRIPTS: Final = ("idiomorph.min.js", "heat_map.js", "live.js")  # in this order; a live page has them all
@@ -42,7 +42,7 @@ class Page:
 class Pages:
     """Renders pages and their regions. With a token, forms that change something are in them."""
 
-    board: Board
+    state: State
     sources: Sources
     csrf_token: str = ""
     now: Callable[[], float] = field(default=time.time)
@@ -67,26 +67,26 @@ class Pages:
 
     def _context(self, target: Target, *, is_export: bool) -> dict[str, Any]:
         now = self.now()
-        shown = None if target.kind == "list" else views.look(self.board, self.sources, target, self.drawings)
+        shown = None if target.kind == "list" else views.look(self.state, self.sources, target, self.drawings)
         only = shown.members[0] if shown is not None and len(shown.members) == 1 else None
         is_one = only is not None and only.array is None
-        with self.board.lock:
-            detail = self.board.detail(only.id) if only is not None else Detail()
-            log = self.board.detail(log_key(target)) if is_one else Detail()
-            said, said_at = self.board.said.get(target.id, ("", now))
+        with self.state.lock:
+            detail = self.state.detail(only.id) if only is not None else Detail()
+            log = self.state.detail(log_key(target)) if is_one else Detail()
+            said, said_at = self.state.said.get(target.id, ("", now))
         return {
             "kind": "list" if target.kind == "list" else "one" if is_one else "many",
             "target": target,
             "now": now,
             "place": self.sources.place(),
             "queue": (self.sources.queue or "").rpartition("/")[2],
-            "trouble": self.board.trouble,
-            "gaps": self.board.gaps,
-            "as_of": self.board.as_of,
+            "trouble": self.state.trouble,
+            "gaps": self.state.gaps,
+            "as_of": self.state.as_of,
             "look": shown,
             "job": only,
-            "rows": views.run_rows(self.board, self.sources) if target.kind == "list" else (),
-            "is_listed": self.board.is_listed,
+            "rows": views.run_rows(self.state, self.sources) if target.kind == "list" else (),
+            "is_listed": self.state.is_listed,
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,
             "log": log,

@@ -13,11 +13,11 @@ import uvicorn
 
 from spotbatch.batch.errors import Unavailable
 from spotbatch.web.app import Dashboard
-from spotbatch.web.board import Board
 from spotbatch.web.guard import Key
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import Pages
 from spotbatch.web.sources import Actions, Sources
+from spotbatch.web.state import State
 
 HOST: Final = "127.0.0.1"
 USUAL_PORT: Final = 8427
@@ -64,13 +64,13 @@ def prepare(sources: Sources, *, port: int | None, actions: Actions | None, home
     listener = bind(port)
     given = int(listener.getsockname()[1])
     key = Key(secret=secrets.token_urlsafe(24))
-    board = Board()
-    poller = Poller(board=board, sources=sources)
+    state = State()
+    poller = Poller(state=state, sources=sources)
     holder: list[uvicorn.Server] = []
     dashboard = Dashboard(
-        board=board,
+        state=state,
         poller=poller,
-        pages=Pages(board=board, sources=sources, csrf_token=key.csrf_token if actions is not None else ""),
+        pages=Pages(state=state, sources=sources, csrf_token=key.csrf_token if actions is not None else ""),
         key=key,
         actions=actions,
         is_closing=_closing(holder),

@@ -1,4 +1,4 @@
-"""From the board to what pages say: plain values for the templates, texts and shapes, no HTML."""
+"""From the state to what pages say: plain values for the templates, texts and shapes, no HTML."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.pricing.report import CostReport, shown_usd
-from spotbatch.web.board import Board, Target
+from spotbatch.web.array_children import ArrayChildren, cells, index_ranges, interruptions, retried
 from spotbatch.web.charts import WASTED, Curve, Gantt, area, curve, gantt, polyline
-from spotbatch.web.family import Family, cells, index_ranges, interruptions, retried
 from spotbatch.web.sources import Account, Sources
+from spotbatch.web.state import State, Target
 
 BAR_WIDTH: Final = 1000
 CHART_HEIGHT: Final = 200.0
@@ -53,7 +53,7 @@ class Progress:
 
     @property
     def words(self) -> str:
-        """For a reader who does not see the bar: 3 of 12 done: SUCCEEDED 3, RUNNING 9."""
+        """For a fetcher who does not see the bar: 3 of 12 done: SUCCEEDED 3, RUNNING 9."""
         parts = ", ".join(f"{each.status} {each.count:,}" for each in self.segments)
         return f"{self.done:,} of {self.total:,} done: {parts}"
 
@@ -218,18 +218,18 @@ def _status_word(counts: Mapping[JobStatus, int], total: int, done: int) -> str:
     return next((status.value for status in busy if counts.get(status)), JobStatus.SUBMITTED.value)
 
 
-def run_rows(board: Board, sources: Sources) -> tuple[RunRow, ...]:
+def run_rows(state: State, sources: Sources) -> tuple[RunRow, ...]:
     """The list: jobs of one run together, the newest first."""
-    with board.lock:
+    with state.lock:
         runs: dict[str, list[Job]] = defaultdict(list)
         unread = []
-        for summary in board.listed.values():
-            job = board.jobs.get(summary.id)
+        for summary in state.listed.values():
+            job = state.jobs.get(summary.id)
             if job is None:
                 unread.append(summary)
             else:
                 runs[sources.run_id(job)].append(job)
-        rows = [_row(board, sources, run_id, jobs) for run_id, jobs in runs.items()]
+        rows = [_row(state, sources, run_id, jobs) for run_id, jobs in runs.items()]
     rows += [
         RunRow(
             href=f"/jobs/{one.id}",
@@ -246,9 +246,9 @@ def run_rows(board: Board, sources: Sources) -> tuple[RunRow, ...]:
     return tuple(sorted(rows, key=lambda row: -(row.created_at or 0.0))[:_RUNS_SHOWN])
 
 
-def _row(board: Board, sources: Sources, run_id: str, jobs: list[Job]) -> RunRow:
+def _row(state: State, sources: Sources, run_id: str, jobs: list[Job]) -> RunRow:
     first = min(jobs, key=lambda job: job.created_at or 0.0)
-    progress = progress_of(_standing(board.counts(jobs), sources.redone_units(jobs)))
+    progress = progress_of(_standing(state.counts(jobs), sources.redone_units(jobs)))
     is_run = len(jobs) > 1
     sizes = [job.array.size for job in jobs if job.array is not None]
     kind = f"{len(jobs)} jobs" if is_run else f"array of {sizes[0]:,}" if sizes else "job"
@@ -291,18 +291,18 @@ class Drawings:
         return kept[1], kept[2]
 
 
-def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> Look | None:
+def look(state: State, sources: Sources, target: Target, drawings: Drawings) -> Look | None:
     """What a page about a run or a job shows; None while nothing is known."""
-    with board.lock:
-        members = board.members(target)
+    with state.lock:
+        members = state.members(target)
         if not members:
             return None
-        units = list(board.units(members))
-        counts = board.counts(members)
-        rate = board.units_per_second(members)
-        account = board.accounts.get(target.id)
-        families = [board.family(job) for job in board.detailed(members) if job.array is not None]
-        children = tuple(_children(family) for family in families)
+        units = list(state.units(members))
+        counts = state.counts(members)
+        rate = state.units_per_second(members)
+        account = state.accounts.get(target.id)
+        arrays = [state.children_of(job) for job in state.detailed(members) if job.array is not None]
+        children = tuple(_children(array) for array in arrays)
     progress = progress_of(_standing(counts, sources.redone_units(members)))
     hosts, money = drawings.of(target.id, account)
     lost, again = interruptions(units, sources.interruptions_of)
@@ -311,7 +311,7 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
     started = [unit.started_at for unit in (*members, *units) if unit.started_at is not None]
     return Look(
         members=members,
-        parts=_parts(board, members) if len(members) > 1 else (),
+        parts=_parts(state, members) if len(members) > 1 else (),
         name=members[0].name,
         progress=progress,
         created_at=min(created, default=None),
@@ -320,7 +320,7 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
         interruptions=lost,
         retries=again,
         seen=len(units),
-        left_out=len(members) - len(board.detailed(members)),
+        left_out=len(members) - len(state.detailed(members)),
         rate_a_minute=rate * 60 if rate else None,
         seconds_left=(progress.total - progress.done) / rate if rate and progress.done < progress.total else None,
         children=children,
@@ -331,36 +331,36 @@ def look(board: Board, sources: Sources, target: Target, drawings: Drawings) -> 
     )
 
 
-def _parts(board: Board, members: Sequence[Job]) -> tuple[Part, ...]:
+def _parts(state: State, members: Sequence[Job]) -> tuple[Part, ...]:
     return tuple(
         Part(
             id=job.id,
             kind=f"array of {job.array.size:,}" if job.array is not None else "job",
-            progress=progress_of(board.counts([job])),
+            progress=progress_of(state.counts([job])),
         )
         for job in members
     )
 
 
-def _children(family: Family) -> Children:
-    statuses = family.statuses()
+def _children(array: ArrayChildren) -> Children:
+    statuses = array.statuses()
     by_status: dict[JobStatus | None, list[int]] = defaultdict(list)
     for index, status in enumerate(statuses):
         by_status[status].append(index)
-    again = retried(family.units)
-    summary = family.summary
+    again = retried(array.units)
+    summary = array.summary
     shown = [status for status in _BAR_ORDER if summary.get(status)]
     groups = tuple((status.value, summary[status], index_ranges(by_status.get(status, ()))) for status in shown)
     counted = ", ".join(f"{count:,} {status}" for status, count, _ in groups)
     return Children(
-        id=family.parent.id,
-        name=family.parent.name,
-        size=family.size,
+        id=array.parent.id,
+        name=array.parent.name,
+        size=array.size,
         cells=cells(statuses, again),
-        seen=family.seen,
+        seen=array.seen,
         groups=groups,
         retried=index_ranges(sorted(again)) if again else "",
-        label=f"Heat map of {family.size:,} children: {counted}",
+        label=f"Heat map of {array.size:,} children: {counted}",
     )
 
 

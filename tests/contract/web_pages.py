@@ -5,18 +5,18 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from spotbatch.web.board import Board
 from spotbatch.web.serve import prepare
 from spotbatch.web.sources import Actions
+from spotbatch.web.state import State
 from tests.contract.local_api_region import until
 from tests.unit.web_builders import SOURCES, nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebPages:
-    """Pages of what the test puts on the board; what changes there reaches an open page as news."""
+    """Pages of what the test puts on the state; what changes there reaches an open page as news."""
 
-    board: Board
+    state: State
     printed: str  # a link to the list, with the key
 
     def url(self, path: str) -> str:
@@ -34,7 +34,7 @@ def web_pages() -> Iterator[WebPages]:
     running.start()
     try:
         until(lambda: served.server.started)
-        yield WebPages(board=served.poller.board, printed=served.url)
+        yield WebPages(state=served.poller.state, printed=served.url)
     finally:
         served.server.should_exit = True
         running.join(15)

@@ -13,9 +13,9 @@ from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import prices_of
 from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
 from spotbatch.pricing.report import CostReport, report_from
-from spotbatch.web.board import Board, Target
 from spotbatch.web.render import Pages
 from spotbatch.web.sources import Account, Findings, Sources, Story
+from spotbatch.web.state import State, Target
 
 NOW = 1_790_000_000.0
 ARRAY = "0a0a0a0a-0000-4000-8000-000000000001"
@@ -131,22 +131,22 @@ SOURCES = Sources(
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A board with one array on it, and its pages."""
+    """A state with one array on it, and its pages."""
 
-    board: Board
+    state: State
     pages: Pages
 
 
 def shown(of: Job, children: Sequence[Job], *, with_bill: bool = False, sources: Sources = SOURCES) -> Shown:
     """What the pages have when an array and these of its children were described."""
-    board = Board(as_of=NOW)
-    board.take([of], NOW)
+    state = State(as_of=NOW)
+    state.take([of], NOW)
     if of.array is not None:
-        board.family(of)
-    board.take(children, NOW)
+        state.children_of(of)
+    state.take(children, NOW)
     if with_bill:
-        board.accounts[of.id] = Account(report=bill(children), at=NOW)
-    return Shown(board=board, pages=Pages(board=board, sources=sources, now=lambda: NOW))
+        state.accounts[of.id] = Account(report=bill(children), at=NOW)
+    return Shown(state=state, pages=Pages(state=state, sources=sources, now=lambda: NOW))
 
 
 def counted(size: int, children: Sequence[Job]) -> Job:

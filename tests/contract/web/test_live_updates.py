@@ -10,9 +10,9 @@ import pytest
 from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.board import Target
-from spotbatch.web.reading import log_key
+from spotbatch.web.fetcher import log_key
 from spotbatch.web.sources import Account
+from spotbatch.web.state import Target
 from tests.contract.local_api_region import until
 from tests.contract.web_pages import WebPages, web_pages
 from tests.contract.web_world import PHONE, Browser, browser, chromium
@@ -41,11 +41,11 @@ def pages() -> Iterator[WebPages]:
 def put(pages: WebPages, children: list[Job], *, size: int = 40) -> None:
     """An array whose children stand like this, with its bill."""
     of = replace(counted(size, children), status_reason=f"waits for {len(children)} children")
-    pages.board.take([of], NOW)
-    pages.board.family(of)
-    pages.board.take(children, NOW)
-    pages.board.accounts[ARRAY] = Account(report=bill(children), at=NOW)
-    pages.board.changed()
+    pages.state.take([of], NOW)
+    pages.state.children_of(of)
+    pages.state.take(children, NOW)
+    pages.state.accounts[ARRAY] = Account(report=bill(children), at=NOW)
+    pages.state.changed()
 
 
 def some(failed: int, running: int) -> list[Job]:
@@ -134,7 +134,7 @@ def test_a_log_stays_where_it_was_scrolled_to_and_follows_its_end_otherwise(
 ) -> None:
     put(pages, some(failed=0, running=2), size=2)
     target = Target(kind="job", id=f"{ARRAY}:0")
-    pages.board.detail(log_key(target)).log = lines(0, 300)
+    pages.state.detail(log_key(target)).log = lines(0, 300)
     with browser(started, tmp_path, size=PHONE) as seen:
         seen.page.goto(pages.url(f"/jobs/{ARRAY}:0"))
         log = seen.page.locator(".log")
@@ -144,18 +144,18 @@ def test_a_log_stays_where_it_was_scrolled_to_and_follows_its_end_otherwise(
         log.get_by_text("line 150", exact=True).evaluate(SELECT)
         seen.page.evaluate("window.scrollTo(0, 300)")
         at = seen.page.evaluate("window.scrollY")
-        pages.board.detail(log_key(target)).log = lines(0, 320)
-        pages.board.changed()
+        pages.state.detail(log_key(target)).log = lines(0, 320)
+        pages.state.changed()
         log.get_by_text("line 319", exact=True).wait_for(state="attached")
         assert log.evaluate("each => each.scrollTop") == before
         assert seen.page.evaluate("window.scrollY") == at
-        pages.board.detail(log_key(target)).log = lines(100, 420)  # the window moved on
-        pages.board.changed()
+        pages.state.detail(log_key(target)).log = lines(100, 420)  # the window moved on
+        pages.state.changed()
         log.get_by_text("line 419", exact=True).wait_for(state="attached")
         assert seen.page.evaluate(SELECTED) == "line 150"
         log.evaluate("each => { each.scrollTop = each.scrollHeight }")
-        pages.board.detail(log_key(target)).log = lines(100, 440)
-        pages.board.changed()
+        pages.state.detail(log_key(target)).log = lines(100, 440)
+        pages.state.changed()
         log.get_by_text("line 439", exact=True).wait_for(state="attached")
         until(lambda: bool(log.evaluate("each => each.scrollTop + each.clientHeight >= each.scrollHeight - 2")))
         assert seen.complaints == []

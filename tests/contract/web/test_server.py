@@ -15,11 +15,11 @@ import pytest
 from spotbatch.aws import session
 from spotbatch.batch.errors import Unavailable
 from spotbatch.cli import dashboard
-from spotbatch.web.board import Board, Target
-from spotbatch.web.pace import SECONDS_A_CALL
 from spotbatch.web.poller import Poller
+from spotbatch.web.rate_limit import SECONDS_A_CALL
 from spotbatch.web.render import Pages
 from spotbatch.web.serve import bind
+from spotbatch.web.state import State, Target
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
 from tests.contract.local_api_region import running, until
 from tests.contract.web_world import WebWorld, local_settings, web_world
@@ -231,7 +231,7 @@ def listen(
 
 def test_nobody_looks_then_nobody_is_asked(world: CliWorld) -> None:
     with local_settings(world.home):
-        poller = Poller(board=Board(), sources=dashboard.sources_of(None, STACK))
+        poller = Poller(state=State(), sources=dashboard.sources_of(None, STACK))
         before = session.calls_made()
         assert poller.turn() > 1000
         assert session.calls_made() == before
@@ -243,12 +243,12 @@ def test_an_array_of_ten_thousand_costs_less_than_one_call_a_second(world: CliWo
     try:
         with local_settings(world.home):
             now = [0.0]
-            board = Board()
-            poller = Poller(board=board, sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+            state = State()
+            poller = Poller(state=state, sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
             before = session.calls_made()
             target = Target(kind="job", id=blocked)
             poller.load(target)
-            board.watched[target] += 1
+            state.watched[target] += 1
             turns = 0
             while now[0] < 120:
                 wait = poller.turn()
@@ -257,7 +257,7 @@ def test_an_array_of_ten_thousand_costs_less_than_one_call_a_second(world: CliWo
             calls = session.calls_made() - before
             assert calls <= 120 / SECONDS_A_CALL + 20, calls
             assert turns > 20
-            statuses = board.family(board.members(target)[0]).statuses()
+            statuses = state.children_of(state.members(target)[0]).statuses()
             assert len(statuses) == 10_000
             assert None not in statuses
     finally:
@@ -276,17 +276,17 @@ def test_the_poller_says_that_nobody_answers_and_goes_on_when_somebody_does(tmp_
             target = Target(kind="job", id=first.submit("--", "true"))
             first.wait(target.id)
             settings.enter_context(local_settings(home))
-            poller = Poller(board=Board(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
-            poller.board.watched[target] += 1
+            poller = Poller(state=State(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+            poller.state.watched[target] += 1
         poller.load(target)
-        assert "spotbatch local up" in poller.board.trouble
-        assert poller.board.find(target.id) is None
+        assert "spotbatch local up" in poller.state.trouble
+        assert poller.state.find(target.id) is None
         with running(home, "--images", str(images)):
             poller.load(target)
-            assert poller.board.find(target.id) is not None
-            while poller.board.trouble and now[0] < 60:
+            assert poller.state.find(target.id) is not None
+            while poller.state.trouble and now[0] < 60:
                 now[0] += poller.turn()
-            assert not poller.board.trouble
+            assert not poller.state.trouble
 
 
 def test_a_port_that_is_taken_is_an_error_with_the_fix() -> None:
@@ -302,14 +302,14 @@ def test_what_has_ended_is_read_once_and_then_left_alone(world: CliWorld) -> Non
     world.wait(job)
     with local_settings(world.home):
         now = [0.0]
-        poller = Poller(board=Board(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+        poller = Poller(state=State(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
         target = Target(kind="job", id=job)
         before = session.calls_made()
         poller.load(target)
-        poller.board.watched[target] += 1
+        poller.state.watched[target] += 1
         while now[0] < 600:
             now[0] += poller.turn()
-        assert poller.board.accounts[job].report.paid_usd > 0
+        assert poller.state.accounts[job].report.paid_usd > 0
         assert session.calls_made() - before < 40, "ten minutes of looking at a finished array"
 
 
@@ -332,19 +332,19 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(world: CliWorld) -> N
     with local_settings(world.home):
         now = [0.0]
         sources = replace(dashboard.sources_of(None, STACK), account=refused)
-        poller = Poller(board=Board(), sources=sources, clock=lambda: now[0])
+        poller = Poller(state=State(), sources=sources, clock=lambda: now[0])
         target = Target(kind="job", id=job)
-        poller.board.watched[target] += 1
+        poller.state.watched[target] += 1
         poller.load(target)
         asked = 0
         while now[0] < 30:
             wait = poller.turn()
             asked += wait == 0
             now[0] += wait
-        assert poller.board.gaps == {"money": "the kept prices cannot be read: delete the file"}
-        assert not poller.board.trouble
+        assert poller.state.gaps == {"money": "the kept prices cannot be read: delete the file"}
+        assert not poller.state.trouble
         assert asked < 10, "it is not tried all the time"
-        page = Pages(board=poller.board, sources=sources).page(target).html
+        page = Pages(state=poller.state, sources=sources).page(target).html
         assert "Not read: money. the kept prices cannot be read" in page
         assert "2 of 2" in page
 

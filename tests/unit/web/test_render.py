@@ -10,11 +10,11 @@ from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import ArrayProperties, Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.board import Board, Target
 from spotbatch.web.export import inline
-from spotbatch.web.reading import log_key
+from spotbatch.web.fetcher import log_key
 from spotbatch.web.render import SCRIPTS, Pages
 from spotbatch.web.sources import Finding, Findings, Story
+from spotbatch.web.state import State, Target
 from tests.unit.web_builders import ARRAY, NOW, SOURCES, TARGET, Shown, child, counted, parent, shown
 
 RUN = Target(kind="run", id="r")
@@ -60,16 +60,16 @@ def test_hostile_text_of_every_kind_stays_text() -> None:
     world = shown(replace(parent(2, FAILED=1, RUNNING=1), name=EVIL, status_reason=EVIL), [bad], with_bill=True)
     assert is_harmless(world.pages.page(TARGET).html)
     target = Target(kind="job", id=f"{ARRAY}:0")
-    detail = world.board.detail(bad.id)
+    detail = world.state.detail(bad.id)
     finding = Finding(weight="cause", cause=EVIL, evidence=EVIL, fix=EVIL)
     detail.findings = Findings(found=(finding,), unseen=(EVIL,))
     detail.story = Story(told={1: [(EVIL, EVIL)]}, input=EVIL, progress=EVIL)
-    log = world.board.detail(log_key(target))
+    log = world.state.detail(log_key(target))
     log.log, log.log_stream = [LogEvent(at=NOW, text=EVIL, stream="s")], EVIL
-    world.board.gaps = {EVIL: EVIL}
+    world.state.gaps = {EVIL: EVIL}
     assert is_harmless(world.pages.regions(target)["notice"])
-    world.board.trouble = EVIL
-    world.board.said = {target.id: (EVIL, NOW)}
+    world.state.trouble = EVIL
+    world.state.said = {target.id: (EVIL, NOW)}
     html = world.pages.page(target).html
     assert html.count("&lt;script&gt;alert(1)") >= 12
     assert is_harmless(html)
@@ -78,7 +78,7 @@ def test_hostile_text_of_every_kind_stays_text() -> None:
 
 def test_the_list_stays_harmless_too() -> None:
     world = shown(parent(2), [])
-    world.board.take_listed([JobSummary(id=f"x{EVIL}", name=EVIL, status=JobStatus.FAILED, created_at=NOW)])
+    world.state.take_listed([JobSummary(id=f"x{EVIL}", name=EVIL, status=JobStatus.FAILED, created_at=NOW)])
     assert is_harmless(world.pages.page(Target(kind="list")).html)
 
 
@@ -112,7 +112,7 @@ def test_news_of_ten_thousand_children_hold_what_changed_and_no_more() -> None:
     of, children = ten_thousand()
     world = shown(of, children)
     before = world.pages.regions(TARGET)
-    world.board.take([replace(children[6_300], status=JobStatus.SUCCEEDED, stopped_at=NOW)], NOW)
+    world.state.take([replace(children[6_300], status=JobStatus.SUCCEEDED, stopped_at=NOW)], NOW)
     after = world.pages.regions(TARGET)
     assert {name for name in after if after[name] != before[name]} == {"children"}
 
@@ -128,8 +128,8 @@ def test_failures_are_told_by_their_reason_and_not_one_by_one() -> None:
 def test_a_failure_names_the_input_that_it_stands_for() -> None:
     failed = child(3, JobStatus.FAILED, reason="<b>bad</b>")
     world = shown(parent(4, FAILED=1, RUNNING=3), [failed], with_bill=True)
-    named = replace(world.board.accounts[ARRAY], inputs={failed.id: "s3://raw/<i>.csv"})
-    world.board.accounts[ARRAY] = named
+    named = replace(world.state.accounts[ARRAY], inputs={failed.id: "s3://raw/<i>.csv"})
+    world.state.accounts[ARRAY] = named
     assert "child 3 · <code>s3://raw/&lt;i&gt;.csv</code>" in world.pages.regions(TARGET)["failures"]
 
 
@@ -157,7 +157,7 @@ def test_an_export_stands_for_itself() -> None:
 
 def test_a_page_without_answers_says_so_and_stays_up() -> None:
     world = shown(parent(2), [])
-    world.board.trouble = "the local region does not answer"
+    world.state.trouble = "the local region does not answer"
     html = world.pages.page(Target(kind="job", id="unknown")).html
     assert "the local region does not answer" in html
     assert "Nothing is known of it yet." in html
@@ -167,14 +167,14 @@ def test_a_run_of_several_jobs_is_one_row_and_one_page() -> None:
     first = parent(3, SUCCEEDED=3, status=JobStatus.SUCCEEDED)
     second = replace(parent(2, RUNNING=2), id=ARRAY.replace("0a", "0b", 1), created_at=NOW - 10)
     world = shown(first, [], sources=replace(SOURCES, run_id=lambda _: "my-run"))
-    world.board.take([second], NOW)
-    world.board.take_listed(
+    world.state.take([second], NOW)
+    world.state.take_listed(
         JobSummary(id=job.id, name=job.name, status=job.status, created_at=job.created_at) for job in (first, second)
     )
     rows = world.pages.regions(Target(kind="list"))["runs"]
     assert rows.count('<li class="run">') == 1
     assert 'href="/runs/my-run"' in rows
-    world.board.runs["my-run"] = (first.id, second.id)
+    world.state.runs["my-run"] = (first.id, second.id)
     page = world.pages.page(Target(kind="run", id="my-run")).html
     assert "3 of 5" in page
     assert page.count("data-heat=") == 2
@@ -186,18 +186,18 @@ def test_a_run_of_a_hundred_arrays_is_counted_whole_and_drawn_in_part() -> None:
         for number in range(100)
     ]
     world = shown(arrays[0], [])
-    world.board.take(arrays, NOW)
-    world.board.runs["million"] = tuple(job.id for job in arrays)
+    world.state.take(arrays, NOW)
+    world.state.runs["million"] = tuple(job.id for job in arrays)
     html = world.pages.page(Target(kind="run", id="million")).html
     assert "0 of 1,000,000" in html
     assert html.count("data-heat=") == 4
-    assert len(world.board.families) == 4
+    assert len(world.state.children) == 4
 
 
 def test_a_very_long_line_of_a_log_is_cut_and_colours_are_left_out() -> None:
     world = shown(parent(2, RUNNING=2), [child(0, JobStatus.RUNNING)])
     target = Target(kind="job", id=f"{ARRAY}:0")
-    world.board.detail(log_key(target)).log = [
+    world.state.detail(log_key(target)).log = [
         LogEvent(at=NOW, text="\x1b[31mred\x1b[0m" + "x" * 1_000_000, stream="s")
     ]
     html = world.pages.regions(target)["log"]
@@ -208,7 +208,7 @@ def test_a_very_long_line_of_a_log_is_cut_and_colours_are_left_out() -> None:
 
 def test_what_an_action_did_is_told_for_a_minute() -> None:
     world = shown(parent(2, RUNNING=2), [])
-    world.board.said = {ARRAY: ("it is being stopped", NOW)}
+    world.state.said = {ARRAY: ("it is being stopped", NOW)}
     assert "it is being stopped" in world.pages.regions(TARGET)["head"]
     later = replace(world.pages, now=lambda: NOW + 61)
     assert "it is being stopped" not in later.regions(TARGET)["head"]
@@ -217,7 +217,7 @@ def test_what_an_action_did_is_told_for_a_minute() -> None:
 def test_pictures_are_drawn_once_for_a_bill() -> None:
     of, children = ten_thousand()
     world = shown(of, children, with_bill=True)
-    account = world.board.accounts[ARRAY]
+    account = world.state.accounts[ARRAY]
     drawn = world.pages.drawings.of(ARRAY, account)
     world.pages.regions(TARGET)
     assert world.pages.drawings.of(ARRAY, account)[0] is drawn[0]
@@ -226,15 +226,15 @@ def test_pictures_are_drawn_once_for_a_bill() -> None:
 
 def run_of(arrays: int, size: int) -> Shown:
     """A run of several arrays, each half done."""
-    board = Board(as_of=NOW)
+    state = State(as_of=NOW)
     half = {JobStatus.SUCCEEDED: size // 2, JobStatus.RUNNABLE: size - size // 2}
     whole = ArrayProperties(size=size, status_summary=half)
     jobs = [
         replace(parent(size), id=f"{number:08x}-0000-4000-8000-000000000001", array=whole) for number in range(arrays)
     ]
-    board.take(jobs, NOW)
-    board.runs["r"] = tuple(job.id for job in jobs)
-    return Shown(board=board, pages=Pages(board=board, sources=SOURCES, now=lambda: NOW))
+    state.take(jobs, NOW)
+    state.runs["r"] = tuple(job.id for job in jobs)
+    return Shown(state=state, pages=Pages(state=state, sources=SOURCES, now=lambda: NOW))
 
 
 def test_a_run_shows_how_far_each_of_its_arrays_is_however_many_there_are() -> None:
@@ -254,10 +254,10 @@ def test_many_small_arrays_are_all_drawn() -> None:
 
 def test_the_rate_of_a_run_counts_all_of_its_arrays() -> None:
     world = run_of(6, 10_000)
-    for job in list(world.board.jobs.values()):
+    for job in list(world.state.jobs.values()):
         more = {JobStatus.SUCCEEDED: 5_100, JobStatus.RUNNABLE: 4_900}
-        world.board.take([replace(job, array=ArrayProperties(size=10_000, status_summary=more))], NOW + 60)
-    assert world.board.units_per_second(world.board.members(RUN)) == pytest.approx(600 / 60)
+        world.state.take([replace(job, array=ArrayProperties(size=10_000, status_summary=more))], NOW + 60)
+    assert world.state.units_per_second(world.state.members(RUN)) == pytest.approx(600 / 60)
 
 
 def test_what_was_run_again_with_success_counts_no_more_as_failed() -> None:
@@ -268,8 +268,8 @@ def test_what_was_run_again_with_success_counts_no_more_as_failed() -> None:
         environment={"SPOTBATCH_ARRAY_INDEXES": "7"},
     )
     world = shown(first, [], sources=replace(SOURCES, run_id=lambda _: ARRAY))
-    world.board.take([again], NOW)
-    world.board.take_listed(
+    world.state.take([again], NOW)
+    world.state.take_listed(
         JobSummary(id=job.id, name=job.name, status=job.status, created_at=job.created_at) for job in (first, again)
     )
     row = world.pages.regions(Target(kind="list"))["runs"]
@@ -281,7 +281,7 @@ def test_what_was_run_again_with_success_counts_no_more_as_failed() -> None:
 def test_a_run_that_failed_says_how_many_did() -> None:
     of = parent(12, status=JobStatus.FAILED, SUCCEEDED=9, FAILED=3)
     world = shown(of, [])
-    world.board.take_listed([JobSummary(id=of.id, name=of.name, status=of.status, created_at=of.created_at)])
+    world.state.take_listed([JobSummary(id=of.id, name=of.name, status=of.status, created_at=of.created_at)])
     row = world.pages.regions(Target(kind="list"))["runs"]
     assert "<span>3 of 12</span>" in row
     assert "12 of 12 done: SUCCEEDED 9, FAILED 3" in row, "for who does not see the bar"
@@ -291,8 +291,8 @@ def test_money_that_ec2_waives_is_a_line_so_that_the_lines_add_up() -> None:
     world = shown(
         parent(2, SUCCEEDED=2), [child(0, JobStatus.SUCCEEDED), child(1, JobStatus.SUCCEEDED)], with_bill=True
     )
-    account = world.board.accounts[ARRAY]
+    account = world.state.accounts[ARRAY]
     assert "waived" not in world.pages.regions(TARGET)["money"]
     entries = tuple(replace(each, paid_usd=each.gross_usd / 2) for each in account.report.entries)
-    world.board.accounts[ARRAY] = replace(account, report=replace(account.report, entries=entries))
+    world.state.accounts[ARRAY] = replace(account, report=replace(account.report, entries=entries))
     assert "waived in a host's first hour" in world.pages.regions(TARGET)["money"]

@@ -1,4 +1,4 @@
-"""Asks AWS for what pages need, a call or a few at a time, and puts it on the board. When, the poller decides."""
+"""Asks AWS for what pages need, a call or a few at a time, and puts it into the state. When, the poller decides."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,8 +10,8 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.logs import DEFAULT_GROUP, Logs
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
-from spotbatch.web.board import Board, Target
 from spotbatch.web.sources import Sources
+from spotbatch.web.state import State, Target
 
 _KEPT_DAYS: Final = 7  # AWS Batch keeps ended jobs for about that long
 _LIST_LIMIT: Final = 500
@@ -21,10 +21,10 @@ _ACCOUNTS_KEPT: Final = 50
 
 
 @dataclass(kw_only=True)
-class Reader:
-    """Reads onto the board. Every method raises the errors of `session.client`, and what its source raises."""
+class Fetcher:
+    """Reads into the state. Every method raises the errors of `session.client`, and what its source raises."""
 
-    board: Board
+    state: State
     sources: Sources
     now: Callable[[], float] = time.time
     _jobs: Jobs | None = field(default=None, init=False)
@@ -44,35 +44,35 @@ class Reader:
     def load(self, target: Target) -> None:
         """What a page needs that was never looked at. Raises NotFound where there is no such job."""
         if target.kind == "list":
-            if not self.board.is_listed and self.sources.queue is not None:
+            if not self.state.is_listed and self.sources.queue is not None:
                 self.list_jobs()
                 self._take(self.jobs.describe(self._listed_ids()[:_IDS_A_CALL]))
             return
-        if target.kind == "run" and target.id not in self.board.runs:
+        if target.kind == "run" and target.id not in self.state.runs:
             self.read_members(target.id)
-        ids = [target.id] if target.kind == "job" else list(self.board.runs.get(target.id, ()))
-        unknown = [each for each in ids if self.board.find(each) is None]
+        ids = [target.id] if target.kind == "job" else list(self.state.runs.get(target.id, ()))
+        unknown = [each for each in ids if self.state.find(each) is None]
         if unknown:
             parents = [each.partition(":")[0] for each in unknown if ":" in each]
             self._take(self.jobs.describe([*unknown, *parents]))
-        if target.kind == "job" and self.board.find(target.id) is None:
+        if target.kind == "job" and self.state.find(target.id) is None:
             raise NotFound(f"there is no job {target.id} here (AWS Batch forgets a job about a week after its end)")
-        for job in self.arrays(self.board.members(target)):
-            if not self.board.family(job).units:
-                self._take(self.jobs.describe(self.board.family(job).wanted(_IDS_A_CALL)))
+        for job in self.arrays(self.state.members(target)):
+            if not self.state.children_of(job).units:
+                self._take(self.jobs.describe(self.state.children_of(job).wanted(_IDS_A_CALL)))
                 break  # the rest in turns
 
     def list_jobs(self) -> bool:
         """The jobs of the queue that came since the last time; whether there are new ones."""
         if self.sources.queue is None:
             return False
-        newest = max((each.created_at or 0.0 for each in self.board.listed.values()), default=0.0)
+        newest = max((each.created_at or 0.0 for each in self.state.listed.values()), default=0.0)
         since = max(self.now() - _KEPT_DAYS * 86400.0, newest - 60.0)  # a minute before: clocks and pages overlap
-        before = set(self.board.listed)
-        self.board.take_listed(self.jobs.created_after(self.sources.queue, since, limit=_LIST_LIMIT))
-        if set(self.board.listed) == before:
+        before = set(self.state.listed)
+        self.state.take_listed(self.jobs.created_after(self.sources.queue, since, limit=_LIST_LIMIT))
+        if set(self.state.listed) == before:
             return False
-        self.board.changed()
+        self.state.changed()
         return True
 
     def describe(self) -> bool:
@@ -80,24 +80,24 @@ class Reader:
         return self._take(self.jobs.describe(self.next_ids()))
 
     def _take(self, described: list[Job]) -> bool:
-        self.board.as_of = self.now()
-        return self.board.take(described, self.now())
+        self.state.as_of = self.now()
+        return self.state.take(described, self.now())
 
     def next_ids(self, *, dry: bool = False) -> list[str]:
         """What to describe in the next call: open jobs of the pages, then children in their turn. `dry`: if any."""
-        with self.board.lock:
-            targets = [target for target, count in self.board.watched.items() if count > 0]
-            members = [job for target in targets if target.kind != "list" for job in self.board.members(target)]
+        with self.state.lock:
+            targets = [target for target, count in self.state.watched.items() if count > 0]
+            members = [job for target in targets if target.kind != "list" for job in self.state.members(target)]
             ids = [job.id for job in members if not job.status.is_terminal]
             if any(target.kind == "list" for target in targets):
                 ids += self._listed_ids()
-            arrays = [job for job in self.arrays(members) if not self.board.family(job).is_all_seen]
+            arrays = [job for job in self.arrays(members) if not self.state.children_of(job).is_all_seen]
             if dry:
                 return ids or [job.id for job in arrays]
             ids = self._in_turn(list(dict.fromkeys(ids)), _IDS_A_CALL // 2 if arrays else _IDS_A_CALL)
             for place, job in enumerate(arrays):
                 room = (_IDS_A_CALL - len(ids)) // (len(arrays) - place)
-                ids += self.board.family(job).wanted(room)
+                ids += self.state.children_of(job).wanted(room)
             return ids
 
     def _in_turn(self, ids: list[str], room: int) -> list[str]:
@@ -110,59 +110,59 @@ class Reader:
 
     def arrays(self, members: Iterable[Job]) -> list[Job]:
         """The arrays among them whose children are asked about."""
-        return [job for job in self.board.detailed(members) if job.array is not None]
+        return [job for job in self.state.detailed(members) if job.array is not None]
 
     def _listed_ids(self) -> list[str]:
         """Jobs of the list that are not described yet, the newest first, or that still go on."""
-        newest = sorted(self.board.listed.values(), key=lambda one: one.created_at or 0.0, reverse=True)
-        known = {each.id: self.board.jobs.get(each.id) for each in newest}
+        newest = sorted(self.state.listed.values(), key=lambda one: one.created_at or 0.0, reverse=True)
+        known = {each.id: self.state.jobs.get(each.id) for each in newest}
         never = [job_id for job_id, job in known.items() if job is None]
         open_ids = [job_id for job_id, job in known.items() if job is not None and not job.status.is_terminal]
         return [*never, *open_ids]
 
     def list_some(self, array_id: str) -> None:
         """Children of an array in a status of which not all are known yet."""
-        job = self.board.find(array_id)
-        if job is None or (status := self.board.family(job).lacking()) is None:
+        job = self.state.find(array_id)
+        if job is None or (status := self.state.children_of(job).lacking()) is None:
             return
         found = self.jobs.children(array_id, status)
-        with self.board.lock:
+        with self.state.lock:
             for child in found:
                 if child.array_index is not None:
-                    self.board.family(job).take_status(child.array_index, status)
-        self.board.changed()
+                    self.state.children_of(job).take_status(child.array_index, status)
+        self.state.changed()
 
     def read_members(self, run_id: str) -> None:
         """Which jobs a run has; those that were not known are described."""
         ids = tuple(self.sources.members(self.jobs, run_id))
-        unknown = [each for each in ids if self.board.find(each) is None]
+        unknown = [each for each in ids if self.state.find(each) is None]
         if unknown:
             self._take(self.jobs.describe(unknown))
-        if self.board.runs.get(run_id) != ids:
-            self.board.runs[run_id] = ids
-            self.board.changed()
+        if self.state.runs.get(run_id) != ids:
+            self.state.runs[run_id] = ids
+            self.state.changed()
 
     def account(self, target: Target) -> None:
         """The money and the hosts of a page's jobs."""
-        with self.board.lock:
-            members = self.board.members(target)
-            units = list(self.board.units(members))
+        with self.state.lock:
+            members = self.state.members(target)
+            units = list(self.state.units(members))
             own = {job.id for job in members}
-            others = [job for job in self.board.jobs.values() if job.parent_id not in own and job.array is None]
+            others = [job for job in self.state.jobs.values() if job.parent_id not in own and job.array is None]
         account = self.sources.account(units, others)
-        with self.board.lock:
-            self.board.accounts[target.id] = account
-            self.board.accounts.move_to_end(target.id)
-            while len(self.board.accounts) > _ACCOUNTS_KEPT:
-                self.board.accounts.popitem(last=False)
-        self.board.changed()
+        with self.state.lock:
+            self.state.accounts[target.id] = account
+            self.state.accounts.move_to_end(target.id)
+            while len(self.state.accounts) > _ACCOUNTS_KEPT:
+                self.state.accounts.popitem(last=False)
+        self.state.changed()
 
     def log(self, target: Target, job: Job) -> None:
         """The last lines of an attempt's log: of the one that the page names, or of the last."""
         streams = [attempt.log_stream for attempt in job.attempts]
         chosen = streams[target.attempt - 1] if target.attempt and target.attempt <= len(streams) else None
         stream = chosen or (streams[-1] if streams else job.log_stream)
-        detail = self.board.detail(log_key(target))
+        detail = self.state.detail(log_key(target))
         if not stream:
             return
         logs = Logs(group=job.log_group or DEFAULT_GROUP, logs=session.client("logs"))
@@ -172,19 +172,19 @@ class Reader:
             found, note = [], str(error)
         if (detail.log, detail.log_stream, detail.log_note) != (found, stream, note):
             detail.log, detail.log_stream, detail.log_note = found, stream, note
-            self.board.changed()
+            self.state.changed()
 
     def story(self, job: Job) -> None:
         """What the runtime's records tell."""
-        self.board.detail(job.id).story = self.sources.story(job)
-        self.board.changed()
+        self.state.detail(job.id).story = self.sources.story(job)
+        self.state.changed()
 
     def findings(self, job: Job) -> None:
         """What the doctor says."""
-        self.board.detail(job.id).findings = self.sources.findings(self.jobs, job)
-        self.board.changed()
+        self.state.detail(job.id).findings = self.sources.findings(self.jobs, job)
+        self.state.changed()
 
 
 def log_key(target: Target) -> str:
-    """Where the board keeps the log of a page's attempt."""
+    """Where the state keeps the log of a page's attempt."""
     return f"{target.id}#{target.attempt or ''}"

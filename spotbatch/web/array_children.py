@@ -23,7 +23,7 @@ _UNSEEN_WEIGHT: Final = 3
 
 
 @dataclass(kw_only=True)
-class Family:
+class ArrayChildren:
     """The children of one array. `take_*` learn from an answer of AWS Batch."""
 
     parent: Job

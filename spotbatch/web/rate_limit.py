@@ -11,7 +11,7 @@ _NOTHING: Final = 1e-6  # of a call: what floats leave over
 
 
 @dataclass(kw_only=True)
-class Pace:
+class RateLimit:
     """An allowance that grows with time up to a burst, and that every call anywhere in the program takes one from.
 
     So the poller alone keeps under one call a second; pages that are opened come on top, and it makes up for them by

@@ -13,11 +13,11 @@ from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.family import Family
+from spotbatch.web.array_children import ArrayChildren
 from spotbatch.web.sources import Account, Findings, Story
 
 Kept = TypeVar("Kept")
-_FAMILIES_KEPT: Final = 128
+_ARRAYS_KEPT: Final = 128
 _DETAILS_KEPT: Final = 100
 _JOBS_KEPT: Final = 3000
 _JOBS_LISTED: Final = 500
@@ -48,14 +48,14 @@ class Detail:
 
 
 @dataclass(kw_only=True)
-class Board:
+class State:
     """Everything that pages are made from. Hold `lock` while reading more than one thing."""
 
     lock: RLock = field(default_factory=RLock)
     listed: dict[str, JobSummary] = field(default_factory=dict)
     is_listed: bool = False
     jobs: OrderedDict[str, Job] = field(default_factory=OrderedDict)
-    families: OrderedDict[str, Family] = field(default_factory=OrderedDict)
+    children: OrderedDict[str, ArrayChildren] = field(default_factory=OrderedDict)
     runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     accounts: OrderedDict[str, Account] = field(default_factory=OrderedDict)
     details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
@@ -87,25 +87,25 @@ class Board:
         return changed
 
     def _take_one(self, job: Job) -> bool:
-        family = self.families.get(job.parent_id)
+        array = self.children.get(job.parent_id)
         if job.array_index is not None:
-            before = family.units.get(job.array_index) if family else self.jobs.get(job.id)
-            if family is not None:
-                family.take_unit(job)
+            before = array.units.get(job.array_index) if array else self.jobs.get(job.id)
+            if array is not None:
+                array.take_unit(job)
                 return before is None or _face(before) != _face(job)
         before = self.jobs.get(job.id)
         self.jobs[job.id] = job
         _touched(self.jobs, job.id, _JOBS_KEPT)
-        if family is not None and job.array is not None:
-            family.take_parent(job)
+        if array is not None and job.array is not None:
+            array.take_parent(job)
         return before is None or _face(before) != _face(job)
 
-    def family(self, parent: Job) -> Family:
-        """The children of an array; the families looked at last are kept."""
+    def children_of(self, parent: Job) -> ArrayChildren:
+        """The children of an array; the arrays looked at last are kept."""
         with self.lock:
-            if parent.id not in self.families:
-                self.families[parent.id] = Family(parent=parent, size=parent.array.size if parent.array else 0)
-            return _touched(self.families, parent.id, _FAMILIES_KEPT)
+            if parent.id not in self.children:
+                self.children[parent.id] = ArrayChildren(parent=parent, size=parent.array.size if parent.array else 0)
+            return _touched(self.children, parent.id, _ARRAYS_KEPT)
 
     def detail(self, job_id: str) -> Detail:
         """The details of one job, to be filled."""
@@ -117,9 +117,9 @@ class Board:
         """A job, an array's parent or a child, if it was described."""
         with self.lock:
             parent, _, index = job_id.partition(":")
-            family = self.families.get(parent)
-            if family is not None and index.isdecimal():
-                return family.units.get(int(index))
+            array = self.children.get(parent)
+            if array is not None and index.isdecimal():
+                return array.units.get(int(index))
             return self.jobs.get(job_id)
 
     def members(self, target: Target) -> list[Job]:
@@ -135,7 +135,7 @@ class Board:
         for job in members:
             if job.array is not None:
                 arrays, children = arrays + 1, children + job.array.size
-                if arrays > _FAMILIES_KEPT // 2 or (arrays > 1 and children > CHILDREN_IN_DETAIL):
+                if arrays > _ARRAYS_KEPT // 2 or (arrays > 1 and children > CHILDREN_IN_DETAIL):
                     continue
             found.append(job)
         return found
@@ -146,8 +146,8 @@ class Board:
             if job.array is None:
                 yield job
             else:
-                family = self.family(job)
-                yield from (family.units[index] for index in sorted(family.units))
+                array = self.children_of(job)
+                yield from (array.units[index] for index in sorted(array.units))
 
     def counts(self, members: Iterable[Job]) -> dict[JobStatus, int]:
         """Units by status: children of arrays, and jobs that are none."""
