@@ -16,10 +16,10 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding, records
 from spotbatch.cli.records import AttemptRecord
 from spotbatch.local.contract import HostView
-from spotbatch.pricing.lives import AttemptUse, HostLife, end_of
 from spotbatch.pricing.records import inferred_hosts, observed_of
 from spotbatch.pricing.report import CostReport, report_from, shown_usd
 from spotbatch.pricing.units import host_quantities
+from spotbatch.pricing.usage import AttemptUse, HostLife, end_of
 
 _MOST_UNITS: Final = 20_000  # described at most, 100 a call
 _NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host

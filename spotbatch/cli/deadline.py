@@ -113,7 +113,7 @@ def _on_demand_queue(stack: str | None) -> str:
 def _price_ratio(jobs: Jobs, wanted: JobRequest) -> float:
     """On-demand over Spot price of the cheapest type that holds the job. Raises NotFound where no price is known."""
     from spotbatch.aws.price_cache import current_catalogue
-    from spotbatch.pricing.choice import Need, choices
+    from spotbatch.pricing.instance_selection import Need, choices
 
     needs = jobs.definition(wanted.definition).requirements
     need = Need(

@@ -68,8 +68,8 @@ def estimate(
         from spotbatch.cli.idle import show_idle
 
         return show_idle(template, as_json=as_json)
-    from spotbatch.pricing.choice import Need
     from spotbatch.pricing.forecast import Plan
+    from spotbatch.pricing.instance_selection import Need
 
     plan = Plan(
         jobs=jobs,

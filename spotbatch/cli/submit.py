@@ -19,7 +19,7 @@ from spotbatch.cli.requesting import Asked, request
 from spotbatch.cli.runs import Run, new_run_id, parts_of, submit_run
 
 if TYPE_CHECKING:
-    from spotbatch.pricing.choice import Need
+    from spotbatch.pricing.instance_selection import Need
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _PRICED_TYPES: Final = ("c5", "m5", "r5")  # the default stack's
@@ -214,7 +214,7 @@ def _show_plan(
 
 def _need(jobs: Jobs, wanted: JobRequest) -> "Need":
     """What each job asks for: by itself, or else by its definition."""
-    from spotbatch.pricing.choice import Need
+    from spotbatch.pricing.instance_selection import Need
 
     needs = jobs.definition(wanted.definition).requirements
     return Need(
@@ -227,7 +227,7 @@ def _need(jobs: Jobs, wanted: JobRequest) -> "Need":
 def _show_price(jobs: Jobs, wanted: JobRequest) -> None:
     """What an hour of such a job costs. How long it takes is not known here: `spotbatch estimate` takes it."""
     from spotbatch.aws.price_cache import current_catalogue
-    from spotbatch.pricing.choice import choices
+    from spotbatch.pricing.instance_selection import choices
 
     try:
         need = _need(jobs, wanted)

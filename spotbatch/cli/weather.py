@@ -52,7 +52,7 @@ class Weather:
         """
         if self.reclaims_per_host_hour is not None or self.trace_file is None:
             return self.reclaims_per_host_hour
-        from spotbatch.pricing.choice import measured_rate
+        from spotbatch.pricing.instance_selection import measured_rate
 
         traces = self._traces(self.trace_file)
         hours = sum(sum(each.available) * each.tick_seconds for each in traces) / 3600

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from spotbatch.pricing.ledger import Entry, share_of
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
 
 _MEMORY_ROOM: Final = 1.2  # the greatest peak and a fifth
 _CPU_ROOM: Final = 1.1

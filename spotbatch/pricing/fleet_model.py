@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotbatch.pricing.checkpoint import best_interval_seconds
-from spotbatch.pricing.choice import Choice
+from spotbatch.pricing.instance_selection import Choice
 
 if TYPE_CHECKING:
     from spotbatch.pricing.forecast import Plan

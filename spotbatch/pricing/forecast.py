@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.catalogue import InstanceType
 from spotbatch.pricing.checkpoint import best_interval_seconds, expected_seconds
-from spotbatch.pricing.choice import Choice, Need, choices
+from spotbatch.pricing.instance_selection import Choice, Need, choices
 
 if TYPE_CHECKING:
     from spotbatch.pricing.fleet_model import Outcome
@@ -236,7 +236,7 @@ def _quantiles(values: Sequence[float]) -> Quantiles:
 def _notes(
     plan: Plan, ranked: Sequence[Choice], pool_types: Sequence[Choice], scenarios: Sequence[Scenario]
 ) -> Iterable[str]:
-    from spotbatch.pricing.choice import RATE_ASSUMPTION
+    from spotbatch.pricing.instance_selection import RATE_ASSUMPTION
 
     if plan.interruptions_per_hour is None:
         yield RATE_ASSUMPTION

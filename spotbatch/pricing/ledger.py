@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from spotbatch.pricing.history import PriceHistory, Prices, Usage, millis
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
 
 _DAY_SECONDS: Final = 86_400
 _NOTHING: Final = Observed()

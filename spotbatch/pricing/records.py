@@ -13,8 +13,8 @@ from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.catalogue import Catalogue
-from spotbatch.pricing.choice import measured_rate
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed
+from spotbatch.pricing.instance_selection import measured_rate
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
 
 Record = Mapping[str, object]
 _ENOUGH_HOURS: Final = 10.0

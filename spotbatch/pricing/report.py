@@ -11,8 +11,8 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.advice import Advice, advise
 from spotbatch.pricing.history import Prices
 from spotbatch.pricing.ledger import Entry, Part, entries_of, part_of
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
 from spotbatch.pricing.units import PROVENANCE, Line, Number, total, usage_cost
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
 
 UNSPENT: Final = "(no attempt)"  # the group of booting, idle and minimum seconds
 _WASTED: Final = frozenset({Part.LOST, Part.RESTART})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.pricing.lives import HostLife
+from spotbatch.pricing.usage import HostLife
 
 HOURS_A_MONTH: Final = 730  # as AWS's own pricing calculator has it
 AS_OF: Final = "2025"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.pricing.lives import AttemptEnd, HostLife
+from spotbatch.pricing.usage import AttemptEnd, HostLife
 from spotbatch.simulate.result import RunResult, Story
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from spotbatch.pricing.lives import AttemptUse, HostLife
+from spotbatch.pricing.usage import AttemptUse, HostLife
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

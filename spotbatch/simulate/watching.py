@@ -6,7 +6,7 @@ from typing import Final
 from spotbatch.batch.environment import EXIT_INTERRUPTED
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.history import Prices, Usage
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
 from spotbatch.simulate.fleet import SimulatedHost
 from spotbatch.simulate.result import Story
 from spotbatch.simulate.scenario import Scenario

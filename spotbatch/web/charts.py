@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from spotbatch.pricing.ledger import Entry, Part
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
 from spotbatch.pricing.report import CostReport
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
 
 WIDTH: Final = 1000
 ROW_HEIGHT: Final = 24

@@ -11,8 +11,8 @@ from spotbatch.cli.runs import redone_units
 from spotbatch.cli.show import outcome
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import prices_of
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife
 from spotbatch.pricing.report import CostReport, report_from
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
 from spotbatch.web.render import Pages
 from spotbatch.web.sources import Account, Findings, Sources, Story
 from spotbatch.web.state import State, Target

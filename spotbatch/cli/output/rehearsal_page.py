@@ -106,7 +106,7 @@ def intervals(found: Rehearsed) -> list[Interval]:
     """The best interval for the chosen rate, if one was chosen, and for EC2's published bands."""
     from spotbatch.pricing.catalogue import catalogue
     from spotbatch.pricing.checkpoint import best_interval_seconds
-    from spotbatch.pricing.choice import interruptions_per_hour
+    from spotbatch.pricing.instance_selection import interruptions_per_hour
 
     published = fmean(interruptions_per_hour(kind) for kind in catalogue().expand(_TYPES))
     chosen = "trace" if found.weather.trace_file is not None else "rate"
@@ -126,8 +126,8 @@ def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
     """USD on Spot and on demand for so many jobs, or why that cannot be said."""
     try:
         from spotbatch.aws.price_cache import current_catalogue
-        from spotbatch.pricing.choice import Need
         from spotbatch.pricing.forecast import Plan, forecast
+        from spotbatch.pricing.instance_selection import Need
 
         need = Need(vcpus=found.needs.vcpus, memory_mib=found.needs.memory_mib)
         measured = tuple(max(0.001, each) for each in found.measured_seconds)

@@ -22,7 +22,7 @@ from spotbatch.batch.errors import NotFound, Unavailable
 from spotbatch.cli import main
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.ledger import usage_of
-from spotbatch.pricing.lives import HostLife
+from spotbatch.pricing.usage import HostLife
 
 
 def a_product(name: str, usd: str) -> str:

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.catalogue import InstanceType, catalogue
 from spotbatch.pricing.checkpoint import best_interval_seconds, expected_seconds
-from spotbatch.pricing.choice import Choice, Need, choices, interruptions_per_hour, jobs_per_host, measured_rate
 from spotbatch.pricing.fleet_model import simulate
 from spotbatch.pricing.forecast import Plan, forecast
+from spotbatch.pricing.instance_selection import (
+    Choice,
+    Need,
+    choices,
+    interruptions_per_hour,
+    jobs_per_host,
+    measured_rate,
+)
 
 RUNS = settings(max_examples=60, deadline=None, derandomize=True)
 TYPES = catalogue().expand(["c5", "m5", "r5"])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from spotbatch.pricing.history import Price, PriceHistory, Prices, Usage, flat
 from spotbatch.pricing.ledger import Part
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed
 from spotbatch.pricing.report import CostReport, report_from
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
 
 ON_DEMAND = Decimal("1.7")
 CENT = Decimal("0.01")

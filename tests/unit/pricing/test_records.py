@@ -8,8 +8,8 @@ import pytest
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.cli.records import record_of
 from spotbatch.pricing.catalogue import catalogue
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse
 from spotbatch.pricing.records import inferred_hosts, mean_seconds, observed_of, sample_of
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse
 from spotbatch.runtime.record import Record
 
 

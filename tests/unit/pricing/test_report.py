@@ -13,9 +13,9 @@ from spotbatch.batch.status import TIMEOUT_EXCEEDED, host_terminated
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import Price, PriceHistory, Prices, Usage, flat, prices_of
 from spotbatch.pricing.ledger import Part
-from spotbatch.pricing.lives import AttemptEnd, AttemptUse, HostLife, Observed, end_of
 from spotbatch.pricing.reconcile import reconcile
 from spotbatch.pricing.report import UNSPENT, CostReport, report_from, shown_usd
+from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed, end_of
 
 SPOT = Decimal("0.36")
 ON_DEMAND = Decimal("0.72")

@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.pricing.lives import HostLife
 from spotbatch.pricing.units import PROVENANCE, host_quantities, idle_cost, total, unit_prices, usage_cost
+from spotbatch.pricing.usage import HostLife
 
 
 def test_every_unit_price_names_its_unit_its_period_and_its_source() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.pricing.lives import AttemptEnd
+from spotbatch.pricing.usage import AttemptEnd
 from spotbatch.web.charts import WASTED, curve, gantt
 from spotbatch.web.views import progress_of
 from tests.unit.web_builders import NOW, bill, child
