@@ -92,7 +92,8 @@ class Demo:
             "--template", str(_short(self.template)),
             "--images", "examples/flights/images.toml",
             "--vcpu-quota", "8", "--boot-seconds", "2", "--notice-seconds", "4",
-            "--pass-env", "PYTHONPATH", "--pass-env", "FLIGHTS_RESAMPLES",
+            "--pass-env", "PYTHONPATH",
+            *(("--pass-env", "FLIGHTS_RESAMPLES") if "FLIGHTS_RESAMPLES" in os.environ else ()),
             environment={"PYTHONPATH": str(ROOT / "examples")},
         )  # fmt: skip
 

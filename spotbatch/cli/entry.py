@@ -4,7 +4,14 @@ import sys
 
 
 def run() -> None:
-    """What the console script calls."""
+    """What the console script calls. Ctrl-C while the commands are being loaded is no error of ours either."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run() -> None:
     try:
         from spotbatch.cli.main import run as run_command_line
     except ModuleNotFoundError as error:

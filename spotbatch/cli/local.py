@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
 from spotbatch.cli.background import Background
 from spotbatch.cli.output import json, text
 from spotbatch.local import region_file
@@ -53,7 +53,7 @@ def up(
         if ctx.args:
             raise InvalidInput(
                 f"the region in {folder} runs already, with the settings of its start: "
-                "`spotbatch local down` first, or `spotbatch local load TEMPLATE` for a template"
+                f"`{region_file.command('down', folder)}` first, or `{region_file.command('load TEMPLATE', folder)}`"
             )
         return _say_up(running, as_json=as_json, is_new=False)
     return _say_up(start(folder, ctx.args, wait_seconds), as_json=as_json, is_new=True)
@@ -86,12 +86,22 @@ def _until_ready(process: Background, folder: Path, log: Path, begun: int, wait_
     while time.monotonic() < deadline:
         code = process.poll()
         if code is not None:
-            raise Unavailable(f"the local region ended at once, with exit code {code}; {_last_words(log, begun)}")
+            raise _ended_at_once(code, log, begun)
         info = _alive(folder)
         if info is not None and info.pid == process.pid:
             return info
         time.sleep(_POLL_SECONDS)
     raise Unavailable(f"the local region was not ready within {wait_seconds:g} s; {_last_words(log, begun)}")
+
+
+def _ended_at_once(code: int, log: Path, begun: int) -> SpotbatchError:
+    """Why the region did not start: its own error with its own exit code, else the end of its log."""
+    written = "\n".join(_said(log, begun))
+    start = written.rfind(f"\n{_WARNING}") + 1 or (0 if written.startswith(_WARNING) else -1)
+    kind = next((one for one in (InvalidInput, NotFound, Unavailable) if one.exit_code == code), None)
+    if kind is None or start < 0:
+        return Unavailable(f"the local region ended at once, with exit code {code}; {_last_words(log, begun)}")
+    return kind(written[start:].removeprefix(_WARNING))
 
 
 def _said(log: Path, begun: int) -> list[str]:
@@ -113,7 +123,11 @@ def _say_up(info: RegionInfo, *, as_json: bool, is_new: bool) -> None:
         return json.write(_described(info))
     state = "is ready" if is_new else "runs already"
     text.say(f"the local region {state} at {info.endpoint} (pid {info.pid})")
-    text.hint('use it: --local with any command, or for every AWS tool: eval "$(spotbatch local env)"')
+    home = Path(info.home)
+    here = "--local with any command"
+    if home != region_file.default_home().absolute():
+        here = f"export SPOTBATCH_HOME={shlex.quote(info.home)}, then {here}"
+    text.hint(f'use it: {here}; or for every AWS tool: eval "$({region_file.command("env", home)})"')
     return None
 
 
@@ -157,7 +171,7 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     if info is None:
         if as_json:
             return json.write({"is_running": False, "home": str(folder)})
-        return text.say(f"no local region runs in {folder}: start one with `spotbatch local up`")
+        return text.say(f"no local region runs in {folder}: start one with `{region_file.command('up', folder)}`")
     hosts = [host for host in RegionClient(info=info).hosts() if host.ended_at is None]
     if as_json:
         return json.write({"is_running": True, **_described(info), "hosts": hosts})
@@ -249,5 +263,5 @@ def _alive(folder: Path) -> RegionInfo | None:
 def _running(folder: Path) -> RegionInfo:
     info = _alive(folder)
     if info is None:
-        raise Unavailable(f"no local region runs in {folder}: start one with `spotbatch local up`")
+        raise Unavailable(f"no local region runs in {folder}: start one with `{region_file.command('up', folder)}`")
     return info

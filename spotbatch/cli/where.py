@@ -39,7 +39,7 @@ def running_region() -> "RegionInfo":
     home = region_file.default_home()
     info = region_file.read(home)
     if not region_file.is_alive(info):
-        raise Unavailable(f"the local region in {home} has stopped: start it with `spotbatch local up`")
+        raise Unavailable(f"the local region in {home} has stopped: start it with `{region_file.command('up', home)}`")
     return info
 
 

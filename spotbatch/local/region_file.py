@@ -6,6 +6,7 @@ The region writes it once it is ready; the command line reads it. It holds a sec
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -58,6 +59,12 @@ def default_home(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(state).expanduser() / "spotbatch"
 
 
+def command(words: str, home: Path) -> str:
+    """`spotbatch local ...` as it must be typed for this home: with --home where it is not the default one."""
+    option = "" if home.absolute() == default_home().absolute() else f" --home {shlex.quote(str(home))}"
+    return f"spotbatch local {words}{option}"
+
+
 def read(home: Path) -> RegionInfo:
     """What the region in this folder wrote last.
 
@@ -67,7 +74,7 @@ def read(home: Path) -> RegionInfo:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise NotFound(f"no local region in {home}: start one with `spotbatch local up`") from None
+        raise NotFound(f"no local region in {home}: start one with `{command('up', home)}`") from None
     except OSError as error:
         raise Unavailable(
             f"{path} cannot be read ({error.strerror}): it may be another user's; use another folder with --home"
@@ -76,7 +83,7 @@ def read(home: Path) -> RegionInfo:
         return RegionInfo(**json.loads(text))
     except (ValueError, TypeError) as error:
         raise InvalidInput(
-            f"{path} is not a region file ({error}): remove it, then run `spotbatch local up`"
+            f"{path} is not a region file ({error}): remove it, then run `{command('up', home)}`"
         ) from error
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from spotbatch import __version__
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
-from spotbatch.local import region_file
+from spotbatch.local import region_file, settings_file
 from spotbatch.local.api import queues, stacks
 from spotbatch.local.api.admin import Admin
 from spotbatch.local.api.app import Application
@@ -25,9 +25,13 @@ from spotbatch.local.api.server import Server, bind, server_of
 from spotbatch.local.api.sigv4 import Verifier
 from spotbatch.local.contract import Engine, EngineSettings
 from spotbatch.local.deadline.placing import Deadlines
+from spotbatch.local.engine.turn import say
+from spotbatch.local.engine.unfinished import unfinished_in
 from spotbatch.local.moto_bridge import MotoBridge
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.settings import RegionSettings, parse_arguments
+from spotbatch.local.settings import Arguments, RegionSettings, parse_arguments
+from spotbatch.local.settings_change import check_start
+from spotbatch.local.settings_file import StartSettings
 from spotbatch.local.template import read_template, stack_name_of
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fitted import FITTED
@@ -42,21 +46,27 @@ def main(arguments: Sequence[str], open_engine: OpenEngine) -> int:
     """Run a region as a program. Returns the exit code: 0 after a clean stop, else the error's own."""
     try:
         asyncio.run(run(parse_arguments(arguments), open_engine))
+    except KeyboardInterrupt:  # before the region could take the signal
+        return 130
     except SpotbatchError as error:
         sys.stderr.write(f"spotbatch local: {error}\n")
         return error.exit_code
     return 0
 
 
-async def run(settings: RegionSettings, open_engine: OpenEngine) -> None:
+async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
     """Run a region until SIGTERM or SIGINT, or until its API is told to stop. Raises SpotbatchError."""
-    _make_folders(settings)
-    with _lock(settings.home), _stop_signals() as stop:
+    _make_home(arguments.home)
+    with _lock(arguments.home), _stop_signals() as stop:
+        start = _start_settings(arguments)
+        settings = start.region_settings(arguments)
+        _make_artifacts_folder(settings)
         before = _last_info(settings.home)
         preferred = urlsplit(before.endpoint).port or 0 if before else 0
         with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
             info = _info(settings, listener.getsockname()[1], before)
-            engine = await _opened(open_engine, _engine_settings(settings, info))
+            with settings_file.kept_for_the_next_start(settings.home, start):  # before a job can be taken with them
+                engine = await _opened(open_engine, _engine_settings(settings, info))
             try:
                 await _serve(settings, info, engine, listener, stop)
             finally:
@@ -64,6 +74,15 @@ async def run(settings: RegionSettings, open_engine: OpenEngine) -> None:
                     await engine.close()
                 finally:
                     region_file.mark_stopped(settings.home)
+
+
+def _start_settings(arguments: Arguments) -> StartSettings:
+    """What was typed over what the home keeps. Says what that means for jobs that wait, or raises InvalidInput."""
+    kept = settings_file.read(arguments.home)
+    start = settings_file.merged(kept, arguments, os.environ)
+    for line in check_start(kept, start, arguments, unfinished_in(arguments.home), os.environ):
+        say(line)
+    return start
 
 
 async def _opened(open_engine: OpenEngine, settings: EngineSettings) -> Engine:
@@ -176,17 +195,20 @@ def _say_ready(info: RegionInfo) -> None:
         sys.stdout.flush()
 
 
-def _make_folders(settings: RegionSettings) -> None:
+def _make_home(home: Path) -> None:
     try:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise _cannot_be_made(error, "--home") from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise Unavailable(f"the folder {home} is read-only: choose another --home")
+
+
+def _make_artifacts_folder(settings: RegionSettings) -> None:
     try:
         settings.artifacts_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_be_made(error, "--artifacts" if settings.artifacts else "--home") from error
-    if not os.access(settings.home, os.W_OK | os.X_OK):
-        raise Unavailable(f"the folder {settings.home} is read-only: choose another --home")
 
 
 def _cannot_be_made(error: OSError, option: str) -> Unavailable:
@@ -207,7 +229,8 @@ def _lock(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unavailable(f"a region runs in {home} already: stop it with `spotbatch local down`") from None
+            stop = region_file.command("down", home)
+            raise Unavailable(f"a region runs in {home} already: stop it with `{stop}`") from None
         yield
     finally:
         os.close(descriptor)
@@ -264,5 +287,4 @@ def _job_environment(settings: RegionSettings, info: RegionInfo) -> dict[str, st
     """What every job gets: the region itself, this Python's folder on PATH, and what the caller named."""
     own = str(Path(sys.executable).parent)
     search = f"{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    passed = {name: os.environ[name] for name in settings.pass_env if name in os.environ}
-    return {**info.environment(), "PATH": search, **passed}
+    return {**info.environment(), "PATH": search, **settings.variables}

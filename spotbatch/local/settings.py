@@ -1,23 +1,24 @@
-"""What a local region is started with: the arguments of `python -m spotbatch.local`, and the image table."""
+"""What a local region is started with: the arguments of `python -m spotbatch.local`."""
 
 import argparse
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, TypeVar, cast
+from typing import Final, Literal, NoReturn, TypeVar
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.local.contract import ImageEntry
 from spotbatch.local.region_file import default_home
-from spotbatch.policy.trace import Polarity, Trace, traces_in
+from spotbatch.policy.trace import Polarity, Trace
 
-_IMAGE_KEYS: Final = {"pattern", "entry_point", "path", "working_directory", "environment"}
+_DEFAULT_ACCOUNT: Final = "123456789012"
+_DEFAULT_REGION: Final = "us-east-1"
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _REGION: Final = re.compile(r"[a-z]{2,3}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 
 Number = TypeVar("Number", int, float)
+Option = str | int | float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +27,13 @@ class RegionSettings:
 
     home: Path
     port: int = 0  # 0: the port of the last start if it is free, else any
-    region: str = "us-east-1"
-    account_id: str = "123456789012"
+    region: str = _DEFAULT_REGION
+    account_id: str = _DEFAULT_ACCOUNT
     artifacts: Path | None = None  # None: `artifacts` in the home
     templates: tuple[Path, ...] = ()
     unsafe_no_auth: bool = False
     images: tuple[ImageEntry, ...] = ()
-    pass_env: tuple[str, ...] = ()  # variables of the caller that jobs get too
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the caller, which jobs get too
     notice_seconds: float = 120.0
     boot_seconds: float = 1.0
     idle_seconds: float = 60.0
@@ -50,72 +51,94 @@ class RegionSettings:
         return (self.artifacts or self.home / "artifacts").absolute()
 
 
-def parse_arguments(arguments: Sequence[str]) -> RegionSettings:
-    """The settings that a command line asks for. Raises InvalidInput or NotFound; argparse exits on bad usage."""
-    given = _parser().parse_args(arguments)
-    if not _ACCOUNT.fullmatch(given.account_id):
-        raise InvalidInput(f"--account-id is 12 digits, not {given.account_id!r}")
-    for template in given.template:
-        _must_exist("--template", template)
-    return RegionSettings(
-        home=given.home.absolute(),
-        port=given.port,
-        region=given.region,
-        account_id=given.account_id,
-        artifacts=given.artifacts,
-        templates=tuple(path.absolute() for path in given.template),
-        unsafe_no_auth=given.unsafe_no_auth,
-        images=read_images(given.images) if given.images else (),
-        pass_env=tuple(given.pass_env),
-        notice_seconds=given.notice_seconds,
-        boot_seconds=given.boot_seconds,
-        idle_seconds=given.idle_seconds,
-        stop_grace_seconds=given.stop_grace_seconds,
-        vcpu_quota=given.vcpu_quota,
-        reclaims_per_host_hour=given.reclaims_per_host_hour,
-        traces=_traces(given.trace_file, given.trace_polarity) if given.trace_file else (),
-        trace_speed=given.trace_speed,
-        seed=given.seed,
-        runner=cast("Literal['process', 'docker', 'auto']", given.runner),
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arguments:
+    """What was typed at a start. What was not typed is as it was at the last start of this home, or the default."""
+
+    home: Path
+    templates: tuple[Path, ...] = ()
+    images: Path | None = None
+    pass_env: tuple[str, ...] = ()
+    trace_file: Path | None = None
+    unsafe_no_auth: bool = False
+    forget_settings: bool = False  # begin with the defaults, not with the settings of the last start
+    accept_changes: bool = False  # though jobs that wait may do harm with them
+    options: Mapping[str, Option] = field(default_factory=dict)  # the plain ones, by their names in RegionSettings
+
+
+def parse_arguments(arguments: Sequence[str]) -> Arguments:
+    """What a command line asks for. Raises InvalidInput, or NotFound for a file that is not there."""
+    given = vars(_parser().parse_args(arguments))
+    if not _ACCOUNT.fullmatch(given.get("account_id", _DEFAULT_ACCOUNT)):
+        raise InvalidInput(f"--account-id is 12 digits, not {given['account_id']!r}")
+    for option in ("template", "images", "trace_file"):
+        for path in given[option] if option == "template" else [given[option]]:
+            if path is not None and not path.is_file():
+                raise NotFound(f"--{option.replace('_', '-')} {path}: there is no such file")
+    return Arguments(
+        home=given.pop("home").absolute(),
+        templates=tuple(path.absolute() for path in given.pop("template")),
+        images=given.pop("images"),
+        pass_env=tuple(given.pop("pass_env")),
+        trace_file=given.pop("trace_file"),
+        unsafe_no_auth=given.pop("unsafe_no_auth"),
+        forget_settings=given.pop("forget_settings"),
+        accept_changes=given.pop("accept_changes"),
+        options=given,
     )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is an error like any other: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInput(f"{message}; `{self.prog} --help` lists the options")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    """Options that are kept have no default here: what is not typed must not look as if it were."""
+    parser = _Parser(
         prog="python -m spotbatch.local",
-        description="Run a local AWS Batch region on 127.0.0.1 until SIGTERM or SIGINT.",
+        description="Run a local AWS Batch region on 127.0.0.1 until SIGTERM or SIGINT. What is not given is as at the "
+        "last start of this home.",
         allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
     add("--home", type=Path, default=default_home(), help="the region's folder (default: %(default)s)")
-    add("--port", type=_port, default=0, help="0 (default): the port of the last start if it is free, else any")
-    add(
-        "--region", type=_region, default="us-east-1", help="the name that the region answers to (default: %(default)s)"
-    )
-    add("--account-id", default="123456789012", help="default: %(default)s")
-    add("--artifacts", type=Path, help="the folder of the artifact store (default: artifacts in the home)")
+    add("--port", type=_port, help="0 (default): the port of the last start if it is free, else any")
+    add("--region", type=_region, help=f"the name that the region answers to (default: {_DEFAULT_REGION})")
+    add("--account-id", help=f"default: {_DEFAULT_ACCOUNT}")
+    add("--artifacts", type=_folder, help="the folder of the artifact store (default: artifacts in the home)")
     add("--template", type=Path, action="append", default=[], metavar="FILE", help="a synthesized template to load")
-    add("--images", type=Path, metavar="FILE", help="TOML: what stands for each container image on this machine")
+    images = "TOML: what stands for each container image on this machine"
+    add("--images", type=Path, default=None, metavar="FILE", help=images)
     passed = "a variable of the caller that jobs get too"
     add("--pass-env", type=_variable, action="append", default=[], metavar="NAME", help=passed)
-    add("--unsafe-no-auth", action="store_true", help="accept unsigned requests: any local program can run code")
+    unsafe = "accept unsigned requests: any local program can run code; not kept for the next start"
+    add("--unsafe-no-auth", action="store_true", default=False, help=unsafe)
+    forget = "begin with the defaults and these options, not with what the last start had"
+    add("--forget-settings", action="store_true", default=False, help=forget)
+    accept = "start though what changes may do harm to jobs that wait"
+    add("--accept-changes", action="store_true", default=False, help=accept)
     _add_spot_arguments(parser)
     return parser
 
 
 def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--notice-seconds", type=_seconds, default=120.0, help="from a Spot notice to the reclaim (default: 120)")
-    add("--boot-seconds", type=_seconds, default=1.0, help="from a host's launch to its start (default: 1)")
-    add("--idle-seconds", type=_seconds, default=60.0, help="a host without attempts is kept so long (default: 60)")
-    add("--stop-grace-seconds", type=_seconds, default=30.0, help="from SIGTERM to SIGKILL (default: 30)")
+    add("--notice-seconds", type=_seconds, help="from a Spot notice to the reclaim (default: 120)")
+    add("--boot-seconds", type=_seconds, help="from a host's launch to its start (default: 1)")
+    add("--idle-seconds", type=_seconds, help="a host without attempts is kept so long (default: 60)")
+    add("--stop-grace-seconds", type=_seconds, help="from SIGTERM to SIGKILL (default: 30)")
     add("--vcpu-quota", type=_positive, metavar="N", help="vCPUs of all hosts together (default: no quota)")
-    add("--reclaims-per-host-hour", type=_seconds, default=0.0, help="seeded random reclaims (default: 0)")
-    add("--trace-file", type=Path, metavar="FILE", help="Spot capacity by zone from a recorded trace (CSV or JSON)")
+    add("--reclaims-per-host-hour", type=_seconds, help="seeded random reclaims (default: 0)")
+    trace = "Spot capacity by zone from a recorded trace (CSV or JSON)"
+    add("--trace-file", type=Path, default=None, metavar="FILE", help=trace)
     add("--trace-polarity", type=Polarity, choices=[*Polarity], help="what a 1 means, where the trace does not say")
-    add("--trace-speed", type=_factor, default=1.0, help="so many seconds of the trace pass in one (default: 1)")
-    add("--seed", type=_whole, default=0, help="of everything random (default: 0)")
-    add("--runner", choices=("process", "docker", "auto"), default="process", help="default: process")
+    add("--trace-speed", type=_factor, help="so many seconds of the trace pass in one (default: 1)")
+    add("--seed", type=_whole, help="of everything random (default: 0)")
+    add("--runner", choices=("process", "docker", "auto"), help="default: process")
 
 
 def _number(kind: Callable[[str], Number], text: str) -> Number:
@@ -123,6 +146,10 @@ def _number(kind: Callable[[str], Number], text: str) -> Number:
         return kind(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+
+
+def _folder(text: str) -> str:
+    return str(Path(text).expanduser().absolute())
 
 
 def _whole(text: str) -> int:
@@ -167,61 +194,3 @@ def _factor(text: str) -> float:
     if not 1e-3 <= value <= 1e6:
         raise argparse.ArgumentTypeError(f"must be 0.001 to 1000000, not {text}")
     return value
-
-
-def _traces(path: Path, polarity: Polarity | None) -> tuple[Trace, ...]:
-    _must_exist("--trace-file", path)
-    try:
-        return tuple(traces_in(path, path.read_bytes(), polarity))
-    except OSError as error:
-        raise NotFound(f"--trace-file {path} cannot be read: {error.strerror}") from error
-    except InvalidInput as error:
-        raise InvalidInput(str(error).replace("--polarity", "--trace-polarity")) from error
-
-
-def _must_exist(argument: str, path: Path) -> None:
-    if not path.is_file():
-        raise NotFound(f"{argument} {path}: there is no such file")
-
-
-def read_images(path: Path) -> tuple[ImageEntry, ...]:
-    """The image table: `[[image]]` tables with a pattern, and what stands for the images that it matches."""
-    _must_exist("--images", path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is not TOML: {error}") from error
-    rows = table.get("image", [])
-    if set(table) - {"image"} or not isinstance(rows, list):
-        raise InvalidInput(f"{path} holds [[image]] tables and nothing else, not {sorted(table)}")
-    return tuple(_image(row, f"{path}, image {number}") for number, row in enumerate(rows, start=1))
-
-
-def _image(row: Mapping[str, object], where: str) -> ImageEntry:
-    if not isinstance(row, dict):
-        raise InvalidInput(f"{where}: write [[image]], with two brackets")
-    if unknown := set(row) - _IMAGE_KEYS:
-        raise InvalidInput(f"{where}: {sorted(unknown)} is unknown; allowed are {sorted(_IMAGE_KEYS)}")
-    pattern = row.get("pattern")
-    if not isinstance(pattern, str) or not pattern:
-        raise InvalidInput(f"{where}: pattern is the image's name, with * for any part of it, not {pattern!r}")
-    folder = row.get("working_directory")
-    if not isinstance(folder, str | None):
-        raise InvalidInput(f"{where}: working_directory is a folder, not {folder!r}")
-    environment = row.get("environment", {})
-    if not isinstance(environment, dict) or not all(isinstance(value, str) for value in environment.values()):
-        raise InvalidInput(f"{where}: environment is a table of strings, not {environment!r}")
-    return ImageEntry(
-        pattern=pattern,
-        entry_point=_strings(row, "entry_point", where),
-        path=_strings(row, "path", where),
-        working_directory=Path(folder).expanduser() if folder is not None else None,
-        environment=environment,
-    )
-
-
-def _strings(row: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
-    value = row.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-        raise InvalidInput(f"{where}: {key} is a list of strings, not {value!r}")
-    return tuple(value)

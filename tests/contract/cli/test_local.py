@@ -33,12 +33,38 @@ def test_up_starts_it_once_and_down_leaves_nothing(tmp_path: Path) -> None:
     assert run("list", environ=home).code == 4
 
 
-def test_a_start_that_fails_shows_the_end_of_the_log(tmp_path: Path) -> None:
+def test_a_start_that_is_refused_has_the_exit_code_of_its_reason_and_one_line(tmp_path: Path) -> None:
     home = {"SPOTBATCH_HOME": str(tmp_path / "home")}
-    said = run("local", "up", "--notice-seconds", "soon", environ=home)
-    assert said.code == 4
-    assert "ended at once, with exit code 2" in said.err
-    assert "soon" in said.err
+    bad = tmp_path / "images.toml"
+    bad.write_text("[[image]]\npattern = ")
+    for typed, code, word in (
+        (("--notice-seconds", "soon"), 2, "soon"),
+        (("--foo",), 2, "--foo"),
+        (("--images", str(bad)), 2, "not TOML"),
+        (("--images", str(tmp_path / "none.toml")), 3, "none.toml"),
+        (("--template", str(tmp_path / "none.json")), 3, "none.json"),
+        (("--trace-file", str(tmp_path / "none.csv")), 3, "none.csv"),
+    ):
+        said = run("local", "up", *typed, environ=home)
+        assert said.code == code, (typed, said.err)
+        assert word in said.err
+        assert "region.log" not in said.err
+        assert "usage:" not in said.err
+        assert len(said.err.strip().splitlines()) == 1, said.err
+
+
+def test_what_is_said_next_names_the_home_that_was_given(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "a home", {"XDG_STATE_HOME": str(tmp_path)}
+    stopped = run("local", "status", "--home", str(home), environ=elsewhere)
+    assert f"spotbatch local up --home '{home}'" in stopped.out
+    up = run("local", "up", "--home", str(home), environ=elsewhere)
+    try:
+        assert up.code == 0, up.err
+        assert f"spotbatch local env --home '{home}'" in up.err
+        assert f"SPOTBATCH_HOME='{home}'" in up.err
+    finally:
+        run("local", "down", "--home", str(home), environ=elsewhere)
+    assert f"spotbatch local up --home '{home}'" in run("local", "env", "--home", str(home), environ=elsewhere).err
 
 
 def test_a_start_that_takes_too_long_leaves_no_process(tmp_path: Path) -> None:

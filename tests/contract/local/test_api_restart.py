@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.contract.local.test_api_stacks import TEMPLATE, outputs
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, running, until
 
@@ -63,6 +65,36 @@ def test_a_loaded_stack_and_its_names_elsewhere_survive_kill_9(tmp_path: Path) -
         assert outputs(second, "Work") == before
         buckets = {one["Name"] for one in second.client("s3").list_buckets()["Buckets"]}
         assert before["ArtifactsBucketName"] in buckets
+
+
+def test_a_plain_start_after_kill_9_runs_what_waits_with_the_images_and_variables_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "images.toml"
+    images.write_text('[[image]]\npattern = "busybox"\nentry_point = ["env", "WRAPPED=yes"]\n')
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    script = 'echo "$WRAPPED" > "$NOTES/$AWS_BATCH_JOB_ATTEMPT"; [ "$AWS_BATCH_JOB_ATTEMPT" = 2 ] || exec sleep 100'
+    container = {**CONTAINER, "command": ["sh", "-c", script]}
+    typed = ("--images", str(images), "--pass-env", "NOTES", "--boot-seconds", "0.05")
+    with running(tmp_path / "home", *typed) as first:
+        batch = first.client("batch")
+        batch.create_compute_environment(
+            computeEnvironmentName="ce", type="MANAGED", computeResources=ENVIRONMENT_RESOURCES
+        )
+        order = [{"order": 1, "computeEnvironment": "ce"}]
+        batch.create_job_queue(jobQueueName="q", priority=1, computeEnvironmentOrder=order)
+        batch.register_job_definition(jobDefinitionName="d", type="container", containerProperties=container)
+        retry = {"attempts": 3}
+        job_id = batch.submit_job(jobName="j", jobQueue="q", jobDefinition="d", retryStrategy=retry)["jobId"]
+        until(lambda: (tmp_path / "1").exists() and (tmp_path / "1").read_text())
+        killed(first)
+    images.unlink()
+    monkeypatch.delenv("NOTES")
+    with running(tmp_path / "home") as second:
+        batch = second.client("batch")
+        job = until(lambda: [one for one in batch.describe_jobs(jobs=[job_id])["jobs"] if "stoppedAt" in one])[0]
+        assert job["status"] == "SUCCEEDED", job
+        assert (tmp_path / "2").read_text() == "yes\n"
 
 
 def test_a_queue_that_was_being_deleted_is_gone_after_the_restart(tmp_path: Path) -> None:

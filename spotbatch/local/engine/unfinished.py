@@ -1,0 +1,40 @@
+"""What a home's journal holds of jobs that have not ended: read before a start, without changing anything."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spotbatch.local.engine.journal import FILE_NAME
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unfinished:
+    """The jobs that the next start takes up, by the images that they name, and whether ARNs were given out."""
+
+    jobs_of_image: Mapping[str, int] = field(default_factory=dict)
+    has_resources: bool = False
+
+    @property
+    def jobs(self) -> int:
+        return sum(self.jobs_of_image.values())
+
+
+def unfinished_in(home: Path) -> Unfinished:
+    """Nothing for a new home; nothing either for a journal that cannot be read: opening it says what is wrong."""
+    path = home / FILE_NAME
+    if not path.exists():
+        return Unfinished()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            images = Counter(
+                str(json.loads(container)["image"])
+                for (container,) in connection.execute("SELECT container FROM job WHERE ended_at IS NULL")
+            )
+            (resources,) = connection.execute("SELECT COUNT(*) FROM resource").fetchone()
+    except (sqlite3.Error, ValueError, KeyError, TypeError):
+        return Unfinished()
+    return Unfinished(jobs_of_image=images, has_resources=resources > 0)
