@@ -62,7 +62,8 @@ def _lines(written: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"--inputs {written}: it cannot be read as text ({error})") from error
     # not splitlines(): a form feed or U+2028, which JSON may hold, ends no line of a file
-    lines = [line for each in text.split("\n") if (line := each.removesuffix("\r")).strip()]
+    # Windows editors begin a file with a byte order mark, which belongs to no line
+    lines = [line for each in text.removeprefix("\ufeff").split("\n") if (line := each.removesuffix("\r")).strip()]
     for number, line in enumerate(lines, start=1):
         if len(line) > _LONGEST_LINE:
             raise InvalidInput(

@@ -41,6 +41,8 @@ from spotbatch.runtime.workspace import Workspace, command_variables, make_works
 T = TypeVar("T")
 
 EXIT_OURS = 125  # the runtime itself could not begin: as env(1), timeout(1) and Docker have it
+MOST_NOTICE_SECONDS = 300.0  # EC2 gives two minutes; a notice of a later moment is not waited for to its end
+AFTER_NOTICE_SECONDS = 15.0  # beyond the moment of the notice: hosts go a little later than they say
 EXIT_GIVEN_UP = 1  # unhealthy too often: not retried
 
 
@@ -61,6 +63,7 @@ class Attempt:
         self._command: Command | None = None
         self._schedule: SaveSchedule | None = None
         self._past = Past(attempt=self._record.attempt, unhealthy=0)
+        self._is_numbered = False  # whether the store has been asked which attempts were before
         self._began_at = time.time()
 
     def run(self) -> int:
@@ -77,8 +80,9 @@ class Attempt:
             self._prepare()
         except (SpotrunError, OSError) as problem:
             return self._not_begun(problem)
+        self._interruptions.look()
         if self._interruptions.current is not None:
-            return self._end("interrupted", EXIT_INTERRUPTED)
+            return self._leave_unstarted()
         self._signals.begin()
         try:
             self._command = Command(self._argv, command_variables(self._workspace))
@@ -113,18 +117,24 @@ class Attempt:
             say(f"{SPOTBATCH_ARTIFACTS_URL} is not set: the command runs, and nothing is saved")
         else:
             durable = self._attempt_store
-            done = self._await(self._background.do(lambda: (durable.look_back(limit), durable.restore(limit))), limit)
-            if done is None:
+            self._number(self._await(self._background.do(lambda: durable.look_back(limit)), limit, is_number=True))
+            restored = self._await(self._background.do(lambda: durable.restore(limit)), limit)
+            if restored is None:
                 return
-            self._take_up(*done)
+            self._take_up(restored)
         self._record.downloaded_bytes += self._await(self._background.do(lambda: self._fetch(limit)), limit) or 0
         self._record.restore_seconds = round(time.monotonic() - began, 3)
         self._began_at = time.time()
         self._put_record()
 
-    def _take_up(self, past: Past, restored: Restored) -> None:
-        self._past = past
-        self._record.attempt = past.attempt
+    def _number(self, past: Past | None) -> None:
+        """Before anything can fail: the record of an attempt that did not begin must not replace another's."""
+        if past is not None:
+            self._past = past
+            self._record.attempt = past.attempt
+            self._is_numbered = True
+
+    def _take_up(self, restored: Restored) -> None:
         self._record.downloaded_bytes += restored.downloaded_bytes
         if restored.manifest is not None:
             self._record.resumed_from = restored.manifest.name
@@ -140,6 +150,26 @@ class Attempt:
         say(f"the command was not started: {problem}")
         may_pass = isinstance(problem, StoreError) and not isinstance(problem, Refused | Missing)
         return self._end("not_restored", EXIT_INTERRUPTED if may_pass else EXIT_OURS)
+
+    def _leave_unstarted(self) -> int:
+        """Interrupted before the command began. Under a notice, wait for the host to be taken: a host that does not
+        drain is still offered to the next attempt, and leaving at once would use up all of them on it.
+        (ECS places on a noticed host unless ECS_ENABLE_SPOT_INSTANCE_DRAINING is set: the ECS developer guide,
+        "Managing Amazon ECS Spot instances".)
+        """
+        why = self._interruptions.current
+        code = self._end("interrupted", EXIT_INTERRUPTED)  # the record first: the host may be gone at any moment
+        if why is None or why.cause != "notice" or self._interruptions.is_told_to_stop:
+            return code
+        until = time.monotonic() + min(why.left_seconds(), MOST_NOTICE_SECONDS) + AFTER_NOTICE_SECONDS
+        say(
+            "the host has a notice: the command is not started, and spotrun waits up to "
+            f"{until - time.monotonic():.0f} s for the host to go, so that the next attempt is not placed on it again"
+        )
+        while time.monotonic() < until and not self._interruptions.is_told_to_stop:
+            self._signals.wait(min(TICK_SECONDS, until - time.monotonic()))
+            self._interruptions.look()
+        return self._end("interrupted", EXIT_INTERRUPTED)
 
     def _supervisor(self, command: Command) -> Supervisor:
         durable, settings = self._attempt_store, self._settings
@@ -260,12 +290,17 @@ class Attempt:
 
     def _put_record(self, limit: Limit | None = None) -> Ticket[None] | None:
         durable = self._attempt_store
-        return None if durable is None else self._small.do(lambda: durable.put_record(self._record, limit))
+        return (
+            None
+            if durable is None or not self._is_numbered
+            else self._small.do(lambda: durable.put_record(self._record, limit))
+        )
 
-    def _await(self, ticket: Ticket[T], limit: Limit) -> T | None:
+    def _await(self, ticket: Ticket[T], limit: Limit, *, is_number: bool = False) -> T | None:
         """The ticket's result; None when an interruption leaves no more time.
 
-        Before the command has started, any interruption ends the wait: there is nothing to save yet.
+        Before the command has started, any interruption ends the wait: there is nothing to save yet. But the attempt's
+        own number, which is one small request, is waited for while there is time.
 
         Raises:
             StoreError: the limit is over. And what the work raised.
@@ -277,7 +312,7 @@ class Attempt:
             self._interruptions.look()
             if self._command is not None:
                 self._command.reap()
-            is_early = self._command is None and self._interruptions.current is not None
+            is_early = self._command is None and self._interruptions.current is not None and not is_number
             if (is_early and self._record.ended_at is None) or self._interruptions.is_time_over():
                 limit.cancel()
                 return None

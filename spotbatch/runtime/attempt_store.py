@@ -1,5 +1,6 @@
 """Everything that one attempt has to do with the store, as work for the background thread."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ class AttemptStore:
 
     def restore(self, limit: Limit) -> Restored:
         self._writer.claim(limit)
+        with contextlib.suppress(OSError):  # what cannot be cleared away now is cleared away by the attempt after this
+            self._store.clear_leftovers(f"{artifacts.unit_prefix(self._run, self._index)}/")
         make_room(self._folder)
         found = restore(self._store, artifacts.checkpoint_prefix(self._run, self._index), self._folder, limit)
         self._writer.start_from(found.manifest, found.corrupt)

@@ -1,5 +1,6 @@
 """The runtime's own lines, on standard error beside the command's."""
 
+import re
 import sys
 import threading
 
@@ -16,11 +17,18 @@ def say(text: str) -> None:
         return
 
 
+_VARYING = re.compile(r"\d{6}-[0-9a-f]{6}-\d{6}|\d{6}-\d{8}-[0-9a-f]{6}|[\d.]+ s\b|RequestId: \S+|HostId: \S+")
+
+
 def say_on_change(topic: str, text: str) -> None:
-    """One line, unless the last line about this topic said the same: what repeats every second is said once."""
+    """One line, unless the last line about this topic said the same: what repeats every second is said once.
+
+    Names of packs and manifests, durations and the ids of requests are new each time, and make no line new.
+    """
+    kind = _VARYING.sub("", text)
     with _lock:
-        if _last_said.get(topic) == text:
+        if _last_said.get(topic, "") == kind:
             return
-        _last_said[topic] = text
+        _last_said[topic] = kind
     if text:
         say(text)

@@ -32,12 +32,14 @@ class Interruptions:
         self._stop_seconds = stop_seconds
         self._record = record
         self.current: Interruption | None = None
+        self.is_told_to_stop = False  # by a signal: whoever sent it waits for us
 
     def look(self) -> None:
         """Update `current`."""
         self._look_for_notice()
         asked, self._signals.asked_to_stop = self._signals.asked_to_stop, None
         if asked is not None:
+            self.is_told_to_stop = True
             self._found(asked.name, self._stop_seconds)
 
     def left_seconds(self, seconds: float) -> float:

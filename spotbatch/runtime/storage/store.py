@@ -1,6 +1,7 @@
 """Where artifacts are kept: the few operations that the runtime needs, on a folder (`file://`) or on S3 (`s3://`)."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import threading
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from spotbatch.runtime.errors import InvalidSetting, Missing, Refused, StoreError
+
+PART = ".part-"  # how the name of a file that is being written begins
 
 
 class Store(Protocol):
@@ -31,6 +34,9 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Missing keys are fine."""
 
+    def clear_leftovers(self, prefix: str) -> int:
+        """Remove what writers that were killed left half written below a prefix; answers how many."""
+
 
 class FolderStore:
     """Objects as files below a folder; a write goes beside and is renamed into place."""
@@ -41,14 +47,10 @@ class FolderStore:
         self._lock = threading.Lock()
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
-        def write(beside: Path) -> None:
-            with beside.open("wb", buffering=0) as out:
-                out.write(data)
-
-        self._into_place(key, write)
+        self._into_place(key, lambda part: _write_all(part, data))
 
     def put_file(self, key: str, file: Path) -> None:
-        self._into_place(key, lambda beside: _copy(file, beside))
+        self._into_place(key, lambda part: _copy_into(file, part))
 
     def get(self, key: str) -> bytes:
         try:
@@ -76,7 +78,7 @@ class FolderStore:
         top = self._path(prefix.rstrip("/")) if prefix.strip("/") else self._root
         for folder, _, names in os.walk(top):
             for name in names:
-                if name.startswith(".part-"):
+                if name.startswith(PART):
                     continue
                 file = Path(folder, name)
                 try:
@@ -96,22 +98,61 @@ class FolderStore:
             raise Refused(f"the key {key!r} would leave the store's folder")
         return self._root / key
 
-    def _into_place(self, key: str, write: Callable[[Path], None]) -> None:
+    def _into_place(self, key: str, write: Callable[[int], None]) -> None:
         target = self._path(key)
         with self._lock:
             self._counter += 1
-            beside = target.with_name(f".part-{os.getpid()}-{self._counter}")
-        try:
+            beside = target.with_name(f"{PART}{os.getpid()}-{self._counter}")
+        for is_last in (False, False, True):
             try:
-                write(beside)
-            except FileNotFoundError:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                write(beside)
-            beside.replace(target)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise _translated(error, self._root / key) from error
+                return _write_beside(target, beside, write)
+            except FileNotFoundError as error:  # no folder yet; or whoever cleared away was quicker than our lock
+                if is_last:
+                    raise _translated(error, target) from error
+                with contextlib.suppress(OSError):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _translated(error, target) from error
+        return None
+
+    def clear_leftovers(self, prefix: str) -> int:
+        """Remove what killed writers left half written below a prefix; answers how many.
+
+        A living writer holds a lock on its part, in whatever container or on whatever host it is.
+        """
+        cleared = 0
+        for folder, _, names in os.walk(self._path(prefix.rstrip("/"))):
+            for part in (Path(folder, name) for name in names if name.startswith(PART)):
+                with contextlib.suppress(OSError):
+                    cleared += _removed_unless_locked(part)
+        return cleared
+
+
+def _write_beside(target: Path, beside: Path, write: Callable[[int], None]) -> None:
+    descriptor = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks: then it is only younger than the others
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        write(descriptor)
+        beside.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _removed_unless_locked(part: Path) -> bool:
+    descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        part.unlink()
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def open_store(url: str) -> Store:
@@ -138,6 +179,17 @@ def unquoted(text: str) -> str:
     from urllib.parse import unquote
 
     return unquote(text)
+
+
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _copy_into(source: Path, descriptor: int) -> None:
+    with source.open("rb") as opened, os.fdopen(os.dup(descriptor), "wb") as out:
+        shutil.copyfileobj(opened, out, length=1024 * 1024)
 
 
 def _copy(source: Path, target: Path) -> None:

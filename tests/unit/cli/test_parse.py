@@ -195,3 +195,8 @@ def test_scattered_indexes_are_split_so_that_their_variable_stays_short() -> Non
     assert [index for chunk in made for index in chunk] == scattered
     assert all(len(indexes_text(chunk)) <= 3000 for chunk in made)
     assert [len(chunk) for chunk in chunks(range(25_000))] == [10_000, 10_000, 5_000]
+
+
+def test_a_byte_order_mark_belongs_to_no_line_of_a_list_of_inputs(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbffirst\r\nsecond\r\n")
+    assert find_inputs(str(tmp_path / "list.txt")).lines == ("first", "second")
