@@ -62,7 +62,10 @@ SPOTBATCH_HEALTH_START_PERIOD_SECONDS: Final = "SPOTBATCH_HEALTH_START_PERIOD_SE
 STACK_TAG: Final = "spotbatch-stack"
 
 # Exit codes of the runtime's own. Any other code is the command's. Chosen outside the ranges that shells (126-165),
-# sysexits.h (64-78) and common programs use, so that an EvaluateOnExit entry on them means just this.
+# sysexits.h (64-78) and common programs use, so that an EvaluateOnExit entry on them means just this. What begins with
+# 21 asks for another attempt (one entry of AWS Batch's five, `RETRIED_EXIT_CODES`); a permanent one must not begin so.
 EXIT_INTERRUPTED: Final = 210  # notice or SIGTERM: state is saved, run me again
 EXIT_UNHEALTHY: Final = 211  # the health check gave up on the command
-EXIT_NOT_SAVED: Final = 212  # the command ended well, but its outputs could not be saved
+EXIT_NOT_SAVED: Final = 212  # the command ended well, but the store did not take its outputs: run me again
+EXIT_OUTPUTS_REFUSED: Final = 220  # the command ended well, but its outputs can never be saved as they are
+RETRIED_EXIT_CODES: Final = "21*"  # an EvaluateOnExit pattern

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from spotbatch.batch.environment import EXIT_INTERRUPTED, EXIT_UNHEALTHY
+from spotbatch.batch.environment import RETRIED_EXIT_CODES
 from spotbatch.batch.errors import InvalidJob
-from spotbatch.batch.status import CANNOT_PULL_REASON, HOST_TERMINATED_PATTERN
+from spotbatch.batch.status import CANNOT_PULL_REASON, HOST_TERMINATED_PATTERN, TASK_NOT_RUN_PATTERN
 
 MAX_ATTEMPTS: Final = 10
 MAX_EVALUATE_ON_EXIT: Final = 5
@@ -85,18 +85,22 @@ class RetryStrategy:
 
 
 def spot_safe(attempts: int = MAX_ATTEMPTS) -> RetryStrategy:
-    """The strategy of the stack: retry what Spot or a registry did, end what the user's own program did.
+    """The strategy of the stack: retry what Spot, a registry or a host did, end what the user's own program did.
 
-    The last entry matters: without an EXIT entry AWS Batch retries whatever no entry matches, so that every bug
-    would burn all attempts.
+    It has AWS's five entries (API reference, RetryStrategy). The last one matters: without an EXIT entry AWS Batch
+    retries whatever no entry matches, so that every bug would burn all attempts. The last but one is the retry of
+    AWS's own example (user guide, "Automated job retries"). No entry is left to tell starts that can never succeed (no
+    such program in the image, a wrong volume) from those that may on another host (a Docker that is too slow): both are
+    tried again. A start that fails costs seconds, and ends in its reason when attempts run out; a child that is given
+    up for a slow Docker costs its whole array. tests/unit/batch/test_retry_reasons.py has every error of the agent.
     """
     return RetryStrategy(
         attempts=attempts,
         evaluate_on_exit=(
             EvaluateOnExit(action=Action.RETRY, on_status_reason=HOST_TERMINATED_PATTERN),
-            EvaluateOnExit(action=Action.RETRY, on_exit_code=str(EXIT_INTERRUPTED)),
-            EvaluateOnExit(action=Action.RETRY, on_exit_code=str(EXIT_UNHEALTHY)),
+            EvaluateOnExit(action=Action.RETRY, on_exit_code=RETRIED_EXIT_CODES),
             EvaluateOnExit(action=Action.RETRY, on_reason=f"{CANNOT_PULL_REASON}*"),
+            EvaluateOnExit(action=Action.RETRY, on_status_reason=TASK_NOT_RUN_PATTERN),
             EvaluateOnExit(action=Action.EXIT, on_reason="*"),
         ),
     )

@@ -42,10 +42,10 @@ QUEUE_DELETED: Final = "Job queue deleted"
 # agent/api/errors and agent/engine/errors.go; ECS developer guide, "Amazon ECS stopped tasks error messages").
 OUT_OF_MEMORY: Final = "OutOfMemoryError"
 OUT_OF_MEMORY_REASON: Final = f"{OUT_OF_MEMORY}: Container killed due to memory usage"
-CANNOT_PULL_REASON: Final = "CannotPullContainerError:"
+CANNOT_PULL_REASON: Final = "CannotPull"  # ...ContainerError, ...ECRContainerError, ...ImageManifestError and others
 CANNOT_START_REASON: Final = "CannotStartContainerError:"
 NOT_STARTED_REASONS: Final = (
-    "CannotPull",  # CannotPullContainerError, CannotPullECRContainerError, CannotPullImageManifestError
+    CANNOT_PULL_REASON,
     "CannotStartContainerError",
     "CannotCreateContainerError",
     "CannotCreateVolumeError",
@@ -57,6 +57,9 @@ NOT_STARTED_REASONS: Final = (
 
 HOST_TERMINATED_PATTERN: Final = "Host EC2*"  # as a retry strategy or a metric filter matches it
 HOST_TERMINATED_PREFIX: Final = "Host EC2 (instance "  # longer: a person's own reason to terminate does not begin so
+# The task never ran, or ECS stopped it: NOT_STARTED, and "Task stopped during instance draining" (AWS Batch user guide,
+# "Instance draining and task interruptions").
+TASK_NOT_RUN_PATTERN: Final = "Task *"
 
 
 def host_terminated(instance_id: str) -> str:

@@ -15,7 +15,8 @@ _EXIT_WORDS: Final = {
     137: ("it was killed: out of memory, or its time was over", "ask for more --memory; `spotbatch show` has its peak"),
     139: ("it crashed (segmentation fault)", "its log may tell more; try it under `spotbatch rehearse`"),
     143: ("it was told to stop (SIGTERM)", "a timeout, a cancel, or the host's end: see its status reason"),
-    212: ("the command succeeded, but its outputs could not be saved", "check the bucket and the job role's rights"),
+    212: ("the command succeeded, but its outputs could not be saved", "S3 did not answer; `spotbatch retry` goes on"),
+    220: ("the command succeeded, but its outputs can never be saved as they are", "mend what its log names"),
 }
 
 

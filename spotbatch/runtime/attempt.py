@@ -9,6 +9,7 @@ from spotbatch.batch import artifacts
 from spotbatch.batch.environment import (
     EXIT_INTERRUPTED,
     EXIT_NOT_SAVED,
+    EXIT_OUTPUTS_REFUSED,
     EXIT_UNHEALTHY,
     HOST_TYPE_FILE,
     HOST_ZONE_FILE,
@@ -231,6 +232,9 @@ class Attempt:
         except Exception as problem:  # noqa: BLE001 - whatever it is, the outputs are not saved, and that must be said
             say(f"the outputs are NOT saved: {problem}")
             uploaded = None
+            if not isinstance(problem, StoreError) or isinstance(problem, Refused):  # it would be so each time
+                say(f"another attempt would end in the same way: exit code {EXIT_OUTPUTS_REFUSED}")
+                return self._end("not_saved", EXIT_OUTPUTS_REFUSED)
         if uploaded is not None:
             self._record.output_files = len(uploaded.files)
             self._record.output_bytes = uploaded.size

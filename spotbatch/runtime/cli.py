@@ -20,7 +20,8 @@ SPOTBATCH_ARTIFACTS_URL (s3://bucket/prefix or file:///folder). docs/runtime.md 
 exit codes: the command's own, and
   125  spotrun could not begin (a variable is wrong)   126, 127  the command cannot be run, or is not found
   210  interrupted: run me again                      211  unhealthy: run me again
-  212  the command succeeded, and its outputs could not be saved
+  212  the command succeeded, and the store did not take its outputs: run me again
+  220  the command succeeded, and its outputs can never be saved as they are
 """
 
 

@@ -57,12 +57,12 @@ for name in json.loads(os.environ["NAMES"]):
 
 
 @pytest.mark.parametrize("name", [b"two\nlines", b"\xff\xfe"])
-def test_a_name_that_s3_cannot_take_ends_in_212_with_the_fix_and_nothing_claims_success(
+def test_a_name_that_s3_cannot_take_ends_in_220_with_the_fix_and_nothing_claims_success(
     on_s3: Spot, name: bytes
 ) -> None:
     write = f"import os; open(os.environb[b'SPOTBATCH_OUTPUT_DIR'] + b'/' + {name!r}, 'w').close()"
     code, text = on_s3.run(*python(write))
-    assert code == 212, text
+    assert code == 220, text
     assert "Traceback" not in text
     assert "rename the file" in text
     store = open_store(on_s3.url)
@@ -159,7 +159,7 @@ def test_an_attempt_that_was_replaced_does_not_touch_the_outputs_of_its_successo
     first.wait_for_text("ready")
     assert world.run("sh", "-c", 'echo new > "$SPOTBATCH_OUTPUT_DIR/r"')[0] == 0
     gate.touch()
-    assert first.wait() == 212
+    assert first.wait() == 220
     assert "a newer attempt of this work has begun" in first.text()
     assert (world.folder / "store/runs/work/job/output/r").read_text(encoding="ascii") == "new\n"
     assert (world.folder / "store/runs/work/job/output.json").exists()
@@ -251,7 +251,7 @@ def test_a_daemon_in_a_session_of_its_own_ends_with_the_command(world: Spot) -> 
 def test_an_output_folder_that_cannot_be_read_is_not_success(world: Spot) -> None:
     hides = 'cd "$SPOTBATCH_OUTPUT_DIR" && mkdir d && echo x > d/f && chmod 0 d'
     run = world.start("sh", "-c", hides, wrapper=without_roots_rights())
-    assert run.wait() == 212, run.text()
+    assert run.wait() == 220, run.text()
     assert "Permission denied" in run.text()
     assert list((world.folder / "scratch").iterdir()) == []
 
