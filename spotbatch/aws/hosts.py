@@ -1,7 +1,7 @@
 """Hosts of AWS Batch's jobs: which EC2 instance stands behind a container instance, and when it lived."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 _DESCRIBED_AT_ONCE: Final = 100  # API reference, ECS DescribeContainerInstances
+_FILTERED_AT_ONCE: Final = 200  # EC2 answers FilterLimitExceeded to more filter values in one call
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,18 +58,21 @@ class Hosts:
 
         EC2 forgets an instance about an hour after its end.
         """
-        wanted = [{"Name": "instance-id", "Values": sorted(instance_ids)}]
-        if not wanted[0]["Values"]:
-            return {}
+        wanted = sorted(set(instance_ids))
         found = {}
-        pages: Any = self.ec2.get_paginator("describe_instances").paginate(Filters=wanted)  # type: ignore[arg-type]
-        for page in pages:
-            for reservation in page["Reservations"]:
-                for each in reservation["Instances"]:
-                    is_spot = each.get("InstanceLifecycle") == "spot"
-                    is_running = each["State"]["Name"] in ("pending", "running")
-                    found[each["InstanceId"]] = (each["LaunchTime"].timestamp(), is_spot, is_running)
+        for start in range(0, len(wanted), _FILTERED_AT_ONCE):
+            for each in self._instances(wanted[start : start + _FILTERED_AT_ONCE]):
+                is_spot = each.get("InstanceLifecycle") == "spot"
+                is_running = each["State"]["Name"] in ("pending", "running")
+                found[each["InstanceId"]] = (each["LaunchTime"].timestamp(), is_spot, is_running)
         return found
+
+    def _instances(self, instance_ids: list[str]) -> Iterator[Any]:
+        """A filter and no list of ids: those that EC2 has forgotten are no error then."""
+        wanted: Any = [{"Name": "instance-id", "Values": instance_ids}]
+        for page in self.ec2.get_paginator("describe_instances").paginate(Filters=wanted):
+            for reservation in page["Reservations"]:
+                yield from reservation["Instances"]
 
     def _described(self, cluster: str, arns: list[str]) -> dict[str, Host]:
         try:

@@ -103,7 +103,7 @@ def again_shape(shape: Shape, *, environment: Mapping[str, str], array_size: int
                 for name, value in variables.items()
                 if not name.startswith(RESERVED_PREFIX)
             ],
-            "resourceRequirements": list(container.get("resourceRequirements", [])),
+            "resourceRequirements": _needs(container),
         },
         "retryStrategy": shape.get("retryStrategy"),
         "timeout": shape.get("timeout"),
@@ -111,6 +111,14 @@ def again_shape(shape: Shape, *, environment: Mapping[str, str], array_size: int
         "tags": shape.get("tags"),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _needs(container: Shape) -> list[dict[str, str]]:
+    """What a job needs, also where its definition says it in the deprecated members."""
+    named = list(container.get("resourceRequirements", []))
+    kinds = {each["type"] for each in named}
+    old = (("VCPU", container.get("vcpus")), ("MEMORY", container.get("memory")))
+    return named + [{"type": kind, "value": str(value)} for kind, value in old if value and kind not in kinds]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

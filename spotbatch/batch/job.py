@@ -11,6 +11,7 @@ from typing import Final
 from spotbatch.batch.dependency import MAX_DEPENDENCIES, Dependency
 from spotbatch.batch.environment import RESERVED_PREFIX
 from spotbatch.batch.errors import InvalidJob
+from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, overrides_length
 from spotbatch.batch.retry import RetryStrategy
 from spotbatch.batch.status import JobStatus
 
@@ -106,6 +107,24 @@ class JobRequest:
             raise InvalidJob(f"a timeout is at least {MIN_TIMEOUT_SECONDS} seconds, not {self.timeout_seconds}")
         if len(self.dependencies) > MAX_DEPENDENCIES:
             raise InvalidJob(f"a job depends on at most {MAX_DEPENDENCIES} others, not {len(self.dependencies)}")
+        self._check_overrides()
+
+    def _check_overrides(self) -> None:
+        """AWS Batch would take the job and let it fail at its start."""
+        wanted = (("VCPU", self.vcpus), ("MEMORY", self.memory_mib), ("GPU", self.gpus))
+        length = overrides_length(
+            command=self.command or (),
+            environment=self.environment,
+            requirements={kind: str(value) for kind, value in wanted if value},
+            queue=self.queue,
+            is_array=self.array_size is not None,
+        )
+        if length > MAX_OVERRIDES_LENGTH:
+            raise InvalidJob(
+                f"the command and the variables of a job have at most {MAX_OVERRIDES_LENGTH} characters together, as "
+                f"JSON and with AWS Batch's own, not {length}: put what is long into the image, a file on S3 "
+                "(--inputs) or the job definition"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

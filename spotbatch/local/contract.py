@@ -29,6 +29,7 @@ class ContainerSpec:
     gpus: int = 0
     log_group: str = "/aws/batch/job"
     log_stream_prefix: str = "job"  # streams are named `<prefix>/default/<task id>`
+    start_error: str = ""  # why ECS takes no task of this job: each attempt fails with it, and nothing is run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

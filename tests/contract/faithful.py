@@ -5,6 +5,7 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
+_ANY_CASE = "RetryAction"  # the model has RETRY and EXIT; AWS is seen to answer retry and exit
 _NOT_ALWAYS_THERE = {"startedAt"}  # the model calls it required, but a job that has not started has none
 _SCALARS: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -61,6 +62,7 @@ def _scalar_differences(value: Any, shape: Shape, where: str) -> list[str]:
     if not isinstance(value, _SCALARS[shape.type_name]) or (isinstance(value, bool) and shape.type_name != "boolean"):
         return [f"{where}: {value!r:.60} for a {shape.type_name}"]
     allowed = getattr(shape, "enum", None)
-    if allowed and value not in allowed:
+    given = str(value).upper() if shape.name == _ANY_CASE else value
+    if allowed and given not in allowed:
         return [f"{where}: {value!r:.60} is none of {allowed}"]
     return []

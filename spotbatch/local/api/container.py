@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from spotbatch.batch.environment import RESERVED_PREFIX
 from spotbatch.batch.job import MIN_TIMEOUT_SECONDS, ResourceRequirements
@@ -12,7 +12,7 @@ from spotbatch.local.api.region import Document
 from spotbatch.local.contract import ContainerSpec
 
 DEFAULT_LOG_GROUP: Final = "/aws/batch/job"
-_WHOLE: Final = re.compile(r"[0-9]{1,9}(\.0+)?")
+_WHOLE: Final = re.compile(r"[0-9]{1,9}")  # no decimals on EC2 (seen by others: kestra-io/plugin-aws #504)
 _IMAGE: Final = re.compile(r"[A-Za-z0-9_:./#@-]{1,255}")  # API reference, ContainerProperties; @ of a digest
 _LIST_MEMBERS: Final = (
     "command",
@@ -39,7 +39,16 @@ def checked_properties(properties: Document) -> Document:
             raise ClientException(
                 f"Container properties: {only_fargate} is for Fargate; the local region has EC2 hosts"
             )
-    return {**{member: [] for member in _LIST_MEMBERS}, **properties}
+    kept = {"environment": with_values(properties.get("environment", []))}
+    return {**{member: [] for member in _LIST_MEMBERS}, **properties, **kept}
+
+
+def with_values(variables: Sequence[Document]) -> list[Document]:
+    """The variables that AWS keeps: one without a value is accepted and dropped, in ECS too.
+
+    Seen by others: hashicorp/terraform-provider-aws #29820 and #39533.
+    """
+    return [variable for variable in variables if variable.get("value")]
 
 
 def check_environment(variables: Sequence[Mapping[str, str]]) -> None:
@@ -76,8 +85,11 @@ def requirements(properties: Document) -> ResourceRequirements:
 
 def _whole(kind: str, value: str) -> int:
     if not _WHOLE.fullmatch(value):
-        raise ClientException(f"resourceRequirements: {kind} on EC2 is a whole number, not {value[:50]!r}")
-    return int(float(value))
+        raise ClientException(  # AWS's own words
+            f"Error executing request, Exception : Value {value[:50]} for type {kind} in resourceRequirement is not "
+            "valid. Please provide a numeric value."
+        )
+    return int(value)
 
 
 def retry_of(strategy: Document) -> RetryStrategy:
@@ -105,6 +117,17 @@ def _action(name: str) -> Action:
     return Action(name.upper())
 
 
+def told_strategy(strategy: Document) -> Document:
+    """A retry strategy as AWS tells it: actions in lower case, however they were given.
+
+    Seen by others: the recorded answers in hashicorp/terraform-provider-aws, and moto's.
+    """
+    if "evaluateOnExit" not in strategy:
+        return strategy
+    entries = [{**entry, "action": entry["action"].lower()} for entry in strategy["evaluateOnExit"]]
+    return {**strategy, "evaluateOnExit": entries}
+
+
 def timeout_of(timeout: Document) -> int | None:
     """attemptDurationSeconds, where it is allowed. Raises ClientException."""
     seconds: int | None = timeout.get("attemptDurationSeconds")
@@ -118,18 +141,20 @@ def with_overrides(properties: Document, overrides: Document) -> Document:
     check_environment(overrides.get("environment", []))
     merged = dict(properties)
     if "" in overrides.get("command", []):
-        raise ClientException("containerOverrides: command must not contain an empty string")
+        raise ClientException("Command cannot be empty")  # AWS's own words: boto/boto3 #3612
     if overrides.get("command"):
         merged["command"] = overrides["command"]
-    if overrides.get("environment"):
-        merged["environment"] = _merged(properties.get("environment", []), overrides["environment"], "name")
-    wanted = list(overrides.get("resourceRequirements", []))
+    if variables := with_values(overrides.get("environment", [])):
+        merged["environment"] = _merged(properties.get("environment", []), variables, "name")
+    wanted = overrides.get("resourceRequirements", [])
     named = {entry["type"] for entry in (*wanted, *properties.get("resourceRequirements", []))}
     # Deprecated, but some clients still send them. API reference, ContainerOverrides: they override the deprecated
-    # members of the job definition, but not what its resourceRequirements say.
+    # members of the job definition, but not what its resourceRequirements say; those of a submission override all.
     for kind, member in (("VCPU", "vcpus"), ("MEMORY", "memory")):
-        if member in overrides and kind not in named:
-            wanted.append({"type": kind, "value": str(overrides[member])})
+        if kind in named:
+            merged.pop(member, None)
+        elif member in overrides:
+            merged[member] = overrides[member]
     if wanted:
         merged["resourceRequirements"] = _merged(properties.get("resourceRequirements", []), wanted, "type")
     return merged
@@ -149,10 +174,11 @@ def filled_command(command: Sequence[str], parameters: Mapping[str, str]) -> tup
     )
 
 
-def spec_of(properties: Document, command: tuple[str, ...], definition_name: str) -> ContainerSpec:
+def spec_of(
+    properties: Document, command: tuple[str, ...], definition_name: str, *, start_error: str = ""
+) -> ContainerSpec:
     """What the engine starts for each attempt."""
     needs = requirements(properties)
-    options = _log_options(properties)
     return ContainerSpec(
         image=properties["image"],
         command=command,
@@ -161,17 +187,23 @@ def spec_of(properties: Document, command: tuple[str, ...], definition_name: str
         vcpus=needs.vcpus,
         gpus=needs.gpus,
         log_group=log_group_of(properties),
-        log_stream_prefix=options.get("awslogs-stream-prefix", definition_name),
+        log_stream_prefix=log_prefix_of(properties) or definition_name,
+        start_error=start_error,
     )
 
 
-def log_group_of(properties: Document) -> str:
+def log_group_of(properties: Mapping[str, Any]) -> str:
     """The CloudWatch log group that a container writes to."""
     group: str = _log_options(properties).get("awslogs-group", DEFAULT_LOG_GROUP)
     return group
 
 
-def _log_options(properties: Document) -> Mapping[str, str]:
+def log_prefix_of(properties: Mapping[str, Any]) -> str:
+    """What a container's log streams begin with; "" where it is the job definition's name."""
+    return _log_options(properties).get("awslogs-stream-prefix", "")
+
+
+def _log_options(properties: Mapping[str, Any]) -> Mapping[str, str]:
     log = properties.get("logConfiguration", {})
     options: Mapping[str, str] = log.get("options", {}) if log.get("logDriver", "awslogs") == "awslogs" else {}
     return options

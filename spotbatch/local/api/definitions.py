@@ -5,7 +5,14 @@ from typing import Any, Final
 
 from spotbatch.local.api import tags
 from spotbatch.local.api.composed import checked_ecs, checked_nodes
-from spotbatch.local.api.container import DEFAULT_LOG_GROUP, checked_properties, log_group_of, retry_of, timeout_of
+from spotbatch.local.api.container import (
+    DEFAULT_LOG_GROUP,
+    checked_properties,
+    log_group_of,
+    retry_of,
+    timeout_of,
+    told_strategy,
+)
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
 from spotbatch.local.api.paging import answer_page, check_count
@@ -39,6 +46,7 @@ async def register(region: Region, asked: Document) -> Document:
         "type": asked["type"],
         "parameters": {},
         **{member: asked[member] for member in _KEPT if member in asked},
+        **({"retryStrategy": told_strategy(asked["retryStrategy"])} if "retryStrategy" in asked else {}),
         **body,
         "tags": tags.checked(asked.get("tags", {})),
         "containerOrchestrationType": "ECS",

@@ -7,6 +7,8 @@ from typing import Final
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from spotbatch.local.api import ec2_limits
+from spotbatch.local.api.errors import ApiError, ec2_error
 from spotbatch.local.api.http import Response
 from spotbatch.local.api.region import Region
 from spotbatch.local.contract import HostView
@@ -19,6 +21,10 @@ _FILTER: Final = re.compile(r"Filter\.([0-9]+)\.Name")
 def describe_instances(region: Region, body: bytes) -> Response | None:
     """The hosts among the instances that are asked for by id; None where none of ours is, so that moto answers."""
     form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    try:
+        ec2_limits.check(form)
+    except ApiError as error:
+        return ec2_error(error)
     if form.get("Action") != "DescribeInstances":
         return None
     wanted = _wanted(form)

@@ -43,6 +43,12 @@ def query_error(code: str, message: str, status: int) -> Response:
     return _xml(f"<ErrorResponse>{inner}</ErrorResponse>", status)
 
 
+def ec2_error(error: ApiError) -> Response:
+    """An error as EC2's own form of the query protocol carries it."""
+    inner = f"<Errors><Error>{_code_and_message(error.code, error.message)}</Error></Errors>"
+    return _xml(f"<Response>{inner}<RequestID/></Response>", error.status)
+
+
 def s3_error(code: str, message: str, status: int) -> Response:
     """An error as S3 carries it."""
     return _xml(f"<Error>{_code_and_message(code, message)}</Error>", status)

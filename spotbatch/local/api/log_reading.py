@@ -65,14 +65,12 @@ async def backward(region: Region, stream: str, stop: int | None, limit: int) ->
     pieces: deque[Sequence[Line]] = deque()
     count = size = 0
     end: int | None = None
-    while count < limit and size < MAX_BYTES:
+    while count < limit and size < MAX_BYTES and stop != 0:
         try:
             stop, lines, after = region.engine.read_log_back(stream, stop=stop, limit=min(READ_LINES, limit - count))
         except NotFound:
             raise unknown_stream() from None
         end = after if end is None else end
-        if not lines:
-            break
         pieces.appendleft(lines)
         count += len(lines)
         size += _size(lines)

@@ -6,9 +6,10 @@ Events are the lines of the log file. A nextToken is a place in it, as opaque to
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from spotbatch.local.api.container import log_group_of, log_prefix_of
 from spotbatch.local.api.errors import ApiError, error_response
 from spotbatch.local.api.http import Head, Response, json_response
 from spotbatch.local.api.log_reading import (
@@ -20,12 +21,14 @@ from spotbatch.local.api.log_reading import (
     read,
     read_token,
     token,
+    unknown_stream,
 )
 from spotbatch.local.api.region import Document, Region
 
 _TARGET: Final = "Logs_20140328."
 _MAX_EVENTS: Final = 10_000
 _MAX_STREAMS: Final = 50
+_MAX_NAMED: Final = 100  # logStreamNames of one FilterLogEvents
 _MAX_READS: Final = 200  # of one FilterLogEvents; it goes on with its token
 _FILTER_TOKEN: Final = re.compile(r"(.{1,512})\|([0-9]{1,18})\|([0-9]{1,18})\|([0-9]{1,18})")
 
@@ -52,9 +55,22 @@ def _group_of(asked: Document) -> str:
     return str(group).removesuffix(":*")
 
 
+def _is_there(region: Region, group: str, stream: str) -> bool:
+    """Whether a job wrote a stream of this whole name in this group. Its last part alone names no stream."""
+    job_id = region.engine.job_of_stream(stream)
+    if job_id is None:
+        return False
+    described = region.engine.described(job_id)
+    container = described.get("container")
+    if not isinstance(container, Mapping):
+        return False
+    definition = str(described.get("jobDefinition", "")).rpartition("/")[2].partition(":")[0]
+    return group == log_group_of(container) and stream.startswith(f"{log_prefix_of(container) or definition}/default/")
+
+
 async def _get_log_events(region: Region, asked: Document) -> Document | None:
     stream = str(asked.get("logStreamName", ""))
-    if region.engine.job_of_stream(stream) is None:
+    if not _is_there(region, _group_of(asked), stream):
         return None
     limit, wanted = _limit(asked), _wanted(asked)
     given = asked.get("nextToken")
@@ -111,7 +127,7 @@ async def _describe_streams(region: Region, asked: Document) -> Document | None:
         raise bad_token(token)
     start, limit = (0 if token is None else streams.index(token) + 1), _limit(asked, _MAX_STREAMS)
     shown = streams[start : start + limit]
-    found: Document = {"logStreams": [_stream(region, group, one, began[one]) for one in shown]}
+    found: Document = {"logStreams": [await _stream(region, group, one, began[one]) for one in shown]}
     if start + limit < len(streams):
         found["nextToken"] = shown[-1]
     return found
@@ -127,7 +143,7 @@ def _is_by_time(order: object, prefix: str) -> bool:
     return order == "LastEventTime"
 
 
-def _stream(region: Region, group: str, stream: str, began_at: float) -> Document:
+async def _stream(region: Region, group: str, stream: str, began_at: float) -> Document:
     names = region.names
     document: Document = {
         "logStreamName": stream,
@@ -137,7 +153,7 @@ def _stream(region: Region, group: str, stream: str, began_at: float) -> Documen
     }
     first, _ = read(region, stream, 0, 1)
     if first:
-        _, last, _ = region.engine.read_log_back(stream, limit=1)
+        _, last, _ = await backward(region, stream, None, 1)
         document["firstEventTimestamp"] = round(first[0][0] * 1000)
         document["lastEventTimestamp"] = document["lastIngestionTime"] = round(last[-1][0] * 1000)
     return document
@@ -176,10 +192,20 @@ async def _filter_events(region: Region, asked: Document) -> Document | None:
 
 
 def _filtered_streams(region: Region, asked: Document) -> list[str]:
-    named = asked.get("logStreamNames")
-    if isinstance(named, list):
-        return sorted(str(one) for one in named if region.engine.job_of_stream(str(one)) is not None)
-    return sorted(region.engine.log_streams(_group_of(asked), str(asked.get("logStreamNamePrefix", ""))))
+    """The streams that are asked for; none where moto is to answer. Raises ApiError as AWS would refuse it."""
+    named, group = asked.get("logStreamNames"), _group_of(asked)
+    if not isinstance(named, list):
+        return sorted(region.engine.log_streams(group, str(asked.get("logStreamNamePrefix", ""))))
+    if "logStreamNamePrefix" in asked:  # API reference, FilterLogEvents: one or the other
+        raise ApiError(
+            "InvalidParameterException", "give logStreamNames or logStreamNamePrefix to FilterLogEvents, not both"
+        )
+    if not 1 <= len(named) <= _MAX_NAMED:
+        raise ApiError("InvalidParameterException", f"logStreamNames holds 1 to {_MAX_NAMED} names, not {len(named)}")
+    ours = {str(one) for one in named if _is_there(region, group, str(one))}
+    if len(ours) < len({str(one) for one in named}) and (ours or region.engine.log_streams(group)):
+        raise unknown_stream()
+    return sorted(ours)
 
 
 def _resume(streams: Sequence[str], token: object, now: int) -> tuple[int, int, int, int]:

@@ -25,7 +25,7 @@ def page(
     max_results, token = asked.get("maxResults"), asked.get("nextToken")
     if max_results is not None and not 1 <= max_results <= most:
         raise ClientException(f"maxResults must be between 1 and {most}, not {max_results}")
-    start = position(_decode(token)) if token is not None else 0
+    start = position(_decode(token)) if token else 0  # AWS's own scripts (awsbstat) begin with an empty one
     end = start + (max_results or most)
     return items[start:end], _encode(key(items[end - 1])) if end < len(items) else None
 

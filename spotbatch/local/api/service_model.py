@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -71,6 +72,22 @@ def _validate(shape: StructureShape, parameters: dict[str, Any]) -> None:
     report = ParamValidator().validate(parameters, shape)
     if report.has_errors():
         raise ClientException(f"Error executing request, Exception : {report.generate_report()}")
+    empty = next(_empty_required(shape, parameters, ""), None)
+    if empty is not None:
+        raise ClientException(f"Error executing request, Exception : {empty} cannot be empty")
+
+
+def _empty_required(shape: Shape, value: Any, where: str) -> Iterator[str]:
+    """The required members that hold an empty text: it stands for none of them."""
+    if isinstance(shape, StructureShape) and isinstance(value, dict):
+        for name, one in value.items():
+            place = f"{where}.{name}".lstrip(".")
+            if one == "" and name in shape.required_members:
+                yield place
+            yield from _empty_required(shape.members[name], one, place)
+    elif isinstance(shape, ListShape) and isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _empty_required(shape.member, one, f"{where}[{number}]")
 
 
 def _find(head: Head) -> tuple[OperationModel, str]:

@@ -28,6 +28,12 @@ _V2_SUBRESOURCES: Final = frozenset({
     "website", "response-cache-control", "response-content-disposition", "response-content-encoding",
     "response-content-language", "response-content-type", "response-expires",
 })  # fmt: skip
+# What else a URL with the old signature may hold: its own parameters, and how a bucket is listed.
+_V2_UNSIGNED: Final = frozenset({
+    "AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token", "prefix", "marker", "max-keys", "delimiter",
+    "encoding-type", "key-marker", "upload-id-marker", "version-id-marker", "max-uploads", "max-parts",
+    "part-number-marker",
+})  # fmt: skip
 
 
 class SignatureRefused(Exception):
@@ -220,7 +226,8 @@ def _check_coverage(head: Head, claim: Claim) -> None:
     if claim.is_query and head.headers_named("authorization"):
         raise SignatureRefused("InvalidSignatureException", "only one way of signing is allowed: header or query")
     if claim.is_v2:
-        return  # it covers all headers x-amz-*
+        _check_v2_query(head)  # it covers all headers x-amz-*
+        return
     steering = {"host", *(name for name, _ in head.headers if name.startswith("x-amz-"))} - _NEED_NO_SIGNATURE
     if unsigned := sorted(steering - set(claim.signed_headers)):
         message = f"there are headers that must be signed and are not: {', '.join(unsigned)[:200]}"
@@ -276,12 +283,30 @@ def _quoted(text: str) -> str:
     return quote(text, safe=_UNRESERVED, errors="surrogateescape")
 
 
+def _bucket_in_host(host: str) -> str:
+    """What a host name before `localhost` adds to the resource that is signed, as S3's old signature has it.
+
+    "Signing and authenticating REST requests", S3 user guide: a bucket that the Host header names is part of the
+    resource. Without it whoever has a URL for one bucket could send it to the host of another.
+    """
+    name = host.rpartition(":")[0]
+    return f"/{name.removesuffix('.localhost')}" if name.endswith(".localhost") else ""
+
+
+def _check_v2_query(head: Head) -> None:
+    """Raises SignatureRefused for a parameter that steers S3 and that the old signature does not know of."""
+    names = {part.partition("=")[0] for part in head.query.split("&") if part}
+    if unknown := sorted(names - _V2_SUBRESOURCES - _V2_UNSIGNED):
+        message = f"parameters that the old S3 signature does not cover: {', '.join(unknown)[:200]}"
+        raise SignatureRefused("InvalidSignatureException", message)
+
+
 def _v2_signature(head: Head, claim: Claim, secret: str) -> str:
     amz = sorted({name for name, _ in head.headers if name.startswith("x-amz-")})
     amz_lines = "".join(f"{name}:{','.join(head.headers_named(name))}\n" for name in amz)
     pairs = [part.partition("=") for part in head.query.split("&") if part]
     signed = sorted((name, unquote(value)) for name, _, value in pairs if name in _V2_SUBRESOURCES)
-    resource = head.raw_path
+    resource = _bucket_in_host(head.header("host")) + head.raw_path
     if signed:
         resource += "?" + "&".join(f"{name}={value}" if value else name for name, value in signed)
     text = "\n".join((head.method, head.header("content-md5"), head.header("content-type"), claim.timestamp, ""))

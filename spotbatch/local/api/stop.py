@@ -41,6 +41,8 @@ async def _bulk(stop: Stop, asked: Document) -> Document:
     ids, reason = asked["jobs"], _reason(asked)
     if not 1 <= len(ids) <= _MAX_BULK:
         raise ClientException(f"jobs holds 1 to {_MAX_BULK} job ids, not {len(ids)}")
+    if "" in ids:
+        raise ClientException("jobs must not hold an empty job id")
     for job_id in ids:
         await _stop(stop, job_id, reason)
     return {"successful": ids, "errors": []}

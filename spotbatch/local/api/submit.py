@@ -9,12 +9,22 @@ from spotbatch.batch.dependency import MAX_DEPENDENCIES, DependencyType
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.events import JobSubmitted, ResolvedDependency
 from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
+from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, OVERRIDES_TOO_LONG, overrides_length
 from spotbatch.local.api import definitions, tags
 from spotbatch.local.api.composed import override_of
-from spotbatch.local.api.container import filled_command, requirements, retry_of, spec_of, timeout_of, with_overrides
+from spotbatch.local.api.container import (
+    filled_command,
+    requirements,
+    retry_of,
+    spec_of,
+    timeout_of,
+    told_strategy,
+    with_overrides,
+    with_values,
+)
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name, is_job_id
-from spotbatch.local.api.region import QUEUE, Document, Region
+from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
 from spotbatch.local.contract import Submission
 
 _MAX_PRIORITY: Final = 9999
@@ -69,14 +79,11 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
         timeout_seconds=timeout_of(timeout),
         dependencies=_dependencies(region, wanted, size),
         share=_share(queue, asked),
-        priority=_priority(definition, asked),
+        priority=_priority(queue, definition, asked),
     )
     described = _described(region, job_id, queue, definition, asked) | {
         "parameters": parameters,
-        "retryStrategy": {
-            "attempts": strategy.get("attempts", 1),
-            "evaluateOnExit": strategy.get("evaluateOnExit", []),
-        },
+        "retryStrategy": told_strategy({"attempts": 1, "evaluateOnExit": [], **strategy}),
         "dependsOn": wanted,
         "container": {**_detail(properties), "command": list(command)},
         **({"timeout": timeout} if timeout else {}),
@@ -88,10 +95,33 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
         queue=queue["jobQueueName"],
         created_at=region.clock(),
         rules=rules,
-        container=spec_of(properties, command, definition["jobDefinitionName"]),
+        container=spec_of(
+            properties,
+            command,
+            definition["jobDefinitionName"],
+            start_error=_start_error(region, queue, definition, asked, command),
+        ),
         described=described,
         depends_on_ids=tuple(entry.get("jobId", "") for entry in wanted),
     )
+
+
+def _start_error(region: Region, queue: Document, definition: Document, asked: Document, command: Sequence[str]) -> str:
+    """Why ECS will take no task of this job, or "": SubmitJob does not look."""
+    override = asked.get("containerOverrides", {})
+    if "ecsPropertiesOverride" in asked:
+        override = override_of(_single(definition), asked["ecsPropertiesOverride"])
+    wanted = {entry["type"]: entry["value"] for entry in override.get("resourceRequirements", [])}
+    environments = [one["computeEnvironment"] for one in queue["computeEnvironmentOrder"]]
+    length = overrides_length(
+        command=command if "command" in override or asked.get("parameters") else (),
+        environment={one["name"]: one["value"] for one in with_values(override.get("environment", []))},
+        requirements=wanted,
+        queue=queue["jobQueueName"],
+        compute_environment=max((region.names.name_of(ENVIRONMENT, one) for one in environments), key=len),
+        is_array="size" in asked.get("arrayProperties", {}),
+    )
+    return OVERRIDES_TOO_LONG if length > MAX_OVERRIDES_LENGTH else ""
 
 
 def _described(region: Region, job_id: str, queue: Document, definition: Document, asked: Document) -> Document:
@@ -111,7 +141,7 @@ def _described(region: Region, job_id: str, queue: Document, definition: Documen
     }
     if "shareIdentifier" in asked:
         document["shareIdentifier"] = asked["shareIdentifier"]
-        document["schedulingPriority"] = _priority(definition, asked)
+        document["schedulingPriority"] = _priority(queue, definition, asked)
     return document
 
 
@@ -124,13 +154,19 @@ def _container(definition: Document, asked: Document) -> Document:
             raise ClientException("ecsPropertiesOverride is for job definitions with ecsProperties")
         properties: Document = definition["containerProperties"]
         return properties
+    single = _single(definition)
+    if "containerOverrides" in asked:
+        raise ClientException("containerOverrides is for job definitions with containerProperties")
+    return with_overrides(single, override_of(single, asked.get("ecsPropertiesOverride", {})))
+
+
+def _single(definition: Document) -> Document:
+    """The one container of ecsProperties. Raises ClientException where there are several."""
     containers = definition["ecsProperties"]["taskProperties"][0]["containers"]
     if len(containers) > 1:
         raise ClientException(f"the local region runs one container a job, not {len(containers)}")
-    if "containerOverrides" in asked:
-        raise ClientException("containerOverrides is for job definitions with containerProperties")
     single: Document = containers[0]
-    return with_overrides(single, override_of(single, asked.get("ecsPropertiesOverride", {})))
+    return single
 
 
 def _detail(properties: Document) -> Document:
@@ -165,6 +201,8 @@ def _dependencies(region: Region, entries: Sequence[Document], size: int) -> tup
 def _dependency(region: Region, entry: Document, size: int) -> ResolvedDependency:
     kind = DependencyType(entry.get("type", DependencyType.PLAIN))
     job_id = entry.get("jobId", "")
+    if kind is DependencyType.SEQUENTIAL and job_id and not size:
+        kind = DependencyType.PLAIN  # AWS takes it so: many public scripts send it
     if kind is not DependencyType.PLAIN and not size:
         raise ClientException(f"a dependency of type {kind} is for array jobs")
     if kind is DependencyType.SEQUENTIAL:
@@ -201,9 +239,13 @@ def _share(queue: Document, asked: Document) -> str:
     return share
 
 
-def _priority(definition: Document, asked: Document) -> int:
-    default: int = definition.get("schedulingPriority", 0)
-    priority: int = asked.get("schedulingPriorityOverride", default)
+def _priority(queue: Document, definition: Document, asked: Document) -> int:
+    given = asked.get("schedulingPriorityOverride", definition.get("schedulingPriority"))
+    if given is None and "schedulingPolicyArn" in queue:  # AWS's own words: nextflow-io/nextflow #3505
+        raise ClientException(
+            "Either schedulingPriority in job definition or schedulingPriorityOverride should be specified."
+        )
+    priority: int = given or 0
     if not 0 <= priority <= _MAX_PRIORITY:
         raise ClientException(f"schedulingPriorityOverride must be 0 to {_MAX_PRIORITY}, not {priority}")
     return priority

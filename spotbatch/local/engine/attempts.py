@@ -104,6 +104,9 @@ class Attempts(Turn):
 
     def _order(self, attempt_id: int, host: HostView, task: str) -> None:
         job_no = self._running[attempt_id][0]
+        if start_error := self._container(job_no).start_error:
+            self.attempt_over(attempt_id, None, "", start_error)
+            return
         plan, folder = self._plan(job_no, host)
         if not plan.argv:
             self._process_failed(attempt_id, "no command specified")

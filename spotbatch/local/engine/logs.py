@@ -14,7 +14,9 @@ from io import SEEK_END
 from pathlib import Path
 from typing import IO, Final
 
-_LINE_BYTES: Final = 256 * 1024  # CloudWatch Logs' limit for an event
+# CloudWatch Logs' limit for an event, 256 KiB, less the 26 bytes that it counts for each: Docker's awslogs driver,
+# which writes the logs of ECS on EC2, cuts there (moby, daemon/logger/awslogs: maximumBytesPerEvent).
+_LINE_BYTES: Final = 256 * 1024 - 26
 _BLOCK_BYTES: Final = 64 * 1024
 _MOST_MARKS: Final = 1_000  # of a file
 _MOST_FILES: Final = 1_000
@@ -111,7 +113,9 @@ class LogReader:
             source.seek(offset)
             while len(lines) < limit and offset < end:
                 raw = source.readline(_LINE_BYTES)
-                lines.append((marks.time_of(offset), raw.decode("utf-8", "replace").rstrip("\r\n")))
+                text = raw.decode("utf-8", "replace").rstrip("\r\n")
+                if text:  # an event has at least one character (API reference, InputLogEvent): the driver drops others
+                    lines.append((marks.time_of(offset), text))
                 offset += len(raw)
         return lines, offset
 
@@ -132,6 +136,7 @@ class LogReader:
     ) -> tuple[int, Sequence[tuple[float, str]], int]:
         """The last lines before a byte offset (None: the end of the log), where they begin, and where they end.
 
+        There may be fewer, or none, before a log's beginning: empty lines are no events.
         Only that end of the file is read, however long it is.
         """
         try:

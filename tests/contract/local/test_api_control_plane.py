@@ -378,7 +378,7 @@ def test_a_deregistered_revision_is_inactive_and_its_number_is_never_used_again(
         ({"container": {"image": ""}}, "image"),
         ({"container": {"resourceRequirements": [{"type": "VCPU", "value": "1"}]}}, "must contain MEMORY"),
         ({"container": {"resourceRequirements": []}}, "must contain VCPU"),
-        ({"container": {"resourceRequirements": [{"type": "VCPU", "value": "0.5"}]}}, "whole number"),
+        ({"container": {"resourceRequirements": [{"type": "VCPU", "value": "0.5"}]}}, "provide a numeric value"),
         ({"container": {"resourceRequirements": [{"type": "RAM", "value": "5"}]}}, "can only be one of"),
         ({"container": {"environment": [{"name": "AWS_BATCH_X", "value": "1"}]}}, "AWS Batch's own"),
         ({"container": {"environment": [{"name": "A=B", "value": "1"}]}}, "without '='"),
@@ -416,8 +416,8 @@ def test_the_deprecated_members_still_say_what_a_job_needs(batch: Any) -> None:
     changes = {"vcpus": 2, "memory": 512}
     job = batch.submit_job(jobName="j", jobQueue=queue(batch), jobDefinition=name, containerOverrides=changes)
     (found,) = batch.describe_jobs(jobs=[job["jobId"]])["jobs"]
-    needs = {entry["type"]: entry["value"] for entry in found["container"]["resourceRequirements"]}
-    assert needs == {"VCPU": "2", "MEMORY": "512"}
+    needs = {name: found["container"][name] for name in ("vcpus", "memory", "resourceRequirements")}
+    assert needs == {"vcpus": 2, "memory": 512, "resourceRequirements": []}
 
 
 def test_a_definition_has_one_kind_of_properties(batch: Any) -> None:

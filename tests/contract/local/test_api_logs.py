@@ -12,7 +12,7 @@ from tests.contract.local.test_api_safety import JSON_VALUES, send
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, refusal, running, until
 
 GROUP = "/aws/batch/job"
-LINES = ["line 1", "line 2", "línea 3\r", "line 4", "", "line 6", "the end"]
+LINES = ["line 1", "line 2", "línea 3\r", "line 4", "line 6", "the end"]  # an empty line is no event
 SCRIPT = (
     r"printf 'line 1\nline 2\nl\303\255nea 3\r\r\nline 4\n\nline 6\nthe end\n\377 no text\n'; yes again | head -n 3000"
 )
@@ -57,9 +57,9 @@ def test_a_log_is_read_forwards_to_its_end_and_the_last_token_stays(logs: Any, s
     while messages(answer):
         found += messages(answer)
         answer = logs.get_log_events(**where, nextToken=answer["nextForwardToken"], limit=1000)
-    assert [line.rstrip("\r") for line in found[:7]] == [line.rstrip("\r") for line in LINES]
-    assert found[7].endswith(" no text")
-    assert found[8:] == ["again"] * 3000
+    assert [line.rstrip("\r") for line in found[:6]] == [line.rstrip("\r") for line in LINES]
+    assert found[6].endswith(" no text")
+    assert found[7:] == ["again"] * 3000
     again = logs.get_log_events(**where, nextToken=answer["nextForwardToken"])
     assert (messages(again), again["nextForwardToken"]) == ([], answer["nextForwardToken"])
 
@@ -171,8 +171,39 @@ def test_the_groups_of_jobs_are_listed_beside_others(region: RunningRegion, logs
 
 
 def test_a_stream_that_is_not_there_is_unknown(logs: Any, stream: str) -> None:
-    where = {"logGroupName": GROUP, "logStreamName": "nowhere"}
-    assert "ResourceNotFoundException" in refusal(logs.get_log_events, **where)
+    task = stream.rpartition("/")[2]
+    for name in ("nowhere", task, f"other/default/{task}", f"d/{task}", stream.upper()):
+        asked = {"logGroupName": GROUP, "logStreamName": name}
+        assert "ResourceNotFoundException" in refusal(logs.get_log_events, **asked), name
+        filtered = {"logGroupName": GROUP, "logStreamNames": [name]}
+        assert "ResourceNotFoundException" in refusal(logs.filter_log_events, **filtered), name
+        beside = {"logGroupName": GROUP, "logStreamNames": [stream, name]}
+        assert "ResourceNotFoundException" in refusal(logs.filter_log_events, **beside), name
+    for group in ("/nowhere", f"{GROUP}/x"):
+        asked = {"logGroupName": group, "logStreamName": stream}
+        assert "ResourceNotFoundException" in refusal(logs.get_log_events, **asked), group
+
+
+def test_streams_are_named_or_begin_with_a_prefix_and_not_both(logs: Any, stream: str) -> None:
+    both = {"logGroupName": GROUP, "logStreamNames": [stream], "logStreamNamePrefix": "d"}
+    assert "InvalidParameterException" in refusal(logs.filter_log_events, **both)
+
+
+def test_empty_lines_are_no_events_from_whichever_end_a_log_is_read(
+    region: RunningRegion, logs: Any, stream: str
+) -> None:
+    assert stream  # and with it the queue
+    batch = region.client("batch")
+    container = {**CONTAINER, "command": ["sh", "-c", "echo a; yes '' | head -n 2500; printf 'b\\r\\n\\r\\n\\n'"]}
+    batch.register_job_definition(jobDefinitionName="sparse", type="container", containerProperties=container)
+    job_id = batch.submit_job(jobName="j", jobQueue="q", jobDefinition="sparse")["jobId"]
+    (job,) = until(lambda: [one for one in batch.describe_jobs(jobs=[job_id])["jobs"] if one["status"] == "SUCCEEDED"])
+    where = {"logGroupName": GROUP, "logStreamName": job["container"]["logStreamName"]}
+    assert messages(logs.get_log_events(**where, startFromHead=True)) == ["a", "b"]
+    assert messages(logs.get_log_events(**where)) == ["a", "b"]
+    assert messages(logs.get_log_events(**where, limit=1)) == ["b"]
+    (row,) = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix="sparse")["logStreams"]
+    assert row["lastEventTimestamp"] >= row["firstEventTimestamp"]
 
 
 def test_a_live_tail_of_job_logs_is_refused_with_what_to_do_instead(region: RunningRegion, stream: str) -> None:

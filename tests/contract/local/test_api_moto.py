@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 
 from tests.contract.local_api_region import RunningRegion, refusal, running
@@ -172,6 +173,63 @@ def test_a_presigned_url_for_an_object_opens_no_other_service(region: RunningReg
         assert answer.status == (403 if more else 200)
     assert {user["UserName"] for user in iam.list_users()["Users"]} == users
     assert s3.get_object(Bucket=BUCKET, Key="given")["Body"].read() == body
+
+
+def sent(region: RunningRegion, method: str, path: str, host: str, body: bytes = b"") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", region.port, timeout=30)
+    connection.request(method, path, body=body or None, headers={"Host": f"{host}:{region.port}"})
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_url_of_one_bucket_opens_no_other_by_another_host(
+    region: RunningRegion, s3: Any, version: str
+) -> None:
+    for bucket in ("pub", "secret"):
+        s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket="secret", Key="pub/x", Body=b"secret")
+    s3.put_object(Bucket="pub", Key="x", Body=b"public")
+    signer = region.client("s3", signature_version=version)
+    urls = {
+        method: signer.generate_presigned_url(operation, Params={"Bucket": "pub", "Key": "x"})
+        for method, operation in (("GET", "get_object"), ("PUT", "put_object"), ("DELETE", "delete_object"))
+    }
+    for method, url in urls.items():
+        path = url.removeprefix(region.info.endpoint)
+        for host in ("secret.localhost", "SECRET.localhost", "a.secret.localhost", "s3.localhost"):
+            assert sent(region, method, path, host, b"forged" if method == "PUT" else b"")[0] == 403, (method, host)
+    assert s3.get_object(Bucket="secret", Key="pub/x")["Body"].read() == b"secret"
+    assert sent(region, "GET", urls["GET"].removeprefix(region.info.endpoint), "127.0.0.1") == (200, b"public")
+
+
+def test_an_old_presigned_url_that_names_its_bucket_in_the_host_works(region: RunningRegion, s3: Any) -> None:
+    s3.create_bucket(Bucket="hosted")
+    s3.put_object(Bucket="hosted", Key="k", Body=b"by host")
+    signer = boto3.client(
+        "s3",
+        endpoint_url=f"http://localhost:{region.port}",
+        region_name="us-east-1",
+        aws_access_key_id=region.info.access_key,
+        aws_secret_access_key=region.info.secret_key,
+        config=Config(signature_version="s3", s3={"addressing_style": "virtual"}),
+    )
+    url = signer.generate_presigned_url("get_object", Params={"Bucket": "hosted", "Key": "k"})
+    host, path = url.removeprefix("http://").split("/", 1)
+    assert host == f"hosted.localhost:{region.port}"
+    assert sent(region, "GET", f"/{path}", "hosted.localhost") == (200, b"by host")
+
+
+@pytest.mark.parametrize("extra", ["&retention", "&legal-hold", "&%61cl", "&ac%6C", "&attributes", "&x=1"])
+def test_what_the_old_signature_does_not_cover_makes_no_other_request_of_it(
+    region: RunningRegion, s3: Any, extra: str
+) -> None:
+    s3.put_object(Bucket=BUCKET, Key="covered", Body=b"x")
+    signer = region.client("s3", signature_version="s3")
+    url = signer.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "covered"})
+    assert sent(region, "GET", url.removeprefix(region.info.endpoint) + extra, "127.0.0.1")[0] == 403
 
 
 def test_the_account_is_the_regions(region: RunningRegion) -> None:

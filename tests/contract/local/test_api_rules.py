@@ -318,7 +318,7 @@ def test_shares_take_turns_by_their_weights_and_priorities_count_within_a_share(
     asked: dict[str, Any] = {"jobQueue": fair, "shareIdentifier": "a"}
     low = submit(batch, schedulingPriorityOverride=1, **asked)
     high = submit(batch, schedulingPriorityOverride=7, **asked)
-    other = submit(batch, jobQueue=fair, shareIdentifier="b*")
+    other = submit(batch, jobQueue=fair, shareIdentifier="b*", schedulingPriorityOverride=0)
     snapshot = batch.get_job_queue_snapshot(jobQueue=fair)
     front = [one["jobArn"].rpartition("/")[2] for one in snapshot["frontOfQueue"]["jobs"]]
     assert [one for one in front if one != other] == [high, low]
@@ -373,7 +373,7 @@ def test_everything_goes_in_awss_order_and_in_no_other(batch: Any) -> None:
     batch.create_compute_environment(computeEnvironmentName=environment, type="MANAGED", computeResources=ONE_HOST)
     policy = batch.create_scheduling_policy(name=policy_name, fairsharePolicy={})["arn"]
     name = queue(batch, unique("q"), environment, schedulingPolicyArn=policy)
-    running_job = submit(batch, "sleep 60", jobQueue=name, shareIdentifier="a")
+    running_job = submit(batch, "sleep 60", jobQueue=name, shareIdentifier="a", schedulingPriorityOverride=0)
     reaches(batch, running_job, "RUNNING")
     assert "DISABLED" in refusal(batch.delete_job_queue, jobQueue=name)
     assert "DISABLED" in refusal(batch.delete_compute_environment, computeEnvironment=environment)

@@ -41,6 +41,19 @@ def test_what_is_no_utf_8_is_shown_and_not_lost(tmp_path: Path) -> None:
     assert read(file, is_over=True)[0] == ["\ufffd\ufffd", "ok"]
 
 
+def test_a_line_is_cut_where_awss_log_driver_cuts_it(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"x" * 262_118 + b"\n" + b"y" * 262_119 + b"\n")
+    lines, _ = read(file, is_over=True)
+    assert [len(line) for line in lines] == [262_118, 262_118, 1]
+
+
+def test_empty_lines_are_passed_over_and_a_limit_counts_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"\n\na\n\r\n\nb\nc\n")
+    assert read(file, is_over=True, limit=2) == (["a", "b"], 9)
+
+
 def test_a_log_that_is_not_there_yet_has_no_lines(tmp_path: Path) -> None:
     assert read(Path(log_file(tmp_path, task_id("a", 1, 0, 1))), is_over=False) == ([], 0)
 
