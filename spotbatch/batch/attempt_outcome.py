@@ -72,13 +72,22 @@ class AttemptOutcome(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether it ended without success by itself or its surroundings: neither by Spot nor on purpose."""
+        """Whether it ended without success while its host stood and nobody stopped it."""
         return self in _FAILURES
 
     @property
     def may_go_on(self) -> bool:
         """Whether the work itself is fine and would go on from its last checkpoint on another host."""
         return self in (AttemptOutcome.INTERRUPTED, AttemptOutcome.LOST)
+
+    @property
+    def group(self) -> "AttemptOutcome":
+        """What bills and pictures count it as: RUNNING, SUCCEEDED, INTERRUPTED (also LOST), STOPPED or FAILED."""
+        if self.may_go_on:
+            return AttemptOutcome.INTERRUPTED
+        if self.is_stopped:
+            return AttemptOutcome.STOPPED
+        return AttemptOutcome.FAILED if self.is_failure else self
 
 
 _FAILURES: Final = frozenset(
@@ -88,7 +97,6 @@ _FAILURES: Final = frozenset(
         AttemptOutcome.OUT_OF_MEMORY,
         AttemptOutcome.NOT_STARTED,
         AttemptOutcome.NOT_SAVED,
-        AttemptOutcome.LOST,
     }
 )
 

@@ -3,23 +3,23 @@
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from spotbatch.aws.hosts import Host, Hosts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.price_cache import current_catalogue, current_prices
-from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.attempt_outcome import outcomes_of
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding, records
-from spotbatch.cli.records import AttemptRecord
 from spotbatch.local.contract import HostView
 from spotbatch.pricing.records import inferred_hosts, observed_of
 from spotbatch.pricing.report import CostReport, report_from, shown_usd
 from spotbatch.pricing.units import host_quantities
-from spotbatch.pricing.usage import AttemptUse, HostLife, end_of
+from spotbatch.pricing.usage import AttemptUse, HostLife
 
 _MOST_UNITS: Final = 20_000  # described at most, 100 a call
 _NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
@@ -53,7 +53,7 @@ def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Seq
     `others` are units of other jobs that may have shared those hosts.
     """
     by_attempt = _by_attempt(units, found)
-    uses = [use for unit in [*units, *others] for use in _uses(unit)]
+    uses = [use for unit in [*units, *others] for use in _uses(unit, by_attempt)]
     lives, uses, notes = lives_of(uses, by_attempt)
     ids = {unit.parent_id for unit in units}
     own = {use.instance_id for use in uses if use.job_id in ids}
@@ -81,7 +81,7 @@ def in_short(jobs: Jobs, watched: Sequence[Job], *, most_units: int = _MOST_UNIT
     size = sum(job.array.size if job.array else 1 for job in watched)
     is_whole = size <= most_units
     units = [unit for job in watched for unit in units_of(jobs, job)] if is_whole else _some(jobs, watched, most_units)
-    uses = [use for unit in units for use in _uses(unit)]
+    uses = [use for unit in units for use in _uses(unit, {})]
     if not uses:
         return ""
     lives, named, _ = lives_of(uses, {})
@@ -153,8 +153,10 @@ def _by_attempt(units: Sequence[Job], found: Sequence[AttemptRecord]) -> dict[tu
     }
 
 
-def _uses(unit: Job) -> list[AttemptUse]:
+def _uses(unit: Job, found: Mapping[tuple[str, int], AttemptRecord]) -> list[AttemptUse]:
     """The attempts of a job or child that ran somewhere. `instance_id` holds Batch's own name of the host so far."""
+    numbers = range(1, len(unit.attempts) + 1)
+    records_of_unit = {number: found[unit.id, number] for number in numbers if (unit.id, number) in found}
     return [
         AttemptUse(
             job_id=unit.parent_id,
@@ -168,15 +170,11 @@ def _uses(unit: Job) -> list[AttemptUse]:
             memory_mib=unit.requirements.memory_mib,
             started_at=attempt.started_at,
             stopped_at=attempt.stopped_at,
-            end=end_of(
-                exit_code=attempt.exit_code,
-                status_reason=attempt.status_reason,
-                interrupted_exit_code=EXIT_INTERRUPTED,
-                is_running=attempt.stopped_at is None,
-                is_terminated=unit.is_terminated and number == len(unit.attempts),
-            ),
+            outcome=outcome,
         )
-        for number, attempt in enumerate(unit.attempts, start=1)
+        for number, (attempt, outcome) in enumerate(
+            zip(unit.attempts, outcomes_of(unit, records_of_unit), strict=True), start=1
+        )
         if attempt.host and attempt.started_at is not None
     ]
 
@@ -185,7 +183,7 @@ def _observed(use: AttemptUse, found: Mapping[tuple[str, int], AttemptRecord]) -
     record = found.get((use.unit, use.attempt))
     if record is None:
         return use
-    return replace(use, observed=observed_of(asdict(record), stopped_at=use.stopped_at))
+    return replace(use, observed=observed_of(record, stopped_at=use.stopped_at))
 
 
 def lives_of(

@@ -11,6 +11,7 @@ import typer
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.price_cache import region_name
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import InvalidInput, SpotbatchError, Unavailable
 from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
@@ -19,7 +20,6 @@ from spotbatch.cli.inputs import InputNames, input_names, run_index
 from spotbatch.cli.options import QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.progress import interruptions_of, is_interruption
-from spotbatch.cli.records import AttemptRecord
 from spotbatch.cli.runs import redone_units
 from spotbatch.web.export import export as page_of
 from spotbatch.web.serve import prepare

@@ -2,7 +2,7 @@
 
 import math
 import time as clock
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -17,6 +17,7 @@ from spotbatch.cli.output import json, text
 
 if TYPE_CHECKING:
     from spotbatch.aws.artifacts import Artifacts
+    from spotbatch.batch.attempt_record import AttemptRecord
     from spotbatch.pricing.catalogue import Catalogue, InstanceType
     from spotbatch.pricing.forecast import Forecast, Plan
     from spotbatch.pricing.records import Sample
@@ -171,9 +172,10 @@ def _measured(place: str) -> "Sample":
     return sample_of(_records(place))
 
 
-def _records(place: str) -> Iterator[Mapping[str, object]]:
+def _records(place: str) -> "Iterator[AttemptRecord]":
     """All attempt records of a job, or below a folder or URL. Raises InvalidInput where there are none."""
     from spotbatch.aws.artifacts import read_json
+    from spotbatch.batch.attempt_record import record_of
 
     store, prefix = _place_of(place)
     count = 0
@@ -182,9 +184,8 @@ def _records(place: str) -> Iterator[Mapping[str, object]]:
             count += 1
             if count > _MOST_RECORDS:
                 return
-            document = read_json(store, found.key)
-            if isinstance(document, dict):
-                yield document
+            if (record := record_of(read_json(store, found.key))) is not None:
+                yield record
     if not count:
         raise InvalidInput(f"no attempt records lie below {place}: give a job, s3://bucket/runs/RUN or a folder")
 

@@ -1,56 +1,17 @@
 """The runtime's records of attempts, read back from the artifact store."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Final
 
 from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.batch import artifacts as layout
+from spotbatch.batch.attempt_record import AttemptRecord, record_of
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
 
 _READERS: Final = 16
 _CLOCKS_DIFFER_SECONDS: Final = 2.0  # the host's own, and AWS Batch's
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttemptRecord:
-    """What the runtime wrote about one attempt; docs/runtime.md tells of each. A field it left out has its default."""
-
-    attempt: int = 0
-    job_id: str = ""
-    array_index: int | None = None
-    instance_type: str = ""
-    zone: str = ""
-    started_at: float | None = None
-    ended_at: float | None = None
-    outcome: str = ""
-    exit_code: int | None = None
-    command_exit_code: int | None = None
-    interruption_cause: str | None = None
-    noticed_at: float | None = None
-    notice_lead_seconds: float | None = None
-    resumed_from: str | None = None
-    restore_seconds: float | None = None
-    checkpoints_saved: int = 0
-    checkpoints_failed: int = 0
-    checkpoint_bytes: int = 0
-    checkpoint_uploaded_bytes: int = 0
-    checkpoint_seconds: float = 0.0
-    last_saved_at: float | None = None
-    work_lost_seconds: float | None = None
-    peak_memory_mib: float = 0.0
-    memory_limit_mib: float | None = None
-    cpu_seconds: float = 0.0
-    uploaded_bytes: int = 0
-    downloaded_bytes: int = 0
-    output_files: int = 0
-    output_bytes: int = 0
-    warnings: tuple[str, ...] = ()
-
-
-_NAMES: Final = frozenset(each.name for each in fields(AttemptRecord))
 
 
 def of_unit(store: Artifacts, run_id: str, array_index: int | None) -> list[AttemptRecord]:
@@ -100,14 +61,6 @@ def _is_record(key: str) -> bool:
 
 def _read(store: Artifacts, key: str) -> AttemptRecord | None:
     try:
-        found: Any = read_json(store, key)
+        return record_of(read_json(store, key))
     except SpotbatchError:
         return None
-    return record_of(found) if isinstance(found, dict) else None
-
-
-def record_of(found: Mapping[str, Any]) -> AttemptRecord:
-    """A record from its JSON; what is unknown to us is left out, and null where we have a number counts as not said."""
-    known = {name: value for name, value in found.items() if name in _NAMES and value is not None}
-    known["warnings"] = tuple(known.get("warnings", ()))
-    return AttemptRecord(**known)

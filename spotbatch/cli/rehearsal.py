@@ -10,12 +10,12 @@ from typing import Any, Final
 from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch import artifacts as layout
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import JobFailed, NotFound, Unavailable
 from spotbatch.batch.job import Job, ResourceRequirements
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli import finding, records
 from spotbatch.cli.progress import is_interruption
-from spotbatch.cli.records import AttemptRecord
 from spotbatch.cli.requesting import Asked, request
 from spotbatch.cli.stage import DEFINITION, QUEUE, Stage
 from spotbatch.cli.weather import Weather

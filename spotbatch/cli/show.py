@@ -8,6 +8,7 @@ import typer
 
 from spotbatch.aws.hosts import Host, Hosts
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.environment import EXIT_INTERRUPTED, SPOTBATCH_ARRAY_INDEXES
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
@@ -17,7 +18,6 @@ from spotbatch.cli.inputs import indexes_text, input_names, run_index
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.progress import is_interruption
-from spotbatch.cli.records import AttemptRecord
 from spotbatch.cli.runs import failed_of, indexes_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)

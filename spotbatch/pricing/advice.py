@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from spotbatch.pricing.ledger import Entry, share_of
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
+from spotbatch.pricing.usage import AttemptUse, HostLife
 
 _MEMORY_ROOM: Final = 1.2  # the greatest peak and a fifth
 _CPU_ROOM: Final = 1.1
@@ -99,7 +99,7 @@ def _measured(entries: Iterable[Entry]) -> list[_Measured]:
     found: dict[int, tuple[AttemptUse, HostLife]] = {}
     for each in entries:
         attempt = each.attempt
-        if attempt is not None and attempt.observed is not None and attempt.end is not AttemptEnd.RUNNING:
+        if attempt is not None and attempt.observed is not None and attempt.outcome.is_over:
             found[id(attempt)] = (attempt, each.host)
             cost[id(attempt)] += each.gross_usd
     return [_Measured(attempt=one, host=host, gross_usd=cost[key]) for key, (one, host) in found.items()]

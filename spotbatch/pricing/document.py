@@ -15,7 +15,7 @@ _MOST_TAGS: Final = 20
 
 def document_of(report: CostReport) -> dict[str, object]:
     """What `CostReport.to_json` gives."""
-    ends = Counter(each.end.value for each in report.attempts)
+    outcomes = Counter(each.outcome.value for each in report.attempts)
     return {
         "is_simulated": report.is_simulated,
         "paid_usd": usd(report.paid_usd),
@@ -36,7 +36,7 @@ def document_of(report: CostReport) -> dict[str, object]:
             "reclaimed": report.reclaimed_hosts,
             "lines": _host_lines(report.entries),
         },
-        "attempts": {"count": len(report.attempts), "interrupted": report.interruptions, "by_end": dict(ends)},
+        "attempts": {"count": len(report.attempts), "interrupted": report.interruptions, "by_end": dict(outcomes)},
         "by": {key: [_group_json(one) for one in _capped(report.by(key))] for key in _keys(report)},
         "advice": [one.to_json() for one in report.advice],
         "sources": list(report.sources),

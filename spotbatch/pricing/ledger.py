@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from spotbatch.pricing.history import PriceHistory, Prices, Usage, millis
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
+from spotbatch.pricing.usage import AttemptUse, HostLife, Observed
 
 _DAY_SECONDS: Final = 86_400
 _NOTHING: Final = Observed()
@@ -22,7 +22,7 @@ class Part(StrEnum):
     """What a stretch of a host's time went to."""
 
     WORK = "work"  # that a result or a checkpoint kept
-    LOST = "lost to interruptions"  # work after the last whole checkpoint
+    LOST = "lost to interruptions"  # work after the last whole checkpoint, also where a host failed
     RESTART = "restarts"  # bringing back checkpoints
     CHECKPOINT = "checkpoints"  # saving them
     FAILED = "failed attempts"  # of the user's own
@@ -231,19 +231,19 @@ def share_of(attempt: AttemptUse, host: HostLife) -> Decimal:
 def parts_of(attempt: AttemptUse, *, until: float) -> Iterator[tuple[Part, Decimal]]:
     """What an attempt's time went to, as shares that add up to 1 exactly.
 
-    An interrupted attempt without a record counts as lost whole: nothing shows that anything of it was kept.
+    Without a record an attempt that went with its host counts as lost whole: nothing shows that any of it was kept.
     """
-    if attempt.end is AttemptEnd.FAILED:
-        yield Part.FAILED, Decimal(1)
-        return
-    if attempt.end is AttemptEnd.STOPPED:
+    if attempt.outcome.is_stopped:
         yield Part.STOPPED, Decimal(1)
+        return
+    if attempt.outcome.is_failure:
+        yield Part.FAILED, Decimal(1)
         return
     stop = until if attempt.stopped_at is None else attempt.stopped_at
     seconds = max(stop - attempt.started_at, 0.001)
     seen = attempt.observed or _NOTHING
     lost = 0.0
-    if attempt.end is AttemptEnd.INTERRUPTED:
+    if attempt.outcome.may_go_on:
         lost = seconds if seen.lost_seconds is None else seen.lost_seconds
     left = Decimal(1)
     wanted = ((Part.LOST, lost), (Part.RESTART, seen.restore_seconds), (Part.CHECKPOINT, seen.save_seconds))

@@ -1,8 +1,4 @@
-"""The runtime's attempt records as money reads them: what was lost and saved, and what a sample run measured.
-
-A record is the JSON document that the runtime keeps at `batch.artifacts.attempt_record`; unknown keys are ignored, and
-a key that is missing or of another kind counts as not known.
-"""
+"""The runtime's attempt records as money reads them: what was lost and saved, and what a sample run measured."""
 
 import math
 from collections import defaultdict
@@ -11,31 +7,33 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
+from spotbatch.batch.attempt_record import AttemptRecord, RecordedOutcome
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.catalogue import Catalogue
 from spotbatch.pricing.instance_selection import measured_rate
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
+from spotbatch.pricing.usage import AttemptUse, HostLife, Observed
 
-Record = Mapping[str, object]
 _ENOUGH_HOURS: Final = 10.0
+_NOTICE_SECONDS: Final = 120.0  # EC2 user guide, "Spot Instance interruption notices"
+_CUT_OFF: Final = (RecordedOutcome.INTERRUPTED, RecordedOutcome.RUNNING)  # the host went, noticed or not
 
 
-def observed_of(record: Record, *, stopped_at: float | None) -> Observed:
+def observed_of(record: AttemptRecord, *, stopped_at: float | None) -> Observed:
     """What a record says of an attempt that AWS Batch saw stop then (UTC epoch seconds; None: it still runs).
 
     The record of an attempt that was killed ends nowhere: what came after its last save (or its start) was lost.
     Saves run beside the command, so `save_seconds` is the most that they can have cost it.
     """
-    lost = _number(record, "work_lost_seconds")
-    if lost is None and record.get("outcome") == "running" and stopped_at is not None:
-        since = _number(record, "last_saved_at") or _number(record, "started_at")
+    lost = record.work_lost_seconds
+    if lost is None and not record.has_ended and stopped_at is not None:
+        since = record.last_saved_at or record.started_at
         lost = None if since is None else max(0.0, stopped_at - since)
     return Observed(
         lost_seconds=lost,
-        restore_seconds=_number(record, "restore_seconds"),
-        save_seconds=_number(record, "checkpoint_seconds"),
-        peak_memory_mib=_number(record, "peak_memory_mib") or None,  # 0: it was not measured
-        cpu_seconds=_number(record, "cpu_seconds") or None,
+        restore_seconds=record.restore_seconds,
+        save_seconds=record.checkpoint_seconds,
+        peak_memory_mib=record.peak_memory_mib or None,  # 0: it was not measured
+        cpu_seconds=record.cpu_seconds or None,
     )
 
 
@@ -73,8 +71,15 @@ def _inferred(
         launched_at=start,
         started_at=start,
         ended_at=None if None in stops else max(each for each in stops if each is not None),
-        is_reclaimed=any(each.end is AttemptEnd.INTERRUPTED for each in attempts),
+        is_reclaimed=_was_taken(attempts),
     )
+
+
+def _was_taken(attempts: Sequence[AttemptUse]) -> bool:
+    """Whether EC2 took a host back: it interrupted an attempt there, and none began after the notice's two minutes."""
+    taken_at = [each.stopped_at for each in attempts if each.outcome.is_waivable and each.stopped_at is not None]
+    last_start = max(each.started_at for each in attempts)
+    return bool(taken_at) and last_start <= max(taken_at) + _NOTICE_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,22 +100,22 @@ class Sample:
         return self.hours >= _ENOUGH_HOURS
 
 
-def sample_of(records: Iterable[Record]) -> Sample:
+def sample_of(records: Iterable[AttemptRecord]) -> Sample:
     """What the records of a run measured. Raises InvalidInput if nothing in them succeeded."""
-    units: dict[tuple[object, object], list[Record]] = defaultdict(list)
+    units: dict[tuple[str, int | None], list[AttemptRecord]] = defaultdict(list)
     for each in records:
-        units[(each.get("run_id"), each.get("array_index"))].append(each)
-    succeeded = [unit for unit in units.values() if any(each.get("outcome") == "succeeded" for each in unit)]
+        units[each.run_id, each.array_index].append(each)
+    succeeded = [unit for unit in units.values() if any(each.outcome == RecordedOutcome.SUCCEEDED for each in unit)]
     if not succeeded:
         raise InvalidInput(f"a sample run needs a record of an attempt that succeeded; {len(units)} jobs have none")
     everything = [each for unit in units.values() for each in unit]
-    saves = _sum(everything, "checkpoints_saved")
-    peaks = [peak for each in everything if (peak := _number(each, "peak_memory_mib"))]
-    hours = _hours(everything)
-    cut = sum(each.get("outcome") in ("interrupted", "running") for each in everything)
+    saves = sum(each.checkpoints_saved for each in everything)
+    peaks = [each.peak_memory_mib for each in everything if each.peak_memory_mib]
+    hours = math.fsum(each.lasted_seconds or 0.0 for each in everything) / 3600
+    cut = sum(each.outcome in _CUT_OFF for each in everything)
     return Sample(
         work_seconds=tuple(max(0.001, math.fsum(_kept_seconds(each) for each in unit)) for unit in succeeded),
-        save_seconds=_sum(everything, "checkpoint_seconds") / saves if saves else None,
+        save_seconds=math.fsum(each.checkpoint_seconds for each in everything) / saves if saves else None,
         peak_memory_mib=max(peaks, default=None),
         interruptions_per_hour=measured_rate(cut, max(hours, 1 / 3600)),
         hours=hours,
@@ -124,33 +129,8 @@ def mean_seconds(sample: Sample) -> float:
     return fmean(sample.work_seconds)
 
 
-def _kept_seconds(record: Record) -> float:
-    """How long an attempt worked for what was kept: none of it for one that left no end."""
-    start, stop = _number(record, "started_at"), _number(record, "ended_at")
-    saved_at = _number(record, "last_saved_at")
-    if start is None or (stop is None and saved_at is None):
-        return 0.0
-    lost = _number(record, "work_lost_seconds") or 0.0
-    end = saved_at if stop is None else stop
-    return max(0.0, (end or start) - start - lost - (_number(record, "restore_seconds") or 0.0))
-
-
-def _hours(records: Iterable[Record]) -> float:
-    found = 0.0
-    for each in records:
-        start = _number(each, "started_at")
-        stop = _number(each, "ended_at") or _number(each, "last_saved_at")
-        if start is not None and stop is not None:
-            found += max(0.0, stop - start)
-    return found / 3600
-
-
-def _sum(records: Iterable[Record], key: str) -> float:
-    return math.fsum(_number(each, key) or 0.0 for each in records)
-
-
-def _number(record: Record, key: str) -> float | None:
-    value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+def _kept_seconds(record: AttemptRecord) -> float:
+    """How long an attempt worked for what was kept: up to its last save for one that left no end."""
+    return max(
+        0.0, (record.lasted_seconds or 0.0) - (record.work_lost_seconds or 0.0) - (record.restore_seconds or 0.0)
+    )

@@ -12,7 +12,7 @@ from spotbatch.pricing.advice import Advice, advise
 from spotbatch.pricing.history import Prices
 from spotbatch.pricing.ledger import Entry, Part, entries_of, part_of
 from spotbatch.pricing.units import PROVENANCE, Line, Number, total, usage_cost
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
+from spotbatch.pricing.usage import AttemptUse, HostLife
 
 UNSPENT: Final = "(no attempt)"  # the group of booting, idle and minimum seconds
 _WASTED: Final = frozenset({Part.LOST, Part.RESTART})
@@ -99,7 +99,7 @@ class CostReport:
     @property
     def interruptions(self) -> int:
         """Attempts that an interruption ended."""
-        return sum(each.end is AttemptEnd.INTERRUPTED for each in self.attempts)
+        return sum(each.outcome.is_lost_to_spot for each in self.attempts)
 
     @property
     def reclaimed_hosts(self) -> int:
@@ -150,7 +150,7 @@ def report_from(
         host = HostLife(instance_id="i-1", instance_type="c5.large", zone="us-east-1a", vcpus=2, memory_mib=3722,
                         launched_at=0, started_at=30, ended_at=3630)
         attempt = AttemptUse(job_id="j", job_name="sort", instance_id="i-1", vcpus=2, memory_mib=1024,
-                             started_at=30, stopped_at=3530, end=AttemptEnd.SUCCEEDED)
+                             started_at=30, stopped_at=3530, outcome=AttemptOutcome.SUCCEEDED)
         report = report_from([host], [attempt], prices, until=4000)
         report.paid_usd, report.on_demand_usd, report.parts[Part.IDLE], report.by("job"), report.to_json()
     """
@@ -224,7 +224,7 @@ def _group(name: str, entries: Sequence[Entry]) -> Group:
         on_demand_usd=sum((each.on_demand_usd for each in entries), Decimal(0)),
         lost_usd=sum((each.paid_usd for each in entries if each.part in _WASTED), Decimal(0)),
         attempts=len(attempts),
-        interruptions=sum(each.end is AttemptEnd.INTERRUPTED for each in attempts.values()),
+        interruptions=sum(each.outcome.is_lost_to_spot for each in attempts.values()),
     )
 
 
@@ -257,7 +257,7 @@ def _notes(
     strays = sum(each.instance_id not in seen for each in attempts)
     if strays:
         yield f"{strays} attempts ran on hosts that are not known: their cost is not in this report"
-    interrupted = [each for each in attempts if each.end is AttemptEnd.INTERRUPTED]
+    interrupted = [each for each in attempts if each.outcome.may_go_on]
     blind = sum(each.observed is None or each.observed.lost_seconds is None for each in interrupted)
     if blind:
         yield f"{blind} interrupted attempts have no record of what they kept: they count as lost whole"

@@ -2,23 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final
 
+from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.errors import InvalidInput
-
-_HOST_GONE: Final = "Host EC2"  # how the status reason of an attempt begins whose host was reclaimed
-_TIMED_OUT: Final = "Job attempt duration exceeded timeout"
-
-
-class AttemptEnd(StrEnum):
-    """How an attempt ended, as far as money is concerned."""
-
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    INTERRUPTED = "INTERRUPTED"  # the host was reclaimed, or the runtime left because of its notice
-    FAILED = "FAILED"  # the user's own failure: a bug, a full disk, an image that cannot be pulled
-    STOPPED = "STOPPED"  # terminated, cancelled or timed out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,29 +55,10 @@ class AttemptUse:
     memory_mib: int  # asked for
     started_at: float
     stopped_at: float | None = None
-    end: AttemptEnd
+    outcome: AttemptOutcome
     observed: Observed | None = None
 
     @property
     def unit(self) -> str:
         """The job or the child, as AWS Batch names it."""
         return self.job_id if self.array_index is None else f"{self.job_id}:{self.array_index}"
-
-
-def end_of(
-    *, exit_code: int | None, status_reason: str, interrupted_exit_code: int, is_running: bool, is_terminated: bool
-) -> AttemptEnd:
-    """How an attempt ended, from what DescribeJobs says of it.
-
-    `interrupted_exit_code` is the runtime's (`batch.environment.EXIT_INTERRUPTED`); `is_terminated` is the job's
-    `isTerminated` or `isCancelled`, and counts for its last attempt only.
-    """
-    if is_running:
-        return AttemptEnd.RUNNING
-    if exit_code == 0:
-        return AttemptEnd.SUCCEEDED
-    if exit_code == interrupted_exit_code or status_reason.startswith(_HOST_GONE):
-        return AttemptEnd.INTERRUPTED
-    if is_terminated or status_reason.startswith(_TIMED_OUT):
-        return AttemptEnd.STOPPED
-    return AttemptEnd.FAILED

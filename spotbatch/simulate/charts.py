@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.pricing.usage import AttemptEnd, HostLife
+from spotbatch.pricing.usage import HostLife
 from spotbatch.simulate.result import RunResult, Story
 
 if TYPE_CHECKING:
@@ -16,18 +17,22 @@ _MOST_HOSTS: Final = 400
 _ROW_INCHES: Final = 0.16
 _LEAST_INCHES: Final = 1.6  # of all rows together, however few
 _MOST_INCHES: Final = 8.0  # more rows are drawn thinner, so that a screen shows the whole picture
-_END_COLOURS: Final[Mapping[AttemptEnd | None, str]] = {
-    AttemptEnd.SUCCEEDED: "#2a9d8f",
-    AttemptEnd.INTERRUPTED: "#e9a23b",
-    AttemptEnd.FAILED: "#c1121f",
+_END_COLOURS: Final[Mapping[AttemptOutcome | None, str]] = {
+    AttemptOutcome.SUCCEEDED: "#2a9d8f",
+    AttemptOutcome.INTERRUPTED: "#e9a23b",
+    AttemptOutcome.FAILED: "#c1121f",
     None: "#6c757d",  # stopped, or cut off with the run
 }
-_END_WORDS: Final[Mapping[AttemptEnd | None, str]] = {
-    AttemptEnd.SUCCEEDED: "attempt succeeded",
-    AttemptEnd.INTERRUPTED: "attempt interrupted",
-    AttemptEnd.FAILED: "attempt failed",
+_END_WORDS: Final[Mapping[AttemptOutcome | None, str]] = {
+    AttemptOutcome.SUCCEEDED: "attempt succeeded",
+    AttemptOutcome.INTERRUPTED: "attempt interrupted",
+    AttemptOutcome.FAILED: "attempt failed",
     None: "attempt stopped",
 }
+
+
+def _drawn_as(outcome: AttemptOutcome) -> AttemptOutcome | None:
+    return outcome.group if outcome.group in _END_COLOURS else None
 
 
 def draw_gantt(story: Story, path: Path) -> None:
@@ -44,7 +49,7 @@ def draw_gantt(story: Story, path: Path) -> None:
     rows = {each.instance_id: row for row, each in enumerate(hosts)}
     _draw_hosts(axes, hosts, points=72 * height / max(1, len(hosts)))
     for end, colour in _END_COLOURS.items():
-        ended = [each for each in story.attempts if (each.end if each.end in _END_COLOURS else None) is end]
+        ended = [each for each in story.attempts if _drawn_as(each.outcome) is end]
         for each in ended:
             span = _span(each.started_at, each.stopped_at)
             axes.broken_barh([span], (rows[each.instance_id] - 0.3, 0.6), color=colour, linewidth=0)

@@ -3,10 +3,11 @@
 from decimal import Decimal
 from typing import Final
 
-from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.attempt_outcome import outcome_of
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.status import host_terminated
 from spotbatch.pricing.history import Prices, Usage
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
+from spotbatch.pricing.usage import AttemptUse, HostLife, Observed
 from spotbatch.simulate.fleet import SimulatedHost
 from spotbatch.simulate.result import Story
 from spotbatch.simulate.scenario import Scenario
@@ -79,7 +80,11 @@ class Recorder(Watcher):
                 memory_mib=self._scenario.jobs.memory_mib,
                 started_at=attempt.started_at,
                 stopped_at=now,
-                end=_end_of(exit_code),
+                outcome=outcome_of(
+                    exit_code=exit_code,
+                    status_reason=host_terminated(_name(attempt.host_no)) if exit_code is None else "",
+                    is_spot=self._scenario.is_spot,
+                ),
                 observed=Observed(
                     lost_seconds=lost_seconds,
                     restore_seconds=min(attempt.work_from, now) - attempt.started_at if attempt.number > 1 else 0.0,
@@ -89,12 +94,6 @@ class Recorder(Watcher):
 
     def story(self) -> Story:
         return Story(hosts=tuple(self._hosts), attempts=tuple(self._attempts))
-
-
-def _end_of(exit_code: int | None) -> AttemptEnd:
-    if exit_code == 0:
-        return AttemptEnd.SUCCEEDED
-    return AttemptEnd.INTERRUPTED if exit_code in (None, EXIT_INTERRUPTED) else AttemptEnd.FAILED
 
 
 def _name(host_no: int) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.pricing.ledger import Entry, Part
 from spotbatch.pricing.report import CostReport
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
+from spotbatch.pricing.usage import AttemptUse, HostLife
 
 WIDTH: Final = 1000
 ROW_HEIGHT: Final = 24
@@ -29,7 +30,7 @@ class HostRow:
     x: float
     width: float
     boot_width: float
-    paths: Mapping[str, str]  # SVG path data by AttemptEnd
+    paths: Mapping[str, str]  # SVG path data by AttemptOutcome.group
     attempts: int
     interrupted: int
 
@@ -76,7 +77,7 @@ def _row(host: HostLife, attempts: Sequence[AttemptUse], start: float, end: floa
     x, last = place(host.launched_at), place(host.ended_at or now)
     booted = last if host.started_at is None else place(host.started_at)
     stretches = [
-        (place(each.started_at), place(each.stopped_at if each.stopped_at is not None else now), each.end)
+        (place(each.started_at), place(each.stopped_at if each.stopped_at is not None else now), each.outcome.group)
         for each in attempts
     ]
     return HostRow(
@@ -86,44 +87,44 @@ def _row(host: HostLife, attempts: Sequence[AttemptUse], start: float, end: floa
         boot_width=max(0.0, round(booted - x, 1)),
         paths=_paths(stretches),
         attempts=len(attempts),
-        interrupted=sum(each.end is AttemptEnd.INTERRUPTED for each in attempts),
+        interrupted=sum(each.outcome.is_lost_to_spot for each in attempts),
     )
 
 
-def _paths(stretches: Iterable[tuple[float, float, AttemptEnd]]) -> dict[str, str]:
-    """Attempts side by side in lanes, as one path for each kind of end; neighbours without a gap become one piece."""
+def _paths(stretches: Iterable[tuple[float, float, AttemptOutcome]]) -> dict[str, str]:
+    """Attempts side by side in lanes, a path for each group of outcomes; neighbours without a gap become one piece."""
     free: list[float] = []
-    pieces: list[tuple[float, float, AttemptEnd, int]] = []
-    for start, stop, end in sorted(stretches, key=lambda one: one[:2]):
+    pieces: list[tuple[float, float, AttemptOutcome, int]] = []
+    for start, stop, group in sorted(stretches, key=lambda one: one[:2]):
         lane = next((at for at, until in enumerate(free) if until <= start), len(free))
         if lane == len(free):
             free.append(0.0)
         free[lane] = stop
-        pieces.append((start, stop, end, lane))
+        pieces.append((start, stop, group, lane))
     lanes = min(_MOST_LANES, max(1, len(free)))
     height = ROW_HEIGHT / lanes
     found: dict[str, str] = defaultdict(str)
-    for start, stop, end, lane in _joined(pieces, lanes):
+    for start, stop, group, lane in _joined(pieces, lanes):
         top = round(lane * height, 1)
         width = max(1.2, round(stop - start - 0.6, 1))
-        found[end.value] += f"M{start:g} {top:g}h{width:g}v{round(height - 1, 1):g}h-{width:g}z"
+        found[group.value] += f"M{start:g} {top:g}h{width:g}v{round(height - 1, 1):g}h-{width:g}z"
     return dict(found)
 
 
 def _joined(
-    pieces: Iterable[tuple[float, float, AttemptEnd, int]], lanes: int
-) -> list[tuple[float, float, AttemptEnd, int]]:
+    pieces: Iterable[tuple[float, float, AttemptOutcome, int]], lanes: int
+) -> list[tuple[float, float, AttemptOutcome, int]]:
     """Pieces of less than a place are joined to the one before, so that 10,000 attempts do not make 10,000 shapes."""
-    found: list[tuple[float, float, AttemptEnd, int]] = []
-    last: dict[tuple[int, AttemptEnd], int] = {}
-    for start, stop, end, given in pieces:
+    found: list[tuple[float, float, AttemptOutcome, int]] = []
+    last: dict[tuple[int, AttemptOutcome], int] = {}
+    for start, stop, group, given in pieces:
         lane = given % lanes
-        at = last.get((lane, end))
+        at = last.get((lane, group))
         if at is not None and start <= found[at][1] + 0.2 and (stop - start < 3 or stop <= found[at][1]):
-            found[at] = (found[at][0], max(stop, found[at][1]), end, lane)
+            found[at] = (found[at][0], max(stop, found[at][1]), group, lane)
             continue
-        last[(lane, end)] = len(found)
-        found.append((start, stop, end, lane))
+        last[(lane, group)] = len(found)
+        found.append((start, stop, group, lane))
     return found
 
 

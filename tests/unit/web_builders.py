@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from spotbatch.batch.attempt_outcome import AttemptOutcome, outcome_of
 from spotbatch.batch.job import ArrayProperties, Attempt, Job
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.cli.output import text
@@ -12,7 +13,7 @@ from spotbatch.cli.show import outcome
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import prices_of
 from spotbatch.pricing.report import CostReport, report_from
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife
+from spotbatch.pricing.usage import AttemptUse, HostLife
 from spotbatch.web.render import Pages
 from spotbatch.web.sources import Account, Findings, Sources, Story
 from spotbatch.web.state import State, Target
@@ -77,7 +78,7 @@ def bill(units: Sequence[Job]) -> CostReport:
             memory_mib=512,
             started_at=attempt.started_at or NOW,
             stopped_at=attempt.stopped_at,
-            end=_end(attempt),
+            outcome=_outcome(attempt),
         )
         for unit in units
         for number, attempt in enumerate(unit.attempts, start=1)
@@ -92,19 +93,20 @@ def bill(units: Sequence[Job]) -> CostReport:
             launched_at=NOW - 2000,
             started_at=NOW - 1900,
             ended_at=NOW,
-            is_reclaimed=any(use.instance_id == name and use.end is AttemptEnd.INTERRUPTED for use in uses),
+            is_reclaimed=any(use.instance_id == name and use.outcome.is_waivable for use in uses),
         )
         for name in sorted({use.instance_id for use in uses})
     ]
     return report_from(hosts, uses, prices_of(catalogue()), until=NOW, is_simulated=True)
 
 
-def _end(attempt: Attempt) -> AttemptEnd:
-    if attempt.stopped_at is None:
-        return AttemptEnd.RUNNING
-    if is_interruption(attempt):
-        return AttemptEnd.INTERRUPTED
-    return AttemptEnd.SUCCEEDED if attempt.exit_code == 0 else AttemptEnd.FAILED
+def _outcome(attempt: Attempt) -> AttemptOutcome:
+    return outcome_of(
+        is_running=attempt.stopped_at is None,
+        exit_code=attempt.exit_code,
+        reason=attempt.reason,
+        status_reason=attempt.status_reason,
+    )
 
 
 def nothing(*_: object) -> None:

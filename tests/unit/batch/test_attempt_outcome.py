@@ -129,6 +129,7 @@ def test_every_error_by_which_ecs_does_not_start_a_container_is_known(name: str)
     assert outcome_of(reason=name) is Outcome.NOT_STARTED
 
 
+GROUPS = {Outcome.SUCCEEDED, Outcome.INTERRUPTED, Outcome.STOPPED, Outcome.FAILED}
 CODES = (None, 0, 1, 125, 137, 143, 210, 211, 212)
 REASONS = ("", OUT_OF_MEMORY_REASON, f"{CANNOT_PULL_REASON} x", f"{CANNOT_START_REASON} x", "DockerTimeoutError: x")
 STATUS_REASONS = ("", CONTAINER_EXITED, NOT_STARTED, TIMEOUT_EXCEEDED, HOST_GONE, A_PERSONS)
@@ -166,7 +167,8 @@ def test_what_holds_for_every_combination_of_evidence() -> None:
             assert status_reason == TIMEOUT_EXCEEDED, evidence
         if outcome is Outcome.STOPPED:
             assert evidence["is_stopped"], evidence
-        assert outcome.is_failure + outcome.is_stopped + outcome.is_lost_to_spot + (outcome is Outcome.SUCCEEDED) == 1
+        assert outcome.is_failure + outcome.is_stopped + outcome.may_go_on + (outcome is Outcome.SUCCEEDED) == 1
+        assert outcome.group in GROUPS
     assert seen == set(Outcome), "the table reaches every outcome"
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.cli.output.rehearsal_page import as_document, facts
-from spotbatch.cli.records import AttemptRecord
 from spotbatch.cli.rehearsal import Rehearsed, Trial
 from spotbatch.cli.weather import Weather
 

@@ -7,10 +7,11 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.pricing.history import Price, PriceHistory, Prices, Usage, flat
 from spotbatch.pricing.ledger import Part
 from spotbatch.pricing.report import CostReport, report_from
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed
+from spotbatch.pricing.usage import AttemptUse, HostLife, Observed
 
 ON_DEMAND = Decimal("1.7")
 CENT = Decimal("0.01")
@@ -59,7 +60,7 @@ def attempts(draw: st.DrawFn, hosts_there: int) -> AttemptUse:
         memory_mib=draw(st.integers(1, 64_000)),
         started_at=start,
         stopped_at=draw(st.sampled_from([stop, None])),
-        end=draw(st.sampled_from(AttemptEnd)),
+        outcome=draw(st.sampled_from(AttemptOutcome)),
         observed=draw(
             st.none()
             | st.builds(

@@ -1,27 +1,21 @@
 """The runtime's attempt records as money reads them."""
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 
 import pytest
 
+from spotbatch.batch.attempt_outcome import AttemptOutcome
+from spotbatch.batch.attempt_record import AttemptRecord, record_of
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.cli.records import record_of
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.records import inferred_hosts, mean_seconds, observed_of, sample_of
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse
-from spotbatch.runtime.record import Record
+from spotbatch.pricing.usage import AttemptUse
+
+BASE = AttemptRecord(run_id="r", job_id="j", attempt=1, instance_type="c5.large", zone="z", started_at=1000.0)
 
 
-def a_record(**changes: object) -> dict[str, object]:
-    """A record as the runtime itself writes it, so that a renamed key breaks these tests."""
-    base = Record(
-        run_id="r", job_id="j", array_index=None, attempt=1, instance_type="c5.large", zone="z", started_at=1000.0
-    )
-    document: dict[str, object] = json.loads(base.to_json())
-    unknown = changes.keys() - document.keys()
-    assert not unknown, f"the runtime writes no such keys: {unknown}"
-    return document | changes
+def a_record(**changes: object) -> AttemptRecord:
+    return replace(BASE, **changes)  # type: ignore[arg-type]  # fields by name
 
 
 def test_an_interrupted_attempt_says_itself_what_it_lost() -> None:
@@ -37,13 +31,10 @@ def test_a_killed_attempt_lost_what_came_after_its_last_save() -> None:
     assert observed_of(a_record(), stopped_at=None).lost_seconds is None
 
 
-def test_the_command_line_reads_all_of_a_record_that_money_depends_on() -> None:
-    record = a_record(last_saved_at=1900.0, restore_seconds=2.0, checkpoint_seconds=7.0, peak_memory_mib=5.0)
-    assert observed_of(asdict(record_of(record)), stopped_at=2000) == observed_of(record, stopped_at=2000)
-
-
 def test_what_a_record_does_not_hold_or_holds_wrongly_is_not_known() -> None:
-    found = observed_of({"peak_memory_mib": 0.0, "cpu_seconds": "many", "work_lost_seconds": True}, stopped_at=1)
+    record = record_of({"outcome": "failed", "peak_memory_mib": 0.0, "cpu_seconds": "many", "work_lost_seconds": True})
+    assert record is not None
+    found = observed_of(record, stopped_at=1)
     assert (found.peak_memory_mib, found.cpu_seconds, found.lost_seconds) == (None, None, None)
 
 
@@ -72,7 +63,7 @@ def test_a_sample_without_success_is_refused() -> None:
 
 
 def test_hosts_that_nobody_recorded_are_inferred_from_their_attempts() -> None:
-    def an_attempt(start: float, stop: float | None, end: AttemptEnd, host: str) -> AttemptUse:
+    def an_attempt(start: float, stop: float | None, outcome: AttemptOutcome, host: str) -> AttemptUse:
         return AttemptUse(
             job_id="j",
             job_name="n",
@@ -81,16 +72,43 @@ def test_hosts_that_nobody_recorded_are_inferred_from_their_attempts() -> None:
             memory_mib=1,
             started_at=start,
             stopped_at=stop,
-            end=end,
+            outcome=outcome,
         )
 
     attempts = [
-        an_attempt(10, 20, AttemptEnd.SUCCEEDED, "i-1"),
-        an_attempt(15, 40, AttemptEnd.INTERRUPTED, "i-1"),
-        an_attempt(50, None, AttemptEnd.RUNNING, "i-2"),
-        an_attempt(50, 60, AttemptEnd.SUCCEEDED, "i-unknown"),
+        an_attempt(10, 20, AttemptOutcome.SUCCEEDED, "i-1"),
+        an_attempt(15, 40, AttemptOutcome.INTERRUPTED, "i-1"),
+        an_attempt(50, None, AttemptOutcome.RUNNING, "i-2"),
+        an_attempt(50, 60, AttemptOutcome.SUCCEEDED, "i-unknown"),
     ]
     kinds = {"i-1": ("c5.large", "za"), "i-2": ("m5.large", "zb")}
     first, second = inferred_hosts(attempts, kinds, catalogue())
     assert (first.launched_at, first.ended_at, first.is_reclaimed, first.vcpus) == (10, 40, True, 2)
     assert (second.zone, second.ended_at, second.is_reclaimed) == ("zb", None, False)
+
+
+def test_a_host_that_took_new_attempts_after_an_interruption_was_not_taken_back_by_ec2() -> None:
+    def an_attempt(start: float, stop: float, outcome: AttemptOutcome) -> AttemptUse:
+        return AttemptUse(
+            job_id="j", job_name="n", instance_id="i-1", vcpus=1, memory_mib=1,
+            started_at=start, stopped_at=stop, outcome=outcome,
+        )  # fmt: skip
+
+    left = an_attempt(10, 40, AttemptOutcome.INTERRUPTED)
+    kinds = {"i-1": ("c5.large", "za")}
+    for other, is_taken in (
+        (an_attempt(41, 100, AttemptOutcome.SUCCEEDED), True),  # began under the notice
+        (an_attempt(1000, 1100, AttemptOutcome.SUCCEEDED), False),
+    ):
+        (host,) = inferred_hosts([left, other], kinds, catalogue())
+        assert host.is_reclaimed is is_taken
+
+
+def test_only_what_spot_ended_makes_a_host_taken_back_by_ec2() -> None:
+    for outcome in AttemptOutcome:
+        attempt = AttemptUse(
+            job_id="j", job_name="n", instance_id="i-1", vcpus=1, memory_mib=1,
+            started_at=10, stopped_at=20, outcome=outcome,
+        )  # fmt: skip
+        (host,) = inferred_hosts([attempt], {"i-1": ("c5.large", "za")}, catalogue())
+        assert host.is_reclaimed is (outcome is AttemptOutcome.INTERRUPTED)

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.errors import InvalidInput, NotFound
-from spotbatch.batch.status import TIMEOUT_EXCEEDED, host_terminated
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import Price, PriceHistory, Prices, Usage, flat, prices_of
-from spotbatch.pricing.ledger import Part
+from spotbatch.pricing.ledger import Part, parts_of
 from spotbatch.pricing.reconcile import reconcile
 from spotbatch.pricing.report import UNSPENT, CostReport, report_from, shown_usd
-from spotbatch.pricing.usage import AttemptEnd, AttemptUse, HostLife, Observed, end_of
+from spotbatch.pricing.usage import AttemptUse, HostLife, Observed
 
 SPOT = Decimal("0.36")
 ON_DEMAND = Decimal("0.72")
@@ -41,7 +40,7 @@ def an_attempt(**changes: object) -> AttemptUse:
         memory_mib=1024,
         started_at=0,
         stopped_at=4000,
-        end=AttemptEnd.SUCCEEDED,
+        outcome=AttemptOutcome.SUCCEEDED,
     )
     return replace(base, **changes)  # type: ignore[arg-type] # a builder takes what the class takes
 
@@ -133,7 +132,7 @@ def test_boot_and_the_billing_minimum_have_their_own_lines() -> None:
 
 
 def test_the_first_hour_credit_is_a_line_of_its_own() -> None:
-    cut = an_attempt(end=AttemptEnd.INTERRUPTED, stopped_at=1800)
+    cut = an_attempt(outcome=AttemptOutcome.INTERRUPTED, stopped_at=1800)
     report = a_report(cut, host=a_host(ended_at=1800, is_reclaimed=True))
     assert report.gross_usd == report.credit_usd == SPOT / 2
     assert report.paid_usd == 0
@@ -143,7 +142,7 @@ def test_the_first_hour_credit_is_a_line_of_its_own() -> None:
 
 def test_an_interrupted_attempt_loses_what_came_after_its_last_checkpoint() -> None:
     seen = Observed(lost_seconds=400, restore_seconds=200, save_seconds=100)
-    report = a_report(an_attempt(end=AttemptEnd.INTERRUPTED, observed=seen), host=a_host(is_reclaimed=True))
+    report = a_report(an_attempt(outcome=AttemptOutcome.INTERRUPTED, observed=seen), host=a_host(is_reclaimed=True))
     whole = report.paid_usd
     assert report.parts[Part.LOST] == whole / 10
     assert report.parts[Part.RESTART] == whole / 20
@@ -153,7 +152,7 @@ def test_an_interrupted_attempt_loses_what_came_after_its_last_checkpoint() -> N
 
 
 def test_an_interrupted_attempt_without_a_record_counts_as_lost_whole_and_the_report_says_so() -> None:
-    report = a_report(an_attempt(end=AttemptEnd.INTERRUPTED), host=a_host(is_reclaimed=True))
+    report = a_report(an_attempt(outcome=AttemptOutcome.INTERRUPTED), host=a_host(is_reclaimed=True))
     assert report.parts[Part.LOST] == report.paid_usd
     assert "1 interrupted attempts have no record" in report.notes[0]
     assert report.saving_usd < 0
@@ -161,8 +160,8 @@ def test_an_interrupted_attempt_without_a_record_counts_as_lost_whole_and_the_re
 
 def test_the_users_own_failures_and_stops_are_told_apart() -> None:
     report = a_report(
-        an_attempt(stopped_at=1000, end=AttemptEnd.FAILED),
-        an_attempt(started_at=1000, stopped_at=2000, end=AttemptEnd.STOPPED, attempt=2),
+        an_attempt(stopped_at=1000, outcome=AttemptOutcome.FAILED),
+        an_attempt(started_at=1000, stopped_at=2000, outcome=AttemptOutcome.STOPPED, attempt=2),
     )
     assert report.parts[Part.FAILED] == report.parts[Part.STOPPED] == SPOT * 1000 / 3600
 
@@ -196,7 +195,7 @@ def test_attempts_on_hosts_that_nobody_knows_are_counted_and_named() -> None:
 
 def test_a_host_that_still_runs_is_billed_up_to_now() -> None:
     report = report_from(
-        [a_host(ended_at=None)], [an_attempt(stopped_at=None, end=AttemptEnd.RUNNING)], PRICES, until=1000
+        [a_host(ended_at=None)], [an_attempt(stopped_at=None, outcome=AttemptOutcome.RUNNING)], PRICES, until=1000
     )
     assert report.paid_usd == report.parts[Part.WORK] == SPOT * 1000 / 3600
     assert "1 hosts still run" in report.notes[0]
@@ -214,7 +213,7 @@ def test_other_quantities_become_lines_beside_the_hosts() -> None:
 
 def test_the_json_of_a_report_is_plain_json_and_adds_up() -> None:
     seen = Observed(lost_seconds=10, peak_memory_mib=100, cpu_seconds=300)
-    attempt = an_attempt(end=AttemptEnd.INTERRUPTED, observed=seen, tags={"team": "a"})
+    attempt = an_attempt(outcome=AttemptOutcome.INTERRUPTED, observed=seen, tags={"team": "a"})
     document = json.loads(json.dumps(a_report(attempt).to_json()))
     parts = sum(Decimal(each) for each in document["parts_usd"].values())
     assert abs(parts - Decimal(document["gross_usd"])) < Decimal("0.00000001")
@@ -244,24 +243,23 @@ def test_a_job_near_its_memory_limit_is_warned_about_first() -> None:
     assert "or it may be killed" in report.advice[0].text
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "status_reason", "changes", "end"),
-    [
-        (0, "Essential container in task exited", {}, AttemptEnd.SUCCEEDED),
-        (None, host_terminated("i-1"), {}, AttemptEnd.INTERRUPTED),
-        (EXIT_INTERRUPTED, "Essential container in task exited", {}, AttemptEnd.INTERRUPTED),
-        (1, "Essential container in task exited", {}, AttemptEnd.FAILED),
-        (137, TIMEOUT_EXCEEDED, {}, AttemptEnd.STOPPED),
-        (143, "asked for", {"is_terminated": True}, AttemptEnd.STOPPED),
-        (None, "", {"is_running": True}, AttemptEnd.RUNNING),
-    ],
-)
-def test_how_an_attempt_ended_is_read_from_what_aws_batch_says(
-    exit_code: int | None, status_reason: str, changes: dict[str, bool], end: AttemptEnd
-) -> None:
-    flags = {"is_running": False, "is_terminated": False} | changes
-    found = end_of(exit_code=exit_code, status_reason=status_reason, interrupted_exit_code=EXIT_INTERRUPTED, **flags)
-    assert found is end
+def test_every_outcome_has_its_part_of_the_bill() -> None:
+    parts = {outcome: dict(parts_of(an_attempt(outcome=outcome), until=9000.0)).keys() for outcome in AttemptOutcome}
+    assert {each for each, part in parts.items() if Part.LOST in part} == {
+        AttemptOutcome.INTERRUPTED,
+        AttemptOutcome.LOST,
+    }
+    assert {each for each, part in parts.items() if Part.STOPPED in part} == {
+        AttemptOutcome.STOPPED,
+        AttemptOutcome.TIMED_OUT,
+    }
+    assert {each for each, part in parts.items() if Part.WORK in part} == {
+        AttemptOutcome.SUCCEEDED,
+        AttemptOutcome.RUNNING,
+    }
+    assert {each for each, part in parts.items() if Part.FAILED in part} == {
+        each for each in AttemptOutcome if each.is_failure
+    }
 
 
 def test_small_amounts_are_shown_with_more_places() -> None:

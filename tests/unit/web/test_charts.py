@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
+from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.pricing.usage import AttemptEnd
 from spotbatch.web.charts import WASTED, curve, gantt
 from spotbatch.web.views import progress_of
 from tests.unit.web_builders import NOW, bill, child
@@ -46,7 +46,7 @@ def test_reclaimed_hosts_are_marked_and_interrupted_attempts_told_apart() -> Non
     drawn = gantt(bill(some(20)), NOW)
     reclaimed = [row for row in drawn.rows if row.host.is_reclaimed]
     assert {row.host.instance_id for row in reclaimed} == {"arn:0", "arn:10"}
-    assert all(AttemptEnd.INTERRUPTED in row.paths for row in reclaimed)
+    assert all(AttemptOutcome.INTERRUPTED in row.paths for row in reclaimed)
     assert all(0 <= row.x <= 1000 and row.x + row.width <= 1001 for row in drawn.rows)
 
 

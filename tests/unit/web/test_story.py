@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.job import Attempt
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.dashboard import _split
-from spotbatch.cli.records import AttemptRecord, matched
+from spotbatch.cli.records import matched
 from spotbatch.cli.show import told_by
 from tests.unit.web_builders import NOW, child
 
@@ -24,7 +25,7 @@ def test_an_attempt_that_follows_at_once_has_a_record_of_its_own() -> None:
 
 
 def test_lines_of_a_record_become_labels_and_texts() -> None:
-    record = AttemptRecord(resumed_from="000003", restore_seconds=0.25, warnings=("disk nearly full",))
+    record = AttemptRecord(resumed_from="000003", restore_seconds=0.25, warnings=["disk nearly full"])
     assert [_split(line) for line in told_by(record)] == [
         ("resumed", "from checkpoint 000003 in 0.2 s"),
         ("warning", "disk nearly full"),
