@@ -108,3 +108,41 @@ def test_the_rulebook_needs_only_the_standard_library() -> None:
 def test_every_module_says_in_its_docstring_what_lives_there() -> None:
     for path in sources():
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path.relative_to(ROOT)} has none"
+
+
+# How AWS Batch and ECS word what happened. Code compares with these words, so they are spelt once.
+WORDS_OF_AWS = (
+    "Essential container",
+    "Task failed to start",
+    "Job attempt duration",
+    "Dependent Job failed",
+    "Array Child Job failed",
+    "Job queue deleted",
+    "Host EC2",
+    "OutOfMemoryError",
+    "CannotPull",
+    "CannotStart",
+    "CannotCreate",
+    "CannotInspect",
+    "DockerTimeout",
+    "ResourceInitialization",
+    "HostConfigError",
+)
+
+
+def texts_in_code(path: Path) -> Iterator[tuple[str, int]]:
+    """Every string of a file, parts of f-strings too, with its line; docstrings are prose, and no code reads them."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value, node.lineno
+
+
+def test_the_words_in_which_aws_gives_reasons_are_spelt_in_one_file() -> None:
+    home = PACKAGE / "batch" / "status.py"
+    assert all(any(word in text for text, _ in texts_in_code(home)) for word in WORDS_OF_AWS)
+    for path in sorted({*sources(), *PACKAGE.glob("*.py")} - {home}):
+        for text, line in texts_in_code(path):
+            found = [word for word in WORDS_OF_AWS if word in text]
+            assert not found, f"{path.relative_to(ROOT)}:{line} spells {found}: import it from batch/status.py"

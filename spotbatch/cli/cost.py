@@ -15,6 +15,7 @@ from spotbatch.batch.job import Job
 from spotbatch.cli import finding, parse
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
+from spotbatch.pricing.document import document_of
 from spotbatch.pricing.reconcile import Day
 from spotbatch.pricing.reconcile import reconcile as reconciled
 from spotbatch.pricing.report import CostReport, Group, shown_usd
@@ -60,7 +61,7 @@ def cost(
     days = _billed(run, made.report, tag, stack) if reconcile else ()
     if as_json:
         billed = {"billed": [day.to_json() for day in days]} if reconcile else {}
-        plain = {"job_id": run[0].id, "job_ids": [one.id for one in run], **made.report.to_json()}
+        plain = {"job_id": run[0].id, "job_ids": [one.id for one in run], **document_of(made.report)}
         return json.write({**plain, **billed, "gathering_notes": list(made.notes)})
     _show(run, made.report)
     _show_groups(by or "", groups)

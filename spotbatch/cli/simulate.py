@@ -136,7 +136,8 @@ def simulate(
         draw_gantt(story, gantt)
     report = _report(story, prices) if story and bill else None
     if as_json:
-        return json.write(_document(scenario, results, prices.sources) | ({"bill": report.to_json()} if report else {}))
+        billed = {"bill": _bill_document(report)} if report else {}
+        return json.write(_document(scenario, results, prices.sources) | billed)
     _say(scenario, results, prices.sources)
     return _say_bill(report) if report else None
 
@@ -161,6 +162,12 @@ def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Story":
     recorder = Recorder(prices, first)
     World(first, recorder).run()
     return recorder.story()
+
+
+def _bill_document(report: "CostReport") -> dict[str, object]:
+    from spotbatch.pricing.document import document_of
+
+    return document_of(report)
 
 
 def _report(story: "Story", prices: "Prices") -> "CostReport":

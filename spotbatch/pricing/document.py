@@ -14,7 +14,10 @@ _MOST_TAGS: Final = 20
 
 
 def document_of(report: CostReport) -> dict[str, object]:
-    """What `CostReport.to_json` gives."""
+    """Everything for a program to read: USD as strings with nine places, so that no float blurs a cent.
+
+    Of hosts, and of each kind of group, the first 1,000 are listed; what is beyond is summed up in one group.
+    """
     outcomes = Counter(each.outcome.value for each in report.attempts)
     return {
         "is_simulated": report.is_simulated,

@@ -120,15 +120,6 @@ class CostReport:
         found = [_group(name, entries) for name, entries in groups.items()]
         return tuple(sorted(found, key=lambda one: one.name if key == "day" else (-one.paid_usd, one.name)))
 
-    def to_json(self) -> dict[str, object]:
-        """Everything for a program to read: USD as strings with nine places, so that no float blurs a cent.
-
-        Of hosts, and of each kind of group, the first 1,000 are listed; what is beyond is summed up in one group.
-        """
-        from spotbatch.pricing.document import document_of
-
-        return document_of(self)
-
 
 def report_from(
     hosts: Iterable[HostLife],
@@ -152,7 +143,7 @@ def report_from(
         attempt = AttemptUse(job_id="j", job_name="sort", instance_id="i-1", vcpus=2, memory_mib=1024,
                              started_at=30, stopped_at=3530, outcome=AttemptOutcome.SUCCEEDED)
         report = report_from([host], [attempt], prices, until=4000)
-        report.paid_usd, report.on_demand_usd, report.parts[Part.IDLE], report.by("job"), report.to_json()
+        report.paid_usd, report.on_demand_usd, report.parts[Part.IDLE], report.by("job"), document_of(report)
     """
     all_hosts, all_attempts = tuple(hosts), tuple(attempts)
     on_host: dict[str, list[AttemptUse]] = defaultdict(list)

@@ -10,6 +10,7 @@ import pytest
 from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.pricing.catalogue import catalogue
+from spotbatch.pricing.document import document_of
 from spotbatch.pricing.history import Price, PriceHistory, Prices, Usage, flat, prices_of
 from spotbatch.pricing.ledger import Part, parts_of
 from spotbatch.pricing.reconcile import reconcile
@@ -214,7 +215,7 @@ def test_other_quantities_become_lines_beside_the_hosts() -> None:
 def test_the_json_of_a_report_is_plain_json_and_adds_up() -> None:
     seen = Observed(lost_seconds=10, peak_memory_mib=100, cpu_seconds=300)
     attempt = an_attempt(outcome=AttemptOutcome.INTERRUPTED, observed=seen, tags={"team": "a"})
-    document = json.loads(json.dumps(a_report(attempt).to_json()))
+    document = json.loads(json.dumps(document_of(a_report(attempt))))
     parts = sum(Decimal(each) for each in document["parts_usd"].values())
     assert abs(parts - Decimal(document["gross_usd"])) < Decimal("0.00000001")
     assert document["attempts"] == {"count": 1, "interrupted": 1, "by_end": {"INTERRUPTED": 1}}
@@ -302,7 +303,7 @@ def test_the_shares_of_all_jobs_of_a_host_add_up_to_its_bill_idle_time_by_use() 
 def test_a_long_list_of_groups_is_cut_and_still_adds_up() -> None:
     attempts = [an_attempt(array_index=index, vcpus=0.001) for index in range(1005)]
     report = a_report(*attempts)
-    document: Any = report.to_json()
+    document: Any = document_of(report)
     found = document["by"]["job"]
     assert len(found) == 1001
     assert found[-1]["name"] == "(6 others)"
