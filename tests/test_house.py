@@ -114,6 +114,7 @@ def test_every_module_says_in_its_docstring_what_lives_there() -> None:
 WORDS_OF_AWS = (
     "Essential container",
     "Task failed to start",
+    "Task stopped during",
     "Job attempt duration",
     "Dependent Job failed",
     "Array Child Job failed",

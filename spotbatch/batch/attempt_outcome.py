@@ -19,10 +19,11 @@ from enum import StrEnum
 from typing import Final
 
 from spotbatch.batch.attempt_record import AttemptRecord, InterruptionCause, RecordedOutcome
-from spotbatch.batch.environment import EXIT_INTERRUPTED, EXIT_NOT_SAVED, EXIT_UNHEALTHY
+from spotbatch.batch.environment import EXIT_INTERRUPTED, EXIT_NOT_SAVED, EXIT_OUTPUTS_REFUSED, EXIT_UNHEALTHY
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import (
     HOST_TERMINATED_PREFIX,
+    INSTANCE_DRAINING,
     NOT_STARTED,
     NOT_STARTED_REASONS,
     OUT_OF_MEMORY,
@@ -138,7 +139,7 @@ def outcome_of(
         return AttemptOutcome.NOT_STARTED
     if is_stopped:
         return AttemptOutcome.STOPPED
-    if exit_code is None:
+    if exit_code is None or status_reason.startswith(INSTANCE_DRAINING):
         return AttemptOutcome.LOST
     if exit_code == EXIT_INTERRUPTED:
         return AttemptOutcome.INTERRUPTED if is_spot else AttemptOutcome.LOST
@@ -148,6 +149,7 @@ def outcome_of(
 _BY_CODE: Final[Mapping[int, AttemptOutcome]] = {
     EXIT_UNHEALTHY: AttemptOutcome.UNHEALTHY,
     EXIT_NOT_SAVED: AttemptOutcome.NOT_SAVED,
+    EXIT_OUTPUTS_REFUSED: AttemptOutcome.NOT_SAVED,
 }
 
 

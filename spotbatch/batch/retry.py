@@ -7,7 +7,7 @@ from typing import Final
 
 from spotbatch.batch.environment import RETRIED_EXIT_CODES
 from spotbatch.batch.errors import InvalidJob
-from spotbatch.batch.status import CANNOT_PULL_REASON, HOST_TERMINATED_PATTERN, TASK_NOT_RUN_PATTERN
+from spotbatch.batch.status import CANNOT_PULL_PREFIX, HOST_TERMINATED_PATTERN, TASK_NOT_RUN_PATTERN
 
 MAX_ATTEMPTS: Final = 10
 MAX_EVALUATE_ON_EXIT: Final = 5
@@ -99,7 +99,7 @@ def spot_safe(attempts: int = MAX_ATTEMPTS) -> RetryStrategy:
         evaluate_on_exit=(
             EvaluateOnExit(action=Action.RETRY, on_status_reason=HOST_TERMINATED_PATTERN),
             EvaluateOnExit(action=Action.RETRY, on_exit_code=RETRIED_EXIT_CODES),
-            EvaluateOnExit(action=Action.RETRY, on_reason=f"{CANNOT_PULL_REASON}*"),
+            EvaluateOnExit(action=Action.RETRY, on_reason=f"{CANNOT_PULL_PREFIX}*"),
             EvaluateOnExit(action=Action.RETRY, on_status_reason=TASK_NOT_RUN_PATTERN),
             EvaluateOnExit(action=Action.EXIT, on_reason="*"),
         ),

@@ -42,10 +42,11 @@ QUEUE_DELETED: Final = "Job queue deleted"
 # agent/api/errors and agent/engine/errors.go; ECS developer guide, "Amazon ECS stopped tasks error messages").
 OUT_OF_MEMORY: Final = "OutOfMemoryError"
 OUT_OF_MEMORY_REASON: Final = f"{OUT_OF_MEMORY}: Container killed due to memory usage"
-CANNOT_PULL_REASON: Final = "CannotPull"  # ...ContainerError, ...ECRContainerError, ...ImageManifestError and others
+CANNOT_PULL_PREFIX: Final = "CannotPull"  # ...ContainerError, ...ECRContainerError, ...ImageManifestError and others
+CANNOT_PULL_REASON: Final = f"{CANNOT_PULL_PREFIX}ContainerError:"
 CANNOT_START_REASON: Final = "CannotStartContainerError:"
 NOT_STARTED_REASONS: Final = (
-    CANNOT_PULL_REASON,
+    CANNOT_PULL_PREFIX,
     "CannotStartContainerError",
     "CannotCreateContainerError",
     "CannotCreateVolumeError",
@@ -57,9 +58,9 @@ NOT_STARTED_REASONS: Final = (
 
 HOST_TERMINATED_PATTERN: Final = "Host EC2*"  # as a retry strategy or a metric filter matches it
 HOST_TERMINATED_PREFIX: Final = "Host EC2 (instance "  # longer: a person's own reason to terminate does not begin so
-# The task never ran, or ECS stopped it: NOT_STARTED, and "Task stopped during instance draining" (AWS Batch user guide,
-# "Instance draining and task interruptions").
-TASK_NOT_RUN_PATTERN: Final = "Task *"
+# AWS Batch user guide, "Instance draining and task interruptions".
+INSTANCE_DRAINING: Final = "Task stopped during instance draining"
+TASK_NOT_RUN_PATTERN: Final = "Task *"  # NOT_STARTED and INSTANCE_DRAINING, as a retry strategy matches them
 
 
 def host_terminated(instance_id: str) -> str:

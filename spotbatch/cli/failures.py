@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from spotbatch.batch.job import Job
-from spotbatch.batch.status import CANNOT_PULL_REASON, OUT_OF_MEMORY_REASON, TIMEOUT_EXCEEDED, JobStatus
+from spotbatch.batch.status import CANNOT_PULL_PREFIX, OUT_OF_MEMORY_REASON, TIMEOUT_EXCEEDED, JobStatus
 from spotbatch.cli.findings import Case, Finding, Weight
 from spotbatch.cli.progress import is_interruption
 
@@ -39,7 +39,7 @@ def _in_words(job: Job) -> tuple[str, str]:
         return "somebody stopped it", "submit it again if that was not meant"
     if OUT_OF_MEMORY_REASON in job.reason:
         return "it used more memory than it asked for", "ask for more: --memory; `spotbatch show` has the peak"
-    if job.reason.startswith(CANNOT_PULL_REASON):
+    if job.reason.startswith(CANNOT_PULL_PREFIX):
         return "its image could not be pulled", "push it to the registry; check the subnets' route to ECR"
     if TIMEOUT_EXCEEDED in job.status_reason:
         return (

@@ -12,6 +12,7 @@ from spotbatch.batch.status import (
     CANNOT_PULL_REASON,
     CANNOT_START_REASON,
     CONTAINER_EXITED,
+    INSTANCE_DRAINING,
     NOT_STARTED,
     NOT_STARTED_REASONS,
     OUT_OF_MEMORY_REASON,
@@ -85,6 +86,12 @@ CASES = {
     "killed thirty seconds after it was terminated": ({"exit_code": 137, "is_stopped": True}, Outcome.STOPPED),
     "unhealthy": ({"exit_code": 211}, Outcome.UNHEALTHY),
     "unhealthy, given up": ({"exit_code": 1, "record": record("unhealthy", 1)}, Outcome.UNHEALTHY),
+    "outputs that can never be saved": ({"exit_code": 220}, Outcome.NOT_SAVED),
+    "its host was drained": ({"exit_code": 143, "status_reason": INSTANCE_DRAINING}, Outcome.LOST),
+    "its host was drained, and a notice had come": (
+        {"exit_code": 210, "status_reason": INSTANCE_DRAINING, "record": NOTICED},
+        Outcome.INTERRUPTED,
+    ),
     "outputs not saved": ({"exit_code": 212, "record": record("not_saved", 212)}, Outcome.NOT_SAVED),
     "the store did not answer at the start": (
         {"exit_code": 210, "record": record("not_restored", 210)},
