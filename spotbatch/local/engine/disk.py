@@ -79,7 +79,9 @@ class Disk:
     async def _checkpoint(self) -> None:
         try:
             with contextlib.suppress(Unavailable):
-                if not await asyncio.to_thread(self._journal.checkpoint):
+                await asyncio.to_thread(self._journal.checkpoint)
+                if self._journal.is_log_long:
+                    await asyncio.to_thread(self._journal.checkpoint)  # what came meanwhile: then little is left
                     self._journal.checkpoint_here()
         finally:
             self._checkpointing = None

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from spotbatch.batch.errors import Unavailable
-from spotbatch.local.engine.schema import prepare
+from spotbatch.local.engine.commit_count import CommitCount
+from spotbatch.local.engine.schema import check, count_of, prepare
 
 FILE_NAME: Final = "journal.sqlite"
 _BUSY_MILLISECONDS: Final = 5_000
 _CHECKPOINT_STATEMENTS: Final = 4_000  # between checkpoints: some 16 MB of the write-ahead log
-_MOST_LOG_PAGES: Final = 64_000  # 256 MB: only a log that is written without a pause comes so far
+_LONG_LOG_BYTES: Final = 32 << 20  # then the writer waits until all of it is in the file
+_SHORT_LOG_BYTES: Final = 8 << 20  # and what stands behind this is cut off
 
 Row = Sequence[Any]
 Statement = tuple[str, Row]
@@ -35,18 +37,30 @@ class Journal:
         self._committed = 0  # statements so far
         self._checkpoint_at = _CHECKPOINT_STATEMENTS
         self._log: int | None = None  # descriptor of the write-ahead log
+        self._commits = CommitCount(home)
         _keep_to_owner(self.path)
         with self._explained("opened"):
+            self._check()
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             try:
                 self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint` does it
-                prepare(self._connection, self.path)
+                self._connection.execute(f"PRAGMA journal_size_limit = {_SHORT_LOG_BYTES}")
+                prepare(self._connection)
+                self._commit_no = count_of(self._connection)
+                self._commits.open(self._commit_no)
             except BaseException:
                 self._connection.close()
                 raise
+
+    def _check(self) -> None:
+        """Without writing: closing a connection that may write moves the log into the file, and removes it."""
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+            check(connection, self.path, self._commits.expected())
 
     @property
     def is_pending(self) -> bool:
@@ -76,6 +90,8 @@ class Journal:
             return False
         with self._explained("written"):
             self._write_all(asked)
+        self._commit_no += 1
+        self._commits.committed(self._commit_no)
         self._committed += len(self._pending) + len(asked)
         self._pending.clear()
         return True
@@ -85,6 +101,7 @@ class Journal:
 
         Raises Unavailable if it cannot: what the disk holds is not known then, and the journal counts as damaged.
         """
+        commit_no = self._commit_no
         try:
             if self._log is None:
                 self._log = os.open(f"{self.path}-wal", os.O_RDONLY)
@@ -95,26 +112,34 @@ class Journal:
             raise Unavailable(
                 f"the disk did not take the journal {self.path}: {error.strerror}; what was asked for last may be lost"
             ) from error
+        self._commits.synced(commit_no)
 
     @property
     def is_checkpoint_due(self) -> bool:
         return self._committed >= self._checkpoint_at
 
-    def checkpoint(self) -> bool:
-        """Move what the write-ahead log holds into the journal's file, beside the writer, from any thread.
-
-        False if the log has grown so long that the writer should do it: where rows are written without a pause there is
-        always something left over, and SQLite begins the log anew only after all of it was moved (sqlite.org/wal.html,
-        "Avoiding Excessively Large WAL Files").
-        """
+    def checkpoint(self) -> None:
+        """Move what the write-ahead log holds into the journal's file, beside the writer, from any thread."""
         self._checkpoint_at = self._committed + _CHECKPOINT_STATEMENTS
         with self._explained("written"), closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            return _move_log(connection) < _MOST_LOG_PAGES
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    @property
+    def is_log_long(self) -> bool:
+        """Whether the writer should do it: where rows are written without a pause something is always left over.
+
+        SQLite begins the log anew only after all of it was moved (sqlite.org/wal.html, "Avoiding Excessively Large WAL
+        Files"), and what a checkpoint answers is of the moment at which it began.
+        """
+        try:
+            return os.stat(f"{self.path}-wal").st_size > _LONG_LOG_BYTES  # noqa: PTH116
+        except OSError:
+            return False
 
     def checkpoint_here(self) -> None:
-        """The same while the writer waits."""
+        """The same while the writer waits: the next row is written at the log's beginning."""
         with self._explained("written"):
-            _move_log(self._connection)
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _write_all(self, asked: Sequence[Statement]) -> None:
         execute = self._connection.execute
@@ -125,6 +150,7 @@ class Journal:
                     execute(statement, row)
             for statement, row in asked:
                 execute(statement, row)
+            execute("UPDATE commits SET count = ?", (self._commit_no + 1,))
             execute("COMMIT")
         except BaseException as error:
             self.is_damaged = isinstance(error, sqlite3.DatabaseError) and _says_damage(str(error))
@@ -147,6 +173,7 @@ class Journal:
             self.commit()
         finally:
             self._connection.close()
+            self._commits.close()
             if self._log is not None:
                 os.close(self._log)
                 self._log = None
@@ -169,12 +196,6 @@ def _keep_to_owner(path: Path) -> None:
         path.touch(mode=0o600)
         for each in path.parent.glob(f"{path.name}*"):
             each.chmod(0o600)
-
-
-def _move_log(connection: sqlite3.Connection) -> int:
-    """Pages that the write-ahead log goes on behind; 0 if it begins anew (SQLite, "PRAGMA wal_checkpoint")."""
-    _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return 0 if moved == pages else int(pages)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from spotbatch.batch.errors import Unavailable
+from spotbatch.local.engine.commit_count import FILE_NAME as COUNT_FILE
 
-VERSION: Final = 2
+VERSION: Final = 3
+_FIRST_WITH_COUNT: Final = 3
 
 _TABLES: Final = """
+CREATE TABLE commits (count INTEGER NOT NULL);
+INSERT INTO commits VALUES (0);
 CREATE TABLE resource (kind TEXT, name TEXT, body TEXT NOT NULL, rules TEXT, PRIMARY KEY (kind, name)) WITHOUT ROWID;
 CREATE TABLE job (
     job_no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, queue TEXT NOT NULL,
@@ -50,13 +54,17 @@ INSERT OR IGNORE INTO old_task SELECT task, job_no, idx, attempt FROM attempt;
 DROP INDEX attempt_task;
 DROP INDEX attempt_open;
 """,
+    2: """
+CREATE TABLE commits (count INTEGER NOT NULL);
+INSERT INTO commits VALUES (0);
+""",
 }
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new journal, or bring an older one up to today's version, in one transaction.
+def check(connection: sqlite3.Connection, path: Path, expected_commits: int | None) -> None:
+    """Read a journal before anything changes it.
 
-    Raises Unavailable for a newer one, which is left as it is, and for one that SQLite finds damaged.
+    Raises Unavailable for one of a newer version, or that lacks commits, DatabaseError for one that is damaged.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > VERSION:
@@ -67,6 +75,25 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"it is malformed: {' '.join(verdict.split())}")
+    count = count_of(connection) if found >= _FIRST_WITH_COUNT else 0
+    if expected_commits is not None and count < expected_commits:
+        raise Unavailable(
+            f"the journal {path} lacks the last {expected_commits - count} of its {expected_commits} commits: its "
+            f"write-ahead log {path.name}-wal is damaged, cut or gone, and jobs that were accepted may be missing. "
+            f"Nothing was changed. Put both files back from a copy, use another --home, or remove "
+            f"{path.with_name(COUNT_FILE)} to go on without what is lost"
+        )
+
+
+def count_of(connection: sqlite3.Connection) -> int:
+    """How many commits the journal holds."""
+    (count,) = connection.execute("SELECT count FROM commits").fetchone()
+    return int(count)
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new journal, or bring an older one up to today's version, in one transaction."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == VERSION:
         return
     script = _TABLES if found == 0 else "".join(_STEPS[version] for version in range(found, VERSION))

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,8 @@ def request(then: Callable[[], None], *rows: Statement) -> Request:
     return Request(rows=rows, then=then, answer=asyncio.get_running_loop().create_future())
 
 
-def write(journal: Journal, statements: int) -> None:
-    for number in range(statements):
+def write(journal: Journal, statements: int, *, first: int = 0) -> None:
+    for number in range(first, first + statements):
         journal.write("INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)", ("kind", f"{number:05}", "{}" * 100, None))
         journal.commit()
 
@@ -99,7 +100,7 @@ def test_a_checkpoint_beside_the_writer_lets_the_log_begin_again(
     assert not journal.is_checkpoint_due
     write(journal, 1)
     assert journal.is_checkpoint_due
-    assert journal.checkpoint()
+    journal.checkpoint()
     assert not journal.is_checkpoint_due
     log = tmp_path / "journal.sqlite-wal"
     size = log.stat().st_size
@@ -111,20 +112,30 @@ def test_a_checkpoint_beside_the_writer_lets_the_log_begin_again(
     again.close()
 
 
-def test_a_log_that_grows_too_long_is_emptied_while_the_writer_waits(
+def test_the_log_stays_short_though_rows_are_written_without_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_MOST_LOG_PAGES", 10)
-    journal = Journal(tmp_path)
-    reader = Journal(tmp_path)
-    open_rows = reader.rows("SELECT name FROM resource UNION ALL SELECT 'x' UNION ALL SELECT 'y'")
-    next(open_rows)  # a reader that is not done: what follows cannot be moved
-    write(journal, 20)
-    assert not journal.checkpoint()
-    list(open_rows)
-    journal.checkpoint_here()
-    size = (tmp_path / "journal.sqlite-wal").stat().st_size
-    write(journal, 5)
-    assert (tmp_path / "journal.sqlite-wal").stat().st_size == size
-    reader.close()
-    journal.close()
+    monkeypatch.setattr(journal_module, "_CHECKPOINT_STATEMENTS", 200)
+    monkeypatch.setattr(journal_module, "_LONG_LOG_BYTES", 1 << 20)
+    monkeypatch.setattr(journal_module, "_SHORT_LOG_BYTES", 1 << 18)
+    sizes = list[int]()
+
+    async def submissions() -> None:
+        journal = Journal(tmp_path)
+        disk = Disk(journal, on_failed=failures.append)
+        for number in range(3_000):
+            write(journal, 1, first=number)
+            waits = request(lambda: None, ROW)
+            disk.carry_out([waits])
+            disk.look_after()
+            write(journal, 1, first=number)  # while the disk is waited for
+            await waits.answer
+            sizes.append((tmp_path / "journal.sqlite-wal").stat().st_size)
+        await disk.close()
+        journal.close()
+
+    failures = list[Unavailable]()
+    asyncio.run(submissions())
+    assert not failures
+    assert sum(after > before for before, after in pairwise(sizes)) > 500, "the log was written all the time"
+    assert max(sizes) < 4 << 20, f"{max(sizes) / 1e6:.1f} MB"
