@@ -22,7 +22,7 @@ from spotbatch.runtime.checkpoints.restore import Restored
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Missing, Refused, SpotrunError, StoreError
+from spotbatch.runtime.errors import Missing, SpotrunError, StoreError, may_pass
 from spotbatch.runtime.host import host_fact
 from spotbatch.runtime.inputs import fetch_inputs
 from spotbatch.runtime.log import say
@@ -149,8 +149,7 @@ class Attempt:
     def _not_begun(self, problem: Exception) -> int:
         """Without knowing the last checkpoint, beginning anew would throw work away: so do not begin."""
         say(f"the command was not started: {problem}")
-        may_pass = isinstance(problem, StoreError) and not isinstance(problem, Refused | Missing)
-        return self._end("not_restored", EXIT_INTERRUPTED if may_pass else EXIT_OURS)
+        return self._end("not_restored", EXIT_INTERRUPTED if may_pass(problem) else EXIT_OURS)
 
     def _leave_unstarted(self) -> int:
         """Interrupted before the command began. Under a notice, wait for the host to be taken: a host that does not
@@ -232,7 +231,7 @@ class Attempt:
         except Exception as problem:  # noqa: BLE001 - whatever it is, the outputs are not saved, and that must be said
             say(f"the outputs are NOT saved: {problem}")
             uploaded = None
-            if not isinstance(problem, StoreError) or isinstance(problem, Refused):  # it would be so each time
+            if not (may_pass(problem) or isinstance(problem, Missing)):  # it would be so each time
                 say(f"another attempt would end in the same way: exit code {EXIT_OUTPUTS_REFUSED}")
                 return self._end("not_saved", EXIT_OUTPUTS_REFUSED)
         if uploaded is not None:

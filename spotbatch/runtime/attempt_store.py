@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch import artifacts
-from spotbatch.runtime.checkpoints.restore import Restored, make_room, restore
+from spotbatch.runtime.checkpoints.layout import make_room
+from spotbatch.runtime.checkpoints.restore import Restored, restore
 from spotbatch.runtime.checkpoints.writer import Saved, Writer
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Missing, Refused, StoreError, Superseded
+from spotbatch.runtime.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Uploaded, list_outputs, send_file, upload_outputs
 from spotbatch.runtime.record import Record
@@ -17,6 +18,8 @@ from spotbatch.runtime.settings import Identity
 from spotbatch.runtime.storage.store import Store
 
 RECORD_SECONDS = 10.0  # longest wait for a record or progress to be taken: they are not worth more
+SUSPECTS = "suspects"
+ATTEMPTS_THAT_MUST_SEE_IT = 3
 FAILED_OUTPUT_BYTES = 64 * 1024 * 1024  # of outputs so far, kept from a failed attempt
 
 
@@ -60,8 +63,30 @@ class AttemptStore:
             self._store.clear_leftovers(f"{artifacts.unit_prefix(self._run, self._index)}/")
         make_room(self._folder)
         found = restore(self._store, artifacts.checkpoint_prefix(self._run, self._index), self._folder, limit)
+        if found.manifest is None and found.corrupt:
+            self._begin_anew(found, limit)
         self._writer.start_from(found.manifest, found.corrupt)
         return found
+
+    def _begin_anew(self, found: Restored, limit: Limit) -> None:
+        """There are checkpoints, and none could be restored. To begin anew may throw a long work away, and a host with
+        bad memory or a bad way to the store sees damage where there is none: so that many attempts must see it first.
+
+        Raises:
+            HostFault: too few have seen it yet.
+        """
+        prefix = f"{artifacts.checkpoint_prefix(self._run, self._index)}/{SUSPECTS}/"
+        if found.unverified:
+            newest = max(found.unverified)
+            retrying(lambda: self._store.put(f"{prefix}{newest}/{self._writer.epoch:06d}", b""), limit)
+            seen = len(retrying(lambda: list(self._store.list(f"{prefix}{newest}/")), limit))
+            if seen < ATTEMPTS_THAT_MUST_SEE_IT:
+                raise HostFault(
+                    f"none of {len(found.corrupt)} checkpoints could be verified on this host: not begun anew, which "
+                    f"would throw their work away. After {ATTEMPTS_THAT_MUST_SEE_IT} attempts that see this "
+                    f"(this is number {seen}) the work begins anew"
+                )
+        say(f"no whole checkpoint is left ({len(found.corrupt)} are not): starting from the beginning")
 
     def save(self, limit: Limit) -> Saved:
         """Publish the folder and prune; what cannot be pruned now is pruned after the next save."""
@@ -96,7 +121,7 @@ class AttemptStore:
                 return
             try:
                 send_file(self._store, f"{prefix}/output/{file.path}", folder / file.path, limit)
-            except (Refused, OSError) as problem:  # one file that cannot be kept does not lose the others
+            except (Refused, BadName, OSError) as problem:  # one file that cannot be kept does not lose the others
                 say(f"not kept from the failed attempt: {problem}")
 
     def put_record(self, record: Record, limit: Limit | None = None) -> None:

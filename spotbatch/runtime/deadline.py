@@ -14,17 +14,38 @@ T = TypeVar("T")
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
 FAILURES_TO_SAY = 2  # of one call: a single one is nothing unusual
+_NEVER = float("inf")
 
 
 class Limit:
-    """A moment by which something must be over, and a way to call it off before."""
+    """How long something may take, and a way to call it off before.
 
-    def __init__(self, seconds: float, cancelled: threading.Event | None = None) -> None:
-        self._deadline = time.monotonic() + seconds
-        self._cancelled = cancelled or threading.Event()
+    `Limit(seconds)` is a moment by which it must be over. `Limit.standing_still(seconds)` is over once nothing has
+    moved for so long: each call of `moved` starts the time anew, so a slow store is waited for as long as bytes arrive.
+    """
+
+    def __init__(self, seconds: float, *, still_seconds: float = _NEVER) -> None:
+        now = time.monotonic()
+        self._until = now + seconds
+        self._still_seconds = still_seconds
+        self._still_until = now + still_seconds
+        self._cancelled = threading.Event()
+
+    @classmethod
+    def standing_still(cls, seconds: float, most_seconds: float = _NEVER) -> "Limit":
+        """Over when nothing has moved for `seconds`, and after `most_seconds` in any case."""
+        return cls(most_seconds, still_seconds=seconds)
+
+    def moved(self, count: int = 1) -> None:
+        """Something has arrived (`count` bytes, say): from any thread."""
+        if count > 0:
+            self._still_until = time.monotonic() + self._still_seconds
 
     def left_seconds(self) -> float:
-        return 0.0 if self._cancelled.is_set() else max(0.0, self._deadline - time.monotonic())
+        """Seconds until it is over, if nothing moves until then."""
+        if self._cancelled.is_set():
+            return 0.0
+        return max(0.0, min(self._until, self._still_until) - time.monotonic())
 
     def is_over(self) -> bool:
         return self.left_seconds() <= 0.0
@@ -60,6 +81,7 @@ def retrying(call: Callable[[], T], limit: Limit) -> T:
             limit.wait(wait_seconds)
             pause_seconds = min(pause_seconds * 2, LONGEST_WAIT_SECONDS)
         else:
+            limit.moved()
             if failures >= FAILURES_TO_SAY:
                 say_on_change("store", "the artifact store answers again")
             return result

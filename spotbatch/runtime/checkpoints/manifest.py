@@ -8,19 +8,25 @@ newer than the attempt that replaced it.
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from spotbatch.runtime.errors import Corrupt
+from spotbatch.runtime.checkpoints import validation
+from spotbatch.runtime.errors import Corrupt, Invalid
 
 MANIFESTS = "manifests"
 PACKS = "packs"
 CLAIMS = "claims"
 SMALL_PACK_BYTES = 1024 * 1024
 MOST_SMALL_PACKS = 64
+MOST_BYTES = 512 * 1024 * 1024  # of a manifest before it is compressed: some three million files
+FREELY_INFLATED_BYTES = 32 * 1024 * 1024
+MOST_RATIO = 32  # beyond that; digests in hex compress to a half
 _MAGIC = b"spotbatch checkpoint 1 "
+_NAME = re.compile(r"([0-9]{1,18})-([0-9]{1,18})-([0-9A-Za-z._]{1,64})")
 
 
 class Chunk(NamedTuple):
@@ -81,14 +87,12 @@ class ManifestName(NamedTuple):
 
 def parse_name(text: str) -> ManifestName | None:
     """None for what is no manifest's name: somebody else's object is left alone."""
-    parts = text.split("-")
-    if len(parts) != 3 or not (parts[0].isdigit() and parts[1].isdigit()):
-        return None
-    return ManifestName(int(parts[0]), int(parts[1]), parts[2])
+    found = _NAME.fullmatch(text)
+    return None if found is None else ManifestName(int(found[1]), int(found[2]), found[3])
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """A checksum line, then compressed JSON."""
+    """A checksum line, then compressed JSON. Raises Invalid for one that is too large to be read again."""
     packs = sorted(manifest.packs)
     number = {name: at for at, name in enumerate(packs)}
     body = {
@@ -104,7 +108,14 @@ def to_bytes(manifest: Manifest) -> bytes:
             for f in manifest.files
         ],
     }
-    packed = zlib.compress(json.dumps(body, separators=(",", ":")).encode(), level=1)
+    whole = json.dumps(body, separators=(",", ":")).encode()
+    if len(whole) > MOST_BYTES:  # what could not be restored must not pass for saved
+        raise Invalid(
+            f"the folder has too many files for one checkpoint: its list has more than {MOST_BYTES >> 20} MiB"
+        )
+    packed = zlib.compress(whole, level=1)
+    if len(whole) > _most_inflated(len(packed)):
+        packed = zlib.compress(whole, level=0)  # so many equal chunks (huge sparse files) would pass for a bomb
     return _MAGIC + hashlib.sha256(packed).hexdigest().encode() + b"\n" + packed
 
 
@@ -112,30 +123,63 @@ def from_bytes(data: bytes) -> Manifest:
     """The manifest that these bytes are.
 
     Raises:
-        Corrupt: they are not what `to_bytes` made.
+        Corrupt: they are not what was stored. Invalid: they are, and no manifest that may be restored.
     """
     head, newline, packed = data.partition(b"\n")
-    if not newline or head != _MAGIC + hashlib.sha256(packed).hexdigest().encode():
-        raise Corrupt("the manifest's checksum does not match")
-    body: dict[str, Any] = json.loads(zlib.decompress(packed))
-    packs = body["packs"]
+    if not newline or not head.startswith(_MAGIC):
+        raise Corrupt(f"the manifest does not begin as one, its {len(data)} bytes are something else")
+    if head != _MAGIC + hashlib.sha256(packed).hexdigest().encode():
+        raise Corrupt(f"the manifest's SHA-256 does not match (of {len(packed)} bytes)")
+    try:
+        body: dict[str, Any] = json.loads(_inflated(packed))
+        return _manifest(body)
+    except (KeyError, TypeError, ValueError, RecursionError, zlib.error) as error:
+        raise Invalid(f"the manifest is not understood ({type(error).__name__}: {str(error)[:80]})") from None
+
+
+def _inflated(packed: bytes) -> bytes:
+    """Never more than a manifest may have: a few bytes can be made to inflate to gigabytes."""
+    inflater = zlib.decompressobj()
+    most = _most_inflated(len(packed))
+    data = inflater.decompress(packed, most)
+    if not inflater.eof:
+        raise Invalid(f"the manifest has more than {most >> 20} MiB from {len(packed)} bytes, or ends too soon")
+    return data
+
+
+def _most_inflated(packed_bytes: int) -> int:
+    return min(MOST_BYTES, max(FREELY_INFLATED_BYTES, MOST_RATIO * packed_bytes))
+
+
+def _manifest(body: dict[str, Any]) -> Manifest:
+    packs = validation.pack_table(body["packs"])
+    folders = [
+        (validation.text(path, "a folder"), path_mode)
+        for path, path_mode in validation.rows(body["folders"], "folders", 2)
+    ]
+    links = [(validation.text(path, "a link"), target) for path, target in validation.rows(body["links"], "links", 2)]
+    files = [_saved_file(row, packs) for row in validation.rows(body["files"], "files", 4)]
+    validation.tree([path for path, _ in folders], [*(path for path, _ in links), *(each.path for each in files)])
     return Manifest(
-        epoch=body["epoch"],
-        sequence=body["sequence"],
-        writer=body["writer"],
-        saved_at=body["saved_at"],
+        epoch=validation.whole(body["epoch"], "the epoch"),
+        sequence=validation.whole(body["sequence"], "the sequence"),
+        writer=validation.writer_name(body["writer"]),
+        saved_at=validation.seconds(body["saved_at"], "the time of the save"),
         packs=dict(packs),
-        folders=tuple((path, mode) for path, mode in body["folders"]),
-        links=tuple((path, target) for path, target in body["links"]),
-        files=tuple(
-            SavedFile(
-                path=path,
-                mode=mode,
-                mtime_ns=mtime_ns,
-                chunks=tuple(Chunk(digest, packs[pack][0], offset, length) for digest, pack, offset, length in chunks),
-            )
-            for path, mode, mtime_ns, chunks in body["files"]
-        ),
+        folders=tuple((path, validation.mode(each, path)) for path, each in folders),
+        links=tuple((path, validation.link_target(target, path)) for path, target in links),
+        files=tuple(files),
+    )
+
+
+def _saved_file(row: list[Any], packs: list[tuple[str, int]]) -> SavedFile:
+    path = validation.text(row[0], "a file")
+    chunks = tuple(
+        Chunk(*validation.chunk(each, packs, path)) for each in validation.rows(row[3], f"the chunks of {path!r}", 4)
+    )
+    validation.size((each.length for each in chunks), path)
+    return SavedFile(
+        path=path, mode=validation.mode(row[1], path), mtime_ns=validation.time_ns(row[2], path), chunks=chunks
     )
 
 

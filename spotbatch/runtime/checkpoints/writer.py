@@ -1,6 +1,7 @@
 """Saving the checkpoint folder: what changed goes into packs, and a manifest written last makes it a checkpoint."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from spotbatch.runtime.log import say_on_change
 from spotbatch.runtime.process.process_tree import writers
 from spotbatch.runtime.storage.store import Store
 
+_EPOCH = re.compile(r"[0-9]{1,18}")
 KEEP = 2  # whole checkpoints
 SETTLE_SECONDS = 2.0  # how long a save waits for files that are being written
 
@@ -89,7 +91,8 @@ class Writer:
         self._chunks: dict[str, Chunk] = {}  # by digest: what is in the store
         self._stored: dict[str, int] = {}  # packs that may be in the store: bytes by name
         self._references: dict[ManifestName, _Reference] = {}
-        self._corrupt: set[ManifestName] = set()
+        self._corrupt: set[ManifestName] = set()  # could not be verified here: never deleted by us
+        self._unreadable: set[ManifestName] = set()  # of these, those of which not even the list of packs is known
         self._has_listed_packs = False
 
     @property
@@ -171,10 +174,13 @@ class Writer:
             self._stored.update((PurePosixPath(key).name, size) for key, size in listed)
             self._has_listed_packs = True
         kept = self._newest_whole(names, limit)
-        needed = set().union(*(self._references[name].packs for name in kept))
-        gone = [name for name in names if name not in kept]
+        gone = [name for name in names if name not in kept and name not in self._corrupt]
+        needed, unknown_epoch = self._packs_of_others(names, limit)
+        needed = needed.union(*(self._references[name].packs for name in kept))
         self._store.delete(f"{self._prefix}/{MANIFESTS}/{name}" for name in gone)
-        unneeded = [name for name in self._stored if name not in needed and _epoch_of(name) <= self._epoch]
+        unneeded = [
+            name for name in self._stored if name not in needed and unknown_epoch < _epoch_of(name) <= self._epoch
+        ]
         self._store.delete(f"{self._prefix}/{PACKS}/{name}" for name in unneeded)
         self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if _epoch_of(name) < self._epoch)
         self._forget(set(unneeded), gone)
@@ -191,17 +197,41 @@ class Writer:
         kept: list[ManifestName] = []
         contents: set[str] = set()
         for name in reversed(names):
-            if name in self._corrupt or len(kept) == KEEP:
+            if len(kept) == KEEP:
+                break
+            if name in self._corrupt or not self._is_read(name, limit):
                 continue
-            if name not in self._references:
-                try:
-                    self._refer_to(read_manifest(self._store, self._prefix, name, limit))
-                except (Corrupt, Missing):
-                    continue
             if self._references[name].content not in contents:
                 contents.add(self._references[name].content)
                 kept.append(name)
         return kept
+
+    def _packs_of_others(self, names: list[ManifestName], limit: Limit) -> tuple[set[str], int]:
+        """What those need that could not be verified here, and that are therefore not ours to delete: another host may
+        find them whole. Of one that cannot even be read, everything up to its epoch; 0 where all can be read.
+        """
+        needed: set[str] = set()
+        unknown_epoch = 0
+        for name in self._corrupt.intersection(names):
+            if self._is_read(name, limit):
+                needed |= self._references[name].packs
+            else:
+                unknown_epoch = max(unknown_epoch, name.epoch)
+        return needed, min(unknown_epoch, self._epoch - 1)
+
+    def _is_read(self, name: ManifestName, limit: Limit) -> bool:
+        """Whether we know what a manifest refers to. One that cannot be read is remembered as such."""
+        if name in self._references:
+            return True
+        if name in self._unreadable:
+            return False
+        try:
+            self._refer_to(read_manifest(self._store, self._prefix, name, limit))
+        except (Corrupt, Missing):
+            self._unreadable.add(name)
+            self._corrupt.add(name)
+            return False
+        return True
 
     def _refer_to(self, manifest: Manifest) -> None:
         name = ManifestName(manifest.epoch, manifest.sequence, manifest.writer)
@@ -216,7 +246,7 @@ class Writer:
 
     def _claims(self) -> list[str]:
         names = (PurePosixPath(key).name for key, _ in self._store.list(f"{self._prefix}/{CLAIMS}/"))
-        return [name for name in names if name.partition("-")[0].isdigit()]
+        return [name for name in names if _EPOCH.fullmatch(name.partition("-")[0])]
 
     def _next_pack(self) -> str:
         self._packs_made += 1
@@ -300,9 +330,10 @@ class Writer:
                 continue
             if limit.is_over():
                 raise StoreError("the time for this save is over")
+            limit.moved()  # a folder that takes long to read does not stand still
             try:
                 with open_for_saving(self._folder, path) as file:
-                    saved = self._read(file, upload, hashing)
+                    saved = self._read(file, upload, hashing, limit)
                     if file.was_written() and not self._only_grew(file):
                         torn.append(path)
                     self._known[path] = _Known(file.look, saved)
@@ -313,9 +344,10 @@ class Writer:
                 torn.append(path)
         return torn
 
-    def _read(self, file: OpenFile, upload: Upload, hashing: Hashing) -> SavedFile:
+    def _read(self, file: OpenFile, upload: Upload, hashing: Hashing, limit: Limit) -> SavedFile:
         chunks = []
         for digest, data in hashing.chunks(file):
+            limit.moved(len(data))
             if digest not in self._chunks:
                 upload.add(digest, data)
             chunks.append(Chunk(digest, "", 0, len(data)))
@@ -360,7 +392,7 @@ def _has_grown(before: Look, now: Look, held: dict[tuple[int, int], bool]) -> bo
 
 def _epoch_of(name: str) -> int:
     head = name.partition("-")[0]
-    return int(head) if head.isdigit() else 1 << 62  # not ours: never deleted
+    return int(head) if _EPOCH.fullmatch(head) else 1 << 62  # not ours: never deleted
 
 
 def _torn_text(paths: list[str]) -> str:

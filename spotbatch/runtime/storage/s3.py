@@ -6,19 +6,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store as Bucket
 
-from spotbatch.runtime.errors import InvalidSetting, Missing, Refused, StoreError
+from spotbatch.runtime.errors import BadName, Corrupt, InvalidSetting, Missing, Refused, SpotrunError, StoreError
+from spotbatch.runtime.storage.store import OnBytes, ignore
 
 CONNECT_SECONDS = 5
-REQUEST_SECONDS = 60  # 8 MiB within it needs 1.1 Mbit/s
+STILL_SECONDS = 60  # of an answer of which no more arrives
+ANSWER_SECONDS = 6 * 3600  # of a whole answer, as long as it keeps arriving
+SEND_SECONDS = (60, 120, 240, 480, 960)  # of one request that sends; after one that took too long, the next of these
 RETRIES = 2  # of one request, inside the client; what fails then is the caller's to retry, with the time that it has
 DELETE_AT_ONCE = 1000  # S3's limit for DeleteObjects
 PART_BYTES = 16 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
 _NO_BUCKET = "NoSuchBucket"
+_BEYOND_END = "InvalidRange"
+# Refusals of a moment or of this host's clock (Amazon S3 API Reference, "Error responses"): newer credentials, or
+# another host, are served.
+_OF_THE_MOMENT = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")
+_TOO_LONG = ("timed out", "timeout")
 _INSTANCE_METADATA = "//169.254.169.254/"  # asked for credentials when nothing else gives any
 _ERRORS = (BaseError, OSError, ValueError)  # ValueError: a name that the client refuses (control characters, no UTF-8)
 _XML_OR_DUMP = re.compile(r"<\?xml|<Error|Debug source")
@@ -30,41 +40,69 @@ class S3Store:
     """Objects below a prefix of a bucket. Credentials and region come from the environment or the task role."""
 
     def __init__(self, *, bucket: str, prefix: str) -> None:
-        endpoint = _endpoint()
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._store = Bucket(
-            bucket,
+        self._endpoint = _endpoint()
+        self._store = self._client(ANSWER_SECONDS, still_seconds=STILL_SECONDS)
+        self._patience = 0  # which of SEND_SECONDS
+        self._senders = {0: self._client(SEND_SECONDS[0])}
+
+    def _client(self, seconds: float, still_seconds: float | None = None) -> Bucket:
+        """A client whose requests may take so long. Sending and receiving have their own: while a body is sent, the
+        client cannot tell whether it moves, so the whole request is limited, generously once one took too long.
+        """
+        return Bucket(
+            self._bucket,
             config={
                 "unsigned_payload": True,  # TLS guards the way; our own checksums guard the content
                 "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-                **({"endpoint": endpoint} if endpoint else {}),
+                **({"endpoint": self._endpoint} if self._endpoint else {}),
             },
             client_options={
                 "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-                "timeout": timedelta(seconds=REQUEST_SECONDS),
-                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+                "timeout": timedelta(seconds=seconds),
+                "allow_http": bool(self._endpoint and self._endpoint.startswith("http://")),
+                **({"read_timeout": timedelta(seconds=still_seconds)} if still_seconds is not None else {}),
             },
-            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=REQUEST_SECONDS)},
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=STILL_SECONDS)},
         )
+
+    def _sender(self) -> Bucket:
+        level = self._patience
+        if level not in self._senders:
+            self._senders[level] = self._client(SEND_SECONDS[level])
+        return self._senders[level]
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         try:
-            obstore.put(self._store, self._prefix + key, data, use_multipart=False)
+            obstore.put(self._sender(), self._prefix + key, data, use_multipart=False)
         except _ERRORS as error:
+            self._be_patient(error)
             raise self._translated(error, key) from error
 
-    def put_file(self, key: str, file: Path) -> None:
-        try:
-            obstore.put(self._store, self._prefix + key, file, chunk_size=PART_BYTES, max_concurrency=4)
-        except _ERRORS as error:
-            raise self._translated(error, key) from error
+    def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
+        with file.open("rb") as opened:
+            source = cast("BinaryIO", _Counted(opened, on_bytes))
+            try:
+                obstore.put(self._sender(), self._prefix + key, source, chunk_size=PART_BYTES, max_concurrency=4)
+            except _ERRORS as error:
+                self._be_patient(error)
+                raise self._translated(error, key) from error
 
-    def get(self, key: str) -> bytes:
+    def _be_patient(self, error: Exception) -> None:
+        """After a request that sent for too long, the next may take twice the time: the way may be that slow."""
+        if any(words in str(error).lower() for words in _TOO_LONG):
+            self._patience = min(self._patience + 1, len(SEND_SECONDS) - 1)
+
+    def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
+        pieces = []
         try:
-            return bytes(obstore.get(self._store, self._prefix + key).bytes())
+            for piece in obstore.get(self._store, self._prefix + key).stream(min_chunk_size=PIECE_BYTES):
+                pieces.append(piece)
+                on_bytes(len(piece))
         except _ERRORS as error:
             raise self._translated(error, key) from error
+        return b"".join(pieces)
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
@@ -104,22 +142,40 @@ class S3Store:
         """S3 shows no half of an object; parts of uploads that were cut off are the bucket's lifecycle rule's."""
         return 0
 
-    def _translated(self, error: Exception, key: str) -> StoreError:
+    def _translated(self, error: Exception, key: str) -> SpotrunError:
         """The client's error in our words."""
         whole = str(error)
         text = _in_short(whole)
         where = f"s3://{self._bucket}/{self._prefix}{key}"
         if _NO_BUCKET in whole:
             return Refused(f"{where}: there is no such bucket: {text}")
+        if _BEYOND_END in whole:
+            return Corrupt(f"{where} is shorter than it was when it was stored")
         if isinstance(error, NotFoundError | FileNotFoundError):
             return Missing(f"{where} is not there")
+        if any(f"<Code>{code}</Code>" in whole for code in _OF_THE_MOMENT):
+            return StoreError(f"{where}: {text}")
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):
             return Refused(f"{where}: the role may not do this: {text}")
         if isinstance(error, ValueError) and not isinstance(error, BaseError):
-            return Refused(f"{where!r}: a name on S3 must be UTF-8 without control characters: rename the file")
+            return BadName(f"{where!r}: a name on S3 must be UTF-8 without control characters: rename the file")
         if _INSTANCE_METADATA in whole:
             return StoreError(f"{where}: no credentials: neither AWS_* variables nor a task role give any ({text})")
         return StoreError(f"{where}: {text}")
+
+
+class _Counted:
+    """A file that tells how much of it was read: the client reads at most a few parts ahead of what it has sent."""
+
+    def __init__(self, file: BinaryIO, on_bytes: OnBytes) -> None:
+        self._file = file
+        self._on_bytes = on_bytes
+        self.seek = file.seek
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._on_bytes(len(data))
+        return data
 
 
 def _endpoint() -> str | None:

@@ -1,9 +1,9 @@
 """Where artifacts are kept: the few operations that the runtime needs, on a folder (`file://`) or on S3 (`s3://`)."""
 
 import contextlib
+import errno
 import fcntl
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +12,12 @@ from typing import Protocol
 from spotbatch.runtime.errors import InvalidSetting, Missing, Refused, StoreError
 
 PART = ".part-"  # how the name of a file that is being written begins
+COPY_BYTES = 8 * 1024 * 1024
+OnBytes = Callable[[int], object]
+
+
+def ignore(count: int) -> None:
+    """For who does not want to know."""
 
 
 class Store(Protocol):
@@ -19,9 +25,11 @@ class Store(Protocol):
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None: ...
 
-    def put_file(self, key: str, file: Path) -> None: ...
+    def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
+        """A file of any size; `on_bytes` is called with the size of each piece as it is sent."""
 
-    def get(self, key: str) -> bytes: ...
+    def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
+        """The whole object; `on_bytes` is called with the size of each piece as it arrives."""
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Several (offset, length) of one object."""
@@ -49,14 +57,16 @@ class FolderStore:
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
         self._into_place(key, lambda part: _write_all(part, data))
 
-    def put_file(self, key: str, file: Path) -> None:
-        self._into_place(key, lambda part: _copy_into(file, part))
+    def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
+        self._into_place(key, lambda part: _copy_into(file, part, on_bytes))
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
         try:
-            return self._path(key).read_bytes()
+            data = self._path(key).read_bytes()
         except OSError as error:
             raise _translated(error, self._root / key) from error
+        on_bytes(len(data))
+        return data
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         try:
@@ -70,7 +80,8 @@ class FolderStore:
 
     def get_file(self, key: str, file: Path) -> None:
         try:
-            _copy(self._path(key), file)
+            with file.open("wb", buffering=0) as out:
+                _copy_into(self._path(key), out.fileno(), ignore)
         except OSError as error:
             raise _translated(error, self._root / key) from error
 
@@ -187,13 +198,22 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def _copy_into(source: Path, descriptor: int) -> None:
-    with source.open("rb") as opened, os.fdopen(os.dup(descriptor), "wb") as out:
-        shutil.copyfileobj(opened, out, length=1024 * 1024)
+def _copy_into(source: Path, descriptor: int, on_bytes: OnBytes) -> None:
+    """In pieces, each of which the kernel copies by itself where it can."""
+    with source.open("rb", buffering=0) as opened:
+        while count := _copied(opened.fileno(), descriptor):
+            on_bytes(count)
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+def _copied(read: int, write: int) -> int:
+    try:
+        return os.sendfile(write, read, None, COPY_BYTES)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP):
+            raise
+    data = os.read(read, COPY_BYTES)  # a file system or a system that has no such call
+    _write_all(write, data)
+    return len(data)
 
 
 def _translated(error: OSError, file: Path) -> StoreError:

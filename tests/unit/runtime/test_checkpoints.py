@@ -201,15 +201,21 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_says_so(
     assert Life(tmp_path, 3).content() == {"state": noise(3, MIB)}
 
 
-def test_when_all_checkpoints_are_damaged_the_work_begins_anew_and_says_so(
+def test_when_all_checkpoints_are_damaged_nothing_is_restored_and_none_is_deleted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     life = Life(tmp_path, 1)
     life.write("state", b"1")
     life.save()
     (tmp_path / "store" / keys(life.store, "manifests")[0]).write_bytes(b"no manifest")
-    assert Life(tmp_path, 2).content() == {}
-    assert "starting from the beginning" in capsys.readouterr().err
+    again = Life(tmp_path, 2)
+    assert again.content() == {}
+    assert len(again.restored.unverified) == 1
+    assert "reading it again" in capsys.readouterr().err
+    for number in range(4):
+        again.write("state", b"%d" % number)
+        again.save()
+    assert keys(life.store, "manifests")[0] in keys(again.store, "manifests")
 
 
 def test_an_attempt_that_was_replaced_can_neither_prune_nor_pass_for_the_newest(tmp_path: Path) -> None:
