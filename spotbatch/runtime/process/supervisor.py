@@ -48,6 +48,7 @@ class Supervisor:
             self.command.reap()
             self.interruptions.look()
             self._tick()
+        self.interruptions.look()  # a signal to the whole group may have ended the command before we looked
         self.health.close()
         self.monitor.look_back()
         self._clear_away()
