@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 PEERS := .cache/bench/peers
+LOCK := --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 SOURCES := app.py spotbatch tests examples bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clients chaos slow format lock clean
+.PHONY: help setup demo environment-for-demo test check bench clients chaos slow format lock clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +15,12 @@ help:  ## show this list
 $(READY): requirements.txt pyproject.toml
 	@PYTHON='$(PYTHON)' scripts/environment.sh
 
-demo: $(READY)  ## the whole product on one machine: a real array job, reclaimed hosts, results, bill
+environment-for-demo:
+	@PYTHON='$(PYTHON)' scripts/environment.sh demo
+
+setup: $(READY)  ## .venv with everything, development tools too
+
+demo: environment-for-demo  ## the whole product on one machine: a real array job, reclaimed hosts, results, bill
 	@$(BIN)/python -m examples.flights.demo
 
 test: $(READY)  ## all tests
@@ -47,10 +53,11 @@ format: $(READY)  ## ruff's formatting and safe fixes
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
-lock: $(READY)  ## make requirements.txt from pyproject.toml
+lock: $(READY)  ## make requirements.txt and requirements-demo.txt from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --custom-compile-command 'make lock' pyproject.toml -o requirements.txt
-	@printf '%s\n' '# this project itself, editable' '-e .' >> requirements.txt
+	@$(BIN)/uv pip compile $(LOCK) --all-extras pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile $(LOCK) --extra demo -c requirements.txt pyproject.toml -o requirements-demo.txt
+	@for each in requirements.txt requirements-demo.txt; do printf '%s\n' '# this project itself, editable' '-e .' >> $$each; done
 
 clean:  ## what can be made again
 	rm -rf .venv cdk.out node_modules build dist *.egg-info demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis

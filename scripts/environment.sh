@@ -1,19 +1,32 @@
 #!/usr/bin/env bash
 # Makes .venv whole: the Python environment with the locked requirements. Does nothing where that is so already; repairs
 # what an interrupted run left, or what lost its Python. deploy.sh, cleanup.sh and the Makefile call it.
+#
+# Usage: scripts/environment.sh [demo]
+#   demo   what the demo and a deployment need, without the development tools (requirements-demo.txt)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+uv_version=0.13.9
 python=${PYTHON:-python3}
 installed=.venv/.installed # written last: without it nothing in .venv counts as done
+lock=requirements.txt
+if [ "${1:-}" = demo ]; then
+    lock=requirements-demo.txt
+    installed_for_demo=.venv/.installed-demo
+fi
 
 fail() {
     printf '%s\n' "$*" >&2
     exit 4
 }
 
-is_whole() {
-    [ -e $installed ] && ! [ requirements.txt -nt $installed ] && ! [ pyproject.toml -nt $installed ] &&
+is_newest() {
+    [ -e "$1" ] && ! [ "$2" -nt "$1" ] && ! [ pyproject.toml -nt "$1" ]
+}
+
+is_whole() { # everything includes what the demo needs
+    { is_newest $installed requirements.txt || { [ $lock = requirements-demo.txt ] && is_newest $installed_for_demo $lock; }; } &&
         .venv/bin/python -c '' 2>/dev/null
 }
 
@@ -28,13 +41,30 @@ make_environment() {
     "$python" -m venv --clear .venv || fail "$python could not make .venv (Debian: apt-get install python3-venv)"
 }
 
+# uv installs several times faster than pip. It knows nothing of pip's settings, so it is told the index; where it cannot be
+# had or cannot reach the packages (a proxy, a certificate of one's own), pip does it.
+install() {
+    local index
+    if [ "$count" -gt 0 ] && .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version" 2>/dev/null; then
+        index=$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)
+        index=${PIP_INDEX_URL:-$index}
+        [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
+        # On a terminal it shows its progress; in a log its list of packages says nothing.
+        if [ -t 2 ]; then set --; else set -- --quiet; fi
+        .venv/bin/uv pip install "$@" --python .venv/bin/python -r $lock && return
+        printf 'uv could not install them: pip tries\n' >&2
+    fi
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r $lock
+}
+
 if is_whole; then
     exit 0
 fi
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     make_environment
 fi
-printf 'installing the locked requirements into .venv (once, a minute or two) ...\n' >&2
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt ||
+count=$(grep -c '==' $lock || true)
+printf 'installing %s packages (%s) into .venv: once, a minute or two ...\n' "$count" $lock >&2
+install ||
     fail "the requirements could not be installed: see above; a proxy or an index may be set with \`pip config\`"
-touch $installed
+if [ $lock = requirements-demo.txt ]; then touch $installed_for_demo; else touch $installed; fi

@@ -6,9 +6,9 @@ fail() {
     exit 4
 }
 
-# .venv with the locked requirements; installs only what changed since the last time.
+# .venv with what a deployment needs; installs only what changed since the last time.
 need_python() {
-    scripts/environment.sh || exit $?
+    scripts/environment.sh demo || exit $?
 }
 
 # node_modules/.bin/cdk at the version that package.json pins; Node comes with the requirements where there is none.

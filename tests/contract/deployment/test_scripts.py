@@ -24,7 +24,16 @@ from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, Ru
 from tests.root import ROOT
 
 LIMIT_SECONDS = 180
-COPIED = ("app.py", "cdk.json", "package.json", "deploy.sh", "cleanup.sh", "requirements.txt", "scripts")
+COPIED = (
+    "app.py",
+    "cdk.json",
+    "package.json",
+    "deploy.sh",
+    "cleanup.sh",
+    "requirements.txt",
+    "requirements-demo.txt",
+    "scripts",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,13 +21,14 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "check out"  # with a space in its name
     (folder / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "environment.sh", folder / "scripts")
-    (folder / "requirements.txt").write_text("# nothing\n")
+    for lock in ("requirements.txt", "requirements-demo.txt"):
+        (folder / lock).write_text("# nothing\n")
     return folder
 
 
-def run(checkout: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+def run(checkout: Path, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [str(checkout / "scripts" / "environment.sh")],
+        [str(checkout / "scripts" / "environment.sh"), *arguments],
         env={**os.environ, "PYTHON": sys.executable, **environ},
         capture_output=True,
         text=True,
@@ -70,6 +71,17 @@ def test_an_interrupted_installation_is_repaired_and_a_whole_one_is_left_alone(c
         failed = run(checkout)
         assert failed.returncode == 4
         assert "the requirements could not be installed" in failed.stderr
+
+
+def test_the_demo_needs_no_development_tools_and_everything_includes_what_the_demo_needs(checkout: Path) -> None:
+    (checkout / "requirements.txt").write_text("./no-such-folder\n")
+    assert run(checkout, "demo").returncode == 0  # asked for the other list only
+    assert run(checkout, "demo").stderr == ""
+    assert run(checkout).returncode == 4
+    (checkout / "requirements.txt").write_text("# nothing\n")
+    assert run(checkout).returncode == 0
+    (checkout / "requirements-demo.txt").touch()
+    assert run(checkout, "demo").stderr == ""
 
 
 def test_an_environment_whose_python_has_gone_is_made_anew(checkout: Path) -> None:
