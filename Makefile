@@ -7,7 +7,7 @@ LOCK := --quiet --universal --python-version 3.11 --custom-compile-command 'make
 SOURCES := app.py spotbatch tests examples bench scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo environment-for-demo test check bench clients chaos slow format lock clean
+.PHONY: help setup demo environment-for-demo test check bench clients chaos slow docs dist format lock clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ bench: $(READY) $(PEERS)/.installed  ## every benchmark, ours beside its peers i
 	@for each in bench/local_jobs.py $(filter-out bench/local_jobs.py,$(wildcard bench/*.py)); do echo "== $$each"; \
 	  PATH="$$PATH:$(abspath $(PEERS))/bin" $(BIN)/python $$each || exit 1; done
 
+docs: $(READY)  ## the site, from docs/ and the docstrings, in site/; a link that leads nowhere fails
+	@$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet -b dirhtml docs site
+
+dist: $(READY)  ## the distribution in dist/, checked
+	@rm -rf dist && $(BIN)/python -m build --outdir dist . >/dev/null && $(BIN)/twine check --strict dist/*
+
 format: $(READY)  ## ruff's formatting and safe fixes
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
@@ -60,4 +66,4 @@ lock: $(READY)  ## make requirements.txt and requirements-demo.txt from pyprojec
 	@for each in requirements.txt requirements-demo.txt; do printf '%s\n' '# this project itself, editable' '-e .' >> $$each; done
 
 clean:  ## what can be made again
-	rm -rf .venv cdk.out node_modules build dist *.egg-info demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site cdk.out node_modules build dist *.egg-info demo-results .mypy_cache .ruff_cache .pytest_cache .hypothesis

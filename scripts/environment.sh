@@ -9,11 +9,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 uv_version=0.13.9
 python=${PYTHON:-python3}
-installed=.venv/.installed # written last: without it nothing in .venv counts as done
+everything=.venv/.installed # written last: without it nothing in .venv counts as done
+installed=$everything
 lock=requirements.txt
 if [ "${1:-}" = demo ]; then
+    installed=.venv/.installed-demo
     lock=requirements-demo.txt
-    installed_for_demo=.venv/.installed-demo
 fi
 
 fail() {
@@ -21,13 +22,12 @@ fail() {
     exit 4
 }
 
-is_newest() {
+is_newer() { # than its lock and the project's own file
     [ -e "$1" ] && ! [ "$2" -nt "$1" ] && ! [ pyproject.toml -nt "$1" ]
 }
 
 is_whole() { # everything includes what the demo needs
-    { is_newest $installed requirements.txt || { [ $lock = requirements-demo.txt ] && is_newest $installed_for_demo $lock; }; } &&
-        .venv/bin/python -c '' 2>/dev/null
+    { is_newer $everything requirements.txt || is_newer $installed $lock; } && .venv/bin/python -c '' 2>/dev/null
 }
 
 make_environment() {
@@ -67,4 +67,4 @@ count=$(grep -c '==' $lock || true)
 printf 'installing %s packages (%s) into .venv: once, a minute or two ...\n' "$count" $lock >&2
 install ||
     fail "the requirements could not be installed: see above; a proxy or an index may be set with \`pip config\`"
-if [ $lock = requirements-demo.txt ]; then touch $installed_for_demo; else touch $installed; fi
+touch $installed
