@@ -21,7 +21,7 @@ html_title = f"spotbatch {__version__}"
 html_copy_source = False
 myst_heading_anchors = 4
 default_role = "code"  # docstrings write `code` as Markdown does
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 suppress_warnings = ["misc.highlighting_failure"]
@@ -49,7 +49,7 @@ def show_own_signature(
     app: Sphinx, what: str, name: str, documented: object, options: object, signature: str | None, returns: str | None
 ) -> tuple[str, str] | None:
     """The signature of a construct's own `__init__`: the CDK's metaclass hides it behind `*args, **kwargs`."""
-    if what != "class" or type(documented) is type or not hasattr(type(documented), "__jsii_type__"):
+    if what != "class" or type(documented).__name__ != "JSIIMeta":
         return None
     return str(inspect.signature(documented.__init__)).replace("(self, ", "("), ""  # type: ignore[misc]
 
