@@ -15,11 +15,11 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any, Final
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment, FairShare, JobQueue, Pool
 from spotbatch.batch.retry import spot_safe
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import host_terminated
 
 ARRAY: Final = 1_000

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.retry import RetryStrategy, spot_safe
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import JobStatus, host_terminated
 
 SMALL = Pool(instance_type="c5.large", zone="us-east-1a", vcpus=2, memory_mib=3600, usd_per_hour=0.085, depth=1.0)

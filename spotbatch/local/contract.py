@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from spotbatch.batch.events import JobSubmitted
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
+from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import JobStatus
 from spotbatch.policy.trace import Trace
 

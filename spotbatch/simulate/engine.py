@@ -6,13 +6,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.environment import EXIT_INTERRUPTED
 from spotbatch.batch.job import MAX_ARRAY_SIZE, ResourceRequirements
-from spotbatch.batch.ledger import key_of
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.retry import spot_safe
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.job_record import key_of
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.simulate.fleet import SimulatedHost, SimulatedPool
 from spotbatch.simulate.result import RunResult

@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.dependency import DependencyType
-from spotbatch.batch.fleet import HostState
 from spotbatch.batch.placement import BlockedReason, ComputeEnvironment, FairShare, JobQueue, StateTimeLimit
 from spotbatch.batch.retry import RetryStrategy, spot_safe
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.fleet import HostState
 from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
 from tests.simulation.oracle import after, check_dependencies, stands
 from tests.world import LARGE, SMALL, World

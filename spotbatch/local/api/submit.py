@@ -7,9 +7,9 @@ from typing import Final
 
 from spotbatch.batch.dependency import MAX_DEPENDENCIES, DependencyType
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.events import JobSubmitted, ResolvedDependency
 from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
 from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, OVERRIDES_TOO_LONG, overrides_length
+from spotbatch.batch.scheduler.events import JobSubmitted, ResolvedDependency
 from spotbatch.local.api import definitions, tags
 from spotbatch.local.api.composed import override_of
 from spotbatch.local.api.container import (

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Final
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.errors import Unavailable
-from spotbatch.batch.ledger import key_of
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.job_record import key_of
 from spotbatch.batch.status import (
     CANNOT_START_REASON,
     CONTAINER_EXITED,

@@ -5,8 +5,8 @@ from typing import Final, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from spotbatch.batch.errors import Unavailable
-from spotbatch.batch.events import JobSubmitted
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
+from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.local.contract import ContainerSpec
 
 Kept = ComputeEnvironment | JobQueue | JobSubmitted | ContainerSpec

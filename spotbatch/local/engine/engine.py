@@ -5,9 +5,9 @@ import signal
 from dataclasses import replace
 from typing import Final
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.local.contract import Json, Submission
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.disk import Disk

@@ -4,8 +4,8 @@ import asyncio
 import signal
 from collections.abc import Sequence
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import host_terminated
 from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.containers import Containers

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.turn import say

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final, NamedTuple, Protocol
 
-from spotbatch.batch.fleet import RELAUNCH_SECONDS
+from spotbatch.batch.scheduler.fleet import RELAUNCH_SECONDS
 from spotbatch.policy.trace import Trace
 
 # Of the interruptions of one type in one zone, over 92 % come within three minutes of another one (see docs).

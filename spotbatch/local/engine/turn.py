@@ -12,9 +12,9 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.errors import Unavailable
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.contract import EngineSettings, UnitView
 from spotbatch.local.engine.clock import Clock

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.batch.events import JobSubmitted
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
+from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import ContainerSpec, EngineSettings, Submission
 from spotbatch.local.engine import open_engine

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
 from spotbatch.batch.placement import (
@@ -18,6 +17,7 @@ from spotbatch.batch.placement import (
 )
 from spotbatch.batch.retry import RetryStrategy
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import DEPENDENCY_FAILED, STATUSES, TIMEOUT_EXCEEDED, JobStatus
 from tests.world import LARGE, SMALL, World
 

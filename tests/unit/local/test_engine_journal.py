@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from spotbatch.batch.errors import Unavailable
-from spotbatch.batch.events import JobSubmitted, ResolvedDependency
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment, FairShare, JobQueue, Pool, ShareWeight, StateTimeLimit
 from spotbatch.batch.retry import spot_safe
+from spotbatch.batch.scheduler.events import JobSubmitted, ResolvedDependency
 from spotbatch.local.contract import ContainerSpec
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.journal import FILE_NAME, Journal

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.batch.ledger import RUNNABLE, JobRecord
 from spotbatch.batch.placement import FairShare, JobQueue
+from spotbatch.batch.scheduler.job_record import RUNNABLE, JobRecord
 
 if TYPE_CHECKING:
-    from spotbatch.batch.fleet import Fleet
+    from spotbatch.batch.scheduler.fleet import Fleet
 
 Unit = tuple[JobRecord, int]
 _LAZY: Final = -1  # an entry that stands for all RUNNABLE units of a job from its cursor on

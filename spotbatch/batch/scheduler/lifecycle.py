@@ -2,11 +2,12 @@
 
 from collections import deque
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
-from spotbatch.batch.hosting import Hosting
-from spotbatch.batch.ledger import (
+from spotbatch.batch.placement import JobQueue
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.dispatch import Hosting
+from spotbatch.batch.scheduler.job_record import (
     FAILED,
     PENDING,
     RUNNABLE,
@@ -17,8 +18,7 @@ from spotbatch.batch.ledger import (
     JobRecord,
     key_of,
 )
-from spotbatch.batch.line import QueueRecord
-from spotbatch.batch.placement import JobQueue
+from spotbatch.batch.scheduler.queue_order import QueueRecord
 from spotbatch.batch.status import ARRAY_CHILD_FAILED, CONTAINER_EXITED, DEPENDENCY_FAILED, STATUSES, JobStatus
 
 _Ended = deque[tuple[JobRecord, int, int, str]]

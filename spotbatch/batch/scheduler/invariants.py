@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from spotbatch.batch.errors import BrokenInvariant
-from spotbatch.batch.fleet import Fleet, Host, HostState
-from spotbatch.batch.ledger import RUNNABLE, RUNNING, STARTING, JobRecord, unit_of
-from spotbatch.batch.line import FairOrder, FifoOrder, QueueRecord
+from spotbatch.batch.scheduler.fleet import Fleet, Host, HostState
+from spotbatch.batch.scheduler.job_record import RUNNABLE, RUNNING, STARTING, JobRecord, unit_of
+from spotbatch.batch.scheduler.queue_order import FairOrder, FifoOrder, QueueRecord
 from spotbatch.batch.status import STATUSES
 
 if TYPE_CHECKING:
-    from spotbatch.batch.scheduler import Scheduler
+    from spotbatch.batch.scheduler.scheduler import Scheduler
 
 
 def check_scheduler(scheduler: "Scheduler") -> None:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from itertools import chain, islice, takewhile
 from typing import Any
 
-from spotbatch.batch import events as ev
-from spotbatch.batch.books import UNLIMITED
 from spotbatch.batch.errors import InvalidInput, NotFound
-from spotbatch.batch.fleet import Fleet, HostState
-from spotbatch.batch.invariants import check_scheduler
-from spotbatch.batch.ledger import (
+from spotbatch.batch.placement import BLOCKED_IN_WORDS
+from spotbatch.batch.retry import Action, AttemptExit
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.fleet import Fleet, HostState
+from spotbatch.batch.scheduler.invariants import check_scheduler
+from spotbatch.batch.scheduler.job_record import (
     FAILED,
     RUNNABLE,
     RUNNING,
@@ -24,9 +25,9 @@ from spotbatch.batch.ledger import (
     key_of,
     unit_of,
 )
-from spotbatch.batch.line import FairOrder, QueueRecord
-from spotbatch.batch.placement import BLOCKED_IN_WORDS
-from spotbatch.batch.retry import Action, AttemptExit
+from spotbatch.batch.scheduler.lifecycle import Waiting
+from spotbatch.batch.scheduler.queue_order import FairOrder, QueueRecord
+from spotbatch.batch.scheduler.state import UNLIMITED
 from spotbatch.batch.status import (
     ARRAY_CHILD_FAILED,
     CONTAINER_EXITED,
@@ -36,7 +37,6 @@ from spotbatch.batch.status import (
     TIMEOUT_EXCEEDED,
     JobStatus,
 )
-from spotbatch.batch.waiting import Waiting
 
 
 class Scheduler(Waiting):

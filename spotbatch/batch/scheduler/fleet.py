@@ -4,9 +4,9 @@ from enum import IntEnum
 from typing import Final
 
 from spotbatch.batch.job import ResourceRequirements
-from spotbatch.batch.ledger import JobRecord
-from spotbatch.batch.line import QueueRecord
 from spotbatch.batch.placement import ComputeEnvironment, Pool, choose_pool
+from spotbatch.batch.scheduler.job_record import JobRecord
+from spotbatch.batch.scheduler.queue_order import QueueRecord
 
 RELAUNCH_SECONDS: Final = 30.0  # a pool that had no capacity is asked again after this
 

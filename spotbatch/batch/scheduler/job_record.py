@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Final
 
 from spotbatch.batch.dependency import DependencyType
-from spotbatch.batch.events import JobSubmitted
+from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import STATUSES, JobStatus
 
 if TYPE_CHECKING:
-    from spotbatch.batch.line import QueueRecord
+    from spotbatch.batch.scheduler.queue_order import QueueRecord
 
 SUBMITTED, PENDING, RUNNABLE, STARTING, RUNNING, SUCCEEDED, FAILED = range(len(STATUSES))
 TERMINAL_FROM: Final = SUCCEEDED  # codes from here on are last statuses

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 
-from spotbatch.batch import events as ev
-from spotbatch.batch.books import Books
-from spotbatch.batch.fleet import Fleet, Host, HostState
-from spotbatch.batch.ledger import STARTING, JobRecord, key_of, unit_of
-from spotbatch.batch.line import QueueRecord, Unit
 from spotbatch.batch.placement import BlockedReason, Pool, StateTimeLimit, blocked_reason
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.fleet import Fleet, Host, HostState
+from spotbatch.batch.scheduler.job_record import STARTING, JobRecord, key_of, unit_of
+from spotbatch.batch.scheduler.queue_order import QueueRecord, Unit
+from spotbatch.batch.scheduler.state import Books
 
 
 class Hosting(Books, ABC):

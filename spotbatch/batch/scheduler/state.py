@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from spotbatch.batch import events as ev
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.fleet import Fleet, Host
 from spotbatch.batch.job import ResourceRequirements
-from spotbatch.batch.ledger import JobRecord
-from spotbatch.batch.line import QueueRecord
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.fleet import Fleet, Host
+from spotbatch.batch.scheduler.job_record import JobRecord
+from spotbatch.batch.scheduler.queue_order import QueueRecord
 
 UNLIMITED: Final = 1 << 60
 _STORY_EVENTS: Final = 2_000
