@@ -25,10 +25,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from spotbatch.cli.local import start
 from spotbatch.local import region_file
 from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
+from spotbatch.local.start import start
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 IDS = 100

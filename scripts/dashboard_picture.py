@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.status import JobStatus
-from spotbatch.cli.stage import Stage, stage
+from spotbatch.rehearsal.private_region import Stage, stage
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "dashboard.png"

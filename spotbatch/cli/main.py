@@ -15,8 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from spotbatch import __version__
 from spotbatch.batch.errors import BrokenInvariant, NotFound, SpotbatchError, Unavailable
-from spotbatch.cli import where
-from spotbatch.cli.table import BY_NAME, COMMANDS, Entry
+from spotbatch.cli.commands import BY_NAME, COMMANDS, Entry
+from spotbatch.runs import endpoint
 
 EXIT_INTERRUPTED_BY_USER: Final = 130
 _PANEL: Final = "Where and how"
@@ -36,8 +36,8 @@ class _LazyGroup(TyperGroup):
         if entry is None:
             return name, stub, rest
         command = load(entry)
-        if entry.is_local_too and not ctx.resilient_parsing and "--help" not in rest and where.wants_local():
-            where.use_local()
+        if entry.is_local_too and not ctx.resilient_parsing and "--help" not in rest and endpoint.wants_local():
+            endpoint.use_local()
         return name, command, rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the face that Typer calls
@@ -88,22 +88,22 @@ def _missing(entry: Entry, error: ModuleNotFoundError) -> str:
 
 def _on_local(value: bool) -> None:
     if value:
-        where.use_local()
+        endpoint.use_local()
 
 
 def _on_local_of_group(value: bool) -> None:
     if value:
-        os.environ[where.LOCAL_VARIABLE] = "1"  # settled once the command is known: `local up` must not ask for it
+        os.environ[endpoint.LOCAL_VARIABLE] = "1"  # settled once the command is known: `local up` must not ask for it
 
 
 def _on_profile(value: str | None) -> None:
     if value:
-        where.use_profile(value)
+        endpoint.use_profile(value)
 
 
 def _on_region(value: str | None) -> None:
     if value:
-        where.use_region(value)
+        endpoint.use_region(value)
 
 
 def _on_verbose(value: bool) -> None:
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str]) -> int:
 def _misused(error: typer.TyperException, arguments: Sequence[str]) -> int:
     """A command line that cannot be read; a group without a command shows its help."""
     from spotbatch.cli.output.text import hint, styled
-    from spotbatch.cli.usage import in_one_line
+    from spotbatch.cli.usage_error import in_one_line
 
     if type(error).__name__ == "NoArgsIsHelpError":
         hint(error.format_message())

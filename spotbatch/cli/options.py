@@ -1,11 +1,10 @@
 """Options and arguments that several commands share."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from spotbatch.cli.finding import JOB_HELP
-
+JOB_HELP: Final = "A job's id, a child's (id:index), a name (the newest job of that name), or a run's id."
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help=JOB_HELP)]
 StackOption = Annotated[
     str | None, typer.Option("--stack", help="The stack to ask for queue and definition (default: the only one).")

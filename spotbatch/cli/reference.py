@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from spotbatch.batch.errors import NotFound
-from spotbatch.cli import job_file
+from spotbatch.cli.commands import COMMANDS, Entry
 from spotbatch.cli.main import load
-from spotbatch.cli.table import COMMANDS, Entry
+from spotbatch.runs import job_file
 
 _COMMON: Final = frozenset({"--local", "--profile", "--region", "--verbose"})  # told of once, at the head
 _HEAD: Final = """\

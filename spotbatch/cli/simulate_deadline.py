@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.cli import parse
 from spotbatch.cli.output import json, text
 from spotbatch.cli.simulating import names, progress, traces_of
+from spotbatch.runs import parse
 
 if TYPE_CHECKING:
     from spotbatch.policy.interface import Terms

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from spotbatch.cli import where
+from spotbatch.runs import endpoint
 from tests.contract.cli_world import CliWorld, program
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def local_settings(home: Path) -> Iterator[None]:
     os.environ.update({"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull})
     os.environ["SPOTBATCH_HOME"] = str(home)
     try:
-        where.use_local()
+        endpoint.use_local()
         yield
     finally:
         os.environ.clear()

@@ -7,13 +7,13 @@ from spotbatch.batch.attempt_outcome import AttemptOutcome, outcome_of
 from spotbatch.batch.job import ArrayProperties, Attempt, Job
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.cli.output import text
-from spotbatch.cli.progress import interruptions_of, is_interruption
-from spotbatch.cli.runs import redone_units
-from spotbatch.cli.show import outcome
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import prices_of
 from spotbatch.pricing.report import CostReport, report_from
 from spotbatch.pricing.usage import AttemptUse, HostLife
+from spotbatch.runs.attempt_story import outcome
+from spotbatch.runs.run import redone_units
+from spotbatch.runs.tracker import interruptions_of, is_interruption
 from spotbatch.web.render import Pages
 from spotbatch.web.sources import Account, Findings, Sources, Story
 from spotbatch.web.state import State, Target

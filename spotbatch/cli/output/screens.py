@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.output import json, text
-from spotbatch.cli.progress import Progress
+from spotbatch.runs.tracker import Progress
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from spotbatch.cli.watch import Failure, Screen
+    from spotbatch.runs.follow import Failure, Screen
 
 _BAR_ORDER: Final = (
     JobStatus.SUCCEEDED,

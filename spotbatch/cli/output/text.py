@@ -1,13 +1,31 @@
-"""Text for people: times, durations, sizes, tables and colours, without a library (rich costs 60 ms to load)."""
+"""Text on a terminal or in a pipe: lines, tables and colours, without a library (rich costs 60 ms to load)."""
 
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from spotbatch.batch.status import JobStatus
+from spotbatch.wording import ago, clock, count, duration, moment, size
+
+__all__ = [
+    "STATUS_STYLE",
+    "ago",
+    "clock",
+    "count",
+    "duration",
+    "fitted",
+    "has_colour",
+    "hint",
+    "moment",
+    "say",
+    "size",
+    "status",
+    "styled",
+    "table",
+    "visible",
+]
 
 _RESET: Final = "\x1b[0m"
 _CODES: Final = {"bold": "\x1b[1m", "dim": "\x1b[2m", "red": "\x1b[31m", "green": "\x1b[32m", "yellow": "\x1b[33m"}
@@ -22,9 +40,6 @@ STATUS_STYLE: Final = {
     JobStatus.SUCCEEDED: "green",
     JobStatus.FAILED: "red",
 }
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-_DAY: Final = 86400
 
 
 def has_colour(stream: TextIO) -> bool:
@@ -52,59 +67,6 @@ def hint(line: str) -> None:
     """A line that is not the answer, on standard error: pipes and `$(...)` never see it."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
-
-
-def moment(at: float | None) -> str:
-    """A time (UTC epoch seconds) in full: 2026-11-23 09:44:22 UTC."""
-    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def clock(at: float) -> str:
-    """A time (UTC epoch seconds) of this day: 09:44:22."""
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
-
-
-def duration(seconds: float | None) -> str:
-    """A length of time in two units at most: 45 s, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
-    if seconds is None:
-        return "-"
-    whole = max(0, round(seconds))
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
-
-
-def ago(at: float | None, now: float) -> str:
-    """How long ago a time was: 3 min ago."""
-    if at is None:
-        return "-"
-    passed = now - at
-    if passed < 1:
-        return "just now"
-    return f"{passed // _MINUTE:.0f} min ago" if _MINUTE <= passed < _HOUR else f"{duration(passed)} ago"
-
-
-def size(count: float) -> str:
-    """Bytes in binary units: 12.3 MiB."""
-    if count < 1024:
-        return f"{count:.0f} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        count /= 1024
-        if count < 1024:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1024:.1f} TiB"
-
-
-def count(number: int, noun: str) -> str:
-    """1 retry, 2 retries, 10,000 children."""
-    if number == 1:
-        return f"1 {noun}"
-    plural = {"child": "children", "retry": "retries"}.get(noun, f"{noun}s")
-    return f"{number:,} {plural}"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:

@@ -12,7 +12,7 @@ from moto.cloudformation.models import CloudFormationBackend
 
 from spotbatch.aws import stacks, teardown
 from spotbatch.batch.environment import STACK_TAG
-from spotbatch.cli import cleanup
+from spotbatch.cli.commands import cleanup
 from tests.contract.deploy_world import STACK, Account, answering, batch_beside
 
 CLEANUP = ("cleanup", "--stack-name", STACK)

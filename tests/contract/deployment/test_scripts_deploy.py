@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.cli.idle import show_lines
+from spotbatch.cli.output.idle_cost import show_lines
 from tests.contract.deploy_world import STACK, TEMPLATE, Account, answering, compute, small_stack
 
 DEPLOY = ("deploy", "--stack-name", STACK)
@@ -460,7 +460,7 @@ def test_a_setting_without_key_or_value(account: Account, given: str) -> None:
 def test_a_folder_without_the_project_is_no_place_to_deploy_from(
     account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spotbatch.cli import cdk
+    from spotbatch.deployment import cdk
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cdk, "__file__", str(tmp_path / "a" / "b" / "c.py"))  # as an installed package

@@ -14,7 +14,7 @@ import pytest
 
 from spotbatch.aws import session
 from spotbatch.batch.errors import Unavailable
-from spotbatch.cli import dashboard
+from spotbatch.cli.commands import dashboard
 from spotbatch.web.poller import Poller
 from spotbatch.web.rate_limit import SECONDS_A_CALL
 from spotbatch.web.render import Pages

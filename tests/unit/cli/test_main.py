@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from spotbatch import __version__
+from spotbatch.cli.commands import COMMANDS
 from spotbatch.cli.main import main
-from spotbatch.cli.table import COMMANDS
 
 HEAVY = ("boto3", "botocore", "moto", "aws_cdk", "numpy", "rich", "pydantic", "spotbatch.aws", "spotbatch.local")
 
@@ -62,7 +62,7 @@ def test_an_error_is_one_line_with_the_fix(capsys: pytest.CaptureFixture[str], m
 def test_every_command_has_help_and_the_common_options(
     entry: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spotbatch.cli.table import Entry
+    from spotbatch.cli.commands import Entry
 
     assert isinstance(entry, Entry)
     monkeypatch.delenv("SPOTBATCH_LOCAL", raising=False)
@@ -107,7 +107,7 @@ def test_a_bug_of_ours_is_one_line_and_exit_code_70(
         raise KeyError("hosts")
 
     monkeypatch.delenv("SPOTBATCH_VERBOSE", raising=False)
-    monkeypatch.setattr("spotbatch.cli.parse.memory_mib", broken)
+    monkeypatch.setattr("spotbatch.runs.parse.memory_mib", broken)
     arguments = ["submit", "--memory", "2G", "--", "true"]
     assert main(arguments) == 70
     said = capsys.readouterr().err.splitlines()

@@ -231,9 +231,9 @@ def test_a_small_run_does_not_look_as_if_it_cost_nothing(capsys: pytest.CaptureF
 def test_prices_that_a_local_region_makes_up_are_not_kept(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spotbatch.cli import where
+    from spotbatch.runs import endpoint
 
-    monkeypatch.setattr(where, "use_local", lambda: None)
+    monkeypatch.setattr(endpoint, "use_local", lambda: None)
     monkeypatch.setenv("SPOTBATCH_LOCAL", "1")
     code, _, said = run(capsys, "prices", "refresh")
     assert code == 2

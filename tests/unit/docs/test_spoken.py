@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from spotbatch.cli.commands import BY_NAME
 from spotbatch.cli.main import load
-from spotbatch.cli.table import BY_NAME
 from tests.root import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

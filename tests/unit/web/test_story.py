@@ -5,9 +5,9 @@ from dataclasses import replace
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.job import Attempt
 from spotbatch.batch.status import JobStatus
-from spotbatch.cli.dashboard import _split
-from spotbatch.cli.records import matched
-from spotbatch.cli.show import told_by
+from spotbatch.cli.commands.dashboard import _split
+from spotbatch.runs.attempt_story import told_by
+from spotbatch.runs.records import matched
 from tests.unit.web_builders import NOW, child
 
 

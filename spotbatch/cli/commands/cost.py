@@ -1,0 +1,146 @@
+"""`spotbatch cost`: what a job cost beside its on-demand twin, and what interruptions wasted."""
+
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Final
+
+import typer
+
+from spotbatch.aws import stack_outputs
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.environment import STACK_TAG
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.job import Job
+from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+from spotbatch.pricing.document import document_of
+from spotbatch.pricing.reconcile import Day
+from spotbatch.pricing.reconcile import reconcile as reconciled
+from spotbatch.pricing.report import CostReport, Group, shown_usd
+from spotbatch.runs import lookup, parse
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_SHOWN_GROUPS: Final = 20
+_BAR_CELLS: Final = 24
+
+
+@app.command()
+def cost(
+    job: JobArgument,
+    by: Annotated[str | None, typer.Option(help="Also by job, array, queue, day or tag:NAME.")] = None,
+    reconcile: Annotated[
+        bool, typer.Option("--reconcile", help="Beside what AWS billed, by day (Cost Explorer: 0.01 USD a request).")
+    ] = False,
+    tag: Annotated[
+        str | None,
+        typer.Option(help="With --reconcile: a cost allocation tag, KEY=VALUE (default: the stack's)."),
+    ] = None,
+    queue: QueueOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a job or a run cost beside its on-demand twin, and what interruptions, retries and idle hosts wasted.
+
+    Examples:
+
+    spotbatch cost flights --by day
+
+    spotbatch cost flights --reconcile
+    """
+    from spotbatch.runs.bill import bill
+
+    if tag is not None and not reconcile:
+        raise InvalidInput("--tag says whose bill to look at: give --reconcile too")
+    jobs = Jobs()
+    run = jobs.describe(lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue))
+    if not run:
+        raise NotFound(f"there is no job {job!r} here any more (AWS Batch forgets a job about a week after its end)")
+    made = bill(jobs, run, stack=stack)
+    groups = made.report.by(by) if by else ()
+    days = _billed(run, made.report, tag, stack) if reconcile else ()
+    if as_json:
+        billed = {"billed": [day.to_json() for day in days]} if reconcile else {}
+        plain = {"job_id": run[0].id, "job_ids": [one.id for one in run], **document_of(made.report)}
+        return json.write({**plain, **billed, "gathering_notes": list(made.notes)})
+    _show(run, made.report)
+    _show_groups(by or "", groups)
+    if reconcile:
+        _show_billed(days)
+    for line in (*made.notes, *(made.report.notes if made.report.hosts else ())):
+        text.say(f"note: {line}")
+    for line in made.report.sources if made.report.hosts else ():
+        text.say(text.styled(f"prices: {line}", "dim"))
+    return None
+
+
+def _billed(run: Sequence[Job], report: CostReport, tag: str | None, stack: str | None) -> tuple[Day, ...]:
+    """The report's days beside Cost Explorer's."""
+    from spotbatch.aws.prices import billed_by_day
+
+    now = time.time()
+    pair = next(iter(parse.tags([tag]).items())) if tag else (STACK_TAG, stack_outputs.read(stack).stack)
+    start = min(one.created_at or now for one in run)
+    stop = max(one.stopped_at or now for one in run)
+    return reconciled(report, billed_by_day(pair, start=start, stop=stop))
+
+
+def _show_billed(days: Sequence[Day]) -> None:
+    text.say()
+    rows = [
+        (
+            day.day,
+            shown_usd(day.reckoned_usd),
+            "nothing yet" if day.billed_usd is None else shown_usd(day.billed_usd),
+            "" if day.difference_usd is None else shown_usd(day.difference_usd),
+        )
+        for day in days
+    ]
+    text.table(("DAY (UTC)", "RECKONED", "AWS BILLED", "AWS MORE BY"), rows, right=(1, 2, 3))
+    text.hint(
+        "AWS's figure holds all that carries the tag: other runs, volumes, the NAT gateway. Cost Explorer runs a day "
+        "behind, and knows a tag only once it is activated as a cost allocation tag"
+    )
+
+
+def _show_groups(by: str, groups: Sequence[Group]) -> None:
+    if not groups:
+        return
+    text.say()
+    rows = [
+        (one.name, shown_usd(one.paid_usd), shown_usd(one.on_demand_usd), str(one.attempts), str(one.interruptions))
+        for one in groups[:_SHOWN_GROUPS]
+    ]
+    text.table((by, "PAID", "ON DEMAND", "ATTEMPTS", "INTERRUPTED"), rows, right=(1, 2, 3, 4))
+
+
+def _show(run: Sequence[Job], report: CostReport) -> None:
+    called = f"{run[0].name} ({run[0].id}{f' and {len(run) - 1} more jobs' if len(run) > 1 else ''})"
+    if not report.hosts:
+        return text.say(f"{called} has run on no host that is known: it cost nothing that can be shown")
+    reclaimed = f", {report.reclaimed_hosts} of them reclaimed" if report.reclaimed_hosts else ""
+    head = f"{called}: {len(report.attempts)} attempts on {len(report.hosts)} hosts{reclaimed}"
+    text.say(text.styled(head, "bold"))
+    percent = "" if report.saving_percent is None else f"  ({report.saving_percent:.0f} %)"
+    _amount("paid for the hosts", report.paid_usd)
+    _amount("the same work on demand", report.on_demand_undisturbed_usd)
+    _amount("saved", report.saving_usd, percent)
+    if report.credit_usd:
+        _amount("waived in a host's first hour", report.credit_usd)
+    from spotbatch.runs.bill import VOLUME_GIB
+
+    for line in report.other:
+        _amount(f"beside it: {line.description}", line.usd, f"  ({VOLUME_GIB} GiB a host)")
+    text.say("where it went")
+    for part, amount in report.parts.items():
+        if round(amount, 6):  # what is shown as nothing is left out
+            share = amount / report.gross_usd if report.gross_usd else Decimal(0)
+            bar = "█" * round(share * _BAR_CELLS) or "▏"
+            text.say(f"  {part.value:<24}{shown_usd(amount):>16}  {share * 100:5.1f} %  {bar}")
+    for advice in report.advice:
+        text.say(f"{'warning' if advice.is_warning else 'advice'}: {advice.text}")
+    return None
+
+
+def _amount(label: str, amount: Decimal, more: str = "") -> None:
+    text.say(f"  {label:<30}{shown_usd(amount):>16}{more}")

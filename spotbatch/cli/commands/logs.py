@@ -1,0 +1,162 @@
+"""`spotbatch logs`: what a job wrote, now or as it grows."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Final
+
+import typer
+
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.logs import DEFAULT_GROUP, Cursor, LogEvent, Logs
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+from spotbatch.runs import lookup
+from spotbatch.runs.inputs import input_names, run_index
+from spotbatch.runs.run import failed_of
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_MOST_CHILDREN: Final = 50
+_POLL_SECONDS: Final = 1.5
+_DESCRIBED_EVERY: Final = 3  # polls; a job's status need not be asked as often as its log
+
+Show = Callable[[LogEvent, str], None]
+
+
+@app.command()
+def logs(
+    job: JobArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Of all failed children of an array.")] = False,
+    attempt: Annotated[int | None, typer.Option(help="Of this attempt (default: the last).", min=1)] = None,
+    tail: Annotated[int | None, typer.Option(help="Only the last lines, 10,000 at most.", min=1, max=10_000)] = None,
+    grep: Annotated[str | None, typer.Option(help="Only lines in which this regular expression is found.")] = None,
+    timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Each line with its time.")] = False,
+    queue: QueueOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a job wrote. Of an array, name one child (JOB:INDEX), or ask for --failed."""
+    jobs = Jobs()
+    show = _shower(grep, is_timed=timestamps, as_json=as_json)
+    if failed and (follow or attempt):
+        raise InvalidInput("--failed shows the last attempt of what has ended: leave out --follow and --attempt")
+    if follow and attempt:
+        raise InvalidInput("--follow shows every attempt as it comes: leave out --attempt, or --follow")
+    if failed:
+        return _of_failed(jobs, lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue), tail, show)
+    found = jobs.get(lookup.one_job(job, jobs=jobs, stack=stack, queue=queue))
+    if found.array is not None:
+        if found.array.size and not follow:
+            raise InvalidInput(
+                f"{found.id} is an array of {found.array.size}: name a child, as {found.id}:0, or give --failed"
+            )
+        raise InvalidInput(f"{found.id} is an array: -f follows one child, as {found.id}:0")
+    if follow:
+        return _follow(jobs, found, show, tail)
+    return _print(_streams(found, attempt), Logs(group=found.log_group or DEFAULT_GROUP), tail, show, found)
+
+
+def _shower(grep: str | None, *, is_timed: bool, as_json: bool) -> Show:
+    try:
+        pattern = re.compile(grep) if grep is not None else None
+    except re.error as error:
+        raise InvalidInput(f"--grep takes a regular expression, not {grep!r}: {error}") from error
+
+    def show(event: LogEvent, unit: str) -> None:
+        if pattern is not None and not pattern.search(event.text):
+            return
+        if as_json:
+            json.write_event({"at": event.at, "job_id": unit, "stream": event.stream, "text": event.text})
+            return
+        text.say(f"{text.styled(text.clock(event.at), 'dim')}  {event.text}" if is_timed else event.text)
+
+    return show
+
+
+def _streams(job: Job, attempt: int | None) -> list[str]:
+    """The streams of the attempt that was asked for. Raises InvalidInput, NotFound."""
+    made = [each.log_stream for each in job.attempts]
+    if attempt is not None:
+        if attempt > len(made):
+            raise NotFound(f"job {job.id} has made {len(made)} attempts, there is no attempt {attempt}")
+        made = made[attempt - 1 : attempt]
+    last = made[-1] if made else job.log_stream
+    return [last] if last else []
+
+
+def _print(streams: Sequence[str], logs: Logs, tail: int | None, show: Show, job: Job) -> None:
+    if not streams:
+        raise NotFound(
+            f"job {job.id} is {job.status} and has written nothing yet: `spotbatch doctor {job.id}` says why"
+        )
+    for stream in streams:
+        events: Iterable[LogEvent] = logs.tail(stream, tail) if tail else logs.read(stream)
+        for event in events:
+            show(event, job.id)
+
+
+def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show) -> None:
+    """The last attempt of each child of a run that FAILED, under a head line."""
+    run = jobs.describe(parts)
+    ids = [each.unit_id for each in failed_of(jobs, run, limit=_MOST_CHILDREN)][:_MOST_CHILDREN]
+    if not ids:
+        return text.hint("no child has FAILED")
+    logs = Logs(group=run[0].log_group or DEFAULT_GROUP)
+    names = input_names(run[0])
+    for child in jobs.describe(ids):
+        mine = names.of(run_index(child))
+        code = f" with exit code {child.exit_code}" if child.exit_code is not None else ""
+        text.hint(
+            text.styled(
+                f"==> {child.id}{f' ({mine})' if mine else ''} FAILED{code}: {child.reason or child.status_reason} <==",
+                "bold",
+            )
+        )
+        try:
+            _print(_streams(child, None), logs, tail, show, child)
+        except NotFound as error:
+            text.hint(str(error))
+    if len(ids) == _MOST_CHILDREN:
+        text.hint(
+            f"these are the first {_MOST_CHILDREN}; `spotbatch list --array {parts[0]} --status FAILED` lists all"
+        )
+    return None
+
+
+def _follow(jobs: Jobs, job: Job, show: Show, tail: int | None = None) -> None:
+    """Every attempt, one after the other, until the job has ended; with `tail` from the last lines of the newest on."""
+    logs = Logs(group=job.log_group or DEFAULT_GROUP)
+    shown: dict[str, Cursor] = {}
+    if tail and (made := [each.log_stream for each in job.attempts if each.log_stream]):
+        shown = {stream: Cursor(logs=logs, stream=stream) for stream in made}
+        for event in shown[made[-1]].last(tail):
+            show(event, job.id)
+    skipped = set(list(shown)[:-1])
+    polls = 0
+    while True:
+        for stream in dict.fromkeys(each.log_stream for each in job.attempts):
+            if stream and stream not in shown:
+                if shown:
+                    text.hint(text.styled(f"==> attempt {len(shown) + 1} <==", "bold"))
+                shown[stream] = Cursor(logs=logs, stream=stream)
+            if stream and stream not in skipped:
+                _drain(shown[stream], job.id, show)
+        if job.status.is_terminal:
+            break
+        time.sleep(_POLL_SECONDS)
+        polls += 1
+        if polls % _DESCRIBED_EVERY == 0 or not shown:
+            job = jobs.get(job.id)
+    text.hint(f"the job has {job.status}")
+    if job.status is JobStatus.FAILED:
+        raise typer.Exit(1)
+
+
+def _drain(cursor: Cursor, unit: str, show: Show) -> None:
+    while events := cursor.more():
+        for event in events:
+            show(event, unit)

@@ -1,0 +1,115 @@
+"""`spotbatch rehearse`: is my job Spot-safe, and what does an interruption cost it?"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from spotbatch.batch.errors import InvalidInput, JobFailed
+from spotbatch.batch.job import ResourceRequirements
+from spotbatch.cli.options import JsonOption
+from spotbatch.cli.output import json, text
+from spotbatch.rehearsal.private_region import stage
+from spotbatch.rehearsal.reclaim_plan import Weather
+from spotbatch.rehearsal.rehearsal import Rehearsed, Wish, rehearse
+from spotbatch.runs import job_file, parse
+from spotbatch.runs.request import Asked
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_DEFAULT_VCPUS: Final = 1
+_DEFAULT_MEMORY_MIB: Final = 2048
+
+
+@app.command("rehearse")
+def rehearse_command(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What the job runs, after `--`.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML) instead.")] = None,
+    sample: Annotated[int, typer.Option(help="How many jobs (children of an array) to run.", min=1, max=100)] = 2,
+    total: Annotated[int | None, typer.Option("--of", help="How many the full run has, for its cost.", min=1)] = None,
+    rounds: Annotated[int, typer.Option(help="How often all hosts are reclaimed meanwhile.", min=1, max=9)] = 2,
+    rate: Annotated[float | None, typer.Option(help="Instead of rounds: reclaims per host and hour.")] = None,
+    trace_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead of rounds: Spot capacity as recorded (CSV or JSON).")
+    ] = None,
+    trace_speed: Annotated[float, typer.Option(help="So many seconds of the trace pass in one.")] = 60.0,
+    trace_polarity: Annotated[
+        str | None, typer.Option(help="What a 1 means, where the trace does not say: available or reclaimed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the reclaims at a --rate.")] = 0,
+    notice: Annotated[str, typer.Option(help="From the notice to the reclaim (on AWS 2 minutes).")] = "5s",
+    vcpus: Annotated[int | None, typer.Option(help="vCPUs of a job.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory of a job: 2048 (MiB), 2G.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, or NAME for this shell's value.")] = None,
+    limit: Annotated[str, typer.Option(help="How long each of the two runs may take.")] = "30m",
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page, too.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a sample of your jobs on this machine, twice: undisturbed, and while their hosts are reclaimed.
+
+    The commands run here as they are (no container), under the runtime. Exit code 1 if it is not Spot-safe.
+
+    Hosts are reclaimed all at once, in --rounds; or each by chance at a --rate (60: about one a minute); or as a
+    --trace-file recorded it.
+
+    Example: spotbatch rehearse --sample 4 --of 1000 -- python simulate.py
+    """
+    from spotbatch.rehearsal.report import as_document, as_html, as_lines
+
+    asked = Asked(
+        command=tuple(command or ()),
+        vcpus=vcpus,
+        memory_mib=parse.memory_mib(memory) if memory else None,
+        env=parse.variables(env or ()),
+    )
+    if file is not None:
+        asked = asked.over(job_file.read(file))
+    if not asked.command:
+        raise InvalidInput("there is nothing to rehearse: give the command after `--`, or a job file with a command")
+    if html is not None and not html.parent.is_dir():
+        raise InvalidInput(f"--html {html}: there is no folder {html.parent} to write it into")
+    weather = Weather(
+        rounds=rounds,
+        reclaims_per_host_hour=rate,
+        trace_file=trace_file,
+        trace_speed=trace_speed,
+        trace_polarity=trace_polarity,
+        seed=seed,
+    )
+    found = _run(asked, sample, weather, parse.seconds(notice), parse.seconds(limit))
+    full = total or asked.array or sample
+    if html is not None:
+        html.write_text(as_html(found, asked.command, full), encoding="utf-8")
+        text.hint(f"wrote {html}")
+    if as_json:
+        json.write(as_document(found, full))
+    else:
+        for line in as_lines(found, full):
+            text.say(line)
+    if not found.is_safe:
+        word, _, why = found.verdict.partition(": ")
+        raise JobFailed(f"{'not' if word == 'no' else word + ' to be'} Spot-safe: {why}")
+
+
+def _run(asked: Asked, sample: int, weather: Weather, notice_seconds: float, limit_seconds: float) -> Rehearsed:
+    """In a region of its own, whatever the AWS settings say: nothing of this reaches the cloud."""
+    needs = ResourceRequirements(
+        vcpus=asked.vcpus or _DEFAULT_VCPUS, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB
+    )
+    wish = Wish(
+        asked=Asked(command=asked.command, vcpus=needs.vcpus, memory_mib=needs.memory_mib, env=asked.env),
+        sample=sample,
+        weather=weather,
+        limit_seconds=limit_seconds,
+    )
+    max_vcpus = max(4, needs.vcpus * sample)
+    opened = partial(stage, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds, say=text.hint)
+    return rehearse(opened, wish, _say)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

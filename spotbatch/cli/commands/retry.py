@@ -1,0 +1,72 @@
+"""`spotbatch retry`: run the failed children again, from their checkpoints."""
+
+from typing import Annotated, Final
+
+import typer
+
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.job import Job
+from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+from spotbatch.runs import artifact_store, lookup
+from spotbatch.runs.inputs import indexes_text
+from spotbatch.runs.retry import again, indexes_of_failed
+from spotbatch.runs.run import RunPart, failed_of
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def retry(
+    job: JobArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which children, and submit nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    queue: QueueOption = None,
+    stack: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the failed children of an array again, or a failed job, from their checkpoints.
+
+    The new job has the same run id: `spotbatch results` of the old job finds the new outputs too.
+    """
+    jobs = Jobs()
+    ids = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
+    described = jobs.describe(ids)
+    if not described:
+        raise NotFound(f"there is no job {job!r} here any more (AWS Batch forgets a job about a week after its end)")
+    failed = failed_of(jobs, described)
+    run_id = artifact_store.run_id(described[0])
+    if not failed:
+        raise NotFound(f"nothing of {job} has FAILED, so there is nothing to run again")
+    if dry_run:
+        return _say_plan(described[0], run_id, indexes_of_failed(failed), as_json=as_json)
+    parts = [
+        part
+        for own in described
+        if (mine := [each for each in failed if each.job.id == own.id])
+        for part in again(jobs, own, indexes_of_failed(mine), note=text.hint, stack=stack)
+    ]
+    _say_done(parts, run_id, indexes_of_failed(failed), as_json=as_json)
+    if watch:
+        from spotbatch.cli.commands.watch import follow
+
+        called = run_id if len(parts) > 1 else None
+        follow([part.job_id for part in parts], jobs=jobs, as_json=as_json, called=called)
+    return None
+
+
+def _say_plan(job: Job, run_id: str, failed: list[int], *, as_json: bool) -> None:
+    if as_json:
+        return json.write({"run_id": run_id, "job_id": job.id, "indexes": failed})
+    return text.say(f"{len(failed)} to run again under run {run_id}: {indexes_text(failed)}")
+
+
+def _say_done(parts: list[RunPart], run_id: str, failed: list[int], *, as_json: bool) -> None:
+    if as_json:
+        made = [{"job_id": part.job_id, "indexes": part.indexes} for part in parts]
+        return json.write_event({"event": "submitted", "run_id": run_id, "jobs": made, "count": len(failed)})
+    for part in parts:
+        text.say(part.job_id)
+    called = run_id if len(parts) > 1 else parts[0].job_id
+    return text.hint(f"{len(failed):,} run again from their checkpoints; follow: spotbatch watch {called}")

@@ -1,0 +1,240 @@
+"""`spotbatch show`: one job's whole story."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+
+from spotbatch.aws.hosts import Host, Hosts
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.attempt_record import AttemptRecord
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
+from spotbatch.batch.errors import SpotbatchError
+from spotbatch.batch.job import Attempt, Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+from spotbatch.runs import artifact_store, deadline, lookup, records
+from spotbatch.runs.attempt_story import outcome, told_by
+from spotbatch.runs.inputs import indexes_text, input_names, run_index
+from spotbatch.runs.run import failed_of, indexes_of
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_FAILURES: Final = 10
+_PRICED: Final = 200  # units at most: two calls of DescribeJobs
+
+
+@app.command()
+def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None, as_json: JsonOption = False) -> None:
+    """One job's whole story: attempts, hosts, reasons, checkpoints. For an array, how its children stand."""
+    jobs = Jobs()
+    ids = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
+    found = jobs.get(ids[-1])
+    if len(ids) > 1 and deadline.DEADLINE_TAG not in found.tags:
+        return _show_run(job, jobs, jobs.describe(ids), as_json=as_json)
+    kept = _records(found, stack)
+    story = deadline.story_of_job(found, stack)
+    if as_json:
+        return json.write({**_plain(found, kept), "deadline": story})
+    _head(found)
+    if money := _money(jobs, [found]):
+        text.say(f"cost         {money}")
+    for line in deadline.lines_of(story, time.time()) if story is not None else ():
+        text.say(line)
+    if found.array is not None:
+        return _children(jobs, found)
+    return _attempts(found, kept)
+
+
+def _money(jobs: Jobs, parts: Sequence[Job]) -> str:
+    """What the hosts cost so far, in a few words; `spotbatch cost` has the whole bill."""
+    from spotbatch.runs.bill import in_short
+
+    try:
+        return in_short(jobs, parts, most_units=_PRICED)
+    except SpotbatchError:
+        return ""  # money is shown beside the story; it must not keep it from being told
+
+
+def _show_run(called: str, jobs: Jobs, parts: Sequence[Job], *, as_json: bool) -> None:
+    """Several jobs of one run: each with how it stands, and what FAILED and was not run again."""
+    failed = failed_of(jobs, parts, limit=_FAILURES)
+    names = input_names(parts[0])
+    if as_json:
+        plain = [{"run_index": each.index, "input": names.of(each.index) or None, "job_id": each.unit_id,
+                  "exit_code": each.exit_code, "reason": each.reason} for each in failed]  # fmt: skip
+        return json.write({"run_id": called, "jobs": [_plain(each, {}) for each in parts], "failed": plain})
+    text.say(f"{text.styled(called, 'bold')}  a run of {len(parts)} jobs")
+    if money := _money(jobs, parts):
+        text.say(f"cost         {money}")
+    rows = []
+    for each in parts:
+        indexes = [index for index in indexes_of(each) if index is not None]
+        counts = each.array.status_summary if each.array is not None else {each.status: 1}
+        stand = "  ".join(f"{text.status(status)} {count:,}" for status, count in counts.items() if count)
+        rows.append((each.id, indexes_text(indexes) if indexes else "-", stand))
+    text.table(("JOB", "INDEXES", "CHILDREN"), rows)
+    if failed:
+        text.say()
+        shown = [(str(each.index), str(each.exit_code or "-"), names.of(each.index), each.reason) for each in failed]
+        text.table(("FAILED INDEX", "EXIT", "INPUT", "REASON"), shown[:_FAILURES], right=(0, 1))
+        text.hint(f"`spotbatch logs {called}:INDEX` shows what one wrote, `spotbatch retry {called}` runs them again")
+    return None
+
+
+def _records(job: Job, stack: str | None) -> dict[int, AttemptRecord]:
+    """What the runtime wrote about each attempt; nothing where the store cannot be read."""
+    if job.array is not None:
+        return {}
+    try:
+        store = artifact_store.store_of(job, stack=stack)
+        return records.matched(job, records.of_unit(store, artifact_store.run_id(job), run_index(job)))
+    except SpotbatchError as error:
+        text.hint(f"the attempts' records cannot be read: {error}")
+        return {}
+
+
+def _head(job: Job) -> None:
+    now = time.time()
+    text.say(f"{text.styled(job.name, 'bold')}  {job.id}")
+    why = f": {job.status_reason}" if job.status_reason else ""
+    text.say(f"status       {text.status(job.status)}{why}")
+    text.say(f"submitted    {text.moment(job.created_at)} ({text.ago(job.created_at, now)})")
+    if job.started_at:
+        waited = text.duration(_between(job.created_at, job.started_at))
+        text.say(f"started      {text.moment(job.started_at)} (waited {waited})")
+    if job.stopped_at and job.started_at:
+        text.say(f"ended        {text.moment(job.stopped_at)} (ran {text.duration(job.stopped_at - job.started_at)})")
+    needs = job.requirements
+    gpus = f", {needs.gpus} GPUs" if needs.gpus else ""
+    size = f"{text.count(needs.vcpus, 'vCPU')}, {needs.memory_mib} MiB{gpus}"
+    text.say(f"asks for     {size}, up to {text.count(job.attempts_allowed, 'attempt')}")
+    text.say(f"queue        {job.queue}, definition {job.definition}")
+    wait = "waited for" if job.status.is_terminal or job.attempts else "waits for "
+    for dependency in job.depends_on:
+        text.say(f"{wait}   {dependency.job_id or 'the child before it'} ({dependency.type})")
+    if SPOTBATCH_ARRAY_INDEXES in job.environment and job.array is None:
+        text.say(f"run          {artifact_store.run_id(job)}, index {run_index(job)}")
+    if mine := input_names(job).of(run_index(job)):
+        text.say(f"input        {mine}")
+    for key, value in job.tags.items():
+        text.say(f"tag          {key}={value}")
+
+
+def _between(start: float | None, end: float) -> float | None:
+    return None if start is None else end - start
+
+
+def _children(jobs: Jobs, job: Job) -> None:
+    array = job.array
+    if array is None:
+        return
+    counts = [f"{text.status(status)} {count:,}" for status, count in array.status_summary.items() if count]
+    text.say(f"children     {array.size:,}: {'  '.join(counts) or 'not counted yet'}")
+    if not array.status_summary.get(JobStatus.FAILED):
+        return
+    failed = jobs.children(job.id, JobStatus.FAILED, limit=_FAILURES)
+    text.say()
+    names = input_names(job)
+    rows = [
+        (
+            child.id,
+            str(child.exit_code or "-"),
+            names.of(run_index(job, child.array_index)),
+            child.reason or child.status_reason,
+        )
+        for child in failed
+    ]
+    text.table(("FAILED CHILD", "EXIT", "INPUT", "REASON"), rows)
+    if array.status_summary[JobStatus.FAILED] > len(failed):
+        text.hint(f"`spotbatch list --array {job.id} --status FAILED` lists all of them")
+
+
+def _attempts(job: Job, kept: dict[int, AttemptRecord]) -> None:
+    if not job.attempts:
+        text.say(f"attempts     none{'' if job.status.is_terminal else ' yet'}")
+        if not job.status.is_terminal:
+            text.hint(f"`spotbatch doctor {job.id}` says why")
+        return
+    hosts = _hosts(job)
+    for number, attempt in enumerate(job.attempts, start=1):
+        text.say()
+        how = outcome(attempt, is_stopped=job.is_terminated and number == len(job.attempts))
+        text.say(text.styled(f"attempt {number} of {job.attempts_allowed}", "bold") + f": {how}")
+        _attempt(attempt, kept.get(number), hosts)
+
+
+def _attempt(attempt: Attempt, record: AttemptRecord | None, hosts: dict[str, Host]) -> None:
+    if attempt.started_at:
+        end = text.clock(attempt.stopped_at) if attempt.stopped_at else "now"
+        ran = (attempt.stopped_at or time.time()) - attempt.started_at
+        text.say(f"  ran        {text.moment(attempt.started_at)} to {end} ({text.duration(ran)})")
+    if attempt.host:
+        text.say(f"  host       {_host(attempt.host, hosts, record)}")
+    for line in told_by(record):
+        text.say(f"  {line}")
+    if attempt.log_stream:
+        text.say(f"  log        {attempt.log_stream}")
+
+
+def _hosts(job: Job) -> dict[str, Host]:
+    """The EC2 instances behind the attempts, as long as ECS remembers them."""
+    arns = [attempt.host for attempt in job.attempts if attempt.host]
+    try:
+        return Hosts().by_arn(arns) if arns else {}
+    except SpotbatchError:
+        return {}  # the permission may be missing; Batch's own name of the host is shown then
+
+
+def _host(arn: str, hosts: dict[str, Host], record: AttemptRecord | None) -> str:
+    host = hosts.get(arn)
+    if host is not None:
+        return f"{host.instance_id} ({host.instance_type}, {host.zone})"
+    where = f" ({record.instance_type}, {record.zone})" if record and record.instance_type else ""
+    return f"{arn.rpartition('/')[2]}{where}"
+
+
+def _plain(job: Job, kept: dict[int, AttemptRecord]) -> dict[str, object]:
+    return {
+        "job_id": job.id,
+        "name": job.name,
+        "run_id": artifact_store.run_id(job),
+        "queue": job.queue,
+        "definition": job.definition,
+        "status": job.status,
+        "status_reason": job.status_reason,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "stopped_at": job.stopped_at,
+        "exit_code": job.exit_code,
+        "reason": job.reason,
+        "array_size": job.array.size if job.array else None,
+        "array_index": job.array_index,
+        "run_index": run_index(job),
+        "input": input_names(job).of(run_index(job)) or None,
+        "status_summary": dict(job.array.status_summary) if job.array else None,
+        "requirements": job.requirements,
+        "attempts_allowed": job.attempts_allowed,
+        "attempts": [
+            {"attempt": number, "outcome": outcome(attempt), **_attempt_plain(attempt), "record": kept.get(number)}
+            for number, attempt in enumerate(job.attempts, start=1)
+        ],
+        "depends_on": [{"job_id": one.job_id, "type": one.type} for one in job.depends_on],
+        "environment": dict(job.environment),
+        "log_group": job.log_group,
+        "log_stream": job.log_stream,
+        "tags": dict(job.tags),
+    }
+
+
+def _attempt_plain(attempt: Attempt) -> dict[str, object]:
+    return {
+        "started_at": attempt.started_at,
+        "stopped_at": attempt.stopped_at,
+        "exit_code": attempt.exit_code,
+        "reason": attempt.reason,
+        "status_reason": attempt.status_reason,
+        "log_stream": attempt.log_stream,
+        "host": attempt.host,
+    }

@@ -1,0 +1,284 @@
+"""`spotbatch simulate`: play a run, or one job with a deadline, against Spot's weather, many times, with a seed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.cli.options import JsonOption
+from spotbatch.cli.output import json, text
+from spotbatch.cli.simulate_deadline import simulate_deadline, terms_of
+from spotbatch.cli.simulating import names, progress, traces_of
+from spotbatch.runs import parse
+
+if TYPE_CHECKING:
+    from spotbatch.pricing.catalogue import Catalogue
+    from spotbatch.pricing.history import Prices
+    from spotbatch.pricing.report import CostReport
+    from spotbatch.simulate.result import RunResult, Story
+    from spotbatch.simulate.scenario import Scenario
+    from spotbatch.simulate.weather import Weather
+
+_DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
+_DEFAULT_ZONES: Final = "us-east-1a,us-east-1b,us-east-1c"
+_HOUR: Final = 3600.0
+_DAY: Final = 24 * _HOUR
+_MOST_DAYS: Final = 365.0
+_RUNS: Final = 20
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def simulate(
+    jobs: Annotated[int, typer.Option("--jobs", "-n", help="How many jobs, or children of arrays.")] = 1000,
+    time: Annotated[str, typer.Option("--time", help="How long one job works: 45m, 2h.")] = "1h",
+    spread: Annotated[float, typer.Option(help="How uneven jobs are: standard deviation of the logarithm.")] = 0.0,
+    vcpus: Annotated[int, typer.Option(help="vCPUs that a job asks for.")] = 1,
+    memory: Annotated[str, typer.Option(help="Memory that a job asks for: 2048 (MiB), 4G.")] = "2G",
+    types: Annotated[str, typer.Option(help="Instance types and families, with commas.")] = _DEFAULT_TYPES,
+    zones: Annotated[str, typer.Option(help="Availability zones, with commas.")] = _DEFAULT_ZONES,
+    max_vcpus: Annotated[int, typer.Option(help="The compute environment's limit.")] = 256,
+    trace: Annotated[Path | None, typer.Option(help="Spot availability from a file (CSV, JSON, .gz).")] = None,
+    polarity: Annotated[str | None, typer.Option(help="What a 1 in the trace means: available or reclaimed.")] = None,
+    model: Annotated[bool, typer.Option("--model", help="Draw outages from the model fitted to one GPU type.")] = False,
+    rate: Annotated[float, typer.Option(help="Without --trace or --model: reclaims per host and hour.")] = 0.05,
+    correlation: Annotated[float, typer.Option(help="The part of these that takes a whole pool.")] = 0.9,
+    checkpoint_every: Annotated[str, typer.Option(help="Work between checkpoints; 0: only on the notice.")] = "10m",
+    save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
+    notice: Annotated[bool, typer.Option("--notice/--no-notice", help="Jobs save on the interruption notice.")] = True,
+    boot_time: Annotated[str, typer.Option(help="From the launch of a host until it takes jobs.")] = "90s",
+    give_up: Annotated[
+        str | None, typer.Option(help="A run that has not ended by then is given up (default: 365d).")
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option(help="One job of --time that must end by then, under each policy: 60h")
+    ] = None,
+    changeover: Annotated[str, typer.Option(help="With --deadline: lost at each start of an instance.")] = "12m",
+    price_ratio: Annotated[float | None, typer.Option(help="With --deadline: on-demand price over Spot price.")] = None,
+    runs: Annotated[int | None, typer.Option(help="How many runs, or windows of the model (default: 20).")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    cores: Annotated[int | None, typer.Option(help="How many cores to use (default: all).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write cost and end, or saving against deadline (png, svg).")
+    ] = None,
+    gantt: Annotated[Path | None, typer.Option(help="Write hosts and attempts of the first run (png, svg).")] = None,
+    bill: Annotated[bool, typer.Option("--bill", help="Also the bill of the first run, by what it went to.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a run against Spot's weather on virtual time, many times: cost, end, interruptions, work lost."""
+    from spotbatch.pricing.history import prices_of
+    from spotbatch.simulate.montecarlo import MOST_RUNS
+    from spotbatch.simulate.pools import pools_of
+    from spotbatch.simulate.scenario import Jobs, Scenario, Timings
+
+    _check(
+        (model and trace is not None, "--trace and --model are two kinds of weather: give one of them"),
+        (polarity is not None and trace is None, "--polarity is of a --trace, and none is given"),
+        (not any(names(types)), "--types names no instance type"),
+        (not any(names(zones)), "--zones names no zone"),
+        (deadline is not None and gantt is not None, "--gantt shows many jobs: leave out --deadline"),
+        (deadline is not None and bill, "--bill is of many jobs: leave out --deadline"),
+        (deadline is not None and give_up is not None, "--give-up is of many jobs: leave out --deadline"),
+        (
+            deadline is not None and trace is not None and runs is not None,
+            "--runs does nothing here: with a --trace and a --deadline every window of the trace is played",
+        ),
+        (runs is not None and not 1 <= runs <= MOST_RUNS, f"--runs is 1 to {MOST_RUNS}, not {runs}"),
+        (price_ratio is not None and price_ratio <= 0, f"--price-ratio must be more than 0, not {price_ratio}"),
+        *(
+            (written is not None and parse.seconds(written) <= 0, f"{option} must be longer than 0 s, not {written!r}")
+            for option, written in (("--time", time), ("--deadline", deadline), ("--give-up", give_up))
+        ),
+        (deadline is None and price_ratio is not None, "--price-ratio is for one job with a --deadline: give that too"),
+    )
+    known = _catalogue()
+    prices = prices_of(known)
+    runs = runs or _RUNS
+    if deadline is not None:
+        return simulate_deadline(
+            terms_of(known, types, time, deadline, changeover, price_ratio, trace, polarity),
+            runs=runs, seed=seed, trace=trace, polarity=polarity, plot=plot, as_json=as_json,
+            sources=["the price ratio: as given"] if price_ratio else prices.sources,
+        )  # fmt: skip
+    scenario = Scenario(
+        jobs=Jobs(
+            count=jobs,
+            work_seconds=parse.seconds(time),
+            work_spread=spread,
+            vcpus=vcpus,
+            memory_mib=parse.memory_mib(memory),
+        ),
+        pools=pools_of(known.expand(names(types)), tuple(names(zones)), is_spot=True),
+        max_vcpus=max_vcpus,
+        timings=Timings(
+            boot_seconds=parse.seconds(boot_time),
+            checkpoint_every_seconds=parse.seconds(checkpoint_every),
+            checkpoint_seconds=parse.seconds(save_time),
+            is_saved_on_notice=notice,
+        ),
+        weather=_weather(trace, polarity, is_model=model, rate=rate, correlation=correlation),
+        seed=seed,
+        most_days=parse.seconds(give_up) / _DAY if give_up else _MOST_DAYS,
+    )
+    results = _run(scenario, prices, runs, cores)
+    if plot:
+        from spotbatch.simulate.charts import draw_spread
+
+        draw_spread(results, plot)
+    story = _first(scenario, prices, runs) if gantt or bill else None
+    if story and gantt:
+        from spotbatch.simulate.charts import draw_gantt
+
+        draw_gantt(story, gantt)
+    report = _report(story, prices) if story and bill else None
+    if as_json:
+        billed = {"bill": _bill_document(report)} if report else {}
+        return json.write(_document(scenario, results, prices.sources) | billed)
+    _say(scenario, results, prices.sources)
+    return _say_bill(report) if report else None
+
+
+# ---- a run of many jobs ----
+
+
+def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -> "list[RunResult]":
+    from spotbatch.simulate.montecarlo import MonteCarlo, run_many
+
+    with progress(runs) as advance:
+        return run_many(MonteCarlo(scenario=scenario, runs=runs, prices=prices), cores=cores, on_progress=advance)
+
+
+def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Story":
+    """The first run again, with the lives of its hosts and attempts."""
+    from spotbatch.simulate.engine import World
+    from spotbatch.simulate.montecarlo import MonteCarlo
+    from spotbatch.simulate.watching import Recorder
+
+    first = MonteCarlo(scenario=scenario, runs=runs).scenario_of(0)
+    recorder = Recorder(prices, first)
+    World(first, recorder).run()
+    return recorder.story()
+
+
+def _bill_document(report: "CostReport") -> dict[str, object]:
+    from spotbatch.pricing.document import document_of
+
+    return document_of(report)
+
+
+def _report(story: "Story", prices: "Prices") -> "CostReport":
+    from spotbatch.pricing.report import report_from
+
+    until = max((each.ended_at or 0.0 for each in story.hosts), default=0.0)
+    return report_from(story.hosts, story.attempts, prices, until=until, is_simulated=True)
+
+
+def _say_bill(report: "CostReport") -> None:
+    """The same report as `spotbatch cost` shows, of the first run."""
+    from spotbatch.pricing.report import shown_usd
+
+    text.say()
+    text.say("the bill of the first run:")
+    rows = [[part.value, shown_usd(amount)] for part, amount in report.parts.items() if amount]
+    rows += [["first-hour credit", shown_usd(-report.credit_usd)], ["paid", shown_usd(report.paid_usd)]]
+    rows += [["on demand, the same hours", shown_usd(report.on_demand_usd)]]
+    text.table(["", "amount"], rows, right=(1,))
+
+
+def _weather(trace: Path | None, polarity: str | None, *, is_model: bool, rate: float, correlation: float) -> "Weather":
+    from spotbatch.policy.fitted import FITTED
+    from spotbatch.simulate.weather import ModelWeather, RateWeather, TraceWeather
+
+    if trace is not None:
+        return TraceWeather(traces={each.zone: each for each in traces_of(trace, polarity)}, is_by_order=True)
+    return ModelWeather(model=FITTED) if is_model else RateWeather(reclaims_per_hour=rate, correlation=correlation)
+
+
+def _document(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence[str]) -> dict[str, object]:
+    return {
+        "is_simulated": True,
+        "jobs": asdict(scenario.jobs),
+        "timings": asdict(scenario.timings),
+        "weather": type(scenario.weather).__name__,
+        "max_vcpus": scenario.max_vcpus,
+        "seed": scenario.seed,
+        "summary": {name: _quantiles(values) for name, values in _columns(results)},
+        "runs": [asdict(each) | {"saving_percent": each.saving_percent} for each in results],
+        "sources": sources,
+    }
+
+
+def _in_words(weather: "Weather") -> str:
+    from spotbatch.simulate.weather import ModelWeather, RateWeather
+
+    if isinstance(weather, RateWeather):
+        return f"{weather.reclaims_per_hour:g} reclaims per host and hour"
+    return "weather of the fitted model" if isinstance(weather, ModelWeather) else "weather of the traces"
+
+
+def _columns(results: "Sequence[RunResult]") -> "Iterator[tuple[str, list[float]]]":
+    yield "usd", [float(each.usd) for each in results]
+    yield "saving_percent", [each.saving_percent for each in results if each.saving_percent is not None]
+    yield "makespan_seconds", [each.makespan_seconds for each in results]
+    yield "attempts", [float(each.attempts) for each in results]
+    yield "interruptions", [float(each.interruptions) for each in results]
+    yield "lost_seconds", [each.lost_seconds for each in results]
+    yield "failed", [float(each.failed) for each in results]
+
+
+def _quantiles(values: Sequence[float]) -> dict[str, float]:
+    from spotbatch.simulate.montecarlo import percentile
+
+    if not values:
+        return {}
+    found = {f"p{percent}": percentile(values, percent) for percent in (5, 50, 95)}
+    return {name: round(value, 6) for name, value in (found | {"mean": sum(values) / len(values)}).items()}
+
+
+def _say(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence[str]) -> None:
+    jobs = scenario.jobs
+    text.say(
+        f"{jobs.count} jobs of {text.duration(jobs.work_seconds)}, {jobs.vcpus} vCPUs, {jobs.memory_mib} MiB, on up to "
+        f"{scenario.max_vcpus} vCPUs; {len(results)} runs, seed {scenario.seed}, {_in_words(scenario.weather)}"
+    )
+    text.say()
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "usd": ("cost, USD", "{:,.2f}".format),
+        "saving_percent": ("saving over on-demand, %", "{:.1f}".format),
+        "makespan_seconds": ("ends in", text.duration),
+        "attempts": ("attempts", "{:,.0f}".format),
+        "interruptions": ("interrupted attempts", "{:,.0f}".format),
+        "lost_seconds": ("work lost, all jobs", text.duration),
+        "failed": ("jobs FAILED", "{:,.0f}".format),
+    }
+    rows = []
+    for name, values in _columns(results):
+        heading, shape = shown[name]
+        found = _quantiles(values)
+        rows.append([heading, *(shape(found[key]) if found else "-" for key in ("mean", "p5", "p50", "p95"))])
+    text.table(["", "mean", "p5", "p50", "p95"], rows, right=(1, 2, 3, 4))
+    given_up = sum(not each.is_finished for each in results)
+    if given_up:
+        left = sum(jobs.count - each.succeeded - each.failed for each in results)
+        text.say(f"{given_up} of {len(results)} runs were given up after {scenario.most_days:g} days (--give-up)")
+        text.say(f"{left} jobs did not end: what these runs cost is no saving, and when they ended is not known")
+    text.say()
+    for line in ("simulated, not measured on AWS", *sources):
+        text.say(f"- {line}")
+
+
+def _catalogue() -> "Catalogue":
+    """The newest prices on this machine, or those that ship."""
+    from spotbatch.aws.price_cache import current_catalogue, kept
+
+    return current_catalogue(kept())
+
+
+def _check(*rules: tuple[bool, str]) -> None:
+    """Options that contradict each other or would do nothing are refused, before anything runs."""
+    if broken := [message for is_broken, message in rules if is_broken]:
+        raise InvalidInput(broken[0])

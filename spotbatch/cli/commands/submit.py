@@ -1,0 +1,285 @@
+"""`spotbatch submit`: a command becomes a job in AWS Batch."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from spotbatch.aws.job_shapes import submit_shape
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.environment import SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import InvalidInput, SpotbatchError
+from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
+from spotbatch.cli.options import JsonOption, QueueOption, StackOption
+from spotbatch.cli.output import json, text
+from spotbatch.cli.output.deadline import Following, say_submitted
+from spotbatch.runs import artifact_store, deadline, destination, job_file, lookup, parse
+from spotbatch.runs.inputs import Inputs, find_inputs
+from spotbatch.runs.request import Asked, request
+from spotbatch.runs.run import Run, new_run_id, parts_of, submit_run
+
+if TYPE_CHECKING:
+    from spotbatch.pricing.instance_selection import Need
+
+app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_PRICED_TYPES: Final = ("c5", "m5", "r5")  # the default stack's
+
+Command = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="-- COMMAND...", help="What runs in the container, after `--`.", show_default=False),
+]
+Array = Annotated[int | None, typer.Option(help="Children of an array, 2 to 10,000.")]
+Vcpus = Annotated[int | None, typer.Option(help="vCPUs.")]
+Memory = Annotated[str | None, typer.Option(help="Memory: 2048 (MiB), 512M, 2G.")]
+Gpus = Annotated[int | None, typer.Option(help="GPUs.")]
+After = Annotated[list[str] | None, typer.Option(help="Start after this job; may be given again.")]
+AfterEach = Annotated[list[str] | None, typer.Option(help="Child i starts after child i of this array.")]
+Sequential = Annotated[bool, typer.Option("--sequential", help="Child i starts after child i-1.")]
+Env = Annotated[list[str] | None, typer.Option(help="NAME=VALUE, or NAME for this shell's value.")]
+Retries = Annotated[int | None, typer.Option(help="Retries after lost hosts and interruptions, 0 to 9.")]
+Timeout = Annotated[str | None, typer.Option(help="Of each attempt: 90, 15m, 2h; at least a minute.")]
+Name = Annotated[str | None, typer.Option(help="The job's name (default: from the command).")]
+Tag = Annotated[list[str] | None, typer.Option(help="KEY=VALUE; may be given again.")]
+Parameter = Annotated[list[str] | None, typer.Option(help="KEY=VALUE for Ref::KEY in the definition's command.")]
+Definition = Annotated[str | None, typer.Option(help="A job definition (default: the stack's).")]
+InputsFrom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|GLOB|s3://...",
+        help="One child an input, which it finds in $SPOTBATCH_INPUT: a line, a file or an object.",
+    ),
+]
+JobFile = Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML); options win over it.")]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", help="Done within, as 6h: it moves between Spot and on demand (local region)."),
+]
+Work = Annotated[
+    str | None, typer.Option(help="How long one job takes on one host, uninterrupted: for --deadline and --dry-run.")
+]
+Changeover = Annotated[
+    str | None, typer.Option(help="With --deadline: from a new host's start to progress (default: its boot and 5 s).")
+]
+OnDemandQueue = Annotated[str | None, typer.Option(help="With --deadline (default: the stack's).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the SubmitJob request and the estimate; send nothing.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
+
+
+@app.command()
+def submit(
+    command: Command = None,
+    array: Array = None,
+    inputs: InputsFrom = None,
+    file: JobFile = None,
+    vcpus: Vcpus = None,
+    memory: Memory = None,
+    gpus: Gpus = None,
+    after: After = None,
+    after_each: AfterEach = None,
+    sequential: Sequential = False,
+    env: Env = None,
+    retries: Retries = None,
+    timeout: Timeout = None,
+    name: Name = None,
+    tag: Tag = None,
+    parameter: Parameter = None,
+    queue: QueueOption = None,
+    definition: Definition = None,
+    stack: StackOption = None,
+    deadline_in: Deadline = None,
+    work: Work = None,
+    changeover: Changeover = None,
+    on_demand_queue: OnDemandQueue = None,
+    dry_run: DryRun = False,
+    watch: Watch = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a command to AWS Batch. The job's id goes to standard output.
+
+    Examples:
+
+    spotbatch submit --array 12 --memory 2G -- python -m flights.bootstrap
+
+    spotbatch submit --inputs 's3://bucket/raw/' -- python convert.py
+    """
+    asked = Asked(
+        command=tuple(command or ()),
+        name=name,
+        array=array,
+        inputs=inputs,
+        vcpus=vcpus,
+        memory_mib=parse.memory_mib(memory) if memory else None,
+        gpus=gpus,
+        after=tuple(after or ()),
+        after_each=tuple(after_each or ()),
+        is_sequential=sequential,
+        env=parse.variables(env or ()),
+        retries=retries,
+        timeout_seconds=parse.seconds(timeout) if timeout else None,
+        tags=parse.tags(tag or ()),
+        parameters=parse.tags(parameter or ()),
+        queue=queue,
+        definition=definition,
+        stack=stack,
+        deadline_seconds=parse.seconds(deadline_in) if deadline_in else None,
+        work_seconds=parse.seconds(work) if work else None,
+        changeover_seconds=parse.seconds(changeover) if changeover else None,
+        on_demand_queue=on_demand_queue,
+    )
+    if dry_run and watch:
+        raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
+    send(asked.over(job_file.read(file)) if file else asked, is_dry=dry_run, watch=watch, as_json=as_json)
+
+
+def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
+    """Submit what was asked for, or show what would be sent."""
+    if asked.inputs is not None and asked.array is not None:
+        raise InvalidInput(f"--inputs makes the array: leave --array {asked.array} out")
+    if asked.array is not None and asked.array > MAX_ARRAY_SIZE:
+        raise InvalidInput(
+            f"--array makes one array of at most {MAX_ARRAY_SIZE:,} children, not {asked.array:,}: "
+            "--inputs FILE takes more lines, as several arrays under one run"
+        )
+    inputs = find_inputs(asked.inputs) if asked.inputs is not None else None
+    jobs = Jobs()
+    where = destination.destination(stack=asked.stack, queue=asked.queue, definition=asked.definition)
+    wanted = request(_resolved(asked, jobs, where.queue), queue=where.queue, definition=where.definition)
+    if (wish := deadline.wish_of(asked, is_dry=is_dry)) is not None:
+        return _send_with_deadline(wanted, wish, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
+    if is_dry:
+        return _show_plan(jobs, wanted, inputs, asked.work_seconds, as_json=as_json)
+    if inputs is not None:
+        run = submit_run(jobs, artifact_store.store_at(jobs, where), wanted, inputs, lambda _: None)
+        ids, called = run.job_ids, run.run_id if len(run.parts) > 1 else run.job_ids[0]
+        _say_run(run, called, as_json=as_json, watch=watch)
+    else:
+        ids = [called := jobs.submit(wanted)]
+        _say(called, wanted, as_json=as_json, watch=watch)
+    if watch:
+        from spotbatch.cli.commands.watch import follow
+
+        follow(ids, jobs=jobs, as_json=as_json, called=called)
+    return None
+
+
+def _send_with_deadline(
+    wanted: JobRequest, wish: deadline.Wish, jobs: Jobs, *, is_dry: bool, watch: bool, as_json: bool
+) -> None:
+    asked = deadline.request_of(wanted, wish, jobs=jobs)
+    if is_dry:
+        json.write(asked)
+        return _show_price(jobs, wanted)
+    run_id = say_submitted(deadline.submit(asked), as_json=as_json)
+    if watch:
+        where = destination.Destination(queue=wanted.queue, definition=wanted.definition)
+        Following(jobs=jobs, store=artifact_store.store_at(jobs, where), run_id=run_id, as_json=as_json).run()
+    return None
+
+
+def _resolved(asked: Asked, jobs: Jobs, queue: str) -> Asked:
+    """With ids for the jobs that it waits for."""
+    return replace(
+        asked,
+        after=tuple(
+            one for each in asked.after for one in lookup.job_ids(each, jobs=jobs, stack=asked.stack, queue=queue)
+        ),
+        after_each=tuple(lookup.job_id(each, jobs=jobs, queue=queue) for each in asked.after_each),
+    )
+
+
+def _show_plan(
+    jobs: Jobs, wanted: JobRequest, inputs: Inputs | None, work_seconds: float | None, *, as_json: bool
+) -> None:
+    """Exactly what SubmitJob would be sent, for many inputs each array's; and the estimate, where --work is known."""
+    count = inputs.count if inputs is not None else wanted.array_size or 1
+    shapes: list[dict[str, Any]] = [submit_shape(wanted)]
+    if inputs is not None:
+        text.hint(f"{inputs.count:,} inputs from {inputs.source}")
+        shapes = [submit_shape(part) for part in parts_of(wanted, new_run_id(wanted.name), inputs.count)]
+    if work_seconds is None:
+        json.write(shapes[0] if inputs is None else shapes)
+        return _show_price(jobs, wanted)
+    from spotbatch.cli.output.estimate import as_document, in_short
+    from spotbatch.pricing.forecast import Plan
+    from spotbatch.runs.estimate import forecast_of
+
+    found, sources = forecast_of(Plan(jobs=count, work_seconds=work_seconds, need=_need(jobs, wanted)))
+    if as_json:
+        return json.write({"requests": shapes, "estimate": as_document(found, sources)})
+    json.write(shapes[0] if inputs is None else shapes)
+    for line in in_short(found):
+        text.hint(line)
+    return None
+
+
+def _need(jobs: Jobs, wanted: JobRequest) -> "Need":
+    """What each job asks for: by itself, or else by its definition."""
+    from spotbatch.pricing.instance_selection import Need
+
+    needs = jobs.definition(wanted.definition).requirements
+    return Need(
+        vcpus=wanted.vcpus or needs.vcpus,
+        memory_mib=wanted.memory_mib or needs.memory_mib,
+        gpus=wanted.gpus or needs.gpus,
+    )
+
+
+def _show_price(jobs: Jobs, wanted: JobRequest) -> None:
+    """What an hour of such a job costs. How long it takes is not known here: `spotbatch estimate` takes it."""
+    from spotbatch.aws.price_cache import current_catalogue
+    from spotbatch.pricing.instance_selection import choices
+
+    try:
+        need = _need(jobs, wanted)
+        types = current_catalogue().expand(_PRICED_TYPES)
+        count = wanted.array_size or 1
+        ranked = choices(types, need, jobs=count, work_seconds=3600, save_seconds=5, restart_seconds=180)
+    except SpotbatchError as error:
+        return text.hint(f"its price is not known: {error}")
+    best = next((each for each in ranked if each.spot_usd_per_job_hour is not None), None)
+    if best is None:
+        return text.hint(f"no type of {', '.join(_PRICED_TYPES)} holds such a job")
+    return text.hint(
+        f"an hour of one such job: about {best.spot_usd_per_job_hour:.4f} USD on Spot ({best.type.name}), "
+        f"{best.on_demand_usd_per_job_hour:.4f} on demand; --work 30m estimates the whole run"
+    )
+
+
+def _say(job_id: str, sent: JobRequest, *, as_json: bool, watch: bool) -> None:
+    if as_json:
+        return json.write_event(
+            {
+                "event": "submitted",
+                "job_id": job_id,
+                "run_id": sent.environment.get(SPOTBATCH_RUN_ID, job_id),
+                "name": sent.name,
+                "queue": sent.queue,
+                "definition": sent.definition,
+                "array_size": sent.array_size,
+            }
+        )
+    text.say(job_id)
+    if not watch:
+        text.hint(f"follow it: spotbatch watch {job_id}")
+    return None
+
+
+def _say_run(run: Run, called: str, *, as_json: bool, watch: bool) -> None:
+    if as_json:
+        return json.write_event(
+            {
+                "event": "submitted",
+                "job_id": run.job_ids[0],
+                "job_ids": run.job_ids,
+                "run_id": run.run_id,
+                "name": run.name,
+                "queue": run.queue,
+                "inputs": run.count,
+            }
+        )
+    text.say(called)
+    if not watch:
+        many = f" in {len(run.parts)} arrays" if len(run.parts) > 1 else ""
+        text.hint(f"{run.count:,} inputs{many}; follow: spotbatch watch {called}")
+    return None

@@ -1,0 +1,1 @@
+"""The stack in an AWS account: deploy, take down, images. Progress is handed to the caller."""

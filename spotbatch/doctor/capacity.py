@@ -1,0 +1,143 @@
+"""What a job asks for against what its environments can launch: size, architecture, quota and price. Pure rules."""
+
+from collections.abc import Iterator, Sequence
+
+from spotbatch.aws.inspection import Environment, Surroundings
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.job import ResourceRequirements
+from spotbatch.doctor.case import Case, Finding, certain, likely
+from spotbatch.pricing.catalogue import Catalogue, InstanceType
+
+
+def fits_nowhere(case: Case) -> Iterator[Finding]:
+    """vCPUs, memory, GPUs and architecture against every instance type; the environment's own limit."""
+    usable = [each for each in case.around.queue.environments if each.is_usable]
+    if not usable:
+        return
+    types = [kind for each in usable for kind in types_of(each, case.types)]
+    needs = case.job.requirements
+    if any(unknown_types(each, case.types) for each in usable):
+        return  # what is not known may be large enough
+    if types and not any(fits(kind, needs) for kind in types):
+        yield _too_big(needs, types)
+        return
+    limit = max(each.max_vcpus for each in usable)
+    smallest = min((kind.vcpus for kind in types if fits(kind, needs)), default=needs.vcpus)
+    if types and smallest > limit:
+        yield certain(
+            "no host that fits the job fits into the environment",
+            evidence=f"the smallest host that fits has {smallest} vCPUs, maxvCpus is {limit}",
+            fix="raise maxvCpus (context key max_vcpus), or ask for less",
+        )
+
+
+def types_of(environment: Environment, catalogue: Catalogue, *, only: str = "") -> list[InstanceType]:
+    """The instance types that an environment launches, as far as the catalogue has them."""
+    found: list[InstanceType] = []
+    for name in [only] if only else environment.instance_types:
+        try:
+            found += catalogue.expand([name])
+        except NotFound:
+            continue
+    return found
+
+
+def unknown_types(environment: Environment, catalogue: Catalogue) -> list[str]:
+    """What the catalogue does not have: of these neither size nor price is known."""
+    return [name for name in environment.instance_types if not types_of(environment, catalogue, only=name)]
+
+
+def fits(kind: InstanceType, needs: ResourceRequirements) -> bool:
+    return kind.vcpus >= needs.vcpus and kind.usable_memory_mib >= needs.memory_mib and kind.gpus >= needs.gpus
+
+
+def _too_big(needs: ResourceRequirements, types: Sequence[InstanceType]) -> Finding:
+    """Which of vCPUs, memory and GPUs it is, and how much there is."""
+    most_vcpus = max(kind.vcpus for kind in types)
+    roomy = max(types, key=lambda kind: kind.usable_memory_mib)
+    if needs.gpus > max(kind.gpus for kind in types):
+        cause, fix = "no instance type of the environment has so many GPUs", "add a GPU family to instance_types"
+        evidence = f"the job asks for {needs.gpus} GPUs, the types have at most {max(kind.gpus for kind in types)}"
+    elif needs.vcpus > most_vcpus:
+        cause = "no instance type of the environment has so many vCPUs"
+        evidence = f"the job asks for {needs.vcpus} vCPUs, the largest type has {most_vcpus}"
+        fix = f"--vcpus {most_vcpus} or less, or larger instance_types"
+    elif needs.memory_mib > roomy.usable_memory_mib:
+        cause = "no instance type of the environment has so much usable memory"
+        evidence = (
+            f"the job asks for {needs.memory_mib} MiB; {roomy.name} is sold with {roomy.memory_mib} MiB, of which jobs "
+            f"get about {roomy.usable_memory_mib} (the ECS agent and the kernel take the rest)"
+        )
+        fix = f"--memory {roomy.usable_memory_mib} or less, or instance_types with more memory (r5)"
+    else:
+        cause = "no single instance type has both the vCPUs and the memory"
+        evidence = f"the job asks for {needs.vcpus} vCPUs and {needs.memory_mib} MiB together"
+        fix = "ask for less of one of them, or add instance_types that have both"
+    return certain(cause, evidence=evidence, fix=fix)
+
+
+def wrong_architecture(case: Case) -> Iterator[Finding]:
+    built_for = case.around.image_architectures
+    usable = [each for each in case.around.queue.environments if each.is_usable]
+    offered = {kind.architecture for each in usable for kind in types_of(each, case.types)}
+    if built_for and offered and not offered & set(built_for):
+        yield certain(
+            "the image is built for another architecture than the hosts have",
+            evidence=f"image: {', '.join(built_for)}; hosts: {', '.join(sorted(offered))}",
+            fix="build it for them: docker buildx build --platform linux/amd64 (or linux/arm64)",
+        )
+
+
+def quota(case: Case) -> Iterator[Finding]:
+    """The account's vCPU quotas: one for each class of instance families, and of Spot and on-demand."""
+    for each in case.around.queue.environments:
+        named_none = _quotas_of_none(each, case.around)
+        if named_none:
+            yield certain(
+                "the account's vCPU quota is zero for what the environment launches",
+                evidence=f"{each.name}: {', '.join(named_none)}: 0 vCPUs",
+                fix="ask for more in Service Quotas (EC2); an answer takes hours to days",
+            )
+            continue
+        kinds = [kind for kind in types_of(each, case.types) if fits(kind, case.job.requirements)]
+        of_kind = [(kind, case.around.quota_of(kind.name, is_spot=each.is_spot)) for kind in kinds]
+        known = [(kind, named, vcpus) for kind, (named, vcpus) in of_kind if vcpus is not None]
+        if not known or len(known) < len(kinds):
+            continue  # a type whose quota is not known may still be launched
+        smallest, named, vcpus = min(known, key=lambda one: one[0].vcpus)
+        if all(limit < kind.vcpus for kind, _, limit in known):
+            yield certain(
+                "the account's vCPU quota is smaller than one host",
+                evidence=f"quota {named}: {vcpus:.0f} vCPUs; the smallest host that fits has {smallest.vcpus}",
+                fix="ask for more in Service Quotas (EC2); an answer takes hours to days",
+            )
+        elif max(limit for _, _, limit in known) < each.max_vcpus:
+            yield likely(
+                "the account's vCPU quota is below the environment's limit",
+                evidence=f"quota {named}: {vcpus:.0f} vCPUs; {each.name} may want {each.max_vcpus}",
+                fix="if hosts stop coming before maxvCpus, ask for more in Service Quotas (EC2)",
+            )
+
+
+def _quotas_of_none(environment: Environment, around: Surroundings) -> list[str]:
+    """The quotas of all its types, where every one is known and zero, as those on GPUs are in a new account."""
+    found = [around.quota_of(name, is_spot=environment.is_spot) for name in environment.instance_types]
+    return sorted({name for name, _ in found}) if found and all(vcpus == 0 for _, vcpus in found) else []
+
+
+def price_cap(case: Case) -> Iterator[Finding]:
+    """Spot prices above the environment's cap. The prices known here may be means, so this is never certain."""
+    for each in case.around.queue.environments:
+        kinds = [kind for kind in types_of(each, case.types) if fits(kind, case.job.requirements)]
+        known = [(kind, kind.spot_usd_per_hour) for kind in kinds if kind.spot_usd_per_hour is not None]
+        if not each.is_spot or not each.bid_percentage or not known:
+            continue
+        share = {kind.name: price * 100 / kind.on_demand_usd_per_hour for kind, price in known}
+        if min(share.values()) > each.bid_percentage:
+            cheapest = min(share, key=lambda name: share[name])
+            yield likely(
+                "Spot prices are above the environment's cap",
+                evidence=f"{each.name}: at most {each.bid_percentage} % of the on-demand price; {cheapest} is at "
+                f"{share[cheapest]:.0f} %",
+                fix="raise bid_percentage, or add instance types; `spotbatch prices refresh` asks for today's prices",
+            )

@@ -1,0 +1,86 @@
+"""What the doctor asks AWS about a job: all that its rules need, gathered once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from spotbatch.aws import session
+from spotbatch.aws.inspection import Inspector, Surroundings
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.price_cache import current_catalogue
+from spotbatch.batch.errors import NotFound, SpotbatchError
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.doctor.capacity import unknown_types
+from spotbatch.doctor.case import Case
+
+WAITING: Final = (JobStatus.RUNNABLE, JobStatus.STARTING, JobStatus.PENDING, JobStatus.SUBMITTED)
+
+
+def most_in_need(jobs: Jobs, ids: Sequence[str]) -> Job:
+    """Of the jobs of a run the one that waits, or has FAILED. Raises NotFound."""
+    order = (*WAITING, JobStatus.FAILED, JobStatus.RUNNING, JobStatus.SUCCEEDED)
+    if len(ids) == 1:
+        return jobs.get(ids[0])
+    found = jobs.describe(ids)
+    if not found:
+        raise NotFound(f"none of the run's {len(ids)} jobs is here any more")
+    return min(found, key=lambda each: order.index(each.status))
+
+
+def oldest_waiting(jobs: Jobs, queue: str) -> Job | None:
+    """The job of a queue that has waited longest, RUNNABLE ones first."""
+    for status in WAITING:
+        found = jobs.in_status(queue, status)
+        if found:
+            return jobs.get(found[-1].id)
+    return None
+
+
+def examine(jobs: Jobs, job: Job, *, is_cloud: bool | None = None) -> Case:
+    """Everything about a job that a diagnosis needs. Of an array the first child that waits is looked at."""
+    job = _waiting_child(jobs, job) or job
+    image, roles = _of_definition(jobs, job)
+    cloud = not session.is_local() if is_cloud is None else is_cloud
+    around = Inspector().look(job.queue, image=image, roles=roles, is_cloud=cloud)
+    types = current_catalogue()
+    unknown = sorted({name for each in around.queue.environments for name in unknown_types(each, types)})
+    if unknown:
+        note = f"size and price of {', '.join(unknown)}: the catalogue of {types.region} does not have them"
+        around = replace(around, unseen=(*around.unseen, note))
+    wanted = [each.job_id for each in job.depends_on if each.job_id]
+    return Case(
+        job=job,
+        around=around,
+        types=types,
+        dependencies=jobs.describe(wanted) if wanted else (),
+        head=_head(jobs, job, around),
+    )
+
+
+def _head(jobs: Jobs, job: Job, around: Surroundings) -> Job | None:
+    """The job at the front of the queue: what it waits for, all behind it wait for."""
+    first = next(iter(around.ahead or ()), None)
+    if first is None or job.id in (first, first.partition(":")[0]):
+        return None
+    return next(iter(jobs.describe([first])), None)
+
+
+def _waiting_child(jobs: Jobs, job: Job) -> Job | None:
+    """A child that waits tells more than its parent, which is PENDING as long as any child runs."""
+    if job.array is None or job.status.is_terminal:
+        return None
+    for status in (JobStatus.RUNNABLE, JobStatus.STARTING):
+        if job.array.status_summary.get(status):
+            found = jobs.children(job.id, status, limit=1)
+            if found:
+                return jobs.get(found[0].id)
+    return None
+
+
+def _of_definition(jobs: Jobs, job: Job) -> tuple[str, tuple[str, ...]]:
+    try:
+        definition = jobs.definition(job.definition)
+    except (NotFound, SpotbatchError):
+        return "", ()
+    return definition.image, tuple(role for role in (definition.job_role, definition.execution_role) if role)

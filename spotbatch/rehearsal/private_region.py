@@ -1,0 +1,144 @@
+"""A private local region for a rehearsal: queue, environment and definition, in a folder that goes at the end."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from spotbatch.batch.job import ResourceRequirements
+from spotbatch.local import region_file
+from spotbatch.local.background_process import Background
+from spotbatch.local.client import RegionClient
+from spotbatch.local.region_file import RegionInfo
+from spotbatch.local.start import start
+from spotbatch.runs.endpoint import LOCAL_VARIABLE
+
+QUEUE: Final = "rehearsal"
+DEFINITION: Final = "rehearsal"
+_DOWN_SECONDS: Final = 60.0
+_INSTANCE_TYPES: Final = ("c5", "m5", "r5")
+_PASSED: Final = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "CONDA_PREFIX")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """The running region."""
+
+    info: RegionInfo
+
+    @property
+    def client(self) -> RegionClient:
+        return RegionClient(info=self.info)
+
+
+@contextlib.contextmanager
+def stage(
+    options: Sequence[str] = (),
+    *,
+    needs: ResourceRequirements,
+    max_vcpus: int,
+    notice_seconds: float,
+    say: Callable[[str], object] = lambda _: None,
+) -> Iterator[Stage]:
+    """A region of its own; this process's AWS settings name it meanwhile, and are put back. Nothing stays behind.
+
+    `say` takes what the region warns of.
+    """
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="spotbatch-rehearsal-") as folder:
+        home = Path(folder, "home")
+        images = Path(folder, "images.toml")
+        images.write_text(_images(), encoding="utf-8")
+        template = Path(folder, "Rehearsal.template.json")
+        template.write_text(json.dumps(_template(needs, max_vcpus)), encoding="utf-8")
+        arguments = ["--template", str(template), "--images", str(images), "--boot-seconds", "0.5"]
+        arguments += ["--notice-seconds", str(notice_seconds), "--stop-grace-seconds", str(max(1.0, notice_seconds))]
+        arguments += [part for name in _PASSED if name in before for part in ("--pass-env", name)]
+        info = start(home, [*arguments, *options], say=say)
+        try:
+            os.environ.update(info.environment())
+            os.environ["SPOTBATCH_HOME"] = str(home)
+            os.environ[LOCAL_VARIABLE] = "1"
+            yield Stage(info=info)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            _stop(info)
+
+
+def _stop(info: RegionInfo) -> None:
+    import time
+
+    RegionClient(info=info).shut_down()
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while region_file.is_alive(info) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if info.pid is not None:
+        Background(pid=info.pid).poll()  # it is our child: leave no zombie
+
+
+def _images() -> str:
+    """Whatever the image, the command runs here: under the runtime, in the folder where we are."""
+    entry = json.dumps([sys.executable, "-m", "spotbatch.runtime", "--"])
+    return f'[[image]]\npattern = "*"\nentry_point = {entry}\nworking_directory = {json.dumps(str(Path.cwd()))}\n'
+
+
+def _template(needs: ResourceRequirements, max_vcpus: int) -> dict[str, Any]:
+    requirements = [{"Type": "VCPU", "Value": str(needs.vcpus)}, {"Type": "MEMORY", "Value": str(needs.memory_mib)}]
+    return {
+        "Resources": {
+            "Bucket": {"Type": "AWS::S3::Bucket"},
+            "Environment": {
+                "Type": "AWS::Batch::ComputeEnvironment",
+                "Properties": {
+                    "Type": "managed",
+                    "State": "ENABLED",
+                    "ComputeEnvironmentName": "rehearsal",
+                    "ComputeResources": {
+                        "Type": "SPOT",
+                        "AllocationStrategy": "SPOT_CAPACITY_OPTIMIZED",
+                        "MinvCpus": 0,
+                        "MaxvCpus": max_vcpus,
+                        "InstanceTypes": list(_INSTANCE_TYPES),
+                        "InstanceRole": "arn:aws:iam::123456789012:instance-profile/rehearsal",
+                        "SecurityGroupIds": ["sg-rehearsal"],
+                        "Subnets": ["subnet-a", "subnet-b", "subnet-c"],
+                    },
+                },
+            },
+            "Queue": {
+                "Type": "AWS::Batch::JobQueue",
+                "Properties": {
+                    "JobQueueName": QUEUE,
+                    "Priority": 1,
+                    "ComputeEnvironmentOrder": [
+                        {"ComputeEnvironment": {"Fn::GetAtt": ["Environment", "ComputeEnvironmentArn"]}, "Order": 1}
+                    ],
+                },
+            },
+            "Definition": {
+                "Type": "AWS::Batch::JobDefinition",
+                "Properties": {
+                    "Type": "container",
+                    "JobDefinitionName": DEFINITION,
+                    "ContainerProperties": {
+                        "Image": "rehearsal",
+                        "Command": ["true"],
+                        "ResourceRequirements": requirements,
+                        "Environment": [
+                            {
+                                "Name": "SPOTBATCH_ARTIFACTS_URL",
+                                "Value": {"Fn::Join": ["", ["s3://", {"Ref": "Bucket"}]]},
+                            }
+                        ],
+                    },
+                },
+            },
+        },
+        "Outputs": {"JobQueueName": {"Value": QUEUE}, "JobDefinitionName": {"Value": DEFINITION}},
+    }

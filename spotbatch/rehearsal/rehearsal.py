@@ -1,0 +1,219 @@
+"""A rehearsal: a sample of the user's own jobs, once undisturbed and once under reclaims, and what that shows."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any, Final
+
+from spotbatch.aws.artifacts import Artifacts, read_json
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.attempt_record import AttemptRecord
+from spotbatch.batch.errors import JobFailed, NotFound, Unavailable
+from spotbatch.batch.job import Job, ResourceRequirements
+from spotbatch.batch.status import JobStatus
+from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, Stage
+from spotbatch.rehearsal.reclaim_plan import Weather
+from spotbatch.runs import artifact_store, records
+from spotbatch.runs.request import Asked, request
+from spotbatch.runs.tracker import is_interruption
+
+_POLL_SECONDS: Final = 0.1
+_RETRIES: Final = 9
+Say = Callable[[str], None]
+OpenStage = Callable[[Sequence[str]], AbstractContextManager[Stage]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What is rehearsed, and how hard."""
+
+    asked: Asked
+    sample: int
+    weather: Weather  # of the second run
+    limit_seconds: float  # for each of the two runs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One of the two runs: what each unit wrote (path -> checksum), and what the runtime recorded."""
+
+    seconds: float
+    outputs: Mapping[int | None, Mapping[str, str]]
+    records: Sequence[AttemptRecord]
+    interruptions: int
+    failed: int
+    worn_out: int = 0  # of those that failed: interrupted as often as there were attempts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rehearsed:
+    """What both runs show together."""
+
+    needs: ResourceRequirements
+    sample: int
+    weather: Weather
+    rate: float | None  # of interruptions per host and hour, as was chosen; None: none was
+    quiet: Trial
+    disturbed: Trial
+
+    @property
+    def differing(self) -> list[int | None]:
+        """The units whose outputs differ between the two runs."""
+        return [unit for unit, files in self.quiet.outputs.items() if self.disturbed.outputs.get(unit) != files]
+
+    @property
+    def output_files(self) -> int:
+        return sum(len(files) for files in self.quiet.outputs.values())
+
+    @property
+    def verdict(self) -> str:
+        """yes, no, or why it cannot be said."""
+        if self.disturbed.failed > self.disturbed.worn_out:
+            return "no: it FAILED under interruptions, and succeeded without"
+        if self.disturbed.worn_out:
+            return f"not shown: a job was interrupted {_RETRIES + 1} times, all its attempts; reclaim less often"
+        if self.differing:
+            return "no: the interrupted run's outputs differ from the undisturbed run's"
+        if not self.disturbed.interruptions:
+            return "not shown: no job was interrupted before it ended; rehearse longer ones, or reclaim more often"
+        if not self.output_files:
+            return "not shown: the jobs wrote nothing into SPOTBATCH_OUTPUT_DIR that could be compared"
+        return "yes"
+
+    @property
+    def is_safe(self) -> bool:
+        return self.verdict == "yes"
+
+    @property
+    def resumed(self) -> int:
+        """Attempts that went on from a checkpoint."""
+        return sum(record.resumed_from is not None for record in self.disturbed.records)
+
+    @property
+    def lost_seconds(self) -> list[float]:
+        """Work lost by each interruption that the runtime could record."""
+        found = (one.work_lost_seconds for one in self.disturbed.records if one.outcome == "interrupted")
+        return [each for each in found if each is not None]
+
+    @property
+    def save_seconds(self) -> float | None:
+        """The mean of one save."""
+        every = [*self.quiet.records, *self.disturbed.records]
+        saves = sum(one.checkpoints_saved for one in every)
+        return sum(one.checkpoint_seconds for one in every) / saves if saves else None
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return max((one.checkpoint_bytes for one in self.disturbed.records), default=0)
+
+    @property
+    def peak_memory_mib(self) -> float:
+        return max((one.peak_memory_mib for one in self.quiet.records), default=0.0)
+
+    @property
+    def busy_vcpus(self) -> float | None:
+        """The mean number of cores that a job kept busy."""
+        ran = [
+            (one.cpu_seconds, one.ended_at - one.started_at)
+            for one in self.quiet.records
+            if one.ended_at and one.started_at
+        ]
+        return sum(cpu for cpu, _ in ran) / sum(wall for _, wall in ran) if ran else None
+
+    @property
+    def measured_seconds(self) -> list[float]:
+        """The time of each undisturbed job."""
+        ran = [one.ended_at - one.started_at for one in self.quiet.records if one.ended_at and one.started_at]
+        return ran or [self.quiet.seconds]
+
+    @property
+    def work_seconds(self) -> float:
+        """The mean time of one undisturbed job."""
+        return fmean(self.measured_seconds)
+
+
+def rehearse(open_stage: OpenStage, wish: Wish, say: Say) -> Rehearsed:
+    """Run the sample twice, each time in a region of its own.
+
+    Raises JobFailed where it fails undisturbed, Unavailable where it does not end in time, and what a trace raises.
+    """
+    options, rate = wish.weather.options(), wish.weather.interruptions_per_hour()
+    say(f"1/2  undisturbed: {wish.sample} of your jobs")
+    with open_stage(()) as stage:
+        quiet = _trial(stage, Jobs(), wish, rounds=0, about_seconds=0.0)
+    if quiet.failed:
+        raise JobFailed(
+            f"{quiet.failed} of {wish.sample} jobs FAILED without any interruption: mend that first "
+            "(their last lines are above)"
+        )
+    say(f"2/2  the same under {wish.weather.in_words} (undisturbed it took {quiet.seconds:.1f} s)")
+    with open_stage(options) as stage:
+        disturbed = _trial(stage, Jobs(), wish, rounds=wish.weather.in_rounds, about_seconds=quiet.seconds)
+    needs = ResourceRequirements(vcpus=wish.asked.vcpus or 1, memory_mib=wish.asked.memory_mib or 2048)
+    return Rehearsed(needs=needs, sample=wish.sample, weather=wish.weather, rate=rate, quiet=quiet, disturbed=disturbed)
+
+
+def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, rounds: int, about_seconds: float) -> Trial:
+    size = wish.sample if wish.sample > 1 else None
+    asked = replace(wish.asked, array=size, retries=_RETRIES)
+    began = time.monotonic()
+    job_id = jobs.submit(request(asked, queue=QUEUE, definition=DEFINITION))
+    deadline = began + wish.limit_seconds
+    done = 0
+    while True:
+        job = jobs.get(job_id)
+        if job.status.is_terminal:
+            break
+        if time.monotonic() > deadline:
+            jobs.terminate(job_id, "the rehearsal's time is over")
+            raise Unavailable(
+                f"the sample did not end within {wish.limit_seconds:.0f} s: a smaller one, or a longer --limit"
+            )
+        due = began + about_seconds * (done + 1) / (rounds + 1)
+        if done < rounds and time.monotonic() >= due and _running(job):
+            done += bool(_reclaim_all(stage))
+        time.sleep(_POLL_SECONDS)
+    return _result(jobs, job, time.monotonic() - began)
+
+
+def _running(job: Job) -> int:
+    if job.array is None:
+        return int(job.status is JobStatus.RUNNING)
+    return job.array.status_summary.get(JobStatus.RUNNING, 0)
+
+
+def _reclaim_all(stage: Stage) -> list[str]:
+    """The notice to every host that runs something and has none yet."""
+    hosts = [host.instance_id for host in stage.client.hosts() if host.running and host.noticed_at is None]
+    return stage.client.interrupt(instance_ids=hosts) if hosts else []
+
+
+def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
+    store = artifact_store.store_of(job)
+    size = job.array.size if job.array is not None else None
+    units = jobs.describe([f"{job.id}:{index}" for index in range(size)]) if size else [job]
+    failed = [unit for unit in units if unit.status is JobStatus.FAILED]
+    return Trial(
+        seconds=seconds,
+        outputs={unit.array_index: _outputs(store, job.id, unit.array_index) for unit in units},
+        records=records.of_run(store, artifact_store.run_id(job)),
+        interruptions=sum(is_interruption(attempt) for unit in units for attempt in unit.attempts),
+        failed=len(failed),
+        worn_out=sum(bool(unit.attempts) and is_interruption(unit.attempts[-1]) for unit in failed),
+    )
+
+
+def _outputs(store: Artifacts, run_id: str, index: int | None) -> dict[str, str]:
+    try:
+        found: Any = read_json(store, layout.output_marker(run_id, index))
+    except NotFound:
+        return {}
+    return {each["path"]: each["sha256"] for each in found["files"]}
+
+
+def as_records(trial: Trial) -> list[dict[str, object]]:
+    """The records of a run, as pricing reads them."""
+    return [asdict(record) for record in trial.records]

@@ -1,0 +1,258 @@
+"""From jobs to what a bill is made of: their attempts, and the lives of the hosts on which they ran."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from spotbatch.aws import session
+from spotbatch.aws.hosts import Host, Hosts
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.price_cache import current_catalogue, current_prices
+from spotbatch.batch.attempt_outcome import outcomes_of
+from spotbatch.batch.attempt_record import AttemptRecord
+from spotbatch.batch.errors import SpotbatchError
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.local.contract import HostView
+from spotbatch.pricing.records import inferred_hosts, observed_of
+from spotbatch.pricing.report import CostReport, report_from, shown_usd
+from spotbatch.pricing.units import host_quantities
+from spotbatch.pricing.usage import AttemptUse, HostLife
+from spotbatch.runs import artifact_store, records
+
+_MOST_UNITS: Final = 20_000  # described at most, 100 a call
+_NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
+_RECLAIMED: Final = "RECLAIMED"
+_WAITING: Final = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
+VOLUME_GIB: Final = 50  # of each host, as the stack's setting volume_gib has it by default
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bill:
+    """A cost report, and what it does not know."""
+
+    report: CostReport
+    notes: tuple[str, ...]
+
+
+def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None, with_neighbours: bool = True) -> Bill:
+    """The cost of the hosts on which the jobs of one run ran: one job, or several arrays, or a job that was moved.
+
+    Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle.
+    """
+    found, notes = _records(run[0], stack)
+    others = _neighbours(jobs, run) if with_neighbours else []
+    made = bill_of([unit for job in run for unit in units_of(jobs, job)], found, others=others)
+    return replace(made, notes=(*notes, *made.notes))
+
+
+def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Sequence[Job] = ()) -> Bill:
+    """The cost of the hosts on which jobs or children ran that were described already, with the records of them.
+
+    `others` are units of other jobs that may have shared those hosts.
+    """
+    by_attempt = _by_attempt(units, found)
+    uses = [use for unit in [*units, *others] for use in _uses(unit, by_attempt)]
+    lives, uses, notes = lives_of(uses, by_attempt)
+    ids = {unit.parent_id for unit in units}
+    own = {use.instance_id for use in uses if use.job_id in ids}
+    chosen = [life for life in lives if life.instance_id in own]
+    watched = [_observed(use, by_attempt) for use in uses if use.instance_id in own]
+    now = time.time()
+    report = report_from(
+        chosen,
+        watched,
+        current_prices(),
+        until=now,
+        job_ids=ids,
+        other_quantities=host_quantities(chosen, until=now, volume_gib=VOLUME_GIB) if chosen else None,
+        is_simulated=session.is_local(),
+    )
+    return Bill(report=report, notes=notes)
+
+
+def in_short(jobs: Jobs, watched: Sequence[Job], *, most_units: int = _MOST_UNITS) -> str:
+    """The cost so far of jobs on their hosts, in a few words; "" while nothing is known. Records are not read.
+
+    Of runs with more units than `most_units` the hosts of so many are counted, spread over all that have started:
+    they cost at least that.
+    """
+    size = sum(job.array.size if job.array else 1 for job in watched)
+    is_whole = size <= most_units
+    units = [unit for job in watched for unit in units_of(jobs, job)] if is_whole else _some(jobs, watched, most_units)
+    uses = [use for unit in units for use in _uses(unit, {})]
+    if not uses:
+        return ""
+    lives, named, _ = lives_of(uses, {})
+    report = report_from(lives, named, current_prices(), until=time.time(), is_simulated=session.is_local())
+    if not report.paid_usd and not report.credit_usd:
+        return ""
+    percent = report.saving_percent
+    saved = f", {percent:.0f} % less than on demand" if percent is not None and percent > 0 else ""
+    return f"{'' if is_whole else 'at least '}{shown_usd(report.paid_usd)}{saved}"
+
+
+def _some(jobs: Jobs, watched: Sequence[Job], most: int) -> list[Job]:
+    """At most so many of the units that have left the queue; children leave it in the order of their index."""
+    started = {job.id: _started(job) for job in watched}
+    total = sum(started.values())
+    ids = []
+    for job in watched:
+        share = min(started[job.id], -(-most * started[job.id] // max(1, total)))
+        places = (index * started[job.id] // share for index in range(share))
+        ids += [f"{job.id}:{place}" if job.array else job.id for place in places]
+    return jobs.describe(ids[:most])
+
+
+def _started(job: Job) -> int:
+    if job.array is None:
+        return int(job.status not in _WAITING)
+    return sum(count for status, count in job.array.status_summary.items() if status not in _WAITING)
+
+
+def units_of(jobs: Jobs, job: Job) -> list[Job]:
+    """The job itself, or the children of an array that left SUBMITTED, 100 a call."""
+    if job.array is None:
+        return [job]
+    return jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_UNITS))])
+
+
+def _neighbours(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
+    """Units of other jobs of the same queues that may have shared the run's hosts."""
+    own = {job.parent_id for job in run}
+    since = min(job.created_at or time.time() for job in run) - _NEIGHBOURS_SECONDS
+    last = max(job.stopped_at or time.time() for job in run)
+    found = [one for queue in sorted({job.queue for job in run}) for one in jobs.created_after(queue, since)]
+    near = [one.id for one in found if one.id not in own and (one.created_at or 0) <= last]
+    units: list[Job] = []
+    for other in jobs.describe(near):
+        if len(units) >= _MOST_UNITS:
+            break
+        units += units_of(jobs, other)
+    return units
+
+
+def _records(job: Job, stack: str | None) -> tuple[list[AttemptRecord], tuple[str, ...]]:
+    """The run's records, and what to say if they cannot be read."""
+    try:
+        return records.of_run(artifact_store.store_of(job, stack=stack), artifact_store.run_id(job)), ()
+    except SpotbatchError as error:
+        return [], (f"the attempts' records cannot be read, so lost work is taken as whole attempts ({error})",)
+
+
+def _by_attempt(units: Sequence[Job], found: Sequence[AttemptRecord]) -> dict[tuple[str, int], AttemptRecord]:
+    """Records by unit and attempt."""
+    of_unit: dict[str, list[AttemptRecord]] = defaultdict(list)
+    for record in found:
+        of_unit[record.job_id].append(record)
+    return {
+        (unit.id, number): record
+        for unit in units
+        for number, record in records.matched(unit, of_unit.get(unit.id, ())).items()
+    }
+
+
+def _uses(unit: Job, found: Mapping[tuple[str, int], AttemptRecord]) -> list[AttemptUse]:
+    """The attempts of a job or child that ran somewhere. `instance_id` holds Batch's own name of the host so far."""
+    numbers = range(1, len(unit.attempts) + 1)
+    records_of_unit = {number: found[unit.id, number] for number in numbers if (unit.id, number) in found}
+    return [
+        AttemptUse(
+            job_id=unit.parent_id,
+            job_name=unit.name,
+            array_index=unit.array_index,
+            attempt=number,
+            queue=unit.queue,
+            tags=unit.tags,
+            instance_id=attempt.host,
+            vcpus=unit.requirements.vcpus,
+            memory_mib=unit.requirements.memory_mib,
+            started_at=attempt.started_at,
+            stopped_at=attempt.stopped_at,
+            outcome=outcome,
+        )
+        for number, (attempt, outcome) in enumerate(
+            zip(unit.attempts, outcomes_of(unit, records_of_unit), strict=True), start=1
+        )
+        if attempt.host and attempt.started_at is not None
+    ]
+
+
+def _observed(use: AttemptUse, found: Mapping[tuple[str, int], AttemptRecord]) -> AttemptUse:
+    record = found.get((use.unit, use.attempt))
+    if record is None:
+        return use
+    return replace(use, observed=observed_of(record, stopped_at=use.stopped_at))
+
+
+def lives_of(
+    uses: Sequence[AttemptUse], found: Mapping[tuple[str, int], AttemptRecord]
+) -> tuple[list[HostLife], list[AttemptUse], tuple[str, ...]]:
+    """The hosts of attempts, the attempts with their hosts' instance ids, and what is not known."""
+    hosts = Hosts()
+    by_arn = hosts.by_arn(use.instance_id for use in uses)
+    named = [
+        replace(use, instance_id=by_arn[use.instance_id].instance_id) if use.instance_id in by_arn else use
+        for use in uses
+    ]
+    if session.is_local():
+        return _local_lives({use.instance_id for use in named}), named, ()
+    return _cloud_lives(hosts, by_arn, named, found)
+
+
+def _local_lives(wanted: set[str]) -> list[HostLife]:
+    from spotbatch.local.client import RegionClient
+    from spotbatch.runs.endpoint import running_region
+
+    views = RegionClient(info=running_region()).hosts()
+    return [_life_of_view(view) for view in views if view.instance_id in wanted]
+
+
+def _life_of_view(view: HostView) -> HostLife:
+    return HostLife(
+        instance_id=view.instance_id,
+        instance_type=view.instance_type,
+        zone=view.zone,
+        vcpus=view.vcpus,
+        memory_mib=view.memory_mib,
+        is_spot=view.is_spot,
+        launched_at=view.launched_at,
+        started_at=view.started_at,
+        ended_at=view.ended_at,
+        is_reclaimed=view.end_cause == _RECLAIMED,
+    )
+
+
+def _cloud_lives(
+    hosts: Hosts, by_arn: Mapping[str, Host], uses: Sequence[AttemptUse], found: Mapping[tuple[str, int], AttemptRecord]
+) -> tuple[list[HostLife], list[AttemptUse], tuple[str, ...]]:
+    """On AWS a host's life is its first attempt's start to its last one's end, and from its launch where EC2 knows."""
+    kinds = {host.instance_id: (host.instance_type, host.zone) for host in by_arn.values()}
+    for use in uses:
+        record = found.get((use.unit, use.attempt))
+        if use.instance_id not in kinds and record is not None and record.instance_type:
+            kinds[use.instance_id] = (record.instance_type, record.zone)
+    lives = list(inferred_hosts(uses, kinds, current_catalogue()))
+    launches = hosts.launches(life.instance_id for life in lives if life.instance_id.startswith("i-"))
+    exact = [_from_launch(life, launches.get(life.instance_id)) for life in lives]
+    guessed = len(lives) - len(launches)
+    unknown = len({use.instance_id for use in uses} - {life.instance_id for life in lives})
+    notes = []
+    if guessed:
+        notes.append(
+            f"EC2 has forgotten {guessed} of {len(lives)} hosts: they are counted from their first attempt's start to "
+            "their last one's end, so booting and idle time are missing"
+        )
+    if unknown:
+        notes.append(f"nothing tells the type of {unknown} hosts: they are left out")
+    return exact, list(uses), tuple(notes)
+
+
+def _from_launch(life: HostLife, launch: tuple[float, bool, bool] | None) -> HostLife:
+    if launch is None:
+        return life
+    launched_at, is_spot, is_running = launch
+    ended_at = None if is_running else life.ended_at
+    return replace(life, launched_at=min(launched_at, life.launched_at), is_spot=is_spot, ended_at=ended_at)

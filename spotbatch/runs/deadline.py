@@ -1,0 +1,161 @@
+"""Jobs with a deadline: handed to the local region, which moves them between Spot and on demand; and their story."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from spotbatch import wording
+from spotbatch.aws import session, stack_outputs
+from spotbatch.aws.artifacts import Artifacts, read_json
+from spotbatch.aws.job_shapes import submit_shape
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.environment import SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
+from spotbatch.batch.job import Job, JobRequest
+from spotbatch.local.client import RegionClient
+from spotbatch.runs import artifact_store
+from spotbatch.runs.endpoint import running_region
+from spotbatch.runs.request import Asked
+from spotbatch.runs.run import new_run_id
+
+DEADLINE_TAG: Final = "spotbatch-deadline"
+PLACES: Final = {"SPOT": "Spot", "ON_DEMAND": "on demand"}
+_PRICED_TYPES: Final = ("c5", "m5", "r5")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wish:
+    """What a user asks for beside the job itself."""
+
+    deadline_seconds: float
+    work_seconds: float
+    on_demand_queue: str
+    changeover_seconds: float | None = None
+
+
+def wish_of(asked: Asked, *, is_dry: bool) -> Wish | None:
+    """None where no deadline was given. Raises InvalidInput where half of it was."""
+    if asked.deadline_seconds is None:
+        work_seconds = None if is_dry else asked.work_seconds  # a dry run estimates with it
+        if any(one is not None for one in (work_seconds, asked.on_demand_queue, asked.changeover_seconds)):
+            raise InvalidInput("--work, --changeover and --on-demand-queue belong to a --deadline: give that too")
+        return None
+    if asked.work_seconds is None:
+        raise InvalidInput(
+            "--deadline needs --work: how long the job takes on one host without interruption, as --work 5h "
+            "(`spotbatch rehearse` measures a sample)"
+        )
+    if asked.array is not None or asked.inputs is not None or asked.after or asked.after_each:
+        raise InvalidInput("--deadline is for one job: not for an array, and not for a job that waits for others")
+    if not session.is_local():
+        raise InvalidInput(
+            "--deadline works in the local region only (--local): on AWS nothing moves the job yet. There, submit to "
+            "the on-demand queue when time gets short: the checkpoint goes with the same SPOTBATCH_RUN_ID"
+        )
+    queue = asked.on_demand_queue or _on_demand_queue(asked.stack)
+    return Wish(
+        deadline_seconds=asked.deadline_seconds,
+        work_seconds=asked.work_seconds,
+        on_demand_queue=queue,
+        changeover_seconds=asked.changeover_seconds,
+    )
+
+
+def request_of(wanted: JobRequest, wish: Wish, *, jobs: Jobs) -> dict[str, Any]:
+    """What the region is asked for. Raises NotFound."""
+    run_id = wanted.environment.get(SPOTBATCH_RUN_ID) or new_run_id(wanted.name)
+    own = replace(
+        wanted,
+        environment={**wanted.environment, SPOTBATCH_RUN_ID: run_id},
+        tags={**wanted.tags, DEADLINE_TAG: run_id},
+    )
+    return {
+        "request": submit_shape(own),
+        "deadline_seconds": wish.deadline_seconds,
+        "work_seconds": wish.work_seconds,
+        "changeover_seconds": wish.changeover_seconds,
+        "price_ratio": _price_ratio(jobs, wanted),
+        "spot_queue": wanted.queue,
+        "on_demand_queue": wish.on_demand_queue,
+    }
+
+
+def submit(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Hand the job to the local region; its answer: `run_id`, `deadline_at` and what else it says of the run."""
+    answer: Mapping[str, Any] = RegionClient(info=running_region()).promise(asked)
+    return answer
+
+
+def _on_demand_queue(stack: str | None) -> str:
+    found = stack_outputs.read(stack)
+    if not found.on_demand_queue:
+        raise NotFound(
+            f"stack {found.stack} has no queue for on-demand capacity: deploy it with --set on_demand_queue=true, or "
+            "name one with --on-demand-queue"
+        )
+    return found.on_demand_queue
+
+
+def _price_ratio(jobs: Jobs, wanted: JobRequest) -> float:
+    """On-demand over Spot price of the cheapest type that holds the job. Raises NotFound where no price is known."""
+    from spotbatch.aws.price_cache import current_catalogue
+    from spotbatch.pricing.instance_selection import Need, choices
+
+    needs = jobs.definition(wanted.definition).requirements
+    need = Need(
+        vcpus=wanted.vcpus or needs.vcpus,
+        memory_mib=wanted.memory_mib or needs.memory_mib,
+        gpus=wanted.gpus or needs.gpus,
+    )
+    types = current_catalogue().expand(_PRICED_TYPES)
+    ranked = choices(types, need, jobs=1, work_seconds=3600, save_seconds=5, restart_seconds=180)
+    best = next((each for each in ranked if each.spot_usd_per_job_hour), None)
+    if best is None or best.spot_usd_per_job_hour is None:
+        raise NotFound(f"no Spot price is known for a type of {', '.join(_PRICED_TYPES)} that holds such a job")
+    return float(best.on_demand_usd_per_job_hour / best.spot_usd_per_job_hour)
+
+
+# --- the story
+
+
+def story_of(store: Artifacts, run_id: str) -> Mapping[str, Any]:
+    """What the region kept of a run with a deadline. Raises NotFound."""
+    found: Mapping[str, Any] = read_json(store, layout.deadline_story(run_id))
+    return found
+
+
+def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
+    """The story that a job is part of; None where it has no deadline, or where the store cannot be read."""
+    if DEADLINE_TAG not in job.tags:
+        return None
+    try:
+        return story_of(artifact_store.store_of(job, stack=stack), job.tags[DEADLINE_TAG])
+    except SpotbatchError:
+        return None
+
+
+def lines_of(story: Mapping[str, Any], now: float) -> list[str]:
+    """The story in lines: the deadline, and each place with the time and the reason."""
+    lines = [f"deadline     {wording.moment(story['deadline_at'])}: {verdict(story, now)}"]
+    for number, part in enumerate(story["parts"]):
+        what = "began on" if number == 0 else "moved to"
+        lines.append(f"  {wording.clock(part['at'])}  {what} {PLACES[part['place']]}: {part['why']} ({part['job_id']})")
+    if story["going"]:
+        lines.append(f"  {wording.clock(story['going']['at'])}  moves to {PLACES[story['going']['to']]}")
+    return lines
+
+
+def verdict(story: Mapping[str, Any], now: float) -> str:
+    """`met, 12 min early`, and so on."""
+    if story["outcome"] == "failed":
+        return "the job FAILED"
+    ended_at, by = story["ended_at"], story["deadline_at"]
+    if ended_at is None:
+        left = by - now
+        return (
+            f"{wording.duration(left)} left" if left > 0 else f"passed {wording.duration(-left)} ago; it runs on demand"
+        )
+    return (
+        f"met, {wording.duration(by - ended_at)} early" if ended_at <= by else f"{wording.duration(ended_at - by)} late"
+    )

@@ -1,0 +1,167 @@
+"""`--inputs`: one child an input. The list is kept in the artifact store, a thousand lines an object."""
+
+import glob
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from spotbatch.aws.artifacts import Artifacts, Bucket, read_json
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
+from spotbatch.batch.job import Job
+from spotbatch.runs import artifact_store
+from spotbatch.runtime.array_index import index_ranges
+from spotbatch.runtime.errors import InvalidSetting
+
+_GLOB: Final = frozenset("*?[")
+_MOST_INPUTS: Final = 1_000_000
+_LONGEST_LINE: Final = 8192
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """What was named: lines as they are, or files of this machine that must go into the store first."""
+
+    source: str
+    lines: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.lines) or len(self.files)
+
+
+def find_inputs(written: str) -> Inputs:
+    """A file of lines (- is standard input), files by a pattern, or the objects of s3://bucket/prefix or a pattern.
+
+    Raises NotFound or InvalidInput where that gives nothing, or too much.
+    """
+    if written.startswith("s3://"):
+        found = Inputs(source=written, lines=tuple(_objects(written)))
+    elif _GLOB & set(written):
+        paths = (Path(each) for each in sorted(glob.glob(written, recursive=True)))  # noqa: PTH207 - absolute patterns too
+        found = Inputs(source=written, files=tuple(path for path in paths if path.is_file()))
+    else:
+        found = Inputs(source=written, lines=tuple(_lines(written)))
+    if not found.count:
+        raise NotFound(f"--inputs {written}: nothing is there, so there is nothing to submit")
+    if found.count > _MOST_INPUTS:
+        raise InvalidInput(f"--inputs {written}: a run has at most {_MOST_INPUTS:,} inputs, not {found.count:,}")
+    return found
+
+
+def _lines(written: str) -> list[str]:
+    try:
+        text = sys.stdin.read() if written == "-" else Path(written).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotFound(f"--inputs {written}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"--inputs {written}: it cannot be read as text ({error})") from error
+    # not splitlines(): a form feed or U+2028, which JSON may hold, ends no line of a file
+    # Windows editors begin a file with a byte order mark, which belongs to no line
+    lines = [line for each in text.removeprefix("\ufeff").split("\n") if (line := each.removesuffix("\r")).strip()]
+    for number, line in enumerate(lines, start=1):
+        if len(line) > _LONGEST_LINE:
+            raise InvalidInput(
+                f"--inputs {written}: input {number} has {len(line)} characters, at most {_LONGEST_LINE}"
+            )
+    return lines
+
+
+def _objects(url: str) -> list[str]:
+    """The objects below a folder, or whose keys match a pattern, or else those whose keys begin so."""
+    bucket, _, wanted = url.removeprefix("s3://").partition("/")
+    store = Bucket(url=f"s3://{bucket}", bucket=bucket, prefix="")
+    literal = wanted[: min((wanted.find(each) for each in _GLOB if each in wanted), default=len(wanted))]
+    try:
+        if literal != wanted:
+            keys = [found.key for found in store.beginning_with(literal) if fnmatchcase(found.key, wanted)]
+        else:
+            keys = [found.key for found in store.list(wanted)] or [found.key for found in store.beginning_with(wanted)]
+    except SpotbatchError as error:
+        raise type(error)(f"--inputs {url}: {error}") from error
+    return [f"s3://{bucket}/{key}" for key in keys if not key.endswith("/")]
+
+
+def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:
+    """Put the list into the store, and the files with it. The jobs are submitted after this."""
+    lines = list(inputs.lines) or [_send(store, run_id, number, path) for number, path in enumerate(inputs.files)]
+    for first in range(0, len(lines), layout.INPUTS_A_LIST):
+        part = json.dumps(lines[first : first + layout.INPUTS_A_LIST], ensure_ascii=False)
+        store.write(layout.input_list(run_id, first), part.encode())
+
+
+def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
+    key = f"{layout.run_prefix(run_id)}/inputs/files/{number:07d}/{path.name}"
+    store.upload(path, key)
+    return f"{store.url.rstrip('/')}/{key.removesuffix(path.name)}{path.name.replace('%', '%25')}"
+
+
+def indexes_text(indexes: Sequence[int]) -> str:
+    """3,17,40-45: sorted indexes, neighbours together."""
+    parts: list[list[int]] = []
+    for index in sorted(indexes):
+        if parts and parts[-1][1] == index - 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def named_ranges(job: Job) -> list[tuple[int, int]]:
+    """The indexes of its run that a job was given, from first to last; none where none can be read."""
+    text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
+    try:
+        return index_ranges(text) if text else []
+    except InvalidSetting:
+        return []  # somebody's own variable: spotrun refuses it, and every other job is shown all the same
+
+
+def run_index(job: Job, array_index: int | None = None) -> int | None:
+    """Which index of its run a job, or a child of it, stands for; None where it is no part of an array."""
+    own = job.array_index if array_index is None else array_index
+    if own is None and job.array is not None:
+        return None  # the parent stands for all of them
+    place = own or 0
+    for first, last in named_ranges(job):
+        if place <= last - first:
+            return first + place
+        place -= last - first + 1
+    return own
+
+
+@dataclass(kw_only=True)
+class InputNames:
+    """The inputs of a run's children, read a thousand at a time and only when asked for."""
+
+    store: Artifacts | None
+    run_id: str
+    _lists: dict[str, list[str]] = field(default_factory=dict)
+
+    def of(self, index: int | None) -> str:
+        """The input of a child by its index in the run; "" where it has none."""
+        if self.store is None or index is None:
+            return ""
+        key = layout.input_list(self.run_id, index)
+        if key not in self._lists:
+            try:
+                self._lists[key] = list(read_json(self.store, key))
+            except NotFound:
+                self._lists[key] = []
+        lines = self._lists[key]
+        place = index % layout.INPUTS_A_LIST
+        return str(lines[place]) if place < len(lines) else ""
+
+
+def input_names(job: Job) -> InputNames:
+    """The names for a job's children; one that knows none where the job was submitted without --inputs."""
+    has_list = job.environment.get(SPOTBATCH_INPUT_LIST) == "1"
+    return InputNames(
+        store=artifact_store.store_of(job) if has_list else None,
+        run_id=job.environment.get(SPOTBATCH_RUN_ID) or job.parent_id,
+    )

@@ -1,0 +1,62 @@
+"""Running what FAILED of a run again, from its checkpoints."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from spotbatch.aws.artifacts import Artifacts
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.environment import SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import NotFound, SpotbatchError
+from spotbatch.batch.job import Job
+from spotbatch.runs import artifact_store
+from spotbatch.runs.inputs import run_index
+from spotbatch.runs.run import FailedUnit, Run, RunPart, failed_of, read_run, resubmit, write_run
+
+Note = Callable[[str], object]
+
+
+def indexes_of_failed(failed: Sequence[FailedUnit]) -> list[int]:
+    """The indexes in their run of failed units."""
+    return [each.index or 0 for each in failed]
+
+
+def again(jobs: Jobs, found: Job, failed: list[int], *, note: Note, stack: str | None = None) -> list[RunPart]:
+    """Submit what FAILED of a job once more, and add it to the run's list; `note` takes what could not be kept.
+
+    Raises NotFound where nothing has FAILED.
+    """
+    if not failed:
+        raise NotFound(f"nothing of job {found.id} ({found.status}) has FAILED, so there is nothing to run again")
+    run_id = artifact_store.run_id(found)
+    if found.array is None and found.array_index is None and run_index(found) is None:
+        new = jobs.again(found.id, environment={SPOTBATCH_RUN_ID: run_id}, array_size=None)
+        parts = [RunPart(job_id=new, indexes="")]
+    else:
+        parts = resubmit(jobs, found.parent_id, run_id, failed)
+    _remember(found, run_id, parts, stack, note)
+    return parts
+
+
+def failed_indexes(jobs: Jobs, job: Job) -> list[int]:
+    """The indexes in their run of what FAILED: of an array's children, or of the job or child itself."""
+    return indexes_of_failed(failed_of(jobs, [job]))
+
+
+def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None, note: Note) -> None:
+    """Add the new jobs to the run's own list, so that the run can be asked about as a whole."""
+    try:
+        store: Artifacts = artifact_store.store_of(job, stack=stack)
+        try:
+            run = read_run(store, run_id)
+        except NotFound:
+            first = RunPart(job_id=job.parent_id, indexes=_all(job))
+            began = job.created_at or time.time()
+            run = Run(run_id=run_id, name=job.name, queue=job.queue, created_at=began, parts=(first,))
+        write_run(store, replace(run, parts=(*run.parts, *parts)))
+    except SpotbatchError as error:
+        note(f"the run's list of jobs could not be kept: {error}")
+
+
+def _all(job: Job) -> str:
+    return f"0-{job.array.size - 1}" if job.array is not None else ""
