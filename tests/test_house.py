@@ -24,9 +24,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "web": ("runs", "doctor", "aws", "batch", "pricing"),
     "infra": ("batch", "policy", "pricing"),
     "cli": (
-        "batch", "pricing", "policy", "runtime", "local", "simulate", "aws", "runs", "doctor", "rehearsal", "deployment", "web",
+        *("batch", "pricing", "policy", "runtime", "local", "simulate", "aws"),
+        *("runs", "doctor", "rehearsal", "deployment", "web"),
     ),
-}  # fmt: skip
+}
 EVERYBODY: tuple[str, ...] = ("__version__", "wording")  # how times and counts are written: pure, standard library
 
 # Libraries that cost seconds or weigh much, and the only rooms that may name them.
