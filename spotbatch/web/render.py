@@ -12,9 +12,12 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from spotbatch.batch.job import Job
-from spotbatch.web import views
 from spotbatch.web.fetcher import log_key
+from spotbatch.web.log_lines import log_lines
+from spotbatch.web.money_view import CHART_HEIGHT, Drawings
 from spotbatch.web.poller import needs_findings
+from spotbatch.web.run_list import run_rows
+from spotbatch.web.run_view import run_view
 from spotbatch.web.sources import Sources
 from spotbatch.web.state import Detail, State, Target
 
@@ -46,7 +49,7 @@ class Pages:
     sources: Sources
     csrf_token: str = ""
     now: Callable[[], float] = field(default=time.time)
-    drawings: views.Drawings = field(default_factory=views.Drawings)
+    drawings: Drawings = field(default_factory=Drawings)
 
     def page(self, target: Target, *, inline: Mapping[str, str] | None = None) -> Page:
         """A whole page; with `inline` (css, js, policy) as one file that stands for itself."""
@@ -67,7 +70,7 @@ class Pages:
 
     def _context(self, target: Target, *, is_export: bool) -> dict[str, Any]:
         now = self.now()
-        shown = None if target.kind == "list" else views.look(self.state, self.sources, target, self.drawings)
+        shown = None if target.kind == "list" else run_view(self.state, self.sources, target, self.drawings)
         only = shown.members[0] if shown is not None and len(shown.members) == 1 else None
         is_one = only is not None and only.array is None
         with self.state.lock:
@@ -85,12 +88,12 @@ class Pages:
             "as_of": self.state.as_of,
             "look": shown,
             "job": only,
-            "rows": views.run_rows(self.state, self.sources) if target.kind == "list" else (),
+            "rows": run_rows(self.state, self.sources) if target.kind == "list" else (),
             "is_listed": self.state.is_listed,
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,
             "log": log,
-            "log_lines": views.log_lines(log.log or ()),
+            "log_lines": log_lines(log.log or ()),
             "scripts": SCRIPTS,
             "said": said if now - said_at < _SAID_SECONDS else "",
             "csrf_token": self.csrf_token,
@@ -98,7 +101,7 @@ class Pages:
             "outcome": self.sources.outcome,
             "is_interruption": self.sources.is_interruption,
             "words": self.sources.words,
-            "height": views.CHART_HEIGHT,
+            "height": CHART_HEIGHT,
         }
 
     def _template(self, name: str) -> Any:

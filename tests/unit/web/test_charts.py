@@ -8,7 +8,7 @@ from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.web.charts import WASTED, curve, gantt
-from spotbatch.web.views import progress_of
+from spotbatch.web.progress import progress_of
 from tests.unit.web_builders import NOW, bill, child
 
 

@@ -1,0 +1,42 @@
+"""What FAILED, together by exit code and reason."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from spotbatch.batch.job import Job
+from spotbatch.web.array_children import index_ranges
+
+_FAILURES_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailureRow:
+    """Units that FAILED for the same reason."""
+
+    reason: str
+    exit_code: int | None
+    count: int
+    example: str  # an id
+    input: str  # of the example
+    which: str
+
+
+def failure_rows(failed: Sequence[Job], inputs: Mapping[str, str]) -> tuple[FailureRow, ...]:
+    """Units that FAILED, together by their exit code and reason, the most frequent first."""
+    groups: dict[tuple[int | None, str], list[Job]] = defaultdict(list)
+    for unit in failed:
+        groups[(unit.exit_code, unit.reason or unit.status_reason or "no reason was given")].append(unit)
+    rows = [
+        FailureRow(
+            reason=reason,
+            exit_code=code,
+            count=len(units),
+            example=units[0].id,
+            input=inputs.get(units[0].id, ""),
+            which=index_ranges([unit.array_index for unit in units if unit.array_index is not None]),
+        )
+        for (code, reason), units in groups.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.count)[:_FAILURES_SHOWN])

@@ -1,0 +1,79 @@
+"""How far some jobs are, as a bar and as words. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from spotbatch.batch.status import JobStatus
+
+BAR_WIDTH: Final = 1000
+BAR_ORDER: Final = (
+    JobStatus.SUCCEEDED,
+    JobStatus.FAILED,
+    JobStatus.RUNNING,
+    JobStatus.STARTING,
+    JobStatus.RUNNABLE,
+    JobStatus.PENDING,
+    JobStatus.SUBMITTED,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A piece of a bar of 1000, for the units in one status."""
+
+    status: JobStatus
+    count: int
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far some jobs are."""
+
+    segments: tuple[Segment, ...]
+    total: int
+    done: int
+    status: str  # of all of them, in one word
+
+    @property
+    def words(self) -> str:
+        """For a fetcher who does not see the bar: 3 of 12 done: SUCCEEDED 3, RUNNING 9."""
+        parts = ", ".join(f"{each.status} {each.count:,}" for each in self.segments)
+        return f"{self.done:,} of {self.total:,} done: {parts}"
+
+    @property
+    def of_status(self) -> int:
+        """What is told beside the status: how many FAILED where that is the end of it, or else how many are done."""
+        return next((each.count for each in self.segments if each.status.value == self.status == "FAILED"), self.done)
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.done // self.total if self.total else 0
+
+
+def progress_of(counts: Mapping[JobStatus, int]) -> Progress:
+    """A bar from counts by status. Every status that has a unit is seen, if only as a sliver."""
+    present = [(status, counts[status]) for status in BAR_ORDER if counts.get(status)]
+    total = sum(count for _, count in present)
+    widths = [max(6.0, BAR_WIDTH * count / total) for _, count in present]
+    scale = BAR_WIDTH / sum(widths) if widths else 1.0
+    segments, x = [], 0.0
+    for (status, count), width in zip(present, widths, strict=True):
+        segments.append(Segment(status=status, count=count, x=round(x, 1), width=round(width * scale, 1)))
+        x += width * scale
+    done = counts.get(JobStatus.SUCCEEDED, 0) + counts.get(JobStatus.FAILED, 0)
+    return Progress(segments=tuple(segments), total=total, done=done, status=_status_word(counts, total, done))
+
+
+def standing(counts: Mapping[JobStatus, int], redone: int) -> Mapping[JobStatus, int]:
+    """Without what FAILED and was run again by a later job of the run: each unit of the work counts once."""
+    return {**counts, JobStatus.FAILED: counts.get(JobStatus.FAILED, 0) - min(redone, counts.get(JobStatus.FAILED, 0))}
+
+
+def _status_word(counts: Mapping[JobStatus, int], total: int, done: int) -> str:
+    if total and done == total:
+        return "FAILED" if counts.get(JobStatus.FAILED) else "SUCCEEDED"
+    busy = (JobStatus.RUNNING, JobStatus.STARTING, JobStatus.RUNNABLE, JobStatus.PENDING)
+    return next((status.value for status in busy if counts.get(status)), JobStatus.SUBMITTED.value)

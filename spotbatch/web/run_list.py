@@ -1,0 +1,85 @@
+"""The list: a row for each run, from what the state knows."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.web.progress import Progress, progress_of, standing
+from spotbatch.web.sources import Sources
+from spotbatch.web.state import State
+
+_RUNS_SHOWN: Final = 200
+_SHORT_ID: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRow:
+    """A line of the list: a run of several jobs, or one job."""
+
+    href: str
+    name: str
+    label: str
+    kind: str
+    progress: Progress | None
+    created_at: float | None
+    took_seconds: float | None  # from its submission to its end
+    why: str
+
+
+def run_rows(state: State, sources: Sources) -> tuple[RunRow, ...]:
+    """The list: jobs of one run together, the newest first."""
+    with state.lock:
+        runs: dict[str, list[Job]] = defaultdict(list)
+        unread = []
+        for summary in state.listed.values():
+            job = state.jobs.get(summary.id)
+            if job is None:
+                unread.append(summary)
+            else:
+                runs[sources.run_id(job)].append(job)
+        rows = [_row(state, sources, run_id, jobs) for run_id, jobs in runs.items()]
+    rows += [
+        RunRow(
+            href=f"/jobs/{one.id}",
+            name=one.name,
+            label=one.id[:_SHORT_ID],
+            kind=f"array of {one.array_size:,}" if one.array_size else "job",
+            progress=None,
+            created_at=one.created_at,
+            took_seconds=None,
+            why="",
+        )
+        for one in unread
+    ]
+    return tuple(sorted(rows, key=lambda row: -(row.created_at or 0.0))[:_RUNS_SHOWN])
+
+
+def _row(state: State, sources: Sources, run_id: str, jobs: list[Job]) -> RunRow:
+    first = min(jobs, key=lambda job: job.created_at or 0.0)
+    progress = progress_of(standing(state.counts(jobs), sources.redone_units(jobs)))
+    is_run = len(jobs) > 1
+    sizes = [job.array.size for job in jobs if job.array is not None]
+    kind = f"{len(jobs)} jobs" if is_run else f"array of {sizes[0]:,}" if sizes else "job"
+    end = ended_at(jobs)
+    is_failed = progress.status == "FAILED"
+    failed = next((job for job in jobs if job.status is JobStatus.FAILED), None) if is_failed or not is_run else None
+    return RunRow(
+        href=f"/runs/{run_id}" if is_run else f"/jobs/{first.id}",
+        name=first.name,
+        label=run_id if is_run and run_id != first.id else first.id[:_SHORT_ID],
+        kind=kind,
+        progress=progress,
+        created_at=first.created_at,
+        took_seconds=end - first.created_at if end is not None and first.created_at is not None else None,
+        why=(failed.reason or failed.status_reason) if failed is not None else "",
+    )
+
+
+def ended_at(jobs: Sequence[Job]) -> float | None:
+    """When the last of them ended; None while any goes on."""
+    if any(not job.status.is_terminal for job in jobs):
+        return None
+    return max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)
