@@ -22,6 +22,7 @@ from spotbatch.batch.job import Job
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import ROOT, SCRIPTS, Pages
+from spotbatch.web.run_units import run_units
 from spotbatch.web.sources import Actions
 from spotbatch.web.state import State, Target
 
@@ -57,7 +58,8 @@ class Dashboard:
             Route("/", self.list_page),
             Route("/runs/{id}", self.run_page),
             Route("/jobs/{id}", self.job_page),
-            Route("/jobs/{id}/child", self.child),
+            Route("/jobs/{id}/child", partial(self.child, kind="jobs")),
+            Route("/runs/{id}/child", partial(self.child, kind="runs")),
             Route("/live", self.live),
             Route("/live/jobs/{id}", partial(self.live, kind="jobs")),
             Route("/live/runs/{id}", partial(self.live, kind="runs")),
@@ -83,13 +85,21 @@ class Dashboard:
     async def job_page(self, request: Request) -> Response:
         return await self._page(_target(request, "jobs"))
 
-    async def child(self, request: Request) -> Response:
-        """The form beside a heat map: to one child's page."""
+    async def child(self, request: Request, kind: str) -> Response:
+        """The form beside a heat map: to the page of the child that stands for an index of the run."""
         index = request.query_params.get("index", "")
         if not _is_number(index):
             return PlainTextResponse("index must be a number\n", status_code=400)
-        job_id = quote(request.path_params["id"])
-        return RedirectResponse(f"/jobs/{job_id}:{int(index)}", status_code=303)
+        target = _target(request, kind)
+        try:
+            await run_in_threadpool(self.poller.load, target)
+        except SpotbatchError as error:
+            return PlainTextResponse(f"{error}\n", status_code=404)
+        with self.state.lock:
+            unit_id = run_units(self.state.members(target)).unit_id(int(index))
+        if unit_id is None:
+            return PlainTextResponse(f"{target.id} has no child {int(index)}\n", status_code=404)
+        return RedirectResponse(f"/jobs/{quote(unit_id)}", status_code=303)
 
     async def _page(self, target: Target) -> Response:
         try:

@@ -5,7 +5,8 @@ those that run are asked about first, small groups are listed by their status, a
 in the parent's summary, the children that nobody saw yet must stand in it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 from typing import Final
@@ -17,7 +18,6 @@ UNSEEN: Final = 255
 _CODE: Final = {status: code for code, status in enumerate(STATUSES)}
 _ACTIVE: Final = (_CODE[JobStatus.STARTING], _CODE[JobStatus.RUNNING])
 _LONGEST_LIST: Final = 500  # a group of more children in one status is left to the turns: five calls at most
-_ENOUGH: Final = 0.99
 _ACTIVE_WEIGHT: Final = 8
 _UNSEEN_WEIGHT: Final = 3
 
@@ -48,6 +48,12 @@ class ArrayChildren:
     def seen(self) -> int:
         """How many children were described."""
         return len(self.units)
+
+    @property
+    def unread(self) -> int:
+        """How many children were not described as the parent counts them now: what they add to a sum is not known."""
+        described = Counter(unit.status for unit in self.units.values())
+        return self.size - sum(min(described[status], count) for status, count in self.summary.items())
 
     def take_parent(self, parent: Job) -> None:
         """The parent as it stands now."""
@@ -99,15 +105,11 @@ class ArrayChildren:
         return [rest if code == UNSEEN else STATUSES[code] for code in self._codes]
 
     def _deduced(self) -> JobStatus | None:
-        """The status of all that nobody saw, where the summary leaves but one for them, or for 99 of 100 of them.
-
-        The few of those hundred that have moved on meanwhile are listed within seconds.
-        """
+        """The status of all that nobody saw, where the summary has but one with room for so many; unknown otherwise."""
         unseen = self._codes.count(UNSEEN)
         known = self._known()
-        rest = {status: count - known[status] for status, count in self.summary.items()}
-        greatest = max(rest, key=lambda status: rest[status], default=None)
-        return greatest if greatest is not None and unseen and rest[greatest] >= _ENOUGH * unseen else None
+        left = [status for status, count in self.summary.items() if count - known[status] >= max(1, unseen)]
+        return left[0] if unseen and len(left) == 1 else None
 
     def _known(self) -> dict[JobStatus, int]:
         return {status: self._codes.count(code) for status, code in _CODE.items()}
@@ -149,16 +151,3 @@ def interruptions(units: Iterable[Job], interruptions_of: Callable[[Job], int]) 
         lost += interruptions_of(unit)
         again += max(0, len(unit.attempts) - 1)
     return lost, again
-
-
-def index_ranges(indexes: Sequence[int], *, most: int = 12) -> str:
-    """3, 17, 40-45: neighbours together, and how many more there are beyond `most` ranges."""
-    parts: list[list[int]] = []
-    for index in sorted(indexes):
-        if parts and parts[-1][1] == index - 1:
-            parts[-1][1] = index
-        else:
-            parts.append([index, index])
-    shown = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts[:most])
-    beyond = sum(last - first + 1 for first, last in parts[most:])
-    return f"{shown} and {beyond:,} more" if beyond else shown

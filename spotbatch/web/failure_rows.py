@@ -1,12 +1,13 @@
-"""What FAILED, together by exit code and reason."""
+"""What FAILED, together by exit code and reason, by the run's indexes. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.job import Job
-from spotbatch.web.array_children import index_ranges
+from spotbatch.web.run_units import index_of
 
 _FAILURES_SHOWN: Final = 20
 
@@ -20,7 +21,7 @@ class FailureRow:
     count: int
     example: str  # an id
     input: str  # of the example
-    which: str
+    which: str  # indexes of the run
 
 
 def failure_rows(failed: Sequence[Job], inputs: Mapping[str, str]) -> tuple[FailureRow, ...]:
@@ -35,7 +36,7 @@ def failure_rows(failed: Sequence[Job], inputs: Mapping[str, str]) -> tuple[Fail
             count=len(units),
             example=units[0].id,
             input=inputs.get(units[0].id, ""),
-            which=index_ranges([unit.array_index for unit in units if unit.array_index is not None]),
+            which=ArrayIndexes.of(index for unit in units if (index := index_of(unit)) is not None).shown(),
         )
         for (code, reason), units in groups.items()
     ]

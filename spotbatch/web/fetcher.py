@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from spotbatch.aws import session
@@ -149,7 +149,10 @@ class Fetcher:
             units = list(self.state.units(members))
             own = {job.id for job in members}
             others = [job for job in self.state.jobs.values() if job.parent_id not in own and job.array is None]
-        account = self.sources.account(units, others)
+            children = [self.state.children_of(job) for job in self.arrays(members)]
+            unread = sum(each.unread for each in children)
+            is_over = all(job.status.is_terminal for job in members)
+        account = replace(self.sources.account(units, others), unread=unread, is_over=is_over)
         with self.state.lock:
             self.state.accounts[target.id] = account
             self.state.accounts.move_to_end(target.id)

@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Final
 
 from spotbatch.pricing.report import CostReport, shown_usd
-from spotbatch.web.charts import WASTED, Curve, Gantt, area, curve, gantt, polyline
+from spotbatch.web.charts import WASTED, Curve, area, curve, polyline
+from spotbatch.web.host_chart import HostChart, host_chart
 from spotbatch.web.sources import Account
 
 CHART_HEIGHT: Final = 200.0
@@ -16,6 +17,7 @@ _DRAWINGS_KEPT: Final = 20
 class Money:
     """A bill, written out."""
 
+    coverage: str  # "at least" while attempts are not read, "so far" while work goes on, else ""
     paid: str
     on_demand: str
     saved: str
@@ -48,15 +50,15 @@ class Chart:
 class Drawings:
     """Hosts and money as they were drawn last: they are drawn anew for a new bill, not for each browser."""
 
-    _kept: dict[str, tuple[Account, Gantt | None, Money | None]] = field(default_factory=dict)
+    _kept: dict[str, tuple[Account, HostChart | None, Money | None]] = field(default_factory=dict)
 
-    def of(self, name: str, account: Account | None) -> tuple[Gantt | None, Money | None]:
+    def of(self, name: str, account: Account | None) -> tuple[HostChart | None, Money | None]:
         """The pictures of a page's bill."""
         if account is None or not account.report.hosts:
             return None, None
         kept = self._kept.get(name)
         if kept is None or kept[0] is not account:
-            kept = (account, gantt(account.report, account.at), money_of(account))
+            kept = (account, host_chart(account.report, account.at), money_of(account))
             self._kept = {**dict(list(self._kept.items())[-_DRAWINGS_KEPT:]), name: kept}
         return kept[1], kept[2]
 
@@ -68,6 +70,7 @@ def money_of(account: Account) -> Money:
     wasted = _wasted(report)
     drawn = curve(report, account.at)
     return Money(
+        coverage="at least" if account.unread else "" if account.is_over else "so far",
         paid=shown_usd(report.paid_usd),
         on_demand=shown_usd(report.on_demand_undisturbed_usd),
         saved=shown_usd(report.saving_usd),

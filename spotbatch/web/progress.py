@@ -48,6 +48,10 @@ class Progress:
         """What is told beside the status: how many FAILED where that is the end of it, or else how many are done."""
         return next((each.count for each in self.segments if each.status.value == self.status == "FAILED"), self.done)
 
+    def count(self, status: JobStatus) -> int:
+        """How many units are in a status."""
+        return next((each.count for each in self.segments if each.status is status), 0)
+
     @property
     def percent(self) -> int:
         return 100 * self.done // self.total if self.total else 0
@@ -65,11 +69,6 @@ def progress_of(counts: Mapping[JobStatus, int]) -> Progress:
         x += width * scale
     done = counts.get(JobStatus.SUCCEEDED, 0) + counts.get(JobStatus.FAILED, 0)
     return Progress(segments=tuple(segments), total=total, done=done, status=_status_word(counts, total, done))
-
-
-def standing(counts: Mapping[JobStatus, int], redone: int) -> Mapping[JobStatus, int]:
-    """Without what FAILED and was run again by a later job of the run: each unit of the work counts once."""
-    return {**counts, JobStatus.FAILED: counts.get(JobStatus.FAILED, 0) - min(redone, counts.get(JobStatus.FAILED, 0))}
 
 
 def _status_word(counts: Mapping[JobStatus, int], total: int, done: int) -> str:

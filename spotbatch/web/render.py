@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from spotbatch.batch.job import Job
+from spotbatch.pricing.ledger import Part
 from spotbatch.web.fetcher import log_key
 from spotbatch.web.log_lines import log_lines
 from spotbatch.web.money_view import CHART_HEIGHT, Drawings
 from spotbatch.web.poller import needs_findings
 from spotbatch.web.run_list import run_rows
+from spotbatch.web.run_units import index_of
 from spotbatch.web.run_view import run_view
 from spotbatch.web.sources import Sources
 from spotbatch.web.state import Detail, State, Target
@@ -87,6 +90,9 @@ class Pages:
             "gaps": self.state.gaps,
             "as_of": self.state.as_of,
             "look": shown,
+            "base": page_url(target),
+            "index": index_of(only) if only is not None else None,
+            "idle": Part.IDLE.value,
             "job": only,
             "rows": run_rows(self.state, self.sources) if target.kind == "list" else (),
             "is_listed": self.state.is_listed,
@@ -139,9 +145,12 @@ def _short(job: Job | str) -> str:
     return f"{parent[:8]}{f':{index}' if index else ''}"
 
 
+def page_url(target: Target) -> str:
+    """A page's address, without what is chosen on it."""
+    return "/" if target.kind == "list" else f"/{target.kind}s/{quote(target.id)}"
+
+
 def live_url(target: Target) -> str:
     """Where a page's news come from."""
-    if target.kind == "list":
-        return "/live"
     query = f"?attempt={target.attempt}" if target.attempt is not None else ""
-    return f"/live/{target.kind}s/{target.id}{query}"
+    return f"/live{page_url(target).rstrip('/')}{query}"

@@ -7,7 +7,8 @@ from typing import Final
 
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.progress import Progress, progress_of, standing
+from spotbatch.web.progress import Progress, progress_of
+from spotbatch.web.run_units import standing_counts
 from spotbatch.web.sources import Sources
 from spotbatch.web.state import State
 
@@ -40,7 +41,7 @@ def run_rows(state: State, sources: Sources) -> tuple[RunRow, ...]:
                 unread.append(summary)
             else:
                 runs[sources.run_id(job)].append(job)
-        rows = [_row(state, sources, run_id, jobs) for run_id, jobs in runs.items()]
+        rows = [_row(state, run_id, jobs) for run_id, jobs in runs.items()]
     rows += [
         RunRow(
             href=f"/jobs/{one.id}",
@@ -57,15 +58,20 @@ def run_rows(state: State, sources: Sources) -> tuple[RunRow, ...]:
     return tuple(sorted(rows, key=lambda row: -(row.created_at or 0.0))[:_RUNS_SHOWN])
 
 
-def _row(state: State, sources: Sources, run_id: str, jobs: list[Job]) -> RunRow:
-    first = min(jobs, key=lambda job: job.created_at or 0.0)
-    progress = progress_of(standing(state.counts(jobs), sources.redone_units(jobs)))
+def _row(state: State, run_id: str, jobs: list[Job]) -> RunRow:
+    jobs = sorted(jobs, key=lambda job: job.created_at or 0.0)
+    first = jobs[0]
+    progress = progress_of(standing_counts(jobs, state.counts))
     is_run = len(jobs) > 1
     sizes = [job.array.size for job in jobs if job.array is not None]
     kind = f"{len(jobs)} jobs" if is_run else f"array of {sizes[0]:,}" if sizes else "job"
     end = ended_at(jobs)
     is_failed = progress.status == "FAILED"
-    failed = next((job for job in jobs if job.status is JobStatus.FAILED), None) if is_failed or not is_run else None
+    failed = (
+        next((job for job in reversed(jobs) if job.status is JobStatus.FAILED), None)
+        if is_failed or not is_run
+        else None
+    )
     return RunRow(
         href=f"/runs/{run_id}" if is_run else f"/jobs/{first.id}",
         name=first.name,

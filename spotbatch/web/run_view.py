@@ -6,22 +6,25 @@ from dataclasses import dataclass
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.web.array_children import interruptions
-from spotbatch.web.charts import Gantt
 from spotbatch.web.failure_rows import FailureRow, failure_rows
 from spotbatch.web.heat_map import HeatMap, heat_map_of
+from spotbatch.web.host_chart import HostChart
 from spotbatch.web.money_view import Drawings, Money
-from spotbatch.web.progress import Progress, progress_of, standing
+from spotbatch.web.progress import Progress, progress_of
 from spotbatch.web.run_list import ended_at
+from spotbatch.web.run_units import RunUnits, indexes_of, run_units, standing_counts
 from spotbatch.web.sources import Sources
 from spotbatch.web.state import State, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """One of several jobs of a run: how far it is."""
+    """One of several jobs of a run: how far it is, and how many of its units a later job runs again."""
 
     id: str
     kind: str
+    indexes: str  # of the run
+    replaced: int
     progress: Progress
 
 
@@ -38,15 +41,17 @@ class RunView:
     stopped_at: float | None
     interruptions: int
     retries: int
-    seen: int
+    units: int  # of all of its jobs
+    unread: int  # of these: what they add to the sums is not known yet
     left_out: int  # arrays whose children, hosts and money are not in the rest of this
     rate_a_minute: float | None
     seconds_left: float | None
-    children: tuple[HeatMap, ...]
+    heat_map: HeatMap | None
     failures: tuple[FailureRow, ...]
     failed_unread: int
-    gantt: Gantt | None
+    hosts: HostChart | None
     money: Money | None
+    has_success: bool  # or may have some yet
 
 
 def run_view(state: State, sources: Sources, target: Target, drawings: Drawings) -> RunView | None:
@@ -56,20 +61,22 @@ def run_view(state: State, sources: Sources, target: Target, drawings: Drawings)
         if not members:
             return None
         units = list(state.units(members))
-        counts = state.counts(members)
         rate = state.units_per_second(members)
         account = state.accounts.get(target.id)
-        arrays = [state.children_of(job) for job in state.detailed(members) if job.array is not None]
-        children = tuple(heat_map_of(array) for array in arrays)
-    progress = progress_of(standing(counts, sources.redone_units(members)))
+        detailed = state.detailed(members)
+        children = {job.id: state.children_of(job) for job in detailed if job.array is not None}
+        heat_map = heat_map_of(target.id, detailed, children, state.counts) if children or len(members) > 1 else None
+        unread = sum(each.unread for each in children.values()) + _left_out_units(members, detailed)
+    progress = progress_of(standing_counts(members, state.counts))
     hosts, money = drawings.of(target.id, account)
     lost, again = interruptions(units, sources.interruptions_of)
-    failed = [unit for unit in units if unit.status is JobStatus.FAILED]
+    standing = run_units(members)
+    failed = [unit for unit in units if unit.status is JobStatus.FAILED and standing.stands(unit)]
     created = [job.created_at for job in members if job.created_at is not None]
     started = [unit.started_at for unit in (*members, *units) if unit.started_at is not None]
     return RunView(
         members=members,
-        parts=_parts(state, members) if len(members) > 1 else (),
+        parts=_parts(state, members, standing) if len(members) > 1 else (),
         name=members[0].name,
         progress=progress,
         created_at=min(created, default=None),
@@ -77,23 +84,32 @@ def run_view(state: State, sources: Sources, target: Target, drawings: Drawings)
         stopped_at=ended_at(members),
         interruptions=lost,
         retries=again,
-        seen=len(units),
-        left_out=len(members) - len(state.detailed(members)),
+        units=sum(job.array.size if job.array is not None else 1 for job in members),
+        unread=unread,
+        left_out=len(members) - len(detailed),
         rate_a_minute=rate * 60 if rate else None,
         seconds_left=(progress.total - progress.done) / rate if rate and progress.done < progress.total else None,
-        children=children,
+        heat_map=heat_map,
         failures=failure_rows(failed, account.inputs if account is not None else {}),
-        failed_unread=max(0, counts[JobStatus.FAILED] - len(failed)),
-        gantt=hosts,
+        failed_unread=max(0, progress.count(JobStatus.FAILED) - len(failed)),
+        hosts=hosts,
         money=money,
+        has_success=progress.count(JobStatus.SUCCEEDED) > 0 or progress.done < progress.total,
     )
 
 
-def _parts(state: State, members: Sequence[Job]) -> tuple[Part, ...]:
+def _left_out_units(members: Sequence[Job], detailed: Sequence[Job]) -> int:
+    inside = {job.id for job in detailed}
+    return sum(job.array.size for job in members if job.array is not None and job.id not in inside)
+
+
+def _parts(state: State, members: Sequence[Job], standing: RunUnits) -> tuple[Part, ...]:
     return tuple(
         Part(
             id=job.id,
             kind=f"array of {job.array.size:,}" if job.array is not None else "job",
+            indexes=indexes_of(job).shown(most=4),
+            replaced=standing.replaced.get(job.id, 0),
             progress=progress_of(state.counts([job])),
         )
         for job in members

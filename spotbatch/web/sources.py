@@ -29,6 +29,8 @@ class Account:
 
     report: CostReport
     at: float  # as of when, UTC epoch seconds
+    unread: int = 0  # units of which attempts are not in it yet
+    is_over: bool = True  # whether all of the work has ended
     notes: tuple[str, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)  # what the first of the failed units stand for, by id
 

@@ -3,47 +3,48 @@
 (() => {
   const STATUSES = ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED"];
 
-  const maps = new Map(); // array id -> its heat map on the page
-  const cursors = new Map(); // array id -> the child that the keyboard stands on
+  const maps = new Map(); // the page that children are opened by -> its heat map
+  const cursors = new Map(); // the same -> the cell that the keyboard stands on
 
   function drawAll(root) {
     for (const box of root.querySelectorAll("[data-heat]")) if (!box.querySelector("canvas")) heatMap(box);
   }
 
   function heatMap(box) {
-    const array = box.dataset.array;
+    const page = box.dataset.page;
     const canvas = document.createElement("canvas");
     const said = document.createElement("p");
     canvas.tabIndex = 0;
-    canvas.id = "heat-" + array;
+    canvas.id = "heat";
     canvas.setAttribute("role", "img");
     said.className = "heat-said";
     said.setAttribute("aria-live", "polite");
     said.textContent = "\u00a0";
     box.replaceChildren(canvas, said);
-    const map = { cells: "", array, canvas, said, columns: 1, size: 8, isExport: "export" in box.dataset };
+    const map = { cells: "", page, ranges: [], canvas, said, columns: 1, size: 8, isExport: "export" in box.dataset };
     read(map, box);
-    const before = maps.get(array);
+    const before = maps.get(page);
     if (before) before.sizes.disconnect();
     map.sizes = new ResizeObserver(() => draw(map));
     map.sizes.observe(box);
-    maps.set(array, map);
+    maps.set(page, map);
     canvas.addEventListener("mousemove", (event) => say(map, at(map, event)));
     canvas.addEventListener("mouseleave", () => { said.textContent = "\u00a0"; });
     canvas.addEventListener("click", (event) => open(map, at(map, event)));
-    canvas.addEventListener("focus", () => { if (!cursors.has(array)) cursors.set(array, 0); draw(map); say(map, cursors.get(array)); });
+    canvas.addEventListener("focus", () => { if (!cursors.has(page)) cursors.set(page, 0); draw(map); say(map, cursors.get(page)); });
     canvas.addEventListener("blur", () => draw(map));
     canvas.addEventListener("keydown", (event) => key(map, event));
   }
 
   function read(map, box) {
     map.cells = box.dataset.heat;
+    map.ranges = box.dataset.indexes.split(",").map((range) => range.split("-").map(Number));
     map.canvas.setAttribute("aria-label", box.dataset.label + ". Arrow keys go from child to child, Enter opens one.");
     draw(map);
   }
 
   function update(box) {
-    const map = maps.get(box.dataset.array);
+    const map = maps.get(box.dataset.page);
     if (map && box.contains(map.canvas)) read(map, box); else heatMap(box);
   }
 
@@ -88,7 +89,7 @@
   }
 
   function ring(map, pen, style) {
-    const index = cursors.get(map.array) || 0;
+    const index = cursors.get(map.page) || 0;
     const x = (index % map.columns) * map.size;
     const y = Math.floor(index / map.columns) * map.size;
     pen.lineWidth = 2;
@@ -105,26 +106,36 @@
     return index >= 0 && index < map.cells.length ? index : -1;
   }
 
+  // The run's index of a cell.
+  function indexOf(map, cell) {
+    let left = cell;
+    for (const [first, last = first] of map.ranges) {
+      if (left <= last - first) return first + left;
+      left -= last - first + 1;
+    }
+    return cell;
+  }
+
   function say(map, index) {
     if (index < 0 || index >= map.cells.length) return;
     const code = codeOf(map.cells[index]);
-    map.said.textContent = "child " + index + " · " + (code < 0 ? "not seen yet" : STATUSES[code]) +
+    map.said.textContent = "child " + indexOf(map, index) + " · " + (code < 0 ? "not read yet" : STATUSES[code]) +
       (isAgain(map.cells[index]) ? " · more than one attempt" : "");
   }
 
   function open(map, index) {
-    if (index >= 0 && !map.isExport) window.location.href = "/jobs/" + map.array + ":" + index;
+    if (index >= 0 && !map.isExport) window.location.href = map.page + "/child?index=" + indexOf(map, index);
   }
 
   function key(map, event) {
-    const now = cursors.get(map.array) || 0;
+    const now = cursors.get(map.page) || 0;
     const last = map.cells.length - 1;
     const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: map.columns, ArrowUp: -map.columns, PageDown: map.columns * 10, PageUp: -map.columns * 10, Home: -now, End: last - now };
     if (event.key === "Enter") { open(map, now); return; }
     if (!(event.key in moves)) return;
     event.preventDefault();
     const next = Math.min(last, Math.max(0, now + moves[event.key]));
-    cursors.set(map.array, next);
+    cursors.set(map.page, next);
     draw(map);
     say(map, next);
   }

@@ -1,7 +1,7 @@
 """An array's children as the dashboard knows them: what is deduced, who is asked about next, how often AWS is asked."""
 
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.array_children import ArrayChildren, cells, index_ranges, retried
+from spotbatch.web.array_children import ArrayChildren, cells, retried
 from spotbatch.web.rate_limit import SECONDS_A_CALL, RateLimit
 from tests.unit.web_builders import child, parent
 
@@ -85,12 +85,6 @@ def test_cells_say_status_and_further_attempts_in_one_character() -> None:
     assert retried(units) == {2}
     statuses = [JobStatus.SUCCEEDED, None, JobStatus.RUNNING, JobStatus.FAILED]
     assert cells(statuses, retried(units)) == "5.e6"
-
-
-def test_ranges_are_short_however_many_there_are() -> None:
-    assert index_ranges([3, 17, 40, 41, 42]) == "3, 17, 40-42"
-    assert index_ranges(range(0, 10_000, 2), most=2) == "0, 2 and 4,998 more"
-    assert index_ranges([]) == ""
 
 
 def test_the_pace_allows_a_burst_and_then_less_than_one_call_a_second() -> None:

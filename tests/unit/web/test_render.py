@@ -114,7 +114,7 @@ def test_news_of_ten_thousand_children_hold_what_changed_and_no_more() -> None:
     before = world.pages.regions(TARGET)
     world.state.take([replace(children[6_300], status=JobStatus.SUCCEEDED, stopped_at=NOW)], NOW)
     after = world.pages.regions(TARGET)
-    assert {name for name in after if after[name] != before[name]} == {"children"}
+    assert {name for name in after if after[name] != before[name]} == {"children", "progress"}
 
 
 def test_failures_are_told_by_their_reason_and_not_one_by_one() -> None:
@@ -165,7 +165,8 @@ def test_a_page_without_answers_says_so_and_stays_up() -> None:
 
 def test_a_run_of_several_jobs_is_one_row_and_one_page() -> None:
     first = parent(3, SUCCEEDED=3, status=JobStatus.SUCCEEDED)
-    second = replace(parent(2, RUNNING=2), id=ARRAY.replace("0a", "0b", 1), created_at=NOW - 10)
+    later = {"SPOTBATCH_ARRAY_INDEXES": "3-4"}
+    second = replace(parent(2, RUNNING=2), id=ARRAY.replace("0a", "0b", 1), created_at=NOW - 10, environment=later)
     world = shown(first, [], sources=replace(SOURCES, run_id=lambda _: "my-run"))
     world.state.take([second], NOW)
     world.state.take_listed(
@@ -177,12 +178,17 @@ def test_a_run_of_several_jobs_is_one_row_and_one_page() -> None:
     world.state.runs["my-run"] = (first.id, second.id)
     page = world.pages.page(Target(kind="run", id="my-run")).html
     assert "3 of 5" in page
-    assert page.count("data-heat=") == 2
+    assert page.count("data-heat=") == 1, "one run, one heat map"
+    assert 'data-heat="55544" data-indexes="0-4"' in page
 
 
 def test_a_run_of_a_hundred_arrays_is_counted_whole_and_drawn_in_part() -> None:
     arrays = [
-        replace(parent(10_000, RUNNABLE=10_000), id=f"{number:08d}-0000-4000-8000-000000000000")
+        replace(
+            parent(10_000, RUNNABLE=10_000),
+            id=f"{number:08d}-0000-4000-8000-000000000000",
+            environment={"SPOTBATCH_ARRAY_INDEXES": f"{number * 10_000}-{number * 10_000 + 9_999}"},
+        )
         for number in range(100)
     ]
     world = shown(arrays[0], [])
@@ -190,7 +196,7 @@ def test_a_run_of_a_hundred_arrays_is_counted_whole_and_drawn_in_part() -> None:
     world.state.runs["million"] = tuple(job.id for job in arrays)
     html = world.pages.page(Target(kind="run", id="million")).html
     assert "0 of 1,000,000" in html
-    assert html.count("data-heat=") == 4
+    assert f'data-heat="{"2" * 40_000}" data-indexes="0-39999"' in html
     assert len(world.state.children) == 4
 
 
@@ -230,7 +236,13 @@ def run_of(arrays: int, size: int) -> Shown:
     half = {JobStatus.SUCCEEDED: size // 2, JobStatus.RUNNABLE: size - size // 2}
     whole = ArrayProperties(size=size, status_summary=half)
     jobs = [
-        replace(parent(size), id=f"{number:08x}-0000-4000-8000-000000000001", array=whole) for number in range(arrays)
+        replace(
+            parent(size),
+            id=f"{number:08x}-0000-4000-8000-000000000001",
+            array=whole,
+            environment={"SPOTBATCH_ARRAY_INDEXES": f"{number * size}-{number * size + size - 1}"},
+        )
+        for number in range(arrays)
     ]
     state.take(jobs, NOW)
     state.runs["r"] = tuple(job.id for job in jobs)
@@ -242,13 +254,13 @@ def test_a_run_shows_how_far_each_of_its_arrays_is_however_many_there_are() -> N
     assert "150,000 of 300,000" in regions["progress"]
     assert regions["head"].count("<li>") == regions["head"].count("50 %") == 30
     assert 'href="/jobs/0000001d-0000-4000-8000-000000000001"' in regions["head"]
-    assert regions["children"].count("data-heat") == 4
+    assert 'data-indexes="0-39999"' in regions["children"]
     assert "The children of 26 more arrays are drawn on pages of their own" in regions["children"]
 
 
 def test_many_small_arrays_are_all_drawn() -> None:
     children = run_of(30, 100).pages.regions(RUN)["children"]
-    assert children.count("data-heat") == 30
+    assert 'data-indexes="0-2999"' in children
     assert "pages of their own" not in children
 
 
@@ -296,3 +308,76 @@ def test_money_that_ec2_waives_is_a_line_so_that_the_lines_add_up() -> None:
     entries = tuple(replace(each, paid_usd=each.gross_usd / 2) for each in account.report.entries)
     world.state.accounts[ARRAY] = replace(account, report=replace(account.report, entries=entries))
     assert "waived in a host's first hour" in world.pages.regions(TARGET)["money"]
+
+
+def test_a_run_that_was_repaired_is_one_story_by_its_own_indexes() -> None:
+    failed = [child(index, JobStatus.FAILED, reason="bad file") for index in (3, 7, 8, 9)]
+    done = [child(index, JobStatus.SUCCEEDED) for index in range(13) if index not in (3, 7, 8, 9)]
+    first = replace(parent(13, status=JobStatus.FAILED, SUCCEEDED=9, FAILED=4), stopped_at=NOW - 60)
+    again_id = ARRAY.replace("0a", "0b", 1)
+    own = {"SPOTBATCH_ARRAY_INDEXES": "3,7-9", "SPOTBATCH_RUN_ID": ARRAY}
+    again = replace(
+        parent(4, status=JobStatus.FAILED, SUCCEEDED=3, FAILED=1), id=again_id, environment=own, created_at=NOW - 50
+    )
+    repaired = [
+        replace(
+            child(place, JobStatus.SUCCEEDED if place != 2 else JobStatus.FAILED, reason="worse"),
+            id=f"{again_id}:{place}",
+        )
+        for place in range(4)
+    ]
+    world = shown(first, [*failed, *done], sources=replace(SOURCES, run_id=lambda _: ARRAY))
+    world.state.take([again], NOW)
+    world.state.children_of(again)
+    world.state.take(repaired, NOW)
+    world.state.take_listed(
+        JobSummary(id=job.id, name=job.name, status=job.status, created_at=job.created_at) for job in (first, again)
+    )
+    world.state.runs[ARRAY] = (first.id, again_id)
+    row = world.pages.regions(Target(kind="list"))["runs"]
+    page = world.pages.regions(Target(kind="run", id=ARRAY))
+    assert "1 of 13" in row
+    assert "s-FAILED" in row
+    assert f'href="/runs/{ARRAY}"' in row
+    assert "13 of 13" in page["progress"]
+    assert "FAILED <b>1</b>" in page["progress"], "list and page agree"
+    assert page["failures"].count("<li>") == 1
+    assert "exit code 1: worse" in page["failures"]
+    assert "child 8 ·" in page["failures"], "by the run's index, not by the place in the retry's array"
+    assert 'data-indexes="0-12"' in page["children"]
+    assert 'data-heat="555f555ff6f' not in page["children"]
+    assert 'data-heat="555f555fgf555"' in page["children"], "f: SUCCEEDED, g: FAILED, both after more than one attempt"
+
+
+def test_what_was_not_read_is_unknown_and_never_another_value() -> None:
+    """10,000 ended children, of which a hundred were read."""
+    children = [child(index, JobStatus.SUCCEEDED) for index in range(100)]
+    of = parent(10_000, status=JobStatus.FAILED, SUCCEEDED=9_000, FAILED=1_000)
+    world = shown(of, children, with_bill=True)
+    world.state.accounts[ARRAY] = replace(world.state.accounts[ARRAY], unread=9_900)
+    regions = world.pages.regions(TARGET)
+    assert f'data-heat="{"5" * 100}{"." * 9_900}"' in regions["children"]
+    assert re.search(r'dot unread"></span>not read yet</th><td class="num">9,900<', regions["children"])
+    assert "at least: 100 of 10,000 read" in regions["progress"]
+    assert "idle, or not read yet" in regions["hosts"]
+    assert regions["money"].count("at least") >= 3
+    assert "tile good" not in regions["money"] + regions["progress"], "no saving before the bill is whole"
+
+
+def test_a_sum_that_may_grow_says_so() -> None:
+    world = shown(parent(2, RUNNING=2), [child(0, JobStatus.RUNNING), child(1, JobStatus.RUNNING)], with_bill=True)
+    world.state.accounts[ARRAY] = replace(world.state.accounts[ARRAY], is_over=False)
+    money = world.pages.regions(TARGET)["money"]
+    assert "USD · so far" in money
+    whole = shown(
+        parent(1, SUCCEEDED=2), [child(0, JobStatus.SUCCEEDED), child(1, JobStatus.SUCCEEDED)], with_bill=True
+    )
+    assert "so far" not in whole.pages.regions(TARGET)["money"]
+
+
+def test_a_run_in_which_nothing_succeeded_saved_nothing() -> None:
+    failed = [child(index, JobStatus.FAILED, reason="no") for index in range(3)]
+    world = shown(parent(3, status=JobStatus.FAILED, FAILED=3), failed, with_bill=True)
+    regions = world.pages.regions(TARGET)
+    assert "tile good" not in regions["money"] + regions["progress"]
+    assert "no work was done" in regions["money"]
