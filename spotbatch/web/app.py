@@ -99,7 +99,7 @@ class Dashboard:
             unit_id = run_units(self.state.members(target)).unit_id(int(index))
         if unit_id is None:
             return PlainTextResponse(f"{target.id} has no child {int(index)}\n", status_code=404)
-        return RedirectResponse(f"/jobs/{quote(unit_id)}", status_code=303)
+        return RedirectResponse(f"/jobs/{quote(unit_id, safe=':')}", status_code=303)
 
     async def _page(self, target: Target) -> Response:
         try:

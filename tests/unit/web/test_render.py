@@ -370,7 +370,7 @@ def test_a_sum_that_may_grow_says_so() -> None:
     money = world.pages.regions(TARGET)["money"]
     assert "USD · so far" in money
     whole = shown(
-        parent(1, SUCCEEDED=2), [child(0, JobStatus.SUCCEEDED), child(1, JobStatus.SUCCEEDED)], with_bill=True
+        parent(2, SUCCEEDED=2), [child(0, JobStatus.SUCCEEDED), child(1, JobStatus.SUCCEEDED)], with_bill=True
     )
     assert "so far" not in whole.pages.regions(TARGET)["money"]
 
