@@ -77,10 +77,10 @@ class World:
     def boot(self) -> list[ev.Command]:
         """Every host that was asked for comes up."""
         asked = [command.host_no for command in self.commands if isinstance(command, ev.LaunchHost)]
-        return self.do(*(ev.HostStarted(host_no=host_no) for host_no in asked if host_no in self.scheduler.hosts))
+        return self.do(*(ev.HostStarted(host_no=host_no) for host_no in asked if self.scheduler.has_host(host_no)))
 
     def running(self) -> list[tuple[int, int, int]]:
-        return [unit for host_no in self.scheduler.hosts for unit in self.started_on(host_no)]
+        return [unit for host_no in self.scheduler.host_numbers() for unit in self.started_on(host_no)]
 
     def started_on(self, host_no: int) -> list[tuple[int, int, int]]:
         """(job, index, attempt) of units on a host that has booted."""

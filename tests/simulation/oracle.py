@@ -12,7 +12,7 @@ NOT_YET = (JobStatus.SUBMITTED, JobStatus.PENDING)
 
 def needed(scheduler: Scheduler, job_no: int, index: int) -> Iterator[JobStatus]:
     """How that stands on which a unit depends."""
-    for dependency in scheduler.jobs[job_no].submitted.dependencies:
+    for dependency in scheduler.submitted(job_no).dependencies:
         if dependency.type is DependencyType.SEQUENTIAL:
             if index > 0:
                 yield scheduler.status(job_no, index - 1)
@@ -24,7 +24,7 @@ def needed(scheduler: Scheduler, job_no: int, index: int) -> Iterator[JobStatus]
 
 def check_dependencies(scheduler: Scheduler) -> None:
     """A unit waits while something that it needs has not succeeded, fails with it, and waits for nothing else."""
-    for job_no, record in scheduler.jobs.items():
+    for job_no, record in scheduler.state.jobs.items():
         for index in range(min(record.units, MAX_ARRAY_SIZE)):
             status = scheduler.status(job_no, index)
             others = list(needed(scheduler, job_no, index))
@@ -42,7 +42,7 @@ def after(scheduler: Scheduler, job_no: int, index: int, *, exit_code: int | Non
 
     Knows the two strategies of these tests: without entries, and `spot_safe`, which ends what a program did itself.
     """
-    retry = scheduler.jobs[job_no].submitted.retry
+    retry = scheduler.submitted(job_no).retry
     if was_stopped:
         return "FAILED"
     if exit_code == 0:

@@ -73,7 +73,7 @@ class SchedulerLife(RuleBasedStateMachine):
     @rule(data=st.data(), kind=st.sampled_from(list(DependencyType)), size=SIZES)
     def submit_after(self, data: st.DataObject, kind: DependencyType, size: int) -> None:
         other = data.draw(st.integers(1, self.world.last_job))
-        length = self.world.scheduler.jobs[other].submitted.size
+        length = self.world.scheduler.array_size(other)
         if kind is DependencyType.N_TO_N:
             size = length
         if kind is not DependencyType.PLAIN and not size:
@@ -87,7 +87,7 @@ class SchedulerLife(RuleBasedStateMachine):
     @rule(data=st.data(), terminate=st.booleans(), whole=st.booleans())
     def stop(self, data: st.DataObject, terminate: bool, whole: bool) -> None:
         job = data.draw(st.integers(1, self.world.last_job))
-        size = self.world.scheduler.jobs[job].submitted.size
+        size = self.world.scheduler.array_size(job)
         index = None if whole or not size else data.draw(st.integers(0, size - 1))
         kind = ev.JobTerminated if terminate else ev.JobCancelled
         self.world.do(kind(job_no=job, index=index, reason="asked"))
@@ -140,13 +140,13 @@ class SchedulerLife(RuleBasedStateMachine):
         was_stopped = (job, index, attempt) in stopped
         return after(self.world.scheduler, job, index, exit_code=exit_code, was_stopped=was_stopped)
 
-    @precondition(lambda self: self.world.scheduler.hosts)
+    @precondition(lambda self: self.world.scheduler.host_numbers())
     @rule(data=st.data())
     def reclaim(self, data: st.DataObject) -> None:
-        host_no = data.draw(st.sampled_from(sorted(self.world.scheduler.hosts)))
-        if self.world.scheduler.hosts[host_no].state is HostState.BOOTING:
+        host_no = data.draw(st.sampled_from(sorted(self.world.scheduler.host_numbers())))
+        if self.world.scheduler.host_state(host_no) is HostState.BOOTING:
             self.world.do(ev.HostEnded(host_no=host_no))  # it could not be had
-        elif self.world.scheduler.hosts[host_no].state is not HostState.ENDING:
+        elif self.world.scheduler.host_state(host_no) is not HostState.ENDING:
             ran = self.world.started_on(host_no)
             expected = [self.after(*unit, exit_code=None) for unit in ran]
             self.world.reclaim(host_no)
@@ -156,10 +156,10 @@ class SchedulerLife(RuleBasedStateMachine):
     def restart(self) -> None:
         """Kill -9 and a new start: jobs come back as the journal has them, attempts that ran are lost."""
         old = self.world.scheduler
-        self.world.scheduler = Scheduler(quota_vcpus=old.quota_vcpus, remember=True)
+        self.world.scheduler = Scheduler(quota_vcpus=old.state.quota_vcpus, remember=True)
         self.world.do(*(ev.QueuePut(queue=queue) for queue in self.queues))
         lost = []
-        for job_no, record in sorted(old.jobs.items()):
+        for job_no, record in sorted(old.state.jobs.items()):
             statuses, attempts = old.statuses(job_no), old.attempts(job_no)
             self.world.do(ev.JobRestored(submitted=record.submitted, statuses=statuses, attempts=attempts))
             lost += [(job_no, i) for i, code in enumerate(statuses) if STATUSES[code] in _STARTED]
@@ -178,7 +178,7 @@ class SchedulerLife(RuleBasedStateMachine):
             self.environments[name] = replace(environment, is_enabled=True)
         self.put_all()
         for _ in range(2_000):
-            if all(world.status(job).is_terminal for job in world.scheduler.jobs):
+            if all(world.status(job).is_terminal for job in world.scheduler.job_numbers()):
                 return
             world.boot()
             for job, index, _attempt in world.running():
@@ -188,7 +188,8 @@ class SchedulerLife(RuleBasedStateMachine):
                     world.do(ev.HostEnded(host_no=command.host_no))
             if not world.running():
                 _cancel_blocked_heads(world)
-        stuck = {job: world.scheduler.summary(job) for job in world.scheduler.jobs if not world.status(job).is_terminal}
+        jobs = world.scheduler.job_numbers()
+        stuck = {job: world.scheduler.summary(job) for job in jobs if not world.status(job).is_terminal}
         raise AssertionError(f"these never ended: {stuck}")
 
 
@@ -198,10 +199,10 @@ _STOP = ev.StopAttempt
 
 def _cancel_blocked_heads(world: World) -> None:
     """A head that can never run holds its queue, as in AWS Batch, until somebody cancels it."""
-    for name in world.scheduler.queues:
+    for name in world.scheduler.queue_names():
         head = world.scheduler.queue_head(name)
         if head is not None and world.scheduler.blocked(name):
-            is_array = world.scheduler.jobs[head[0]].submitted.size
+            is_array = world.scheduler.array_size(head[0])
             world.do(ev.JobCancelled(job_no=head[0], index=head[1] if is_array else None, reason="can never run"))
 
 

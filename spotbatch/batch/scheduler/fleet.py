@@ -73,7 +73,7 @@ class Fleet:
 
     def __init__(self, environment: ComputeEnvironment) -> None:
         self.environment = environment
-        self.queues: list[QueueRecord] = []  # that use it, the higher priority first: kept by `Books`
+        self.queues: list[QueueRecord] = []  # that use it, the higher priority first: kept by `State.wire`
         self.hosts: dict[int, Host] = {}
         self.booting: dict[int, Host] = {}  # those of them that still boot
         self.vcpus = 0  # of all hosts that have not ended

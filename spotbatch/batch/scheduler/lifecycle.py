@@ -1,16 +1,20 @@
-"""What a unit waits for and how it ends: the scheduler's chapter on dependencies, cancelling and last statuses."""
+"""What a unit waits for and how it ends: jobs come in, wait for others, are stopped, and reach their last status.
+
+The news of an end travels to all that waited for it.
+"""
 
 from collections import deque
 
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
-from spotbatch.batch.placement import JobQueue
+from spotbatch.batch.placement import JobQueue, StateTimeLimit
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.batch.scheduler.dispatch import Hosting
+from spotbatch.batch.scheduler.dispatch import fill, fill_unless_blocked, room_came, why_blocked
 from spotbatch.batch.scheduler.job_record import (
     FAILED,
     PENDING,
     RUNNABLE,
+    RUNNING,
     STARTING,
     SUBMITTED,
     SUCCEEDED,
@@ -18,214 +22,295 @@ from spotbatch.batch.scheduler.job_record import (
     JobRecord,
     key_of,
 )
-from spotbatch.batch.scheduler.queue_order import QueueRecord
-from spotbatch.batch.status import ARRAY_CHILD_FAILED, CONTAINER_EXITED, DEPENDENCY_FAILED, STATUSES, JobStatus
+from spotbatch.batch.scheduler.queue_order import QueueRecord, Unit
+from spotbatch.batch.scheduler.state import State, Timer
+from spotbatch.batch.status import (
+    ARRAY_CHILD_FAILED,
+    CONTAINER_EXITED,
+    DEPENDENCY_FAILED,
+    QUEUE_DELETED,
+    STATUSES,
+    JobStatus,
+)
 
 _Ended = deque[tuple[JobRecord, int, int, str]]
 
 
-class Waiting(Hosting):
-    """Units come in, wait for others, and end; the news of an end travels to all that waited for it."""
+def job_submitted(state: State, event: ev.JobSubmitted) -> None:
+    if event.queue not in state.queues:
+        raise NotFound(f"there is no job queue {event.queue!r} to take job {event.job_no}")
+    record = _enter(state, event)
+    failed = _count_dependencies(state, record)
+    if failed:
+        _fail_waiting(state, record, DEPENDENCY_FAILED)
+        return
+    _release_job(state, record)
 
-    def _enter(self, event: ev.JobSubmitted) -> JobRecord:
-        if event.job_no in self.jobs:
-            raise InvalidInput(f"job {event.job_no} was submitted before")
-        for dependency in event.dependencies:
-            self._validate_dependency(event, dependency)
-        queue = self.queues.get(event.queue) or QueueRecord(JobQueue(name=event.queue, environments=()))
-        record = self.jobs[event.job_no] = JobRecord(event, queue, self._shape(event.requirements))
-        return record
 
-    def _validate_dependency(self, event: ev.JobSubmitted, dependency: ev.ResolvedDependency) -> None:
-        if dependency.type is DependencyType.SEQUENTIAL:
-            if not event.size:
-                raise InvalidJob(f"job {event.job_no} is no array: a SEQUENTIAL dependency needs one")
-            return
-        if dependency.job_no is None or dependency.job_no not in self.jobs:
-            raise NotFound(f"job {event.job_no} depends on job {dependency.job_no}, which is not known")
-        size = self.jobs[dependency.job_no].submitted.size
-        if dependency.type is DependencyType.N_TO_N and not size == event.size > 0:
-            raise InvalidJob(f"an N_TO_N dependency needs two arrays of one size, not {event.size} and {size}")
-        if dependency.index is not None and not dependency.index < size:
-            raise NotFound(f"job {dependency.job_no} has no child {dependency.index}: its size is {size}")
+def job_restored(state: State, event: ev.JobRestored) -> None:
+    record = _enter(state, event.submitted)
+    failed = _count_dependencies(state, record)
+    record.attempts[:] = event.attempts
+    for index, code in enumerate(event.statuses):
+        if code >= STARTING and record.status[index] != code:
+            record.move(index, code)
+        if code in (STARTING, RUNNING):
+            state.placed[key_of(record.job_no, index)] = None
+            record.queue.order.started(record, state.now)
+    if record.has_ended:  # its queue may be gone
+        record.status_reason = ARRAY_CHILD_FAILED if record.is_array and record.counts[FAILED] else ""
+        return
+    _settle_restored_children(state, record)
+    if failed:
+        _fail_waiting(state, record, DEPENDENCY_FAILED)
+    if event.submitted.queue in state.queues:
+        _release_job(state, record)
+    else:  # it was deleted, and the news of that did not reach all of its jobs
+        stop_units(state, record.job_no, None, QUEUE_DELETED, running_too=True)
 
-    def _count_dependencies(self, record: JobRecord) -> bool:
-        """Note what the job waits for; True if something that the job as a whole needs has failed already."""
-        failed = False
-        for dependency in record.submitted.dependencies:
-            if dependency.type is DependencyType.PLAIN:
-                failed |= self._await_whole(record, dependency)
-            else:
-                self._await_each(record, dependency)
-        record.move_all(SUBMITTED, PENDING)
-        return failed
 
-    def _await_whole(self, record: JobRecord, dependency: ev.ResolvedDependency) -> bool:
-        assert dependency.job_no is not None  # noqa: S101 - validated at entry, for the type checker
-        other = self.jobs[dependency.job_no]
-        child = dependency.index
-        status = other.job_status() if child is None else STATUSES[other.status[child]]
-        if status is JobStatus.FAILED:
-            return True
-        if status is not JobStatus.SUCCEEDED:
-            record.deps_left += 1
-            other.dependents.append((record.job_no, dependency.index, DependencyType.PLAIN))
-        return False
+def job_cancelled(state: State, event: ev.JobCancelled) -> None:
+    stop_units(state, event.job_no, event.index, event.reason, running_too=False)
 
-    def _await_each(self, record: JobRecord, dependency: ev.ResolvedDependency) -> None:
-        """SEQUENTIAL and N_TO_N: every unit waits for one other unit."""
-        waits = record.unit_deps = record.unit_deps or bytearray(record.units)
-        if dependency.type is DependencyType.SEQUENTIAL:
-            for index in range(1, record.units):
-                waits[index] += 1
-            return
-        assert dependency.job_no is not None  # noqa: S101 - validated at entry, for the type checker
-        other = self.jobs[dependency.job_no]
-        other.dependents.append((record.job_no, None, DependencyType.N_TO_N))
-        for index in range(record.units):
-            if other.status[index] == FAILED:
-                self._end_unit(record, index, FAILED, DEPENDENCY_FAILED)
-            elif other.status[index] != SUCCEEDED:
-                waits[index] += 1
 
-    def _release_job(self, record: JobRecord) -> None:
-        """Make RUNNABLE what the job as a whole no longer holds back, and try to place it."""
-        if record.deps_left or record.has_ended:
-            return
-        state = record.queue
-        if record.unit_deps is None:
-            waiting = record.counts[PENDING]
-            record.move_all(PENDING, RUNNABLE)
-            state.order.line(record).add_job(record)
-            state.waiting_vcpus += waiting * record.needs.vcpus
+def job_terminated(state: State, event: ev.JobTerminated) -> None:
+    stop_units(state, event.job_no, event.index, event.reason, running_too=True)
+
+
+def _enter(state: State, event: ev.JobSubmitted) -> JobRecord:
+    if event.job_no in state.jobs:
+        raise InvalidInput(f"job {event.job_no} was submitted before")
+    for dependency in event.dependencies:
+        _validate_dependency(state, event, dependency)
+    queue = state.queues.get(event.queue) or QueueRecord(JobQueue(name=event.queue, environments=()))
+    record = state.jobs[event.job_no] = JobRecord(event, queue, state.shape(event.requirements))
+    return record
+
+
+def _validate_dependency(state: State, event: ev.JobSubmitted, dependency: ev.ResolvedDependency) -> None:
+    if dependency.type is DependencyType.SEQUENTIAL:
+        if not event.size:
+            raise InvalidJob(f"job {event.job_no} is no array: a SEQUENTIAL dependency needs one")
+        return
+    if dependency.job_no is None or dependency.job_no not in state.jobs:
+        raise NotFound(f"job {event.job_no} depends on job {dependency.job_no}, which is not known")
+    size = state.jobs[dependency.job_no].submitted.size
+    if dependency.type is DependencyType.N_TO_N and not size == event.size > 0:
+        raise InvalidJob(f"an N_TO_N dependency needs two arrays of one size, not {event.size} and {size}")
+    if dependency.index is not None and not dependency.index < size:
+        raise NotFound(f"job {dependency.job_no} has no child {dependency.index}: its size is {size}")
+
+
+def _count_dependencies(state: State, record: JobRecord) -> bool:
+    """Note what the job waits for; True if something that the job as a whole needs has failed already."""
+    failed = False
+    for dependency in record.submitted.dependencies:
+        if dependency.type is DependencyType.PLAIN:
+            failed |= _await_whole(state, record, dependency)
         else:
-            for index, waits in enumerate(record.unit_deps):
-                if not waits and record.status[index] == PENDING:
-                    self._queue_unit(state, record, index)
-        self._fill_unless_blocked(state)
+            _await_each(state, record, dependency)
+    record.move_all(SUBMITTED, PENDING)
+    return failed
 
-    def _queue_unit(self, state: QueueRecord, record: JobRecord, index: int) -> None:
-        record.move(index, RUNNABLE)
-        state.order.line(record).add(record, index)
-        state.waiting_vcpus += record.needs.vcpus
 
-    def _settle_restored_children(self, record: JobRecord) -> None:
-        """A SEQUENTIAL child waits for its elder sibling only if that one has not ended."""
-        if record.unit_deps is None or not record.is_sequential:
-            return
+def _await_whole(state: State, record: JobRecord, dependency: ev.ResolvedDependency) -> bool:
+    assert dependency.job_no is not None  # noqa: S101 - validated at entry, for the type checker
+    other = state.jobs[dependency.job_no]
+    child = dependency.index
+    status = other.job_status() if child is None else STATUSES[other.status[child]]
+    if status is JobStatus.FAILED:
+        return True
+    if status is not JobStatus.SUCCEEDED:
+        record.deps_left += 1
+        other.dependents.append((record.job_no, dependency.index, DependencyType.PLAIN))
+    return False
+
+
+def _await_each(state: State, record: JobRecord, dependency: ev.ResolvedDependency) -> None:
+    """SEQUENTIAL and N_TO_N: every unit waits for one other unit."""
+    waits = record.unit_deps = record.unit_deps or bytearray(record.units)
+    if dependency.type is DependencyType.SEQUENTIAL:
         for index in range(1, record.units):
-            elder = record.status[index - 1]
-            if elder == SUCCEEDED:
-                record.unit_deps[index] -= 1
-            elif elder == FAILED and record.status[index] < STARTING:
-                self._end_unit(record, index, FAILED, DEPENDENCY_FAILED)
+            waits[index] += 1
+        return
+    assert dependency.job_no is not None  # noqa: S101 - validated at entry, for the type checker
+    other = state.jobs[dependency.job_no]
+    other.dependents.append((record.job_no, None, DependencyType.N_TO_N))
+    for index in range(record.units):
+        if other.status[index] == FAILED:
+            end_unit(state, record, index, FAILED, DEPENDENCY_FAILED)
+        elif other.status[index] != SUCCEEDED:
+            waits[index] += 1
 
-    def _stop_units(self, job_no: int, index: int | None, reason: str, *, running_too: bool) -> None:
-        record = self._record(job_no)
-        if index is not None and not 0 <= index < record.units:
-            raise NotFound(f"job {job_no} has no child {index}: its size is {record.units}")
-        # From the last child on: of a SEQUENTIAL array none ends because its elder sibling did.
-        for each in reversed(range(record.units)) if index is None else (index,):
-            code = record.status[each]
-            if code < STARTING:
-                self._drop_waiting(record, each, reason)
-            elif code < TERMINAL_FROM and running_too:
-                self._stop_attempt(record, each, reason)
-        self._fill_unless_blocked(record.queue)
 
-    def _drop_waiting(self, record: JobRecord, index: int, reason: str) -> None:
-        """End a unit that has not started: it leaves its line, or the booting host that it is bound to."""
-        key = key_of(record.job_no, index)
-        host = self.placed.pop(key, None)
-        if host is not None:
-            host.release(key)
-            self._end_unit(record, index, FAILED, reason)
-            self._room_came(host)
-            return
-        if record.status[index] == RUNNABLE:
-            record.queue.waiting_vcpus -= record.needs.vcpus
-        self._end_unit(record, index, FAILED, reason)
+def _release_job(state: State, record: JobRecord) -> None:
+    """Make RUNNABLE what the job as a whole no longer holds back, and try to place it."""
+    if record.deps_left or record.has_ended:
+        return
+    queue = record.queue
+    if record.unit_deps is None:
+        waiting = record.counts[PENDING]
+        record.move_all(PENDING, RUNNABLE)
+        queue.order.line(record).add_job(record)
+        queue.waiting_vcpus += waiting * record.needs.vcpus
+    else:
+        for index, waits in enumerate(record.unit_deps):
+            if not waits and record.status[index] == PENDING:
+                _queue_unit(queue, record, index)
+    fill_unless_blocked(state, queue)
 
-    def _stop_attempt(self, record: JobRecord, index: int, reason: str) -> None:
-        if index in record.stopping:
-            return
-        record.stopping[index] = reason
-        self._out.append(
-            ev.StopAttempt(job_no=record.job_no, index=index, attempt=record.attempts[index], status_reason=reason)
-        )
 
-    def _fail_waiting(self, record: JobRecord, reason: str) -> None:
-        for index in range(record.units):
-            if record.status[index] < STARTING:
-                self._drop_waiting(record, index, reason)
+def _queue_unit(queue: QueueRecord, record: JobRecord, index: int) -> None:
+    record.move(index, RUNNABLE)
+    queue.order.line(record).add(record, index)
+    queue.waiting_vcpus += record.needs.vcpus
 
-    def _end_unit(self, record: JobRecord, index: int, code: int, reason: str) -> None:
-        """Put a unit into its last status, and carry the news to all that waited for it, however long the chain."""
-        self._book_end(record, index, code, reason)
-        if record.unit_deps is None and not record.dependents:
-            return
-        ended = _Ended()
-        self._tell(record, index, code, ended)
-        while ended:
-            other, which, their_code, their_reason = ended.popleft()
-            if other.status[which] < TERMINAL_FROM:
-                self._book_end(other, which, their_code, their_reason)
-                self._tell(other, which, their_code, ended)
 
-    def _book_end(self, record: JobRecord, index: int, code: int, reason: str) -> None:
-        record.move(index, code)
-        if code == FAILED or reason != CONTAINER_EXITED:
-            record.reasons[index] = reason  # the usual reason of success costs no memory
-        out = self._out
-        out.append(ev.UnitEnded(job_no=record.job_no, index=index, status=STATUSES[code], status_reason=reason))
-        if record.has_ended:
-            self._job_is_over(record, reason)
+def _settle_restored_children(state: State, record: JobRecord) -> None:
+    """A SEQUENTIAL child waits for its elder sibling only if that one has not ended."""
+    if record.unit_deps is None or not record.is_sequential:
+        return
+    for index in range(1, record.units):
+        elder = record.status[index - 1]
+        if elder == SUCCEEDED:
+            record.unit_deps[index] -= 1
+        elif elder == FAILED and record.status[index] < STARTING:
+            end_unit(state, record, index, FAILED, DEPENDENCY_FAILED)
 
-    def _tell(self, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
-        self._tell_waiting_units(record, index, code, ended)
-        self._tell_dependents(record, index, code, ended)
 
-    def _job_is_over(self, record: JobRecord, reason: str) -> None:
-        status = record.job_status()
-        if record.is_array:
-            reason = ARRAY_CHILD_FAILED if status is JobStatus.FAILED else ""
-        record.status_reason = reason
-        self._out.append(ev.JobEnded(job_no=record.job_no, status=status, status_reason=reason))
+def stop_units(state: State, job_no: int, index: int | None, reason: str, *, running_too: bool) -> None:
+    record = state.job(job_no)
+    if index is not None and not 0 <= index < record.units:
+        raise NotFound(f"job {job_no} has no child {index}: its size is {record.units}")
+    # From the last child on: of a SEQUENTIAL array none ends because its elder sibling did.
+    for each in reversed(range(record.units)) if index is None else (index,):
+        code = record.status[each]
+        if code < STARTING:
+            _drop_waiting(state, record, each, reason)
+        elif code < TERMINAL_FROM and running_too:
+            stop_attempt(state, record, each, reason)
+    fill_unless_blocked(state, record.queue)
 
-    def _tell_waiting_units(self, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
-        """SEQUENTIAL: the next child of the same array."""
-        younger = index + 1
-        if record.unit_deps is None or younger >= record.units or not record.is_sequential:
-            return
-        self._tell_unit(record, younger, code, ended)
 
-    def _tell_dependents(self, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
-        for job_no, our_index, kind in record.dependents:
-            other = self.jobs.get(job_no)
-            if other is None:
-                continue
-            if kind is DependencyType.N_TO_N:
-                self._tell_unit(other, index, code, ended)
-            elif our_index == index or (our_index is None and record.has_ended):
-                good = code == SUCCEEDED if our_index is not None else record.counts[FAILED] == 0
-                self._tell_job(other, good=good, ended=ended)
+def _drop_waiting(state: State, record: JobRecord, index: int, reason: str) -> None:
+    """End a unit that has not started: it leaves its line, or the booting host that it is bound to."""
+    key = key_of(record.job_no, index)
+    host = state.placed.pop(key, None)
+    if host is not None:
+        host.release(key)
+        end_unit(state, record, index, FAILED, reason)
+        room_came(state, host)
+        return
+    if record.status[index] == RUNNABLE:
+        record.queue.waiting_vcpus -= record.needs.vcpus
+    end_unit(state, record, index, FAILED, reason)
 
-    def _tell_unit(self, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
-        if record.status[index] >= RUNNABLE or record.unit_deps is None:
-            return
-        if code == FAILED:
+
+def stop_attempt(state: State, record: JobRecord, index: int, reason: str) -> None:
+    if index in record.stopping:
+        return
+    record.stopping[index] = reason
+    state.out.append(
+        ev.StopAttempt(job_no=record.job_no, index=index, attempt=record.attempts[index], status_reason=reason)
+    )
+
+
+def _fail_waiting(state: State, record: JobRecord, reason: str) -> None:
+    for index in range(record.units):
+        if record.status[index] < STARTING:
+            _drop_waiting(state, record, index, reason)
+
+
+def end_unit(state: State, record: JobRecord, index: int, code: int, reason: str) -> None:
+    """Put a unit into its last status, and carry the news to all that waited for it, however long the chain."""
+    _book_end(state, record, index, code, reason)
+    if record.unit_deps is None and not record.dependents:
+        return
+    ended = _Ended()
+    _tell(state, record, index, code, ended)
+    while ended:
+        other, which, their_code, their_reason = ended.popleft()
+        if other.status[which] < TERMINAL_FROM:
+            _book_end(state, other, which, their_code, their_reason)
+            _tell(state, other, which, their_code, ended)
+
+
+def _book_end(state: State, record: JobRecord, index: int, code: int, reason: str) -> None:
+    record.move(index, code)
+    if code == FAILED or reason != CONTAINER_EXITED:
+        record.reasons[index] = reason  # the usual reason of success costs no memory
+    out = state.out
+    out.append(ev.UnitEnded(job_no=record.job_no, index=index, status=STATUSES[code], status_reason=reason))
+    if record.has_ended:
+        _job_is_over(state, record, reason)
+
+
+def _tell(state: State, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
+    _tell_waiting_units(state, record, index, code, ended)
+    _tell_dependents(state, record, index, code, ended)
+
+
+def _job_is_over(state: State, record: JobRecord, reason: str) -> None:
+    status = record.job_status()
+    if record.is_array:
+        reason = ARRAY_CHILD_FAILED if status is JobStatus.FAILED else ""
+    record.status_reason = reason
+    state.out.append(ev.JobEnded(job_no=record.job_no, status=status, status_reason=reason))
+
+
+def _tell_waiting_units(state: State, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
+    """SEQUENTIAL: the next child of the same array."""
+    younger = index + 1
+    if record.unit_deps is None or younger >= record.units or not record.is_sequential:
+        return
+    _tell_unit(state, record, younger, code, ended)
+
+
+def _tell_dependents(state: State, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
+    for job_no, our_index, kind in record.dependents:
+        other = state.jobs.get(job_no)
+        if other is None:
+            continue
+        if kind is DependencyType.N_TO_N:
+            _tell_unit(state, other, index, code, ended)
+        elif our_index == index or (our_index is None and record.has_ended):
+            good = code == SUCCEEDED if our_index is not None else record.counts[FAILED] == 0
+            _tell_job(state, other, good=good, ended=ended)
+
+
+def _tell_unit(state: State, record: JobRecord, index: int, code: int, ended: _Ended) -> None:
+    if record.status[index] >= RUNNABLE or record.unit_deps is None:
+        return
+    if code == FAILED:
+        ended.append((record, index, FAILED, DEPENDENCY_FAILED))
+        return
+    record.unit_deps[index] -= 1
+    if record.unit_deps[index] == 0 and record.deps_left == 0:
+        _queue_unit(record.queue, record, index)
+        fill_unless_blocked(state, record.queue)
+
+
+def _tell_job(state: State, record: JobRecord, *, good: bool, ended: _Ended) -> None:
+    if good:
+        record.deps_left -= 1
+        _release_job(state, record)
+        return
+    for index in range(record.units):
+        if record.status[index] < RUNNABLE:
             ended.append((record, index, FAILED, DEPENDENCY_FAILED))
-            return
-        record.unit_deps[index] -= 1
-        if record.unit_deps[index] == 0 and record.deps_left == 0:
-            self._queue_unit(record.queue, record, index)
-            self._fill_unless_blocked(record.queue)
 
-    def _tell_job(self, record: JobRecord, *, good: bool, ended: _Ended) -> None:
-        if good:
-            record.deps_left -= 1
-            self._release_job(record)
-            return
-        for index in range(record.units):
-            if record.status[index] < RUNNABLE:
-                ended.append((record, index, FAILED, DEPENDENCY_FAILED))
+
+def time_limit_reached(state: State, queue: QueueRecord, head: Unit, limit: StateTimeLimit) -> None:
+    """A jobStateTimeLimitAction (user guide): cancel the head that can never start, for the reason named.
+
+    A head that waits for another reason by now is looked at again after the same time.
+    """
+    if queue.blocked_head != head or state.now < queue.blocked_since + limit.max_seconds:
+        return  # it got room, and may have come to wait anew since
+    if limit not in queue.spec.time_limits:
+        return  # the queue was changed
+    if why_blocked(state, queue) == limit.reason:
+        _drop_waiting(state, *head, limit.reason)
+        fill(state, queue)
+    else:
+        state.wake_at(state.now + limit.max_seconds, Timer.TIME_LIMIT, queue, head, limit)

@@ -287,22 +287,22 @@ def _runs_less(share: _Share, other: _Share) -> bool:
 class QueueRecord:
     """A job queue at work: its order, its fleets, and whether its head waits for something that is not there."""
 
-    __slots__ = ("blocked_head", "blocked_since", "fleets", "order", "queue", "waiting_vcpus")
+    __slots__ = ("blocked_head", "blocked_since", "fleets", "order", "spec", "waiting_vcpus")
 
     def __init__(self, queue: JobQueue) -> None:
-        self.queue = queue
+        self.spec = queue
         self.order: FifoOrder | FairOrder = FairOrder(queue.fair_share) if queue.fair_share else FifoOrder()
-        self.fleets: list[Fleet] = []  # of its environments, in its order: kept by `Books`
+        self.fleets: list[Fleet] = []  # of its environments, in its order: kept by `State.wire`
         self.waiting_vcpus = 0  # of all units in the line
         self.blocked_head: Unit | None = None
         self.blocked_since = 0.0
 
     def change(self, queue: JobQueue) -> None:
         """Raises InvalidInput, changing nothing, where a scheduling policy would come or go."""
-        if (self.queue.fair_share is None) != (queue.fair_share is None):
+        if (self.spec.fair_share is None) != (queue.fair_share is None):
             raise InvalidInput(f"job queue {queue.name}: a scheduling policy cannot be added or removed later")
-        if queue.time_limits != self.queue.time_limits:
+        if queue.time_limits != self.spec.time_limits:
             self.blocked_head = None  # the head comes to wait anew, and the new limits count from now
-        self.queue = queue
+        self.spec = queue
         if isinstance(self.order, FairOrder) and queue.fair_share is not None:
             self.order.change(queue.fair_share)

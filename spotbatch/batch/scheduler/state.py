@@ -1,8 +1,8 @@
-"""What the scheduler knows: jobs, queues, hosts and timers, before any rule is applied to them."""
+"""What the scheduler knows: jobs, queues, hosts and timers. The rules are functions over it, in the other files."""
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from enum import IntEnum
 from typing import Any, Final
 
 from spotbatch.batch.errors import NotFound
@@ -16,8 +16,35 @@ UNLIMITED: Final = 1 << 60
 _STORY_EVENTS: Final = 2_000
 
 
-class Books:
-    """The scheduler's state, with the look-ups that every chapter of the rules needs."""
+class Timer(IntEnum):
+    """What is to be looked at when a timer is due, and with which arguments."""
+
+    IDLE = 0  # a host, since when it has been idle
+    REFILL = 1  # a fleet one of whose pools may have capacity again
+    TIME_LIMIT = 2  # a queue, its head, and how long that may wait
+    TIMEOUT = 3  # seconds: the attempts that have this limit
+
+
+class State:
+    """Mutable, of one `Scheduler`, changed by the rules alone. Only they and the invariants look into it."""
+
+    __slots__ = (
+        "_shapes",
+        "_timer_no",
+        "deadlines",
+        "fleets",
+        "host_no",
+        "hosts",
+        "jobs",
+        "launched_vcpus",
+        "now",
+        "out",
+        "placed",
+        "queues",
+        "quota_vcpus",
+        "recent",
+        "timers",
+    )
 
     def __init__(self, *, quota_vcpus: int | None, remember: bool) -> None:
         self.quota_vcpus = UNLIMITED if quota_vcpus is None else quota_vcpus
@@ -27,47 +54,45 @@ class Books:
         self.hosts: dict[int, Host] = {}
         self.placed: dict[int, Host | None] = {}  # unit key -> host: bound, starting or running there
         self.launched_vcpus = 0
-        self.recent: deque[tuple[float, ev.Event]] | None = deque(maxlen=_STORY_EVENTS) if remember else None
-        self.timers: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._timer_no = 0
+        self.host_no = 0  # of the last host that was launched
         self.deadlines: dict[int, dict[int, float]] = {}  # by timeout: unit key -> when it is over, the first first
-        self._host_no = 0
-        self._now = 0.0
-        self._out: list[ev.Command] = []
+        self.timers: list[tuple[float, int, Timer, tuple[Any, ...]]] = []
+        self._timer_no = 0
         self._shapes: dict[ResourceRequirements, int] = {}
+        self.now = 0.0  # of the event that is being handled
+        self.out: list[ev.Command] = []  # what it leads to
+        self.recent: deque[tuple[float, ev.Event]] | None = deque(maxlen=_STORY_EVENTS) if remember else None
 
-    def _run_timers(self) -> None:
-        while self.timers and self.timers[0][0] <= self._now:
-            _, _, rule, arguments = heapq.heappop(self.timers)
-            rule(*arguments)
-
-    def _wake_at(self, when: float, rule: Callable[..., None], *arguments: Any) -> None:
+    def wake_at(self, when: float, timer: Timer, *arguments: Any) -> None:
+        """Have a rule look at something then; timers of one moment are due in the order in which they were set."""
         self._timer_no += 1
-        heapq.heappush(self.timers, (when, self._timer_no, rule, arguments))
+        heapq.heappush(self.timers, (when, self._timer_no, timer, arguments))
 
-    def _record(self, job_no: int) -> JobRecord:
+    def job(self, job_no: int) -> JobRecord:
+        """Raises NotFound."""
         record = self.jobs.get(job_no)
         if record is None:
             raise NotFound(f"there is no job {job_no}")
         return record
 
-    def _host(self, host_no: int) -> Host:
+    def host(self, host_no: int) -> Host:
+        """Raises NotFound."""
         host = self.hosts.get(host_no)
         if host is None:
             raise NotFound(f"there is no host {host_no}")
         return host
 
-    def _shape(self, needs: ResourceRequirements) -> int:
+    def shape(self, needs: ResourceRequirements) -> int:
         """A number of its own for each kind of request, in the order in which they first came."""
         return self._shapes.setdefault(needs, len(self._shapes))
 
-    def _wire(self) -> None:
+    def wire(self) -> None:
         """A queue or an environment came, changed or went: work out anew who uses what.
 
         Disabled queues count too: they take no new jobs, but run those that they have.
         """
-        by_priority = sorted(self.queues.values(), key=lambda state: -state.queue.priority)
+        by_priority = sorted(self.queues.values(), key=lambda queue: -queue.spec.priority)
         for fleet in self.fleets.values():
-            fleet.queues = [state for state in by_priority if fleet.environment.name in state.queue.environments]
-        for state in by_priority:
-            state.fleets = [self.fleets[name] for name in state.queue.environments if name in self.fleets]
+            fleet.queues = [queue for queue in by_priority if fleet.environment.name in queue.spec.environments]
+        for queue in by_priority:
+            queue.fleets = [self.fleets[name] for name in queue.spec.environments if name in self.fleets]

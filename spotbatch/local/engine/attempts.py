@@ -8,7 +8,6 @@ from typing import Final
 
 from spotbatch.batch.errors import Unavailable
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.batch.scheduler.job_record import key_of
 from spotbatch.batch.status import (
     CANNOT_START_REASON,
     CONTAINER_EXITED,
@@ -136,12 +135,12 @@ class Attempts(Turn):
         return Plan(number=self._plan_no, argv=argv, environment=environment, memory_bytes=memory_bytes)
 
     def _place(self, job_no: int) -> Place:
-        submitted = self.scheduler.jobs[job_no].submitted
+        submitted = self.scheduler.submitted(job_no)
         return Place(queue=submitted.queue, array_size=submitted.size)
 
     def _unit(self, attempt_id: int) -> Unit:
         job_no, index, attempt = self._running[attempt_id]
-        is_child = self.scheduler.jobs[job_no].submitted.size > 0
+        is_child = self.scheduler.array_size(job_no) > 0
         return Unit(job_id=self.unit_id(job_no, index), attempt=attempt, array_index=index if is_child else None)
 
     def _process_started(self, attempt_id: int, pid: int) -> None:  # noqa: ARG002 - the helper signals by id
@@ -228,9 +227,9 @@ class Attempts(Turn):
         end_orphans(self.settings.home)
         self._launcher.open_again()
         for attempt_id, (job_no, index, _) in list(self._running.items()):
-            host = self.scheduler.placed[key_of(job_no, index)]
+            host = self.scheduler.host_of(job_no, index)
             assert host is not None  # noqa: S101 - what runs here was placed here
-            instance_id = self.host_book.alive[host.host_no].instance_id
+            instance_id = self.host_book.alive[host].instance_id
             self.attempt_over(attempt_id, None, "", host_terminated(instance_id))
 
     def _read_container(self, job_no: int) -> ContainerSpec:

@@ -113,16 +113,16 @@ class LocalEngine(Hosting):
         if name not in self.resources(kind):
             return  # another caller was quicker
         self.forget_resource(kind, name)
-        if name in self.scheduler.queues and kind == QUEUE:
+        if self.scheduler.has_queue(name) and kind == QUEUE:
             self.apply(ev.QueueRemoved(name=name))
-        elif name in self.scheduler.fleets and kind == ENVIRONMENT:
+        elif self.scheduler.environment(name) is not None and kind == ENVIRONMENT:
             self.apply(ev.EnvironmentRemoved(name=name))
 
     # ---- jobs ----
 
     async def submit(self, submission: Submission) -> None:
         """Take a job. Returns once it is on disk. Raises NotFound, InvalidInput or Unavailable, changing nothing."""
-        if submission.queue not in self.scheduler.queues:
+        if not self.scheduler.has_queue(submission.queue):
             raise NotFound(f"there is no job queue {submission.queue!r} to take job {submission.job_id}")
         job_no = self.new_job_no()
         rules = replace(submission.rules, job_no=job_no, dependencies=self._resolved(submission))

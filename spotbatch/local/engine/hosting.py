@@ -44,7 +44,8 @@ class Hosting(Containers):
                 super()._note(command)
 
     def _launch_host(self, command: ev.LaunchHost) -> None:
-        environment = self.scheduler.fleets[command.environment].environment
+        environment = self.scheduler.environment(command.environment)
+        assert environment is not None  # noqa: S101 - it is there as long as it has a host
         self.host_book.launch(command.host_no, environment, command.pool, self.now())
         self._effects.append(lambda: self._later(self.settings.boot_seconds, self._host_booted, command.host_no))
 
@@ -142,7 +143,7 @@ class Hosting(Containers):
     def hosts(self) -> Sequence[HostView]:
         """The living and the past, in the order of their launch."""
         self.settle()
-        running = {number: len(self.scheduler.host_units(number)) for number in self.scheduler.hosts}
+        running = {number: len(self.scheduler.host_units(number)) for number in self.scheduler.host_numbers()}
         return self.host_book.all(running)
 
 

@@ -110,7 +110,7 @@ class Reading:
             raise NotFound(f"job {job_id} does not exist")
         if not child:
             return job_no, None
-        size = self.scheduler.jobs[job_no].submitted.size
+        size = self.scheduler.array_size(job_no)
         if not (child.isdecimal() and int(child) < size):
             raise NotFound(f"job {job_id} does not exist: job {parent} has {size} children")
         return job_no, int(child)
@@ -122,7 +122,7 @@ class Reading:
     def unit_id(self, job_no: int, index: int) -> str:
         """How a unit calls itself: the job's id, with `:index` for a child of an array."""
         job_id = self._id_of[job_no]
-        return f"{job_id}:{index}" if self.scheduler.jobs[job_no].submitted.size else job_id
+        return f"{job_id}:{index}" if self.scheduler.array_size(job_no) else job_id
 
     def described(self, job_id: str) -> Json:
         """The unchanging part of DescribeJobs' answer; a child's is its parent's."""
@@ -140,7 +140,7 @@ class Reading:
     def view(self, job_id: str) -> UnitView:
         """What changes about a job, a parent or a child. Raises NotFound."""
         job_no, index = self.locate(job_id)
-        size = self.scheduler.jobs[job_no].submitted.size
+        size = self.scheduler.array_size(job_no)
         if size and index is None:
             return self._parent_view(job_no, size)
         return self._unit_view(job_no, index, size)
@@ -251,34 +251,32 @@ class Reading:
         return [
             self._id_of[job_no]
             for job_no in sorted(self._id_of, reverse=True)
-            if queue in (None, self.scheduler.jobs[job_no].submitted.queue)
-            and status in (None, self.scheduler.status(job_no))
+            if queue in (None, self.scheduler.queue_of(job_no)) and status in (None, self.scheduler.status(job_no))
         ]
 
     def _children(self, array_job_id: str, status: JobStatus | None) -> list[str]:
         job_no, _ = self.locate(array_job_id)
-        if not self.scheduler.jobs[job_no].submitted.size:
+        if not self.scheduler.array_size(job_no):
             return []
         codes = self.scheduler.statuses(job_no)
         return [f"{array_job_id}:{i}" for i, code in enumerate(codes) if status in (None, STATUSES[code])]
 
     def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
         """(id, since when) of the first RUNNABLE jobs of a queue, in the order of dispatch."""
-        if queue not in self.scheduler.queues:
+        if not self.scheduler.has_queue(queue):
             return []
         front = self.scheduler.front(queue, limit)
         return [(self.unit_id(job_no, index), self._created_at[job_no]) for job_no, index in front]
 
     def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
         """The vCPUs that a queue's jobs have now, together and by share."""
-        if queue not in self.scheduler.queues:
+        if not self.scheduler.has_queue(queue):
             return 0, {}
         return self.scheduler.running_vcpus(queue), self.scheduler.shares(queue)
 
     def environment_vcpus(self, name: str) -> int:
         """The vCPUs of a compute environment's hosts, from their launch to their end."""
-        fleet = self.scheduler.fleets.get(name)
-        return 0 if fleet is None else fleet.vcpus
+        return self.scheduler.environment_vcpus(name)
 
     # ---- logs ----
 

@@ -258,11 +258,11 @@ def test_a_sequential_child_that_fails_fails_all_behind_it(world: World) -> None
 def test_a_reclaimed_hosts_units_are_retried_elsewhere_with_the_next_attempt(world: World) -> None:
     job = world.submit(size=4)
     world.boot()
-    reclaimed, other = world.scheduler.hosts
+    reclaimed, other = world.scheduler.host_numbers()
     world.reclaim(reclaimed)
     assert world.scheduler.summary(job)[RUNNABLE] == 2
     world.boot()
-    assert reclaimed not in world.scheduler.hosts
+    assert not world.scheduler.has_host(reclaimed)
     assert world.scheduler.host_units(other) == [(job, 2, 1), (job, 3, 1)]
     assert sorted(world.running()) == [(job, 0, 2), (job, 1, 2), (job, 2, 1), (job, 3, 1)]
 
@@ -272,7 +272,7 @@ def test_a_noticed_host_gets_no_new_units() -> None:
     world.put(SMALL, max_vcpus=4)
     first, _, third = (world.submit(vcpus=2) for _ in range(3))
     world.boot()
-    (host_no, *_) = world.scheduler.hosts
+    (host_no, *_) = world.scheduler.host_numbers()
     world.do(ev.HostNoticed(host_no=host_no))
     world.finish(first)
     assert world.scheduler.host_units(host_no) == []
@@ -289,17 +289,17 @@ def test_idle_hosts_are_let_go_down_to_the_minimum() -> None:
     let_go = world.wait(2)
     assert kinds(let_go) == ["TerminateHost"] * 2  # of three: none is ended only to be launched again
     world.do(*(ev.HostEnded(host_no=c.host_no) for c in let_go if isinstance(c, ev.TerminateHost)))
-    assert sum(host.pool.vcpus for host in world.scheduler.hosts.values()) == 2
+    assert world.scheduler.launched_vcpus() == 2
 
 
 def test_a_launch_that_fails_is_tried_again_later_and_loses_no_unit() -> None:
     world = World()
     world.put(SMALL)
     job = world.submit()
-    (host_no,) = world.scheduler.hosts
+    (host_no,) = world.scheduler.host_numbers()
     world.do(ev.HostEnded(host_no=host_no))
     assert world.status(job) is RUNNABLE
-    assert not world.scheduler.hosts
+    assert not world.scheduler.host_numbers()
     assert kinds(world.wait(31)) == ["LaunchHost"]
     world.boot()
     assert world.status(job) is STARTING
@@ -309,7 +309,7 @@ def test_whoever_refuses_a_launch_may_say_when_to_ask_again() -> None:
     world = World()
     world.put(SMALL)
     world.submit()
-    (host_no,) = world.scheduler.hosts
+    (host_no,) = world.scheduler.host_numbers()
     world.do(ev.HostEnded(host_no=host_no, relaunch_seconds=0.5))
     assert world.scheduler.next_wakeup == 0.5
     assert kinds(world.wait(1)) == ["LaunchHost"]
@@ -317,7 +317,7 @@ def test_whoever_refuses_a_launch_may_say_when_to_ask_again() -> None:
 
 def test_the_account_quota_limits_all_environments_together() -> None:
     world = World()
-    world.scheduler.quota_vcpus = 4
+    world.scheduler.state.quota_vcpus = 4
     world.put(SMALL)
     world.submit(size=20)
     world.boot()
@@ -513,7 +513,7 @@ def test_restored_jobs_go_on_where_they_stood_and_lost_attempts_count() -> None:
     world = World()
     world.do(ev.QueuePut(queue=JobQueue(name="q", environments=("e",))))
     for job in (array, follower):
-        submitted = old.jobs[job].submitted
+        submitted = old.submitted(job)
         world.do(ev.JobRestored(submitted=submitted, statuses=old.statuses(job), attempts=old.attempts(job)))
     for index in (1, 2):
         lost = ev.AttemptEnded(
