@@ -3,6 +3,7 @@
     runs/<run id>/<unit>/checkpoints/...     written and pruned by the runtime
     runs/<run id>/<unit>/output/...          the command's outputs, once it succeeded
     runs/<run id>/<unit>/output.json         the marker, written last: lists the outputs; without it there are none
+    runs/<run id>/<unit>/output.pending.json   the same list, written first: what is still to be sent when it is there
     runs/<run id>/<unit>/attempts/<n>.json   the record of attempt n
     runs/<run id>/<unit>/failed/<n>/...      last log lines and outputs so far of a failed attempt
     runs/<run id>/<unit>/progress.json       what the command last reported of its progress
@@ -40,6 +41,10 @@ def output_prefix(run_id: str, array_index: int | None) -> str:
 
 def output_marker(run_id: str, array_index: int | None) -> str:
     return f"{unit_prefix(run_id, array_index)}/output.json"
+
+
+def output_pending(run_id: str, array_index: int | None) -> str:
+    return f"{unit_prefix(run_id, array_index)}/output.pending.json"
 
 
 def attempt_record(run_id: str, array_index: int | None, attempt: int) -> str:

@@ -68,6 +68,7 @@ class AttemptRecord:
     checkpoint_bytes: int = 0  # of the last one, whole
     checkpoint_uploaded_bytes: int = 0
     checkpoint_seconds: float = 0.0  # spent saving, all together
+    restore_estimate_seconds: float | None = None  # of the last checkpoint, at the bandwidth that its saves had
     last_saved_at: float | None = None
     work_lost_seconds: float | None = None  # from the last saved state to the end, unless it succeeded
     peak_memory_mib: float = 0.0
@@ -184,6 +185,7 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "checkpoint_bytes": _count,
     "checkpoint_uploaded_bytes": _count,
     "checkpoint_seconds": _measure,
+    "restore_estimate_seconds": _measure,
     "last_saved_at": _moment,
     "work_lost_seconds": _measure,
     "peak_memory_mib": _measure,

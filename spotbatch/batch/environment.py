@@ -43,8 +43,10 @@ SPOTBATCH_CHECKPOINT_SECONDS: Final = "SPOTBATCH_CHECKPOINT_SECONDS"  # a fixed 
 SPOTBATCH_CHECKPOINT_EXCLUDE: Final = "SPOTBATCH_CHECKPOINT_EXCLUDE"  # names not to save, shell-style
 SPOTBATCH_INTERRUPTIONS_PER_HOUR: Final = "SPOTBATCH_INTERRUPTIONS_PER_HOUR"  # expected, of one host
 SPOTBATCH_SCRATCH_DIR: Final = "SPOTBATCH_SCRATCH_DIR"  # where folders that are not given are made
-SPOTBATCH_RESTORE_SECONDS: Final = "SPOTBATCH_RESTORE_SECONDS"  # longest wait for the store at the start
-SPOTBATCH_UPLOAD_SECONDS: Final = "SPOTBATCH_UPLOAD_SECONDS"  # longest wait for the store at the end
+SPOTBATCH_RESTORE_SECONDS: Final = (
+    "SPOTBATCH_RESTORE_SECONDS"  # at the start: given up when nothing has moved for so long
+)
+SPOTBATCH_UPLOAD_SECONDS: Final = "SPOTBATCH_UPLOAD_SECONDS"  # at the end: given up when nothing has moved for so long
 SPOTBATCH_STOP_SECONDS: Final = "SPOTBATCH_STOP_SECONDS"  # between the host's SIGTERM and its SIGKILL
 SPOTBATCH_STOP_HOOK: Final = "SPOTBATCH_STOP_HOOK"  # a command run instead of sending the stop signal
 SPOTBATCH_GRACE_SECONDS: Final = "SPOTBATCH_GRACE_SECONDS"  # for the command to end by itself
@@ -67,5 +69,6 @@ STACK_TAG: Final = "spotbatch-stack"
 EXIT_INTERRUPTED: Final = 210  # notice or SIGTERM: state is saved, run me again
 EXIT_UNHEALTHY: Final = 211  # the health check gave up on the command
 EXIT_NOT_SAVED: Final = 212  # the command ended well, but the store did not take its outputs: run me again
+EXIT_INTERNAL: Final = 213  # an error of the runtime itself, which is a bug: run me again, from the last checkpoint
 EXIT_OUTPUTS_REFUSED: Final = 220  # the command ended well, but its outputs can never be saved as they are
 RETRIED_EXIT_CODES: Final = "21*"  # an EvaluateOnExit pattern

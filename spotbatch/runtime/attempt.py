@@ -18,14 +18,16 @@ from spotbatch.batch.environment import (
 from spotbatch.runtime.array_index import fetch_own_input
 from spotbatch.runtime.attempt_store import RECORD_SECONDS, AttemptStore, Past
 from spotbatch.runtime.background import Background, Ticket
+from spotbatch.runtime.checkpoints.layout import is_restore_under_way
 from spotbatch.runtime.checkpoints.restore import Restored
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Missing, SpotrunError, StoreError, may_pass
+from spotbatch.runtime.errors import Missing, SpotrunError, StoreError, Superseded, may_pass
 from spotbatch.runtime.host import host_fact
 from spotbatch.runtime.inputs import fetch_inputs
 from spotbatch.runtime.log import say
+from spotbatch.runtime.outputs import Uploaded
 from spotbatch.runtime.process import shutdown
 from spotbatch.runtime.process.command import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, Command
 from spotbatch.runtime.process.health import Health
@@ -40,6 +42,8 @@ from spotbatch.runtime.storage.store import Store, open_store
 from spotbatch.runtime.workspace import Workspace, command_variables, make_workspace
 
 T = TypeVar("T")
+
+_LONG = 365 * 86400.0  # seconds, where nothing but standing still is limited
 
 EXIT_OURS = 125  # the runtime itself could not begin: as env(1), timeout(1) and Docker have it
 MOST_NOTICE_SECONDS = 300.0  # EC2 gives two minutes; a notice of a later moment is not waited for to its end
@@ -74,13 +78,17 @@ class Attempt:
         finally:
             if self._command is not None:
                 self._command.kill()
+            if is_restore_under_way(self._workspace.checkpoint):
+                self._workspace.keep("checkpoint", self._workspace.checkpoint)
             self._workspace.remove()
 
     def _run(self) -> int:
         try:
-            self._prepare()
+            finished = self._prepare()
         except (SpotrunError, OSError) as problem:
             return self._not_begun(problem)
+        if finished is not None:
+            return self._end_well(finished)
         self._interruptions.look()
         if self._interruptions.current is not None:
             return self._leave_unstarted()
@@ -89,6 +97,8 @@ class Attempt:
             self._command = Command(self._argv, command_variables(self._workspace))
         except OSError as error:
             say(f"cannot run {self._argv[0]!r}: {error.strerror}")
+            if may_pass(error):  # no memory, no process to be had
+                return self._end("not_restored", EXIT_INTERRUPTED)
             return self._end("failed", EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN)
         self._signals.forward_to(self._command.send)
         supervisor = self._supervisor(self._command)
@@ -111,22 +121,39 @@ class Attempt:
         )
         return AttemptStore(store, identity, writer, self._workspace.checkpoint)
 
-    def _prepare(self) -> None:
-        """Restore, and fetch inputs; returns early when the attempt is interrupted."""
-        limit, began = Limit(self._settings.restore_seconds), time.monotonic()
+    def _prepare(self) -> Uploaded | None:
+        """Restore, and fetch inputs; returns early when the attempt is interrupted.
+
+        Returns the outputs where an earlier attempt's command has succeeded, and all that was left was to send them.
+        """
+        limit, began = Limit.standing_still(self._settings.restore_seconds), time.monotonic()
         if self._attempt_store is None:
             say(f"{SPOTBATCH_ARTIFACTS_URL} is not set: the command runs, and nothing is saved")
         else:
             durable = self._attempt_store
             self._number(self._await(self._background.do(lambda: durable.look_back(limit)), limit, is_number=True))
+            if (finished := self._await(self._background.do(lambda: self._claim(durable, limit)), limit)) is not None:
+                return finished
+            if self._interruptions.current is not None:
+                return None
+            self._workspace.take("checkpoint", self._workspace.checkpoint)
             restored = self._await(self._background.do(lambda: durable.restore(limit)), limit)
             if restored is None:
-                return
+                return None
             self._take_up(restored)
         self._record.downloaded_bytes += self._await(self._background.do(lambda: self._fetch(limit)), limit) or 0
         self._record.restore_seconds = round(time.monotonic() - began, 3)
         self._began_at = time.time()
         self._put_record()
+        return None
+
+    def _claim(self, durable: AttemptStore, limit: Limit) -> Uploaded | None:
+        """Become the one attempt of this work; then finish the upload of one that was cut off, if there is any."""
+        durable.claim(limit)
+        if self._past.attempt == 1:
+            return None
+        kept = self._workspace.scratch / "kept-output"
+        return durable.finish_upload(kept if self._workspace.take("output", kept) else None, limit)
 
     def _number(self, past: Past | None) -> None:
         """Before anything can fail: the record of an attempt that did not begin must not replace another's."""
@@ -202,13 +229,14 @@ class Attempt:
             on_saved=self._put_record,
             fixed_seconds=self._settings.checkpoint_seconds,
             interruptions_per_hour=self._settings.interruptions_per_hour,
+            restore_seconds=self._settings.restore_seconds,
         )
 
     # --- after
 
     def _finish(self, code: int, supervisor: Supervisor) -> int:
         if code == 0:
-            return self._finish_well()
+            return self._finish_well(supervisor.is_folder_at_rest)
         if self._interruptions.current is not None:
             self._save_last(supervisor.is_folder_at_rest)
             return self._end("interrupted", EXIT_INTERRUPTED)
@@ -219,30 +247,37 @@ class Attempt:
         self._keep_failed()
         return self._end("failed", code)
 
-    def _finish_well(self) -> int:
+    def _finish_well(self, is_folder_at_rest: bool) -> int:
+        """The last state first: should the outputs not arrive, the next attempt has at least that."""
         durable, seconds = self._attempt_store, self._settings.upload_seconds
         if durable is None:
             return self._end("succeeded", 0)
-        limit = Limit(self._interruptions.left_seconds(seconds))
+        self._save_last(is_folder_at_rest)
+        limit = Limit.standing_still(seconds, self._interruptions.left_seconds(_LONG))
+        output = self._workspace.output
         try:
-            uploaded = self._await(
-                self._background.do(lambda: durable.upload_outputs(self._workspace.output, limit)), limit
-            )
+            uploaded = self._await(self._background.do(lambda: durable.upload_outputs(output, limit)), limit)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the outputs are not saved, and that must be said
             say(f"the outputs are NOT saved: {problem}")
             uploaded = None
             if not (may_pass(problem) or isinstance(problem, Missing)):  # it would be so each time
                 say(f"another attempt would end in the same way: exit code {EXIT_OUTPUTS_REFUSED}")
+                if not isinstance(problem, Superseded):
+                    self._keep_failed()
                 return self._end("not_saved", EXIT_OUTPUTS_REFUSED)
         if uploaded is not None:
-            self._record.output_files = len(uploaded.files)
-            self._record.output_bytes = uploaded.size
-            self._record.uploaded_bytes += uploaded.uploaded_bytes
-            return self._end("succeeded", 0)
+            return self._end_well(uploaded)
+        self._workspace.keep("output", output)
         if self._interruptions.current is not None:
             return self._end("interrupted", EXIT_INTERRUPTED)
         say(f"the command succeeded, and its outputs could not be saved: exit code {EXIT_NOT_SAVED}")
         return self._end("not_saved", EXIT_NOT_SAVED)
+
+    def _end_well(self, uploaded: Uploaded) -> int:
+        self._record.output_files = len(uploaded.files)
+        self._record.output_bytes = uploaded.size
+        self._record.uploaded_bytes += uploaded.uploaded_bytes
+        return self._end("succeeded", 0)
 
     def _unhealthy_code(self) -> int:
         if self._past.unhealthy < self._settings.health.attempts:
@@ -254,7 +289,7 @@ class Attempt:
         durable, command, number = self._attempt_store, self._command, self._record.attempt
         if durable is None or command is None:
             return
-        limit = Limit(self._interruptions.left_seconds(self._settings.upload_seconds))
+        limit = Limit.standing_still(self._settings.upload_seconds, self._interruptions.left_seconds(_LONG))
         ticket = self._background.do(
             lambda: durable.keep_failed(number, command.tail.text(), self._workspace.output, limit)
         )
@@ -269,8 +304,8 @@ class Attempt:
         if not is_folder_at_rest:
             say("the command died, perhaps while it wrote a checkpoint file: the checkpoint before stays the last one")
             return
-        left = self._interruptions.left_seconds(self._settings.upload_seconds)
-        limit = Limit(max(0.0, left - shutdown.MARGIN_SECONDS))
+        left_seconds = max(0.0, self._interruptions.left_seconds(_LONG) - shutdown.MARGIN_SECONDS)
+        limit = Limit.standing_still(self._settings.upload_seconds, left_seconds)
         ticket = self._schedule.last(limit)
         with contextlib.suppress(Exception):  # said and counted by settle()
             self._await(ticket, limit)
@@ -310,7 +345,8 @@ class Attempt:
         """
         while not ticket.is_done:
             if limit.is_over():
-                raise StoreError("the store did not answer in time")
+                limit.cancel()
+                raise StoreError("the store did not answer in time: nothing has moved for as long as is waited")
             self._signals.wait(min(TICK_SECONDS, limit.left_seconds()))
             self._interruptions.look()
             if self._command is not None:

@@ -12,7 +12,7 @@ from spotbatch.runtime.checkpoints.writer import Saved, Writer
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.runtime.log import say, say_on_change
-from spotbatch.runtime.outputs import Uploaded, list_outputs, send_file, upload_outputs
+from spotbatch.runtime.outputs import Keys, Uploaded, finish_upload, list_outputs, send_file, upload_outputs
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.settings import Identity
 from spotbatch.runtime.storage.store import Store
@@ -57,10 +57,14 @@ class AttemptStore:
                 mine = None
         return Past(attempt=mine or max(numbers, default=0) + 1, unhealthy=unhealthy)
 
-    def restore(self, limit: Limit) -> Restored:
+    def claim(self, limit: Limit) -> None:
+        """From now on no older attempt of this work publishes anything; and what killed ones left is cleared away."""
         self._writer.claim(limit)
         with contextlib.suppress(OSError):  # what cannot be cleared away now is cleared away by the attempt after this
             self._store.clear_leftovers(f"{artifacts.unit_prefix(self._run, self._index)}/")
+
+    def restore(self, limit: Limit) -> Restored:
+        """Raises HostFault: this host could verify no checkpoint, and there are some."""
         make_room(self._folder)
         found = restore(self._store, artifacts.checkpoint_prefix(self._run, self._index), self._folder, limit)
         if found.manifest is None and found.corrupt:
@@ -106,15 +110,25 @@ class AttemptStore:
     def upload_outputs(self, folder: Path, limit: Limit) -> Uploaded:
         """Raises Superseded: the outputs are those of the attempt that replaced this one, perhaps already there."""
         self._writer.check_fence(limit)
-        prefix = artifacts.output_prefix(self._run, self._index)
-        return upload_outputs(self._store, prefix, artifacts.output_marker(self._run, self._index), folder, limit)
+        return upload_outputs(self._store, self._output_keys(), folder, limit)
+
+    def finish_upload(self, kept: Path | None, limit: Limit) -> Uploaded | None:
+        """What an earlier attempt of a command that succeeded could not send; None where there is no such thing."""
+        return finish_upload(self._store, self._output_keys(), kept, limit)
+
+    def _output_keys(self) -> Keys:
+        return Keys(
+            prefix=artifacts.output_prefix(self._run, self._index),
+            marker=artifacts.output_marker(self._run, self._index),
+            pending=artifacts.output_pending(self._run, self._index),
+        )
 
     def keep_failed(self, attempt: int, tail: bytes, folder: Path, limit: Limit) -> None:
         """Last log lines and, up to a limit, outputs so far, apart from real outputs."""
         prefix = artifacts.failed_prefix(self._run, self._index, attempt)
         retrying(lambda: self._store.put(f"{prefix}/log.txt", tail), limit)
         left_bytes = FAILED_OUTPUT_BYTES
-        for file in list_outputs(folder):
+        for file in list_outputs(folder, is_strict=False):
             left_bytes -= file.size
             if left_bytes < 0:
                 say(f"kept only the first {FAILED_OUTPUT_BYTES >> 20} MiB of the failed attempt's outputs")

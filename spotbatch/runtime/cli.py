@@ -4,9 +4,10 @@ import os
 import sys
 
 from spotbatch import __version__
+from spotbatch.batch.environment import EXIT_INTERNAL, EXIT_INTERRUPTED
 from spotbatch.runtime.array_index import apply_array_index
 from spotbatch.runtime.attempt import EXIT_OURS, Attempt
-from spotbatch.runtime.errors import SpotrunError
+from spotbatch.runtime.errors import SpotrunError, may_pass
 from spotbatch.runtime.log import say
 from spotbatch.runtime.settings import read_settings
 
@@ -21,6 +22,7 @@ exit codes: the command's own, and
   125  spotrun could not begin (a variable is wrong)   126, 127  the command cannot be run, or is not found
   210  interrupted: run me again                      211  unhealthy: run me again
   212  the command succeeded, and the store did not take its outputs: run me again
+  213  spotrun itself failed, which is a bug: run me again
   220  the command succeeded, and its outputs can never be saved as they are
 """
 
@@ -46,4 +48,9 @@ def run(arguments: list[str]) -> int:
         return Attempt(read_settings(), arguments).run()
     except SpotrunError as problem:
         say(str(problem))
-        return EXIT_OURS
+        return EXIT_INTERRUPTED if may_pass(problem) else EXIT_OURS
+    except Exception:  # noqa: BLE001 - Python would end with 1, which would pass for the command's own exit code
+        import traceback  # costs 10 ms, which nobody needs to pay who has no bug
+
+        say(f"an error of spotrun itself, exit code {EXIT_INTERNAL}; please report it:\n{traceback.format_exc()}")
+        return EXIT_INTERNAL

@@ -38,6 +38,7 @@ class Record:
     checkpoint_bytes: int = 0  # of the last one, whole
     checkpoint_uploaded_bytes: int = 0
     checkpoint_seconds: float = 0.0  # spent saving, all together
+    restore_estimate_seconds: float | None = None  # of the last checkpoint, at the bandwidth that its saves had
     last_saved_at: float | None = None
     work_lost_seconds: float | None = None  # from the last saved state to the end, unless it succeeded
     peak_memory_mib: float = 0.0

@@ -1,6 +1,7 @@
 """The folders and files that the command is given, made where they are not, and the variables that name them."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -8,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spotbatch.batch import artifacts
 from spotbatch.batch import environment as env
-from spotbatch.runtime.errors import InvalidSetting
+from spotbatch.runtime.errors import local_error
 from spotbatch.runtime.settings import Settings
 
 
@@ -21,6 +23,7 @@ class Workspace:
     checkpoint: Path
     output: Path
     input: Path
+    kept: Path | None = None  # beside scratch: where things wait for the next attempt of this work on this machine
 
     @property
     def heartbeat_file(self) -> Path:
@@ -55,6 +58,27 @@ class Workspace:
             env.SPOTBATCH_INTERRUPTED_FILE: str(self.interrupted_file),
         }
 
+    def keep(self, what: str, folder: Path) -> None:
+        """Leave a folder of ours to the next attempt, where the user has named a place that may outlive this one."""
+        if self.kept is not None and folder.is_relative_to(self.scratch):
+            with contextlib.suppress(OSError):
+                self.kept.mkdir(exist_ok=True)
+                folder.rename(self.kept / what)
+
+    def take(self, what: str, folder: Path) -> bool:
+        """Get back what an earlier attempt has left, as `folder`, which may be there if it is empty. No other attempt
+        gets it too: it is renamed.
+        """
+        if self.kept is None or not folder.is_relative_to(self.scratch):
+            return False
+        try:
+            (self.kept / what).rename(folder)
+        except OSError:
+            return False
+        with contextlib.suppress(OSError):
+            self.kept.rmdir()
+        return True
+
     def remove(self) -> None:
         """Take away what we made; what the user named stays."""
         shutil.rmtree(self.scratch, ignore_errors=True)
@@ -71,7 +95,7 @@ def make_workspace(settings: Settings) -> Workspace:
     """Make what is missing.
 
     Raises:
-        InvalidSetting: nothing here can be written.
+        InvalidSetting: nothing here can be written. HostFault: not on this host.
     """
     try:
         if settings.scratch_folder is not None:
@@ -82,14 +106,25 @@ def make_workspace(settings: Settings) -> Workspace:
             checkpoint=settings.checkpoint_folder or scratch / "checkpoint",
             output=settings.output_folder or scratch / "output",
             input=settings.input_folder or scratch / "input",
+            kept=_kept_folder(settings),
         )
         for folder in (workspace.checkpoint, workspace.output, workspace.input):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidSetting(
-            f"no folder can be made ({error}): mount a volume or tmpfs, and name it in {env.SPOTBATCH_SCRATCH_DIR}"
+        raise local_error(
+            f"no folder can be made ({error}): mount a volume or tmpfs, and name it in {env.SPOTBATCH_SCRATCH_DIR}",
+            error,
         ) from error
     return workspace
+
+
+def _kept_folder(settings: Settings) -> Path | None:
+    """One for each work. Only below a scratch folder that the user has named: nobody would clear another."""
+    if settings.scratch_folder is None or settings.store_url is None:
+        return None
+    work = artifacts.unit_prefix(settings.identity.run_id, settings.identity.array_index)
+    name = hashlib.sha256(f"{settings.store_url} {work}".encode(errors="surrogateescape")).hexdigest()[:16]
+    return settings.scratch_folder / f"spotrun-kept-{name}"
 
 
 def command_variables(workspace: Workspace, ours: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -5,15 +5,16 @@ import time
 from collections.abc import Callable
 
 from spotbatch.runtime.background import Background, Ticket
+from spotbatch.runtime.checkpoints.bandwidth import Bandwidth
 from spotbatch.runtime.checkpoints.interval import next_interval_seconds
 from spotbatch.runtime.checkpoints.writer import Saved
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.errors import Superseded, Torn
-from spotbatch.runtime.log import say_on_change
+from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.workspace import Workspace
 
-SAVE_LIMIT_SECONDS = 900.0  # one periodic save, however slow the store: then it begins anew with what is left to send
+SAVE_LIMIT_SECONDS = 900.0  # without anything moving, of a periodic save: then it begins anew with what is left to send
 AGAIN_SECONDS = 5.0  # after a save that failed
 
 
@@ -30,6 +31,7 @@ class SaveSchedule:
         on_saved: Callable[[], object],
         fixed_seconds: float | None,
         interruptions_per_hour: float,
+        restore_seconds: float = 300.0,  # for which a restore may stand still
     ) -> None:
         self._background = background
         self._save = save
@@ -38,6 +40,9 @@ class SaveSchedule:
         self._on_saved = on_saved  # the record has changed
         self._fixed_seconds = fixed_seconds
         self._interruptions_per_hour = interruptions_per_hour
+        self._restore_seconds = restore_seconds
+        self._bandwidth = Bandwidth()
+        self._has_foreseen = False
         self._limit = Limit(0)
         self._ticket: Ticket[Saved] | None = None
         self._asked = 0  # by the command, through the request file
@@ -60,7 +65,7 @@ class SaveSchedule:
             self._ticket = None
         self._asked = max(self._asked, self._requested())
         if time.monotonic() >= self._due_at or self._asked > self._answered:
-            self._begin(Limit(SAVE_LIMIT_SECONDS))
+            self._begin(Limit.standing_still(SAVE_LIMIT_SECONDS))
 
     def last(self, limit: Limit) -> Ticket[Saved]:
         """Call off what is under way, and save once more."""
@@ -107,6 +112,22 @@ class SaveSchedule:
         self._record.uploaded_bytes += saved.uploaded_bytes
         self._record.checkpoint_seconds = round(self._record.checkpoint_seconds + saved.seconds, 3)
         self._due_at = time.monotonic() + self.interval_seconds()
+        self._foresee_restore(saved)
+
+    def _foresee_restore(self, saved: Saved) -> None:
+        """Say in time what the next attempt would find out."""
+        self._bandwidth.learn(saved.uploaded_bytes, saved.seconds)
+        seconds = self._bandwidth.restore_seconds(saved.manifest.size)
+        self._record.restore_estimate_seconds = None if seconds is None else round(seconds, 1)
+        trouble = self._bandwidth.trouble(
+            saved.manifest.size,
+            still_seconds=self._restore_seconds,
+            host_life_seconds=3600 / self._interruptions_per_hour,
+        )
+        if trouble is not None and not self._has_foreseen:
+            self._has_foreseen = True
+            say(trouble)
+            self._record.warnings.append(trouble)
 
     def _requested(self) -> int:
         try:

@@ -98,7 +98,7 @@ def test_the_runtimes_codes_that_are_no_request_to_run_again_do_not_match_the_en
     codes = {name: getattr(environment, name) for name in dir(environment) if name.startswith("EXIT_")}
     stem = environment.RETRIED_EXIT_CODES.rstrip("*")
     again = {name for name, code in codes.items() if str(code).startswith(stem)}
-    assert again == {"EXIT_INTERRUPTED", "EXIT_UNHEALTHY", "EXIT_NOT_SAVED"}
+    assert again == {"EXIT_INTERRUPTED", "EXIT_UNHEALTHY", "EXIT_NOT_SAVED", "EXIT_INTERNAL"}
     for name, code in codes.items():
         wanted = Action.RETRY if name in again else Action.EXIT
         assert spot_safe().decide(AttemptExit(exit_code=code), 1) is wanted

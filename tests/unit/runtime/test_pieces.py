@@ -22,7 +22,7 @@ from spotbatch.runtime.checkpoints.interval import (
 from spotbatch.runtime.checkpoints.manifest import Chunk, Manifest, SavedFile, from_bytes, to_bytes
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import Corrupt, InvalidSetting, Refused, StoreError
-from spotbatch.runtime.outputs import upload_outputs
+from spotbatch.runtime.outputs import Keys, upload_outputs
 from spotbatch.runtime.process.health import Health
 from spotbatch.runtime.process.notice import NOTICE_SECONDS, read_notice
 from spotbatch.runtime.process.process_tree import command_line
@@ -32,6 +32,8 @@ from spotbatch.runtime.process.shutdown import MARGIN_SECONDS, grace_seconds
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.settings import HealthSettings, read_settings
 from spotbatch.runtime.storage.store import FolderStore, open_store
+
+OUTPUT_KEYS = Keys(prefix="o", marker="o.json", pending="o.pending.json")
 
 
 def test_the_run_is_named_by_the_job_without_its_index() -> None:
@@ -227,12 +229,12 @@ def test_outputs_sent_twice_are_sent_once_and_strays_of_a_cut_off_upload_go(tmp_
     (folder / "deep/a").write_text("1", encoding="ascii")
     (folder / "b").write_text("2", encoding="ascii")
     store.put("o/stray", b"of an attempt before")
-    first = upload_outputs(store, "o", "o.json", folder, Limit(5))
+    first = upload_outputs(store, OUTPUT_KEYS, folder, Limit(5))
     assert first.uploaded_bytes == 2
     assert sorted(key for key, _ in store.list("o/")) == ["o/b", "o/deep/a"]
-    assert upload_outputs(store, "o", "o.json", folder, Limit(5)).uploaded_bytes == 0
+    assert upload_outputs(store, OUTPUT_KEYS, folder, Limit(5)).uploaded_bytes == 0
     (folder / "b").write_text("3", encoding="ascii")
-    assert upload_outputs(store, "o", "o.json", folder, Limit(5)).uploaded_bytes == 1
+    assert upload_outputs(store, OUTPUT_KEYS, folder, Limit(5)).uploaded_bytes == 1
     assert store.get("o/b") == b"3"
 
 
@@ -240,7 +242,7 @@ class DiesBeforeMarker(FolderStore):
     """Cut off just before the marker."""
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
-        if key.endswith(".json"):
+        if key == OUTPUT_KEYS.marker:
             raise StoreError("cut off")
         super().put(key, data)
 
@@ -252,7 +254,7 @@ def test_outputs_are_not_visible_while_they_are_half_sent(tmp_path: Path) -> Non
     whole = FolderStore(tmp_path / "store")
     whole.put("o.json", json.dumps({"files": [{"path": "a", "bytes": 3, "sha256": "other"}]}).encode())
     with pytest.raises(StoreError):
-        upload_outputs(DiesBeforeMarker(tmp_path / "store"), "o", "o.json", folder, Limit(0.1))
+        upload_outputs(DiesBeforeMarker(tmp_path / "store"), OUTPUT_KEYS, folder, Limit(0.1))
     assert "o.json" not in [key for key, _ in whole.list("")]
 
 
