@@ -45,11 +45,24 @@ class Jobs:
         """One job, an array's parent or a child (`id:index`). Raises NotFound."""
         found = self.describe([job_id])
         if not found:
-            raise NotFound(
+            raise NotFound(self._why_not_there(job_id))
+        return found[0]
+
+    def _why_not_there(self, job_id: str) -> str:
+        """A child may not be there because its array is smaller."""
+        parent_id, _, index = job_id.partition(":")
+        parent = next(iter(self.describe([parent_id])), None) if index else None
+        if parent is None:
+            return (
                 f"there is no job {job_id!r} here: `spotbatch list` shows those that there are "
                 "(AWS Batch forgets a job about a week after its end)"
             )
-        return found[0]
+        if parent.array is None:
+            return f"job {parent_id} is no array, so there is no child {index} of it"
+        return (
+            f"array {parent_id} has {parent.array.size:,} children, with indexes 0 to {parent.array.size - 1}: "
+            f"there is no {index}"
+        )
 
     def describe(self, job_ids: Sequence[str]) -> list[Job]:
         """Those of the jobs that there are, in the order of their ids, 100 a call."""

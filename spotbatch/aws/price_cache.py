@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from spotbatch.aws import session
 from spotbatch.aws.prices import Fetched, Score, TypeSpec
 from spotbatch.batch.errors import InvalidInput, Unavailable
 from spotbatch.pricing.catalogue import ON_DEMAND_SOURCE, SPOT_SOURCE, Catalogue, InstanceType, catalogue
@@ -30,6 +31,8 @@ def region_name(environ: Mapping[str, str] = os.environ) -> str:
 
     Where they name none, the shipped catalogue's.
     """
+    if (chosen := session.connection()) is not None and chosen.session.region_name:
+        return str(chosen.session.region_name)
     named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     return named or _configured_region(environ) or _DEFAULT_REGION
 
@@ -50,7 +53,7 @@ def _configured_region(environ: Mapping[str, str]) -> str | None:
 def cache_path(region: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Where a region's prices are kept: below XDG_CACHE_HOME, or ~/.cache."""
     root = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    endpoint = environ.get("AWS_ENDPOINT_URL", "")
+    endpoint = session.endpoint_url() if session.connection() is not None else environ.get("AWS_ENDPOINT_URL", "")
     where = f"-at-{re.sub(r'[^A-Za-z0-9]+', '-', endpoint)}" if endpoint else ""
     return root / "spotbatch" / f"prices-{region}{where}.json"
 

@@ -1,14 +1,17 @@
 """Clients of AWS's services: made in one place, with limits and retries, and with errors of our own tree.
 
-The endpoint is whatever the AWS settings name: the cloud, or the local region (`AWS_ENDPOINT_URL`).
+The endpoint is whatever the AWS settings of this process name: the cloud, or the local region (`AWS_ENDPOINT_URL`).
+A program that holds several places at once names each by a `Connection`, and works within `connected`.
 """
 
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
 from spotbatch import __version__
@@ -62,6 +65,58 @@ _CREDENTIALS_FIX: Final = (
     "`spotbatch local up` and the option --local"
 )
 
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Connection:
+    """A place to work in, instead of the one that this process's AWS settings name.
+
+    `session` is a boto3.Session. `endpoint_url` is the local region's, for all services; "" for AWS.
+    """
+
+    session: Any
+    endpoint_url: str = ""
+
+
+_connection: Final[ContextVar[Connection | None]] = ContextVar("spotbatch_connection", default=None)
+_making: Final = threading.Lock()  # a boto3.Session is not thread-safe; the clients that it makes are (boto3 guide)
+
+
+@contextlib.contextmanager
+def connected(connection: Connection | None) -> Iterator[None]:
+    """Within it, in this thread or task, clients are made for the connection; None: as this process's settings say."""
+    token = _connection.set(connection)
+    try:
+        yield
+    finally:
+        _connection.reset(token)
+
+
+def connected_steps(connection: Connection | None, steps: Generator[Item, None, None]) -> Iterator[Item]:
+    """A generator, each step of which runs within `connected`: between two steps the caller's own place holds."""
+    try:
+        while True:
+            with connected(connection):
+                try:
+                    item = next(steps)
+                except StopIteration:
+                    return
+            yield item
+    finally:
+        steps.close()
+
+
+def connection() -> Connection | None:
+    """The connection within which this thread or task works; None: this process's AWS settings."""
+    return _connection.get()
+
+
+def endpoint_url() -> str:
+    """The endpoint that all calls go to, where it is not AWS's own; else ""."""
+    chosen = _connection.get()
+    return os.environ.get("AWS_ENDPOINT_URL", "") if chosen is None else chosen.endpoint_url
+
 
 @overload
 def client(service: Literal["batch"], *, profile: str | None = None, region: str | None = None) -> "BatchClient": ...
@@ -112,10 +167,16 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
         retries={"mode": "adaptive", "total_max_attempts": attempts},
         user_agent_extra=f"spotbatch/{__version__}",
     )
-    # boto3 reads AWS_DEFAULT_REGION alone; AWS's other tools, and people, set AWS_REGION.
-    region = region or os.environ.get("AWS_REGION") or None
-    with translating():
-        made: Any = _session(profile, region, _settings()).client(service, config=config)
+    chosen = _connection.get()
+    with translating(), _making:
+        if chosen is not None:
+            made: Any = chosen.session.client(
+                service, region_name=region, endpoint_url=chosen.endpoint_url or None, config=config
+            )
+        else:
+            # boto3 reads AWS_DEFAULT_REGION alone; AWS's other tools, and people, set AWS_REGION.
+            region = region or os.environ.get("AWS_REGION") or None
+            made = _session(profile, region, _settings()).client(service, config=config)
     _translate_calls(made)
     return made
 
@@ -157,8 +218,8 @@ _calls: Final = _Calls()
 
 
 def is_local() -> bool:
-    """Whether the AWS settings of this process name an endpoint on this machine."""
-    return urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")).hostname in _LOOPBACK_HOSTS
+    """Whether calls go to an endpoint on this machine."""
+    return urlsplit(endpoint_url()).hostname in _LOOPBACK_HOSTS
 
 
 @contextlib.contextmanager
@@ -201,7 +262,7 @@ def translated(error: Exception) -> SpotbatchError:
 
     match error:
         case ResponseParserError():
-            where = os.environ.get("AWS_ENDPOINT_URL") or "the endpoint"
+            where = endpoint_url() or "the endpoint"
             return Unavailable(
                 f"{where} answered something that is not AWS's ({str(error).splitlines()[0][:150]}): "
                 "see AWS_ENDPOINT_URL, and any proxy on the way"
@@ -259,7 +320,7 @@ def _answered(error: Any) -> SpotbatchError:
 
 
 def _no_answer(error: Exception) -> str:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or getattr(error, "kwargs", {}).get("endpoint_url") or "AWS"
+    endpoint = endpoint_url() or getattr(error, "kwargs", {}).get("endpoint_url") or "AWS"
     if urlsplit(str(endpoint)).hostname in _LOOPBACK_HOSTS:
         return f"the local region at {endpoint} does not answer: start it with `spotbatch local up`"
     return f"{endpoint} does not answer ({type(error).__name__}): check the network, the proxy and --region"

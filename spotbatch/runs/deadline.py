@@ -17,7 +17,7 @@ from spotbatch.local.client import RegionClient
 from spotbatch.runs import artifact_store
 from spotbatch.runs.endpoint import running_region
 from spotbatch.runs.request import Asked
-from spotbatch.runs.run import new_run_id
+from spotbatch.runs.submit import new_run_id
 
 DEADLINE_TAG: Final = "spotbatch-deadline"
 PLACES: Final = {"SPOT": "Spot", "ON_DEMAND": "on demand"}

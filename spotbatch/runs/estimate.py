@@ -121,5 +121,5 @@ def _place_of(written: str) -> "tuple[Artifacts, str]":
     from spotbatch.runs import artifact_store, lookup
 
     jobs = Jobs()
-    job = jobs.get(lookup.job_id(written, jobs=jobs))
+    job = jobs.get(lookup.job_ids(written, jobs=jobs)[0])
     return artifact_store.store_of(job), run_prefix(artifact_store.run_id(job))

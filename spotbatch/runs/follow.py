@@ -13,9 +13,10 @@ from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs.bill import in_short
-from spotbatch.runs.inputs import InputNames, input_names, run_index
+from spotbatch.runs.inputs import InputNames, input_names
 from spotbatch.runs.progress_report import OwnProgress
 from spotbatch.runs.tracker import Progress, Tracker
+from spotbatch.runs.units import run_index
 
 T = TypeVar("T")
 _SHORTEST_SECONDS: Final = 1.1  # so that it is under one call a second

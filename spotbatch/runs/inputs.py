@@ -3,7 +3,6 @@
 import glob
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Final
 
 from spotbatch.aws.artifacts import Artifacts, Bucket, read_json
 from spotbatch.batch import artifacts as layout
-from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
+from spotbatch.batch.environment import SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.runs import artifact_store
-from spotbatch.runtime.array_index import index_ranges
-from spotbatch.runtime.errors import InvalidSetting
 
 _GLOB: Final = frozenset("*?[")
 _MOST_INPUTS: Final = 1_000_000
@@ -100,39 +97,6 @@ def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
     key = f"{layout.run_prefix(run_id)}/inputs/files/{number:07d}/{path.name}"
     store.upload(path, key)
     return f"{store.url.rstrip('/')}/{key.removesuffix(path.name)}{path.name.replace('%', '%25')}"
-
-
-def indexes_text(indexes: Sequence[int]) -> str:
-    """3,17,40-45: sorted indexes, neighbours together."""
-    parts: list[list[int]] = []
-    for index in sorted(indexes):
-        if parts and parts[-1][1] == index - 1:
-            parts[-1][1] = index
-        else:
-            parts.append([index, index])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
-
-
-def named_ranges(job: Job) -> list[tuple[int, int]]:
-    """The indexes of its run that a job was given, from first to last; none where none can be read."""
-    text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
-    try:
-        return index_ranges(text) if text else []
-    except InvalidSetting:
-        return []  # somebody's own variable: spotrun refuses it, and every other job is shown all the same
-
-
-def run_index(job: Job, array_index: int | None = None) -> int | None:
-    """Which index of its run a job, or a child of it, stands for; None where it is no part of an array."""
-    own = job.array_index if array_index is None else array_index
-    if own is None and job.array is not None:
-        return None  # the parent stands for all of them
-    place = own or 0
-    for first, last in named_ranges(job):
-        if place <= last - first:
-            return first + place
-        place -= last - first + 1
-    return own
 
 
 @dataclass(kw_only=True)

@@ -1,53 +1,55 @@
-"""From what a user calls a job or a run to the ids of its jobs."""
+"""From what a user calls a job or a run to the ids of its jobs.
+
+An id (whole, or the first digits of one, as the dashboard shows it) names that job. A name means the newest run of that
+name, all of it: the arrays that its inputs took, and what was run again since. A run's id names the run as well.
+"""
 
 import re
+import time
 from typing import Final
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
-from spotbatch.runs.artifact_store import store_at
+from spotbatch.batch.job import Job
+from spotbatch.runs.artifact_store import run_id, store_at, store_of
 from spotbatch.runs.destination import destination, queue_of
-from spotbatch.runs.run import read_run, unit_at
+from spotbatch.runs.manifest import RunManifest, read_manifest, unit_at
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(:[0-9]+)?")
+_SHORT_ID: Final = re.compile(r"[0-9a-f]{4,8}|[0-9a-f]{8}-[0-9a-f-]{0,26}")
+_SAME_NAME: Final = 100  # jobs: one page of ListJobs and one call of DescribeJobs
+_KEPT_SECONDS: Final = 8 * 86_400.0  # AWS Batch forgets a job about a week after its end
+_SEARCHED: Final = 10_000
+_SHOWN: Final = 5
 
 
 def is_id(written: str) -> bool:
-    """Whether this is a job's or a child's id, rather than a name."""
+    """Whether this is a job's or a child's whole id, rather than a name."""
     return _ID.fullmatch(written) is not None
 
 
-def job_id(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> str:
-    """The id that a user means by an id, an ARN or a name. Raises NotFound, InvalidInput."""
+def job_ids(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> list[str]:
+    """The ids of the jobs that a user means, oldest first: one, or all of a run.
+
+    `NAME:INDEX` and `RUN:INDEX` mean the newest job or child that stands for this index of the run.
+    Raises NotFound, InvalidInput, and as AWS Batch and the stack do.
+    """
     reference = written.rpartition(":job/")[2] if written.startswith("arn:") else written
     if is_id(reference):
-        return reference
+        return [reference]
     name, _, index = reference.partition(":")
     if index and not index.isdigit():
         raise InvalidInput(f"a job is named by its id, its name or a child's id:index, not {written!r}")
     where = queue_of(stack=stack, queue=queue)
-    found = jobs.named(where, name, limit=100)
-    if not found:
-        raise NotFound(
-            f"there is no job of the name {name!r} in queue {where.rpartition('/')[2]}: `spotbatch list` shows them all"
-        )
-    return f"{found[0].id}:{index}" if index else found[0].id
-
-
-def job_ids(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> list[str]:
-    """The ids of the jobs that a user means: one, or all of a run that is named by its run id.
-
-    `RUN:INDEX` means the newest job or child that stands for this index of a run.
-    """
-    try:
-        return [job_id(written, jobs=jobs, stack=stack, queue=queue)]
-    except NotFound as error:
-        named, _, index = written.partition(":")
-        try:
-            run = read_run(store_at(jobs, destination(stack=stack, queue=queue)), named)
-        except SpotbatchError:
-            raise error from None
-        return [unit_at(run, int(index))] if index.isdigit() else run.job_ids
+    if found := _newest_run(jobs, where, name, stack=stack):
+        return [_unit(found, int(index), name)] if index else [each.id for each in found]
+    if manifest := _by_run_id(jobs, name, stack=stack, queue=queue):
+        return [unit_at(manifest, int(index))] if index else manifest.job_ids
+    if _SHORT_ID.fullmatch(name) and (whole := _by_short_id(jobs, where, name)):
+        return [f"{whole}:{index}" if index else whole]
+    raise NotFound(
+        f"there is no job of the name {name!r} in queue {where.rpartition('/')[2]}: `spotbatch list` shows them all"
+    )
 
 
 def one_job(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> str:
@@ -58,3 +60,72 @@ def one_job(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | 
             f"{written} is a run of {len(ids)} jobs: name one of them ({ids[0]}, ...), or one index as {written}:0"
         )
     return ids[0]
+
+
+def to_wait_for(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> list[str]:
+    """The jobs of a run that one must wait for until all of it has ended.
+
+    Those that have not ended; of a run that has, the newest: an array whose failed children were run again since is
+    FAILED for ever, and AWS Batch fails at once what waits for a FAILED job (user guide, "Job dependencies").
+    """
+    ids = job_ids(written, jobs=jobs, stack=stack, queue=queue)
+    if len(ids) == 1:
+        return ids
+    open_ones = [job.id for job in jobs.describe(ids) if not job.status.is_terminal]
+    return open_ones or ids[-1:]
+
+
+def run_jobs(jobs: Jobs, job: Job, *, stack: str | None = None) -> list[Job]:
+    """All jobs of the run that a job belongs to, oldest first: what the run's manifest and AWS Batch know of.
+
+    The manifest alone is not enough, since a retry may have had no right to write it; nor is AWS Batch alone, which
+    lists by name and queue, 100 at a time.
+    """
+    own = run_id(job)
+    by_name = [each.id for each in jobs.named(job.queue, job.name, limit=_SAME_NAME)]
+    try:
+        listed = read_manifest(store_of(job, stack=stack), own).job_ids
+    except SpotbatchError:
+        listed = []  # a plain job keeps none; and one that cannot be read must not keep the job from being shown
+    found = jobs.describe(list(dict.fromkeys([*listed, *by_name, job.parent_id])))
+    return _in_order([each for each in found if each.id in listed or run_id(each) == own])
+
+
+def _newest_run(jobs: Jobs, queue: str, name: str, *, stack: str | None) -> list[Job]:
+    """The jobs of the newest run of a name; none where no job has it."""
+    newest = next(iter(jobs.named(queue, name, limit=_SAME_NAME)), None)
+    described = jobs.describe([newest.id]) if newest is not None else []
+    return run_jobs(jobs, described[0], stack=stack) if described else []
+
+
+def _in_order(found: list[Job]) -> list[Job]:
+    return sorted(found, key=lambda each: each.created_at or 0.0)
+
+
+def _unit(found: list[Job], index: int, name: str) -> str:
+    """The newest job or child of a run that stands for an index of it."""
+    manifest = RunManifest.of_jobs(run_id(found[0]), found)
+    try:
+        return unit_at(manifest, index)
+    except NotFound:
+        arrays = [each for each in found if each.array is not None]
+        if not arrays:
+            raise NotFound(f"{name} ({found[0].id}) is no array, so there is no child {index} of it") from None
+        raise
+
+
+def _by_run_id(jobs: Jobs, named: str, *, stack: str | None, queue: str | None) -> RunManifest | None:
+    try:
+        return read_manifest(store_at(jobs, destination(stack=stack, queue=queue)), named)
+    except SpotbatchError:
+        return None
+
+
+def _by_short_id(jobs: Jobs, queue: str, beginning: str) -> str | None:
+    """The job of a queue whose id begins so. Raises InvalidInput where several do."""
+    recent = jobs.created_after(queue, time.time() - _KEPT_SECONDS, limit=_SEARCHED)
+    found = [each for each in recent if each.id.startswith(beginning)]
+    if len(found) > 1:
+        some = ", ".join(f"{each.id} ({each.name})" for each in found[:_SHOWN])
+        raise InvalidInput(f"{beginning} may be {len(found)} jobs: write more of the id ({some})")
+    return found[0].id if found else None

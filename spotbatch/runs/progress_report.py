@@ -12,7 +12,7 @@ from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs import artifact_store
-from spotbatch.runs.inputs import run_index
+from spotbatch.runs.units import run_index
 
 _EVERY_SECONDS: Final = 3.0
 _BAR_CELLS: Final = 20

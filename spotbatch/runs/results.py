@@ -13,7 +13,7 @@ from spotbatch.batch.errors import NotFound, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.runs import artifact_store
 from spotbatch.runs.inputs import InputNames
-from spotbatch.runs.run import indexes_of
+from spotbatch.runs.units import indexes_of
 
 NAMES_FILE: Final = "inputs.tsv"  # folder, tab, input
 _WIDTH: Final = 16

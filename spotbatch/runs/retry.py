@@ -1,19 +1,22 @@
 """Running what FAILED of a run again, from its checkpoints."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
-from spotbatch.batch.environment import SPOTBATCH_RUN_ID
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import NotFound, SpotbatchError
-from spotbatch.batch.job import Job
+from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.runs import artifact_store
-from spotbatch.runs.inputs import run_index
-from spotbatch.runs.run import FailedUnit, Run, RunPart, failed_of, read_run, resubmit, write_run
+from spotbatch.runs.manifest import RunManifest, RunPart, indexes_held, read_manifest, write_manifest
+from spotbatch.runs.units import FailedUnit, failed_of, indexes_text, run_index
 
 Note = Callable[[str], object]
+# A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): leave most of it to the command.
+_LONGEST_INDEXES: Final = 3000
 
 
 def indexes_of_failed(failed: Sequence[FailedUnit]) -> list[int]:
@@ -48,15 +51,38 @@ def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None, no
     try:
         store: Artifacts = artifact_store.store_of(job, stack=stack)
         try:
-            run = read_run(store, run_id)
+            run = read_manifest(store, run_id)
         except NotFound:
-            first = RunPart(job_id=job.parent_id, indexes=_all(job))
+            first = RunPart(job_id=job.parent_id, indexes=indexes_held(job))
             began = job.created_at or time.time()
-            run = Run(run_id=run_id, name=job.name, queue=job.queue, created_at=began, parts=(first,))
-        write_run(store, replace(run, parts=(*run.parts, *parts)))
+            run = RunManifest(run_id=run_id, name=job.name, queue=job.queue, created_at=began, parts=(first,))
+        write_manifest(store, replace(run, parts=(*run.parts, *parts)))
     except SpotbatchError as error:
         note(f"the run's list of jobs could not be kept: {error}")
 
 
-def _all(job: Job) -> str:
-    return f"0-{job.array.size - 1}" if job.array is not None else ""
+def chunks(indexes: Sequence[int]) -> Iterator[list[int]]:
+    """Indexes in as few arrays as their size and the length of the variable that names them allow."""
+    chunk: list[int] = []
+    length = 0
+    for index in sorted(indexes):
+        joins = bool(chunk) and chunk[-1] == index - 1
+        added = 0 if joins and length and len(chunk) > 1 and chunk[-2] == index - 2 else len(str(index)) + 1
+        if chunk and (len(chunk) == MAX_ARRAY_SIZE or length + added > _LONGEST_INDEXES):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(index)
+        length += added
+    if chunk:
+        yield chunk
+
+
+def resubmit(jobs: Jobs, job_id: str, run_id: str, indexes: Sequence[int]) -> list[RunPart]:
+    """Run some of a run's indexes again, as the job that held them was submitted."""
+    parts = []
+    for chunk in chunks(indexes):
+        text = indexes_text(chunk)
+        own = {SPOTBATCH_RUN_ID: run_id, SPOTBATCH_ARRAY_INDEXES: text}
+        size = len(chunk) if len(chunk) > 1 else None
+        parts.append(RunPart(job_id=jobs.again(job_id, environment=own, array_size=size), indexes=text))
+    return parts

@@ -12,8 +12,8 @@ from spotbatch.pricing.history import prices_of
 from spotbatch.pricing.report import CostReport, report_from
 from spotbatch.pricing.usage import AttemptUse, HostLife
 from spotbatch.runs.attempt_story import outcome
-from spotbatch.runs.run import redone_units
 from spotbatch.runs.tracker import interruptions_of, is_interruption
+from spotbatch.runs.units import redone_units
 from spotbatch.web.render import Pages
 from spotbatch.web.sources import Account, Findings, Sources, Story
 from spotbatch.web.state import State, Target

@@ -19,9 +19,9 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.runs import artifact_store, destination, endpoint, lookup, records
-from spotbatch.runs.inputs import InputNames, input_names, run_index
-from spotbatch.runs.run import redone_units
+from spotbatch.runs.inputs import InputNames, input_names
 from spotbatch.runs.tracker import interruptions_of, is_interruption
+from spotbatch.runs.units import redone_units, run_index
 from spotbatch.web.export import export as page_of
 from spotbatch.web.serve import prepare
 from spotbatch.web.sources import Account, Actions, Finding, Findings, Sources, Story

@@ -38,7 +38,7 @@ def events(
     asked = Wanted(
         after=time.time() - parse.seconds(since),
         kind=kind,
-        job=lookup.job_id(job, jobs=Jobs(), stack=stack, queue=queue) if job else "",
+        job=lookup.job_ids(job, jobs=Jobs(), stack=stack, queue=queue)[-1] if job else "",
         status=status or "",
     )
     found = Events(group=group or group_of(stack_outputs.read(stack).stack)).newest(asked, limit=limit)

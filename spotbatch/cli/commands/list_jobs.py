@@ -13,7 +13,8 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.runs import destination, lookup, parse
-from spotbatch.runs.inputs import input_names, run_index
+from spotbatch.runs.inputs import input_names
+from spotbatch.runs.units import run_index
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _DEFAULT_SINCE: Final = "7d"  # AWS Batch keeps ended jobs for about that long

@@ -15,8 +15,8 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.runs import lookup
-from spotbatch.runs.inputs import input_names, run_index
-from spotbatch.runs.run import failed_of
+from spotbatch.runs.inputs import input_names
+from spotbatch.runs.units import failed_of, run_index
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _MOST_CHILDREN: Final = 50

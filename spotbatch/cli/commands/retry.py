@@ -10,9 +10,9 @@ from spotbatch.batch.job import Job
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, lookup
-from spotbatch.runs.inputs import indexes_text
+from spotbatch.runs.manifest import RunPart
 from spotbatch.runs.retry import again, indexes_of_failed
-from spotbatch.runs.run import RunPart, failed_of
+from spotbatch.runs.units import failed_of, indexes_text
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -17,8 +17,8 @@ from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOpt
 from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, deadline, lookup, records
 from spotbatch.runs.attempt_story import outcome, told_by
-from spotbatch.runs.inputs import indexes_text, input_names, run_index
-from spotbatch.runs.run import failed_of, indexes_of
+from spotbatch.runs.inputs import input_names
+from spotbatch.runs.units import failed_of, indexes_of, indexes_text, run_index
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FAILURES: Final = 10

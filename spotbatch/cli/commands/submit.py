@@ -16,8 +16,9 @@ from spotbatch.cli.output import json, text
 from spotbatch.cli.output.deadline import Following, say_submitted
 from spotbatch.runs import artifact_store, deadline, destination, job_file, lookup, parse
 from spotbatch.runs.inputs import Inputs, find_inputs
+from spotbatch.runs.manifest import RunManifest
 from spotbatch.runs.request import Asked, request
-from spotbatch.runs.run import Run, new_run_id, parts_of, submit_run
+from spotbatch.runs.submit import new_run_id, parts_of, submit_run
 
 if TYPE_CHECKING:
     from spotbatch.pricing.instance_selection import Need
@@ -182,9 +183,9 @@ def _resolved(asked: Asked, jobs: Jobs, queue: str) -> Asked:
     return replace(
         asked,
         after=tuple(
-            one for each in asked.after for one in lookup.job_ids(each, jobs=jobs, stack=asked.stack, queue=queue)
+            one for each in asked.after for one in lookup.to_wait_for(each, jobs=jobs, stack=asked.stack, queue=queue)
         ),
-        after_each=tuple(lookup.job_id(each, jobs=jobs, queue=queue) for each in asked.after_each),
+        after_each=tuple(lookup.one_job(each, jobs=jobs, stack=asked.stack, queue=queue) for each in asked.after_each),
     )
 
 
@@ -265,7 +266,7 @@ def _say(job_id: str, sent: JobRequest, *, as_json: bool, watch: bool) -> None:
     return None
 
 
-def _say_run(run: Run, called: str, *, as_json: bool, watch: bool) -> None:
+def _say_run(run: RunManifest, called: str, *, as_json: bool, watch: bool) -> None:
     if as_json:
         return json.write_event(
             {

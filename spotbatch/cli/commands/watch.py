@@ -13,8 +13,8 @@ from spotbatch.cli.output import text
 from spotbatch.cli.output.deadline import following as deadline_following
 from spotbatch.runs import lookup
 from spotbatch.runs.follow import Facts, Following
-from spotbatch.runs.run import failed_of
 from spotbatch.runs.tracker import Tracker
+from spotbatch.runs.units import failed_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 

@@ -124,7 +124,7 @@ def test_a_failed_child_is_told_explained_and_run_again_under_the_same_run(world
 def test_a_run_of_several_arrays_is_one_thing_under_one_id(
     world: CliWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spotbatch.runs.run.MAX_ARRAY_SIZE", 3)  # else it takes more than 10,000 children
+    monkeypatch.setattr("spotbatch.runs.submit.MAX_ARRAY_SIZE", 3)  # else it takes more than 10,000 children
     inputs = tmp_path / "numbers.txt"
     inputs.write_text("".join(f"number {index}\n" for index in range(7)))
     fixed = tmp_path / "fixed"

@@ -8,9 +8,11 @@ from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
 from spotbatch.batch.job import ArrayProperties, Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs import job_file, parse
-from spotbatch.runs.inputs import find_inputs, indexes_text
+from spotbatch.runs.inputs import find_inputs
 from spotbatch.runs.request import Asked, name_for, request
-from spotbatch.runs.run import chunks, parts_of, redone_units
+from spotbatch.runs.retry import chunks
+from spotbatch.runs.submit import parts_of
+from spotbatch.runs.units import indexes_text, redone_units
 from spotbatch.runtime.array_index import index_ranges
 
 

@@ -1,0 +1,101 @@
+"""A run's manifest, `run.json` in the artifact store: the jobs of the run, and which of its indexes each holds."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from spotbatch.aws.artifacts import Artifacts, read_json
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.job import Job
+from spotbatch.runtime.array_index import index_ranges
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPart:
+    """One job of a run, and which of the run's indexes it holds, as 3,17,40-45."""
+
+    job_id: str
+    indexes: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunManifest:
+    """What `run.json` keeps. Later parts run indexes of earlier ones again."""
+
+    run_id: str
+    name: str
+    queue: str
+    created_at: float
+    inputs: str = ""  # where they were named
+    count: int = 0
+    parts: tuple[RunPart, ...] = ()
+
+    @property
+    def job_ids(self) -> list[str]:
+        return [part.job_id for part in self.parts]
+
+    @classmethod
+    def of_jobs(cls, run_id: str, jobs: Sequence[Job]) -> "RunManifest":
+        """What the manifest of these jobs of one run says, oldest first."""
+        return cls(
+            run_id=run_id,
+            name=jobs[0].name,
+            queue=jobs[0].queue,
+            created_at=jobs[0].created_at or time.time(),
+            parts=tuple(RunPart(job_id=each.id, indexes=indexes_held(each)) for each in jobs),
+        )
+
+
+def indexes_held(job: Job) -> str:
+    """The indexes of its run that a job holds, as text; "" for a job that is no part of an array."""
+    own = f"0-{job.array.size - 1}" if job.array is not None else ""
+    return job.environment.get(SPOTBATCH_ARRAY_INDEXES, own)
+
+
+def unit_at(run: RunManifest, index: int) -> str:
+    """The id of the newest job or child that stands for an index of the run. Raises NotFound."""
+    for part in reversed(run.parts):
+        place = 0
+        ranges = index_ranges(part.indexes) if part.indexes else []
+        size = sum(last - first + 1 for first, last in ranges)
+        for first, last in ranges:
+            if first <= index <= last:
+                return part.job_id if size == 1 else f"{part.job_id}:{place + index - first}"
+            place += last - first + 1
+    known = [last for part in run.parts if part.indexes for _, last in index_ranges(part.indexes)]
+    those = f"its indexes are 0 to {max(known)}" if known else "it is no array"
+    raise NotFound(f"run {run.run_id} has no index {index}: {those}")
+
+
+def write_manifest(store: Artifacts, run: RunManifest) -> None:
+    """Keep what belongs to a run."""
+    store.write(layout.run_manifest(run.run_id), json.dumps(asdict(run), indent=1).encode())
+
+
+def read_manifest(store: Artifacts, run_id: str) -> RunManifest:
+    """What belongs to a run. Raises NotFound."""
+    try:
+        found: Any = read_json(store, layout.run_manifest(run_id))
+    except NotFound as error:
+        return _with_deadline(store, run_id, error)
+    parts = tuple(RunPart(**part) for part in found.pop("parts"))
+    return RunManifest(**found, parts=parts)
+
+
+def _with_deadline(store: Artifacts, run_id: str, error: NotFound) -> RunManifest:
+    """A run that the local region moves between queues: each move made a job of it."""
+    try:
+        story: Any = read_json(store, layout.deadline_story(run_id))
+    except NotFound:
+        raise error from None
+    return RunManifest(
+        run_id=run_id,
+        name=story["name"],
+        queue=story["spot_queue"],
+        created_at=story["created_at"],
+        parts=tuple(RunPart(job_id=part["job_id"], indexes="") for part in story["parts"]),
+    )

@@ -1,0 +1,102 @@
+"""A run's units, jobs and children: which index of the run each stands for, which FAILED, which were run again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
+from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.runtime.array_index import index_ranges
+from spotbatch.runtime.errors import InvalidSetting
+
+_NO_INDEX: Final = -1
+
+
+def indexes_text(indexes: Sequence[int]) -> str:
+    """3,17,40-45: sorted indexes, neighbours together."""
+    parts: list[list[int]] = []
+    for index in sorted(indexes):
+        if parts and parts[-1][1] == index - 1:
+            parts[-1][1] = index
+        else:
+            parts.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def named_ranges(job: Job) -> list[tuple[int, int]]:
+    """The indexes of its run that a job was given, from first to last; none where none can be read."""
+    text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
+    try:
+        return index_ranges(text) if text else []
+    except InvalidSetting:
+        return []  # somebody's own variable: spotrun refuses it, and every other job is shown all the same
+
+
+def run_index(job: Job, array_index: int | None = None) -> int | None:
+    """Which index of its run a job, or a child of it, stands for; None where it is no part of an array."""
+    own = job.array_index if array_index is None else array_index
+    if own is None and job.array is not None:
+        return None  # the parent stands for all of them
+    place = own or 0
+    for first, last in named_ranges(job):
+        if place <= last - first:
+            return first + place
+        place -= last - first + 1
+    return own
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedUnit:
+    """A child, or a job that is none, that FAILED and was not run again by a later part of its run."""
+
+    job: Job  # the array, or the job itself
+    unit_id: str
+    index: int | None  # in the run
+    exit_code: int | None
+    reason: str
+
+
+def failed_of(jobs: Jobs, parts: Sequence[Job], *, limit: int = MAX_ARRAY_SIZE) -> list[FailedUnit]:
+    """What FAILED of a run and still stands so, by index; `limit` of each array. One call an array with failures."""
+    found: list[FailedUnit] = []
+    done_later: set[int | None] = set()
+    for job in reversed(parts):
+        found += [each for each in _failed_in(jobs, job, limit) if each.index not in done_later]
+        done_later.update(indexes_of(job))
+    return sorted(found, key=lambda each: -1 if each.index is None else each.index)
+
+
+def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
+    if job.array is None:
+        if job.status is JobStatus.FAILED:
+            why = job.reason or job.status_reason
+            yield FailedUnit(job=job, unit_id=job.id, index=run_index(job), exit_code=job.exit_code, reason=why)
+    elif job.array.status_summary.get(JobStatus.FAILED):
+        for child in jobs.children(job.id, JobStatus.FAILED, limit=limit):
+            index, why = run_index(job, child.array_index), child.reason or child.status_reason
+            yield FailedUnit(job=job, unit_id=child.id, index=index, exit_code=child.exit_code, reason=why)
+
+
+def redone_units(jobs: Sequence[Job]) -> int:
+    """How many units of a run a later job of it ran again: so many of its FAILED count no more."""
+    spans = sorted(span for job in jobs for span in _spans(job))
+    covered, reached = 0, _NO_INDEX - 1
+    for first, last in spans:
+        covered += max(0, last - max(first - 1, reached))
+        reached = max(reached, last)
+    return sum(last - first + 1 for first, last in spans) - covered
+
+
+def _spans(job: Job) -> list[tuple[int, int]]:
+    """The indexes in its run of a job's units, from first to last; one place for all that are no part of an array."""
+    own = (0, job.array.size - 1) if job.array is not None else (_NO_INDEX, _NO_INDEX)
+    return named_ranges(job) or [own]
+
+
+def indexes_of(job: Job) -> list[int | None]:
+    """The indexes in its run of a job's children, or its own; None for a job that is no part of an array."""
+    if job.array is None:
+        return [run_index(job)]
+    return [run_index(job, child) for child in range(job.array.size)]
