@@ -16,8 +16,8 @@ _HEAD: Final = """\
 Made from the code by `python -m spotbatch.cli.reference > docs/cli.md`; a test compares the two.
 
 `spotbatch COMMAND --help` says the same. Every command that reads takes `--json`. Answers go to standard output, hints
-and errors to standard error. A job is named by its id, a child by `id:index`, either by the job's name (the newest of
-that name), and a run of several arrays by its run id.
+and errors to standard error. A job is named by its id, or the first digits of it while no other begins so; a child by `id:index`. A name, or
+a run's id, means the run: the newest of that name, with all arrays that its inputs took and all that was run again.
 
 ## Where a command acts
 
