@@ -4,7 +4,9 @@ from typing import Annotated, Final
 
 import typer
 
-JOB_HELP: Final = "A job's id, a child's (id:index), a name (the newest run of it, whole), or a run's id. The first digits of an id do."
+JOB_HELP: Final = (
+    "A job's id or its first digits, a child's (id:index), a name (the newest run of that name, whole), or a run's id."
+)
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help=JOB_HELP)]
 StackOption = Annotated[
     str | None, typer.Option("--stack", help="The stack to ask for queue and definition (default: the only one).")

@@ -16,8 +16,9 @@ _HEAD: Final = """\
 Made from the code by `python -m spotbatch.cli.reference > docs/cli.md`; a test compares the two.
 
 `spotbatch COMMAND --help` says the same. Every command that reads takes `--json`. Answers go to standard output, hints
-and errors to standard error. A job is named by its id, or the first digits of it while no other begins so; a child by `id:index`. A name, or
-a run's id, means the run: the newest of that name, with all arrays that its inputs took and all that was run again.
+and errors to standard error. A job is named by its id, or the first digits of it while no other begins so, and a child
+by `id:index`. A name, or a run's id, means a run: the newest of that name, with all arrays that its inputs took and all
+that was run again.
 
 ## Where a command acts
 
