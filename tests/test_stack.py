@@ -286,13 +286,27 @@ def test_containers_in_the_hosts_network_are_kept_from_the_metadata_service(temp
     """AWS Batch runs them there, and a hop limit does not count within a host."""
     encoded = only(template, "AWS::EC2::LaunchTemplate")["LaunchTemplateData"]["UserData"]["Fn::Base64"]
     (part,) = [each for each in message_from_string(encoded).walk() if not each.is_multipart()]
-    slice_ = str(part.get_payload()).partition("ecstasks.slice <<'END_OF_SLICE'\n")[2].partition("END_OF_SLICE")[0]
+    slice_ = str(part.get_payload()).partition("ecstasks.slice <<'END_OF_FILE'\n")[2].partition("END_OF_FILE")[0]
     assert "[Slice]\nIPAddressDeny=169.254.169.254/32" in slice_
     file = tmp_path / "ecstasks.slice"
     file.write_text(slice_)
     if checker := which("systemd-analyze"):
         found = subprocess.run([checker, "verify", str(file)], capture_output=True, text=True, check=False, timeout=60)
         assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+
+def test_a_host_under_notice_takes_no_new_jobs(template: Template) -> None:
+    """ECS leaves such a host open unless its agent drains it; each placement there would cost a retry."""
+    encoded = only(template, "AWS::EC2::LaunchTemplate")["LaunchTemplateData"]["UserData"]["Fn::Base64"]
+    (part,) = [each for each in message_from_string(encoded).walk() if not each.is_multipart()]
+    assert "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true >> /etc/ecs/ecs.config" in str(part.get_payload())
+
+
+def test_the_agent_waits_for_the_proof_of_the_fence_unless_a_setting_says_otherwise(make: Make) -> None:
+    for chosen, settings in (("required", {}), ("tried", {"metadata_fence": "tried"})):
+        data = only(make(**settings), "AWS::EC2::LaunchTemplate")["LaunchTemplateData"]
+        assert f"SPOTBATCH_FENCE={chosen}\\n" in data["UserData"]["Fn::Base64"]
+        assert "RequiredBy=ecs.service" in data["UserData"]["Fn::Base64"]
 
 
 def test_hosts_have_encrypted_gp3_disks_and_tags_on_instances_and_volumes(template: Template) -> None:

@@ -133,7 +133,7 @@ class Compute(Construct):
                 tag_specifications=[
                     cfn.TagSpecificationProperty(resource_type=each, tags=all_tags) for each in ("instance", "volume")
                 ],
-                user_data=Fn.base64(user_data()),
+                user_data=Fn.base64(user_data(settings.metadata_fence)),
             ),
         )
         Tags.of(template).add("Name", f"{self.node.path}/LaunchTemplate")

@@ -1,42 +1,66 @@
-"""What a host runs at its first boot: the unit that hands the Spot notice on, and the fence around the containers.
+"""What a host runs at its first boot: draining, the unit that hands the Spot notice on, the fence around containers.
 
-AWS Batch runs jobs of one container in the host's own network (user guide, "Networking modes"), where a hop limit of 1
-keeps nobody from the metadata service. The ECS agent puts every task below `ecstasks.slice` (its `buildCgroupV2Root`),
-so that slice is what may not reach it; the agent itself, and our notice unit, stand outside.
+**Draining.** Without `ECS_ENABLE_SPOT_INSTANCE_DRAINING` ECS goes on placing jobs on a host under notice (ECS developer
+guide, "Container instance draining"; the agent's default is false). AWS Batch appends its own lines to the agent's file
+(aws/aws-cdk #9900 shows them), before or after ours.
+
+**The fence.** AWS Batch runs jobs of one container in the host's own network (user guide, "Networking modes"), where a
+hop limit of 1 keeps nobody from the metadata service. The ECS agent puts every task below `ecstasks.slice` (its
+`buildCgroupV2Root`), so that slice is what may not reach it; the agent itself, and our notice unit, stand outside.
+Where the kernel cannot filter, systemd says nothing (systemd.resource-control, "IPAddressAllow="): hence the test.
 """
 
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 HOST_FOLDER: Final = Path(__file__).parent / "host"
 NOTICE_FOLDER: Final = "/run/spotbatch"
 TASKS_SLICE: Final = "ecstasks.slice"
 NOTICE_FILE: Final = f"{NOTICE_FOLDER}/notice.json"
+DRAINING: Final = "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true"
+Fence = Literal["required", "tried"]
 _BOUNDARY: Final = "==SPOTBATCH=="  # fixed, so that the same settings give the same template
+_UNITS: Final = "/etc/systemd/system"
+_FILES: Final = (  # ours, where it goes, its mode
+    (TASKS_SLICE, f"{_UNITS}/{TASKS_SLICE}", "0644"),
+    ("metadata-fence.sh", "/usr/local/bin/spotbatch-fence", "0755"),
+    ("metadata-fence.service", f"{_UNITS}/spotbatch-fence.service", "0644"),
+    ("metadata-fence-probe.service", f"{_UNITS}/spotbatch-fence-probe.service", "0644"),
+    ("spot-notice.sh", "/usr/local/bin/spotbatch-notice", "0755"),
+    ("spot-notice.service", f"{_UNITS}/spotbatch-notice.service", "0644"),
+)
 
 
-def boot_script() -> str:
-    """A shell script that fences the containers in, and installs and starts the notice unit."""
-    fence = (HOST_FOLDER / TASKS_SLICE).read_text(encoding="utf-8")
-    script = (HOST_FOLDER / "spot-notice.sh").read_text(encoding="utf-8")
-    unit = (HOST_FOLDER / "spot-notice.service").read_text(encoding="utf-8")
-    return (
-        "#!/bin/sh\nset -eu\n"
-        f"cat > /etc/systemd/system/{TASKS_SLICE} <<'END_OF_SLICE'\n{fence}END_OF_SLICE\n"
-        f"cat > /usr/local/bin/spotbatch-notice <<'END_OF_SCRIPT'\n{script}END_OF_SCRIPT\n"
-        "chmod 0755 /usr/local/bin/spotbatch-notice\n"
-        f"cat > /etc/systemd/system/spotbatch-notice.service <<'END_OF_UNIT'\n{unit}END_OF_UNIT\n"
-        f"mkdir -p {NOTICE_FOLDER}\n"
-        "systemctl daemon-reload\n"
-        "systemctl enable --now --no-block spotbatch-notice.service\n"
-    )
+def boot_script(fence: Fence = "required") -> str:
+    """A shell script for the first boot; cloud-init runs it before the ECS agent starts, which waits for cloud-init.
+
+    `fence`: whether the agent may start only where the fence was proved, or in any case.
+    """
+    parts = [
+        "#!/bin/sh\nset -eu\n",
+        f"mkdir -p {NOTICE_FOLDER} /etc/ecs {_UNITS}/spotbatch-fence.service.d\n",
+        f"printf '\\n%s\\n' {DRAINING} >> /etc/ecs/ecs.config\n",
+        *(_written(name, target, mode) for name, target, mode in _FILES),
+        f"printf '[Service]\\nEnvironment=SPOTBATCH_FENCE={fence}\\n'"
+        f" > {_UNITS}/spotbatch-fence.service.d/fence.conf\n",
+        "systemctl daemon-reload\n",
+        # Not awaited: the agent waits for these by itself, and a host that hangs would hang here.
+        "systemctl enable --now --no-block spotbatch-fence.service spotbatch-notice.service\n",
+    ]
+    return "".join(parts)
 
 
-def user_data() -> str:
+def _written(name: str, target: str, mode: str) -> str:
+    """The shell's words that write one of our files."""
+    text = (HOST_FOLDER / name).read_text(encoding="utf-8")
+    return f"cat > {target} <<'END_OF_FILE'\n{text}END_OF_FILE\nchmod {mode} {target}\n"
+
+
+def user_data(fence: Fence = "required") -> str:
     """User data in MIME parts: AWS Batch adds a part of its own and refuses anything else."""
     message = MIMEMultipart(boundary=_BOUNDARY)
-    part = MIMEText(boot_script(), "x-shellscript", "us-ascii")
+    part = MIMEText(boot_script(fence), "x-shellscript", "us-ascii")
     message.attach(part)
     return message.as_string()

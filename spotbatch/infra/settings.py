@@ -11,6 +11,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import AllocationStrategy
 from spotbatch.batch.retry import MAX_ATTEMPTS
 from spotbatch.infra import families
+from spotbatch.infra.host_data import Fence
 
 CONTEXT_KEY: Final = "spotbatch"
 _SIZES: Final = ("large", "xlarge", "2xlarge", "4xlarge")
@@ -50,6 +51,7 @@ class StackSettings(BaseModel):
     bid_percentage: Annotated[int, Field(ge=1, le=100)] = 80
     volume_gib: Annotated[int, Field(ge=30, le=16_384)] = 50
     service_role: Literal["service-linked", "dedicated"] = "service-linked"
+    metadata_fence: Fence = "required"  # a host whose containers can reach its credentials gets no jobs; or only tried
     on_demand_fallback: bool = False  # a second environment in the queue's order, for when there is no Spot capacity
     on_demand_queue: bool = False  # a second queue, on demand only
     on_demand_max_vcpus: Annotated[int, Field(ge=1, le=10_000)] = 64

@@ -1,8 +1,10 @@
 """The host's notice unit, run for real against a metadata server on loopback."""
 
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -196,11 +198,40 @@ def test_a_unit_that_is_killed_and_started_again_goes_on(
     until(lambda: not file.exists(), "the second run does not follow")
 
 
+MOCK = os.environ.get("SPOTBATCH_METADATA_MOCK") or shutil.which("ec2-metadata-mock")
+
+
+@pytest.mark.skipif(MOCK is None, reason="amazon-ec2-metadata-mock is not here: go install .../cmd/ec2-metadata-mock")
+def test_the_notice_of_awss_own_mock_of_the_metadata_service_arrives(tmp_path: Path) -> None:
+    """https://github.com/aws/amazon-ec2-metadata-mock, as EC2 answers: tokens only, 404 until the notice."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert MOCK is not None
+    options = ["--imdsv2", "--hostname", "127.0.0.1", "--port", str(port), "--mock-delay-sec", "3"]
+    mock = subprocess.Popen([MOCK, "spot", "--action", "terminate", *options], start_new_session=True)
+    folder = tmp_path / "run"
+    env = os.environ | {
+        "SPOTBATCH_METADATA_URL": f"http://127.0.0.1:{port}",
+        "SPOTBATCH_NOTICE_FILE": str(folder / "notice.json"),
+        "SPOTBATCH_POLL_SECONDS": "0.05",
+        "no_proxy": "*",
+    }
+    unit = subprocess.Popen(["sh", str(SCRIPT)], env=env, start_new_session=True)
+    try:
+        until(lambda: (folder / "zone").exists(), "no zone")
+        until(lambda: (folder / "notice.json").exists(), "no notice")
+        assert json.loads((folder / "notice.json").read_text(encoding="ascii"))["action"] == "terminate"
+        assert (folder / "instance-type").read_text(encoding="ascii").strip()
+    finally:
+        for each in (unit, mock):
+            _kill(each)
+
+
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck_finds_nothing_in_the_units_script_and_in_the_boot_script(tmp_path: Path) -> None:
     boot = tmp_path / "boot.sh"
     boot.write_text(boot_script())
-    found = subprocess.run(
-        ["shellcheck", str(SCRIPT), str(boot)], capture_output=True, text=True, check=False, timeout=60
-    )
+    scripts = [str(each) for each in (*HOST_FOLDER.glob("*.sh"), boot)]
+    found = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False, timeout=60)
     assert (found.returncode, found.stdout) == (0, "")
