@@ -305,7 +305,7 @@ def test_a_host_under_notice_takes_no_new_jobs(template: Template) -> None:
 def test_the_agent_waits_for_the_proof_of_the_fence_unless_a_setting_says_otherwise(make: Make) -> None:
     for chosen, settings in (("required", {}), ("tried", {"metadata_fence": "tried"})):
         data = only(make(**settings), "AWS::EC2::LaunchTemplate")["LaunchTemplateData"]
-        assert f"SPOTBATCH_FENCE={chosen}\\n" in data["UserData"]["Fn::Base64"]
+        assert f"SPOTBATCH_FENCE={chosen}\n" in data["UserData"]["Fn::Base64"]
         assert "RequiredBy=ecs.service" in data["UserData"]["Fn::Base64"]
 
 

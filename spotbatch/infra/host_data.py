@@ -23,6 +23,7 @@ DRAINING: Final = "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true"
 Fence = Literal["required", "tried"]
 _BOUNDARY: Final = "==SPOTBATCH=="  # fixed, so that the same settings give the same template
 _UNITS: Final = "/etc/systemd/system"
+_FENCE_SETTING: Final = f"{_UNITS}/spotbatch-fence.service.d/fence.conf"
 _FILES: Final = (  # ours, where it goes, its mode
     (TASKS_SLICE, f"{_UNITS}/{TASKS_SLICE}", "0644"),
     ("metadata-fence.sh", "/usr/local/bin/spotbatch-fence", "0755"),
@@ -43,8 +44,7 @@ def boot_script(fence: Fence = "required") -> str:
         f"mkdir -p {NOTICE_FOLDER} /etc/ecs {_UNITS}/spotbatch-fence.service.d\n",
         f"printf '\\n%s\\n' {DRAINING} >> /etc/ecs/ecs.config\n",
         *(_written(name, target, mode) for name, target, mode in _FILES),
-        f"printf '[Service]\\nEnvironment=SPOTBATCH_FENCE={fence}\\n'"
-        f" > {_UNITS}/spotbatch-fence.service.d/fence.conf\n",
+        f"cat > {_FENCE_SETTING} <<'END_OF_FILE'\n[Service]\nEnvironment=SPOTBATCH_FENCE={fence}\nEND_OF_FILE\n",
         "systemctl daemon-reload\n",
         # Not awaited: the agent waits for these by itself, and a host that hangs would hang here.
         "systemctl enable --now --no-block spotbatch-fence.service spotbatch-notice.service\n",

@@ -1,8 +1,8 @@
 """A host for tests: this machine's systemd as process 1 of namespaces of its own.
 
-Changes to its root are thrown away. It has a cgroup tree (version 2), a network, an /etc and a /tmp of its own; the metadata service and the ECS agent's
-credentials address stand on its loopback. What it writes outside the shared folder goes into memory and is lost. Needs
-root, overlayfs, cgroup version 2 and cgroup BPF: `why_not()` says what is missing.
+Changes to its root are thrown away. It has a cgroup tree (version 2), a network, an /etc and a /tmp of its own; the
+metadata service and the ECS agent's credentials address stand on its loopback. What it writes outside the shared folder
+goes into memory and is lost. Needs root, overlayfs, cgroup version 2 and cgroup BPF: `why_not()` says what is missing.
 """
 
 import contextlib

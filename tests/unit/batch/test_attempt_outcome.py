@@ -93,7 +93,6 @@ CASES = {
         Outcome.INTERRUPTED,
     ),
     "outputs not saved": ({"exit_code": 212, "record": record("not_saved", 212)}, Outcome.NOT_SAVED),
-    "outputs that can never be saved": ({"exit_code": 220}, Outcome.NOT_SAVED),
     "the store did not answer at the start": (
         {"exit_code": 210, "record": record("not_restored", 210)},
         Outcome.NOT_STARTED,
