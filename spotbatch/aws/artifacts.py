@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from spotbatch.aws import session
-from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+from spotbatch.batch.errors import Damaged, InvalidInput, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -72,7 +72,7 @@ def read_json(store: Artifacts, key: str) -> Any:
     try:
         return json.loads(store.read(key))
     except ValueError as error:
-        raise Unavailable(f"{store.url}/{key} is damaged: it is not JSON ({error})") from error
+        raise Damaged(f"{store.url}/{key} is damaged: it is not JSON ({error})") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

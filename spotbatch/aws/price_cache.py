@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from spotbatch.aws import session
 from spotbatch.aws.prices import Fetched, Score, TypeSpec
-from spotbatch.batch.errors import InvalidInput, Unavailable
+from spotbatch.batch.errors import Damaged, InvalidInput, Unavailable
 from spotbatch.pricing.catalogue import ON_DEMAND_SOURCE, SPOT_SOURCE, Catalogue, InstanceType, catalogue
 from spotbatch.pricing.history import Price, PriceHistory, Prices, prices_of
 
@@ -78,7 +78,7 @@ def read(path: Path) -> Fetched | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, InvalidInput) as error:
-        raise Unavailable(f"the kept prices in {path} cannot be read ({error}): delete the file and refresh") from error
+        raise Damaged(f"the kept prices in {path} cannot be read ({error}): delete the file and refresh") from error
 
 
 def _fetched(document: Any) -> Fetched:

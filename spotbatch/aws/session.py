@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
 from spotbatch import __version__
-from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
+from spotbatch.batch.errors import Denied, InvalidInput, NotFound, SpotbatchError, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
@@ -242,19 +242,6 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def may_pass(error: SpotbatchError) -> bool:
-    """Whether asking again later may help: a lost network, throttling or AWS's own trouble, not a refusal."""
-    code = error_code(error)
-    return isinstance(error, Unavailable) and code not in _REFUSED | _BAD_CREDENTIALS and not _needs_sign_in(error)
-
-
-def _needs_sign_in(error: BaseException) -> bool:
-    from botocore import exceptions as of_boto
-
-    kinds = (of_boto.NoCredentialsError, of_boto.PartialCredentialsError, of_boto.SSOError, of_boto.TokenRetrievalError)
-    return isinstance(error.__cause__, kinds)
-
-
 def translated(error: Exception) -> SpotbatchError:
     """The error of our tree that says what botocore's means, with the fix."""
     from botocore import exceptions as of_boto
@@ -270,9 +257,9 @@ def translated(error: Exception) -> SpotbatchError:
         case of_boto.ClientError():
             return _answered(error)
         case of_boto.NoCredentialsError() | of_boto.PartialCredentialsError() | of_boto.CredentialRetrievalError():
-            return Unavailable(f"there are no AWS credentials to work with ({error}): {_CREDENTIALS_FIX}")
+            return Denied(f"there are no AWS credentials to work with ({error}): {_CREDENTIALS_FIX}")
         case of_boto.SSOError() | of_boto.TokenRetrievalError():
-            return Unavailable(f"the AWS sign-in has ended ({error}): run `aws sso login`")
+            return Denied(f"the AWS sign-in has ended ({error}): run `aws sso login`")
         case of_boto.ProfileNotFound():
             return InvalidInput(f"{error}: `aws configure list-profiles` shows those that there are")
         case of_boto.NoRegionError():
@@ -305,9 +292,9 @@ def _answered(error: Any) -> SpotbatchError:
     operation = error.operation_name
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _BAD_CREDENTIALS:
-        return Unavailable(f"AWS does not accept these credentials ({code}: {message}): {_CREDENTIALS_FIX}")
+        return Denied(f"AWS does not accept these credentials ({code}: {message}): {_CREDENTIALS_FIX}")
     if code in _REFUSED:
-        return Unavailable(f"{operation} was refused: {message}. Ask for that permission, or use another --profile")
+        return Denied(f"{operation} was refused: {message}. Ask for that permission, or use another --profile")
     if code in _THROTTLED:
         return Unavailable(f"{operation} is throttled by AWS ({message}): wait a minute, then try again")
     if status >= 500:

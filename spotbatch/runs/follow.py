@@ -205,7 +205,7 @@ class Following:
             try:
                 return ask()
             except Unavailable as error:
-                if not session.may_pass(error) or self.clock() + pause > deadline:
+                if not error.is_transient or self.clock() + pause > deadline:
                     raise
                 self.screen.note(f"{error}; asking again in {pause:.0f} s")
             self.sleep(pause)

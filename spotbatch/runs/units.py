@@ -6,10 +6,10 @@ from typing import Final
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
+from spotbatch.batch.errors import InvalidSetting
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runtime.array_index import index_ranges
-from spotbatch.runtime.errors import InvalidSetting
 
 _NO_INDEX: Final = -1
 

@@ -10,8 +10,8 @@ from collections.abc import MutableMapping
 
 from spotbatch.batch import artifacts
 from spotbatch.batch import environment as env
+from spotbatch.batch.errors import InvalidSetting
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import InvalidSetting
 from spotbatch.runtime.settings import Identity
 from spotbatch.runtime.storage.store import Store
 

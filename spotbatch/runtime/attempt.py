@@ -15,6 +15,7 @@ from spotbatch.batch.environment import (
     HOST_ZONE_FILE,
     SPOTBATCH_ARTIFACTS_URL,
 )
+from spotbatch.batch.errors import Missing, SpotbatchError, StoreError, Superseded
 from spotbatch.runtime.array_index import fetch_own_input
 from spotbatch.runtime.attempt_store import RECORD_SECONDS, AttemptStore, Past
 from spotbatch.runtime.background import Background, Ticket
@@ -23,7 +24,7 @@ from spotbatch.runtime.checkpoints.restore import Restored
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Missing, SpotrunError, StoreError, Superseded, may_pass
+from spotbatch.runtime.errors import may_pass
 from spotbatch.runtime.host import host_fact
 from spotbatch.runtime.inputs import fetch_inputs
 from spotbatch.runtime.log import say
@@ -85,7 +86,7 @@ class Attempt:
     def _run(self) -> int:
         try:
             finished = self._prepare()
-        except (SpotrunError, OSError) as problem:
+        except (SpotbatchError, OSError) as problem:
             return self._not_begun(problem)
         if finished is not None:
             return self._end_well(finished)
@@ -320,7 +321,7 @@ class Attempt:
         limit = Limit(self._interruptions.left_seconds(1.0 if is_down else RECORD_SECONDS))
         ticket = self._put_record(limit)
         if ticket is not None:
-            with contextlib.suppress(SpotrunError):
+            with contextlib.suppress(SpotbatchError):
                 self._await(ticket, limit)
         return exit_code
 

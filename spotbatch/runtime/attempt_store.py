@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch import artifacts
+from spotbatch.batch.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.runtime.checkpoints.layout import make_room
 from spotbatch.runtime.checkpoints.restore import Restored, restore
 from spotbatch.runtime.checkpoints.writer import Saved, Writer
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Keys, Uploaded, finish_upload, list_outputs, send_file, upload_outputs
 from spotbatch.runtime.record import Record

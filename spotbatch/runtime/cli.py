@@ -5,9 +5,10 @@ import sys
 
 from spotbatch import __version__
 from spotbatch.batch.environment import EXIT_INTERNAL, EXIT_INTERRUPTED
+from spotbatch.batch.errors import SpotbatchError
 from spotbatch.runtime.array_index import apply_array_index
 from spotbatch.runtime.attempt import EXIT_OURS, Attempt
-from spotbatch.runtime.errors import SpotrunError, may_pass
+from spotbatch.runtime.errors import may_pass
 from spotbatch.runtime.log import say
 from spotbatch.runtime.settings import read_settings
 
@@ -46,7 +47,7 @@ def run(arguments: list[str]) -> int:
     try:
         apply_array_index(os.environ)
         return Attempt(read_settings(), arguments).run()
-    except SpotrunError as problem:
+    except SpotbatchError as problem:
         say(str(problem))
         return EXIT_INTERRUPTED if may_pass(problem) else EXIT_OURS
     except Exception:  # noqa: BLE001 - Python would end with 1, which would pass for the command's own exit code

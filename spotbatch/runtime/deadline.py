@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from spotbatch.runtime.errors import Missing, Refused, StoreError
+from spotbatch.batch.errors import Missing, Refused, StoreError
 from spotbatch.runtime.log import say_on_change
 
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from spotbatch.batch import artifacts
+from spotbatch.batch.errors import InvalidSetting, Missing
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import InvalidSetting, Missing
 from spotbatch.runtime.storage.parallel import in_parallel
 from spotbatch.runtime.storage.store import Store, open_store, unquoted
 

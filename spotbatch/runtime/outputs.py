@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spotbatch.batch.errors import BadName
 from spotbatch.runtime import pending_outputs
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import BadName
 from spotbatch.runtime.log import say
 from spotbatch.runtime.pending_outputs import OutputFile
 from spotbatch.runtime.storage.parallel import in_parallel

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spotbatch.batch.errors import Corrupt, Missing, StoreError
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Corrupt, Missing, StoreError
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.store import Store
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spotbatch.batch import environment as env
-from spotbatch.runtime.errors import InvalidSetting
+from spotbatch.batch.errors import InvalidSetting
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,127}")
 DEFAULT_EXCLUDE = ("*.tmp", "*.part", "*.partial", "*.swp", "*~")

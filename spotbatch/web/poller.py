@@ -141,7 +141,7 @@ class Poller:
         try:
             ask.do()
         except SpotbatchError as error:
-            may_pass = isinstance(error, Unavailable) and session.may_pass(error)
+            may_pass = isinstance(error, Unavailable) and error.is_transient
             if may_pass:
                 self.fetcher.forget_clients()
             if name in _ESSENTIAL:

@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spotbatch.batch.errors import StoreError, Superseded
 from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import StoreError, Superseded
 from spotbatch.runtime.storage.store import FolderStore
 
 PREFIX = "p"

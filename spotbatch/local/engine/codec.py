@@ -4,7 +4,7 @@ from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from spotbatch.batch.errors import Unavailable
+from spotbatch.batch.errors import Damaged
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.local.contract import ContainerSpec
@@ -26,6 +26,6 @@ def decode(kind: type[T], text: str) -> T:
     try:
         value = _ADAPTERS[kind].validate_json(text)
     except ValidationError as error:
-        raise Unavailable(f"the journal holds a {kind.__name__} that cannot be read: {error}") from error
+        raise Damaged(f"the journal holds a {kind.__name__} that cannot be read: {error}") from error
     assert isinstance(value, kind)  # noqa: S101 - the adapter's promise, for the type checker
     return value

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from itertools import groupby
 
+from spotbatch.batch.errors import Corrupt, Missing, Refused, StoreError
 from spotbatch.runtime.checkpoints.layout import Pending, Piece
 from spotbatch.runtime.checkpoints.manifest import Chunk, Manifest
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Corrupt, Missing, Refused, StoreError
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.parallel import in_parallel
 from spotbatch.runtime.storage.store import Store

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from spotbatch.runtime.errors import Torn
+from spotbatch.batch.errors import Torn
 
 MIB = 1024 * 1024
 SMALLEST_CHUNK_BYTES = MIB // 4

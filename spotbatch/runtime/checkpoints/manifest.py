@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from spotbatch.batch.errors import Corrupt, Invalid
 from spotbatch.runtime.checkpoints import validation
-from spotbatch.runtime.errors import Corrupt, Invalid
 
 MANIFESTS = "manifests"
 PACKS = "packs"

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from spotbatch.batch.errors import Corrupt, Invalid, Missing
 from spotbatch.runtime.checkpoints.fetch import fetch_files
 from spotbatch.runtime.checkpoints.layout import finish, is_restore_under_way, prepare
 from spotbatch.runtime.checkpoints.manifest import MANIFESTS, Manifest, ManifestName, from_bytes, parse_name
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Corrupt, Invalid, Missing
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.store import Store
 

@@ -4,12 +4,12 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from spotbatch.batch.errors import Superseded, Torn
 from spotbatch.runtime.background import Background, Ticket
 from spotbatch.runtime.checkpoints.bandwidth import Bandwidth
 from spotbatch.runtime.checkpoints.interval import next_interval_seconds
 from spotbatch.runtime.checkpoints.writer import Saved
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Superseded, Torn
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.record import Record
 from spotbatch.runtime.workspace import Workspace

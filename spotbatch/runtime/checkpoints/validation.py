@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from spotbatch.batch.errors import Invalid
 from spotbatch.runtime.checkpoints.folder import LARGEST_CHUNK_BYTES
-from spotbatch.runtime.errors import Invalid
 
 MOST_PATH_BYTES = 4095  # PATH_MAX of Linux without its final zero
 MOST_NAME_BYTES = 255

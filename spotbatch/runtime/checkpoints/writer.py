@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from spotbatch.batch.errors import Corrupt, Missing, StoreError, Superseded, Torn
 from spotbatch.runtime.checkpoints.folder import Listing, Look, OpenFile, list_folder, open_for_saving
 from spotbatch.runtime.checkpoints.hashing import Hashing
 from spotbatch.runtime.checkpoints.manifest import (
@@ -26,7 +27,6 @@ from spotbatch.runtime.checkpoints.manifest import (
 from spotbatch.runtime.checkpoints.restore import manifest_names, read_manifest
 from spotbatch.runtime.checkpoints.upload import Upload
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Corrupt, Missing, StoreError, Superseded, Torn
 from spotbatch.runtime.log import say_on_change
 from spotbatch.runtime.process.process_tree import writers
 from spotbatch.runtime.storage.store import Store

@@ -12,7 +12,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store as Bucket
 
-from spotbatch.runtime.errors import BadName, Corrupt, InvalidSetting, Missing, Refused, SpotrunError, StoreError
+from spotbatch.batch.errors import BadName, Corrupt, InvalidSetting, Missing, Refused, SpotbatchError, StoreError
 from spotbatch.runtime.storage.store import OnBytes, ignore
 
 CONNECT_SECONDS = 5
@@ -142,7 +142,7 @@ class S3Store:
         """S3 shows no half of an object; parts of uploads that were cut off are the bucket's lifecycle rule's."""
         return 0
 
-    def _translated(self, error: Exception, key: str) -> SpotrunError:
+    def _translated(self, error: Exception, key: str) -> SpotbatchError:
         """The client's error in our words."""
         whole = str(error)
         text = _in_short(whole)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from spotbatch.runtime.errors import InvalidSetting, Missing, Refused, StoreError
+from spotbatch.batch.errors import InvalidSetting, Missing, Refused, StoreError
 
 PART = ".part-"  # how the name of a file that is being written begins
 COPY_BYTES = 8 * 1024 * 1024

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from spotbatch.aws import session
-from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
+from spotbatch.batch.errors import Denied, InvalidInput, NotFound, SpotbatchError, Unavailable
 
 
 @contextmanager
@@ -59,9 +59,9 @@ def refusal(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> SpotbatchError:
 @pytest.mark.parametrize(
     ("status", "code", "message", "kind", "said"),
     [
-        (403, "AccessDeniedException", "no batch:DescribeJobs", Unavailable, "was refused: no batch:DescribeJobs"),
-        (403, "ExpiredTokenException", "expired", Unavailable, "does not accept these credentials"),
-        (403, "UnrecognizedClientException", "bad token", Unavailable, "aws configure"),
+        (403, "AccessDeniedException", "no batch:DescribeJobs", Denied, "was refused: no batch:DescribeJobs"),
+        (403, "ExpiredTokenException", "expired", Denied, "does not accept these credentials"),
+        (403, "UnrecognizedClientException", "bad token", Denied, "aws configure"),
         (429, "TooManyRequestsException", "slow down", Unavailable, "throttled"),
         (500, "ServerException", "boom", Unavailable, "AWS failed in DescribeJobs"),
         (404, "ClientException", "job queue does not exist", NotFound, "does not exist"),
@@ -79,11 +79,11 @@ def test_each_kind_of_answer_becomes_its_error_and_keeps_awss_words(
 
 
 def test_throttling_and_a_lost_network_may_pass_and_a_refusal_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert session.may_pass(refusal(monkeypatch, "http://127.0.0.1:9"))
+    assert refusal(monkeypatch, "http://127.0.0.1:9").is_transient
     with answering(429, "TooManyRequestsException", "slow down") as endpoint:
-        assert session.may_pass(refusal(monkeypatch, endpoint))
+        assert refusal(monkeypatch, endpoint).is_transient
     with answering(403, "ExpiredTokenException", "expired") as endpoint:
-        assert not session.may_pass(refusal(monkeypatch, endpoint))
+        assert not refusal(monkeypatch, endpoint).is_transient
 
 
 def test_a_local_region_that_is_down_is_told_at_once_with_the_command_that_starts_it(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.runtime.errors import Missing
+from spotbatch.batch.errors import Missing
 from spotbatch.runtime.storage.store import open_store
 from tests.contract import fault_proxy as faults_of
 from tests.contract.fault_proxy import Faults, Plan, Request

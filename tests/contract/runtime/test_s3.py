@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.runtime.errors import Missing, Refused, StoreError
+from spotbatch.batch.errors import Missing, Refused, StoreError
 from spotbatch.runtime.storage.store import FolderStore, Store, open_store
 from tests.contract.fault_proxy import Faults
 from tests.contract.runtime_world import BUCKET, moto_s3, s3_environment, spot

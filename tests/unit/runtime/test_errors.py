@@ -5,20 +5,10 @@ import errno
 import pytest
 
 from spotbatch.batch.environment import EXIT_INTERNAL, EXIT_INTERRUPTED
+from spotbatch.batch.errors import BadName, Corrupt, HostFault, InvalidSetting, Missing, Refused, StoreError, Superseded
 from spotbatch.runtime import cli
 from spotbatch.runtime.attempt import EXIT_OURS
-from spotbatch.runtime.errors import (
-    BadName,
-    Corrupt,
-    HostFault,
-    InvalidSetting,
-    Missing,
-    Refused,
-    StoreError,
-    Superseded,
-    local_error,
-    may_pass,
-)
+from spotbatch.runtime.errors import local_error, may_pass
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from spotbatch.batch.errors import Invalid
 from spotbatch.runtime.checkpoints.manifest import (
     FREELY_INFLATED_BYTES,
     Chunk,
@@ -20,7 +21,6 @@ from spotbatch.runtime.checkpoints.manifest import (
 )
 from spotbatch.runtime.checkpoints.restore import Restored, restore
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.errors import Invalid
 from spotbatch.runtime.storage.store import FolderStore
 
 PREFIX = "runs/r/job/checkpoints"

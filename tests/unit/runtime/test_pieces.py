@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spotbatch.batch.errors import Corrupt, InvalidSetting, Refused, StoreError
 from spotbatch.runtime.checkpoints.interval import (
     LONGEST_SECONDS,
     SHORTEST_SECONDS,
@@ -21,7 +22,6 @@ from spotbatch.runtime.checkpoints.interval import (
 )
 from spotbatch.runtime.checkpoints.manifest import Chunk, Manifest, SavedFile, from_bytes, to_bytes
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.errors import Corrupt, InvalidSetting, Refused, StoreError
 from spotbatch.runtime.outputs import Keys, upload_outputs
 from spotbatch.runtime.process.health import Health
 from spotbatch.runtime.process.notice import NOTICE_SECONDS, read_notice
