@@ -43,7 +43,7 @@ def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None, with_neighbours: 
     Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle.
     """
     found, notes = _records(run[0], stack)
-    others = _neighbours(jobs, run) if with_neighbours else []
+    others = neighbours(jobs, run) if with_neighbours else []
     made = bill_of([unit for job in run for unit in units_of(jobs, job)], found, others=others)
     return replace(made, notes=(*notes, *made.notes))
 
@@ -119,7 +119,7 @@ def units_of(jobs: Jobs, job: Job) -> list[Job]:
     return jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_UNITS))])
 
 
-def _neighbours(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
+def neighbours(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
     """Units of other jobs of the same queues that may have shared the run's hosts."""
     own = {job.parent_id for job in run}
     since = min(job.created_at or time.time() for job in run) - _NEIGHBOURS_SECONDS

@@ -18,13 +18,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from spotbatch.batch.errors import NotFound, SpotbatchError
-from spotbatch.batch.job import Job
+from spotbatch.web import actions
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
-from spotbatch.web.render import ROOT, SCRIPTS, Pages
+from spotbatch.web.render import ROOT, SCRIPTS, Pages, page_url
 from spotbatch.web.run_units import run_units
-from spotbatch.web.sources import Actions
-from spotbatch.web.state import State, Target
+from spotbatch.web.state import State
+from spotbatch.web.target import Target
 
 _STATIC: Final = {"dashboard.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 _ICON: Final = (  # a heat map, one child of which waits
@@ -48,7 +48,7 @@ class Dashboard:
     poller: Poller
     pages: Pages
     key: Key
-    actions: Actions | None
+    may_act: bool
     is_closing: Callable[[], bool]
     home: str = ""  # where / leads, when it is not the list
 
@@ -65,10 +65,11 @@ class Dashboard:
             Route("/live/runs/{id}", partial(self.live, kind="runs")),
             Route("/static/{name}", static),
         ]
-        if self.actions is not None:
+        if self.may_act:
             routes += [
-                Route("/jobs/{id}/cancel", self.cancel, methods=["POST"]),
-                Route("/jobs/{id}/retry", self.retry, methods=["POST"]),
+                Route(f"/{kind}/{{id}}/{action}", partial(self.act, kind=kind, do=do), methods=["POST"])
+                for kind in ("jobs", "runs")
+                for action, do in (("cancel", self._stop), ("retry", self._again))
             ]
         return Guard(app=Starlette(routes=routes), port=port, key=self.key)
 
@@ -152,27 +153,14 @@ class Dashboard:
 
     # ---- actions ----
 
-    async def cancel(self, request: Request) -> Response:
-        """Stop a job, or what is left of an array."""
-        return await self._act(request, lambda actions, job: actions.stop(self.poller.fetcher.jobs, job))
-
-    async def retry(self, request: Request) -> Response:
-        """Run again what FAILED."""
-        return await self._act(request, lambda actions, job: actions.again(self.poller.fetcher.jobs, job))
-
-    async def _act(self, request: Request, do: Callable[[Actions, Job], str]) -> Response:
+    async def act(self, request: Request, kind: str, do: Callable[[Target], str]) -> Response:
+        """Stop the jobs of a page, or run again what FAILED of them, for a form of our own."""
         token = await _form_token(request)
-        if self.actions is None or token is None or not self.key.is_csrf_token(token):
+        if token is None or not self.key.is_csrf_token(token):
             return PlainTextResponse("this form is from another start of the dashboard: load the page again\n", 403)
-        target = _target(request, "jobs")
-        actions = self.actions
-
-        def acting() -> str:
-            job = self.poller.fetcher.jobs.get(target.id)
-            return do(actions, job)
-
+        target = _target(request, kind)
         try:
-            said = await run_in_threadpool(acting)
+            said = await run_in_threadpool(do, target)
         except SpotbatchError as error:
             said = str(error)
         kept = OrderedDict(self.state.said)
@@ -181,7 +169,15 @@ class Dashboard:
             kept.popitem(last=False)
         self.state.said = kept
         self.poller.hurry()
-        return RedirectResponse(f"/jobs/{quote(target.id)}", status_code=303)
+        return RedirectResponse(page_url(target), status_code=303)
+
+    def _stop(self, target: Target) -> str:
+        return actions.stop(self.poller.fetcher.jobs, self.poller.fetcher.shown(target))
+
+    def _again(self, target: Target) -> str:
+        fetcher = self.poller.fetcher
+        shown = fetcher.shown(target)
+        return actions.again(fetcher.jobs, shown, fetcher.run_of(shown[0]), stack=fetcher.scope.stack)
 
 
 def _target(request: Request, kind: str) -> Target:

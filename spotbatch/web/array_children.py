@@ -6,11 +6,12 @@ in the parent's summary, the children that nobody saw yet must stand in it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 from typing import Final
 
+from spotbatch.batch.attempt_outcome import interruptions_of
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import STATUSES, JobStatus
 
@@ -144,7 +145,7 @@ def retried(units: Mapping[int, Job]) -> frozenset[int]:
     )
 
 
-def interruptions(units: Iterable[Job], interruptions_of: Callable[[Job], int]) -> tuple[int, int]:
+def interruptions(units: Iterable[Job]) -> tuple[int, int]:
     """Attempts that an interruption ended, and attempts beyond the first."""
     lost = again = 0
     for unit in units:

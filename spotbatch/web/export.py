@@ -6,14 +6,19 @@ from typing import Final
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.job import Job
+from spotbatch.runs.bill import neighbours
+from spotbatch.web.account import account_of
 from spotbatch.web.render import ROOT, Pages
-from spotbatch.web.sources import Sources
-from spotbatch.web.state import State, Target
+from spotbatch.web.scope import Scope
+from spotbatch.web.state import State
+from spotbatch.web.story import story_of
+from spotbatch.web.target import Target
+from spotbatch.web.unit_records import UnitRecords
 
 _MOST_CHILDREN: Final = 20_000
 
 
-def export(sources: Sources, jobs: Jobs, target: Target, members: list[Job], now: float) -> str:
+def export(scope: Scope, jobs: Jobs, target: Target, members: list[Job], now: float) -> str:
     """The page of some jobs as they stand at `now` (UTC epoch seconds), everything about them read first."""
     state = State(as_of=now)
     state.take(members, now)
@@ -25,10 +30,18 @@ def export(sources: Sources, jobs: Jobs, target: Target, members: list[Job], now
             state.take(
                 jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_CHILDREN))]), now
             )
-    state.accounts[target.id] = sources.account(list(state.units(members)), [])
+    records = UnitRecords(stack=scope.stack)
+    units = list(state.units(members))
+    state.accounts[target.id] = account_of(
+        units,
+        neighbours(jobs, members),
+        records,
+        unread=sum(state.children_of(job).unread for job in members if job.array is not None),
+        is_over=all(job.status.is_terminal for job in members),
+    )
     if len(members) == 1 and members[0].array is None:
-        state.detail(members[0].id).story = sources.story(members[0])
-    return Pages(state=state, sources=sources, now=lambda: now).page(target, inline=inline()).html
+        state.detail(members[0].id).story = story_of(members[0], records)
+    return Pages(state=state, scope=scope, now=lambda: now).page(target, inline=inline()).html
 
 
 def inline() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from spotbatch.aws import session
@@ -10,8 +10,14 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.logs import DEFAULT_GROUP, Logs
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
-from spotbatch.web.sources import Sources
-from spotbatch.web.state import State, Target
+from spotbatch.runs.artifact_store import run_id as run_id_of
+from spotbatch.runs.lookup import job_ids, run_jobs
+from spotbatch.web.account import account_of
+from spotbatch.web.scope import Scope, connect
+from spotbatch.web.state import State
+from spotbatch.web.story import findings_of, story_of
+from spotbatch.web.target import Target
+from spotbatch.web.unit_records import UnitRecords
 
 _KEPT_DAYS: Final = 7  # AWS Batch keeps ended jobs for about that long
 _LIST_LIMIT: Final = 500
@@ -25,16 +31,20 @@ class Fetcher:
     """Reads into the state. Every method raises the errors of `session.client`, and what its source raises."""
 
     state: State
-    sources: Sources
+    scope: Scope
+    records: UnitRecords = field(init=False)
     now: Callable[[], float] = time.time
     _jobs: Jobs | None = field(default=None, init=False)
     _first: int = field(default=0, init=False)  # where the next turn begins among more jobs than fit into one call
 
+    def __post_init__(self) -> None:
+        self.records = UnitRecords(stack=self.scope.stack)
+
     @property
     def jobs(self) -> Jobs:
-        """The client of AWS Batch; made anew after `forget_clients`. Raises as `Sources.connect`."""
+        """The client of AWS Batch; made anew after `forget_clients`. Raises as `connect`."""
         if self._jobs is None:
-            self._jobs = self.sources.connect()
+            self._jobs = connect()
         return self._jobs
 
     def forget_clients(self) -> None:
@@ -44,7 +54,7 @@ class Fetcher:
     def load(self, target: Target) -> None:
         """What a page needs that was never looked at. Raises NotFound where there is no such job."""
         if target.kind == "list":
-            if not self.state.is_listed and self.sources.queue is not None:
+            if not self.state.is_listed and self.scope.queue is not None:
                 self.list_jobs()
                 self._take(self.jobs.describe(self._listed_ids()[:_IDS_A_CALL]))
             return
@@ -64,12 +74,12 @@ class Fetcher:
 
     def list_jobs(self) -> bool:
         """The jobs of the queue that came since the last time; whether there are new ones."""
-        if self.sources.queue is None:
+        if self.scope.queue is None:
             return False
         newest = max((each.created_at or 0.0 for each in self.state.listed.values()), default=0.0)
         since = max(self.now() - _KEPT_DAYS * 86400.0, newest - 60.0)  # a minute before: clocks and pages overlap
         before = set(self.state.listed)
-        self.state.take_listed(self.jobs.created_after(self.sources.queue, since, limit=_LIST_LIMIT))
+        self.state.take_listed(self.jobs.created_after(self.scope.queue, since, limit=_LIST_LIMIT))
         if set(self.state.listed) == before:
             return False
         self.state.changed()
@@ -133,14 +143,39 @@ class Fetcher:
         self.state.changed()
 
     def read_members(self, run_id: str) -> None:
-        """Which jobs a run has; those that were not known are described."""
-        ids = tuple(self.sources.members(self.jobs, run_id))
-        unknown = [each for each in ids if self.state.find(each) is None]
-        if unknown:
-            self._take(self.jobs.describe(unknown))
+        """Which jobs a run has, as they stand now. Raises NotFound where there is no such run."""
+        found = self._members(run_id)
+        self._take(found)
+        ids = tuple(job.id for job in found)
         if self.state.runs.get(run_id) != ids:
             self.state.runs[run_id] = ids
             self.state.changed()
+
+    def _members(self, run_id: str) -> list[Job]:
+        with self.state.lock:
+            known = [job for job in self.state.jobs.values() if job.array_index is None and run_id_of(job) == run_id]
+        if not known:
+            ids = job_ids(run_id, jobs=self.jobs, stack=self.scope.stack, queue=self.scope.queue)
+            known = self.jobs.describe(ids)
+        if not known:
+            raise NotFound(
+                f"there is no run {run_id} here any more (AWS Batch forgets a job about a week after its end)"
+            )
+        return run_jobs(self.jobs, known[0], stack=self.scope.stack)
+
+    def shown(self, target: Target) -> list[Job]:
+        """The jobs of a page as they stand now, the oldest first. Raises NotFound."""
+        if target.kind == "run":
+            self.read_members(target.id)
+        ids = [target.id] if target.kind == "job" else list(self.state.runs.get(target.id, ()))
+        found = self.jobs.describe(ids)
+        if not found:
+            raise NotFound(f"there is no job {target.id} here any more (AWS Batch forgets a job a week after its end)")
+        return sorted(found, key=lambda job: job.created_at or 0.0)
+
+    def run_of(self, job: Job) -> list[Job]:
+        """All jobs of a job's run as they stand now, the oldest first; of a child only itself."""
+        return [job] if job.array_index is not None else run_jobs(self.jobs, job, stack=self.scope.stack)
 
     def account(self, target: Target) -> None:
         """The money and the hosts of a page's jobs."""
@@ -152,7 +187,7 @@ class Fetcher:
             children = [self.state.children_of(job) for job in self.arrays(members)]
             unread = sum(each.unread for each in children)
             is_over = all(job.status.is_terminal for job in members)
-        account = replace(self.sources.account(units, others), unread=unread, is_over=is_over)
+        account = account_of(units, others, self.records, unread=unread, is_over=is_over)
         with self.state.lock:
             self.state.accounts[target.id] = account
             self.state.accounts.move_to_end(target.id)
@@ -179,12 +214,12 @@ class Fetcher:
 
     def story(self, job: Job) -> None:
         """What the runtime's records tell."""
-        self.state.detail(job.id).story = self.sources.story(job)
+        self.state.detail(job.id).story = story_of(job, self.records)
         self.state.changed()
 
     def findings(self, job: Job) -> None:
         """What the doctor says."""
-        self.state.detail(job.id).findings = self.sources.findings(self.jobs, job)
+        self.state.detail(job.id).findings = findings_of(self.jobs, job)
         self.state.changed()
 
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Final
 
 from spotbatch.pricing.report import CostReport, shown_usd
+from spotbatch.web.account import Account
 from spotbatch.web.charts import WASTED, Curve, area, curve, polyline
 from spotbatch.web.host_chart import HostChart, host_chart
-from spotbatch.web.sources import Account
 
 CHART_HEIGHT: Final = 200.0
 _DRAWINGS_KEPT: Final = 20

@@ -18,8 +18,9 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.web.fetcher import Fetcher
 from spotbatch.web.rate_limit import RateLimit
-from spotbatch.web.sources import Sources
-from spotbatch.web.state import State, Target
+from spotbatch.web.scope import Scope
+from spotbatch.web.state import State
+from spotbatch.web.target import Target
 
 _SHORTEST_SECONDS: Final = 1.1
 _LONGEST_SECONDS: Final = 6.0
@@ -59,7 +60,7 @@ class Poller:
     """Keeps the state fresh. `turn` is one step; `run` takes turns until `close`, in a thread of its own."""
 
     state: State
-    sources: Sources
+    scope: Scope
     clock: Callable[[], float] = time.monotonic
     fetcher: Fetcher = field(init=False)
     rate_limit: RateLimit = field(init=False)
@@ -73,7 +74,7 @@ class Poller:
     _is_hurried: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.fetcher = Fetcher(state=self.state, sources=self.sources)
+        self.fetcher = Fetcher(state=self.state, scope=self.scope)
         self.rate_limit = RateLimit(calls_made=session.calls_made, clock=self.clock)
 
     def run(self) -> None:
@@ -187,7 +188,7 @@ class Poller:
         for target in targets:
             if target.kind != "list":
                 yield from self._asks_of(target)
-            elif self.sources.queue is not None:
+            elif self.scope.queue is not None:
                 yield _Ask(key=("jobs", ""), seconds=_LIST_SECONDS, do=self._list)
         if targets and self.fetcher.next_ids(dry=True):
             yield _Ask(key=("progress", ""), seconds=_SHORTEST_SECONDS, do=self._describe)

@@ -12,8 +12,11 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from spotbatch import wording
+from spotbatch.batch.attempt_outcome import outcomes_of
 from spotbatch.batch.job import Job
 from spotbatch.pricing.ledger import Part
+from spotbatch.runs.attempt_story import outcome
 from spotbatch.web.fetcher import log_key
 from spotbatch.web.log_lines import log_lines
 from spotbatch.web.money_view import CHART_HEIGHT, Drawings
@@ -21,8 +24,9 @@ from spotbatch.web.poller import needs_findings
 from spotbatch.web.run_list import run_rows
 from spotbatch.web.run_units import index_of
 from spotbatch.web.run_view import run_view
-from spotbatch.web.sources import Sources
-from spotbatch.web.state import Detail, State, Target
+from spotbatch.web.scope import Scope, place_name
+from spotbatch.web.state import Detail, State
+from spotbatch.web.target import Target
 
 ROOT: Final = Path(__file__).resolve().parent
 SCRIPTS: Final = ("idiomorph.min.js", "heat_map.js", "live.js")  # in this order; a live page has them all
@@ -49,8 +53,9 @@ class Pages:
     """Renders pages and their regions. With a token, forms that change something are in them."""
 
     state: State
-    sources: Sources
+    scope: Scope
     csrf_token: str = ""
+    place: Callable[[], str] = place_name
     now: Callable[[], float] = field(default=time.time)
     drawings: Drawings = field(default_factory=Drawings)
 
@@ -73,7 +78,7 @@ class Pages:
 
     def _context(self, target: Target, *, is_export: bool) -> dict[str, Any]:
         now = self.now()
-        shown = None if target.kind == "list" else run_view(self.state, self.sources, target, self.drawings)
+        shown = None if target.kind == "list" else run_view(self.state, target, self.drawings)
         only = shown.members[0] if shown is not None and len(shown.members) == 1 else None
         is_one = only is not None and only.array is None
         with self.state.lock:
@@ -84,8 +89,8 @@ class Pages:
             "kind": "list" if target.kind == "list" else "one" if is_one else "many",
             "target": target,
             "now": now,
-            "place": self.sources.place(),
-            "queue": (self.sources.queue or "").rpartition("/")[2],
+            "place": self.place(),
+            "queue": (self.scope.queue or "").rpartition("/")[2],
             "trouble": self.state.trouble,
             "gaps": self.state.gaps,
             "as_of": self.state.as_of,
@@ -94,7 +99,7 @@ class Pages:
             "index": index_of(only) if only is not None else None,
             "idle": Part.IDLE.value,
             "job": only,
-            "rows": run_rows(self.state, self.sources) if target.kind == "list" else (),
+            "rows": run_rows(self.state) if target.kind == "list" else (),
             "is_listed": self.state.is_listed,
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,
@@ -104,9 +109,9 @@ class Pages:
             "said": said if now - said_at < _SAID_SECONDS else "",
             "csrf_token": self.csrf_token,
             "is_export": is_export,
-            "outcome": self.sources.outcome,
-            "is_interruption": self.sources.is_interruption,
-            "words": self.sources.words,
+            "outcome": outcome,
+            "outcomes": outcomes_of(only) if is_one and only is not None else (),
+            "words": wording,
             "height": CHART_HEIGHT,
         }
 
@@ -147,7 +152,7 @@ def _short(job: Job | str) -> str:
 
 def page_url(target: Target) -> str:
     """A page's address, without what is chosen on it."""
-    return "/" if target.kind == "list" else f"/{target.kind}s/{quote(target.id)}"
+    return "/" if target.kind == "list" else f"/{target.kind}s/{quote(target.id, safe=':')}"
 
 
 def live_url(target: Target) -> str:

@@ -7,9 +7,9 @@ from typing import Final
 
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.runs.artifact_store import run_id as run_id_of
 from spotbatch.web.progress import Progress, progress_of
 from spotbatch.web.run_units import standing_counts
-from spotbatch.web.sources import Sources
 from spotbatch.web.state import State
 
 _RUNS_SHOWN: Final = 200
@@ -30,7 +30,7 @@ class RunRow:
     why: str
 
 
-def run_rows(state: State, sources: Sources) -> tuple[RunRow, ...]:
+def run_rows(state: State) -> tuple[RunRow, ...]:
     """The list: jobs of one run together, the newest first."""
     with state.lock:
         runs: dict[str, list[Job]] = defaultdict(list)
@@ -40,7 +40,7 @@ def run_rows(state: State, sources: Sources) -> tuple[RunRow, ...]:
             if job is None:
                 unread.append(summary)
             else:
-                runs[sources.run_id(job)].append(job)
+                runs[run_id_of(job)].append(job)
         rows = [_row(state, run_id, jobs) for run_id, jobs in runs.items()]
     rows += [
         RunRow(

@@ -13,8 +13,8 @@ from spotbatch.web.money_view import Drawings, Money
 from spotbatch.web.progress import Progress, progress_of
 from spotbatch.web.run_list import ended_at
 from spotbatch.web.run_units import RunUnits, indexes_of, run_units, standing_counts
-from spotbatch.web.sources import Sources
-from spotbatch.web.state import State, Target
+from spotbatch.web.state import State
+from spotbatch.web.target import Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +54,7 @@ class RunView:
     has_success: bool  # or may have some yet
 
 
-def run_view(state: State, sources: Sources, target: Target, drawings: Drawings) -> RunView | None:
+def run_view(state: State, target: Target, drawings: Drawings) -> RunView | None:
     """What a page about a run or a job shows; None while nothing is known."""
     with state.lock:
         members = state.members(target)
@@ -69,7 +69,7 @@ def run_view(state: State, sources: Sources, target: Target, drawings: Drawings)
         unread = sum(each.unread for each in children.values()) + _left_out_units(members, detailed)
     progress = progress_of(standing_counts(members, state.counts))
     hosts, money = drawings.of(target.id, account)
-    lost, again = interruptions(units, sources.interruptions_of)
+    lost, again = interruptions(units)
     standing = run_units(members)
     failed = [unit for unit in units if unit.status is JobStatus.FAILED and standing.stands(unit)]
     created = [job.created_at for job in members if job.created_at is not None]

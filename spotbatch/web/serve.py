@@ -16,7 +16,7 @@ from spotbatch.web.app import Dashboard
 from spotbatch.web.guard import Key
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import Pages
-from spotbatch.web.sources import Actions, Sources
+from spotbatch.web.scope import Scope
 from spotbatch.web.state import State
 
 HOST: Final = "127.0.0.1"
@@ -59,22 +59,22 @@ def bind(port: int | None) -> socket.socket:
     raise Unavailable(f"port {port} of {HOST} is taken or not allowed: choose another with --port, or 0 for any")
 
 
-def prepare(sources: Sources, *, port: int | None, actions: Actions | None, home: str = "") -> Served:
+def prepare(scope: Scope, *, port: int | None, may_act: bool, home: str = "") -> Served:
     """A dashboard on a port of its own. `home`: the page to begin with, when it is not the list. Raises as `bind`."""
     listener = bind(port)
     given = int(listener.getsockname()[1])
     key = Key(secret=secrets.token_urlsafe(24))
     state = State()
-    poller = Poller(state=state, sources=sources)
+    poller = Poller(state=state, scope=scope)
     holder: list[uvicorn.Server] = []
     dashboard = Dashboard(
         state=state,
         poller=poller,
-        pages=Pages(state=state, sources=sources, csrf_token=key.csrf_token if actions is not None else ""),
+        pages=Pages(state=state, scope=scope, csrf_token=key.csrf_token if may_act else ""),
         key=key,
-        actions=actions,
+        may_act=may_act,
         is_closing=_closing(holder),
-        home=home if sources.queue is None else "",
+        home=home if scope.queue is None else "",
     )
     config = uvicorn.Config(
         dashboard.application(given),

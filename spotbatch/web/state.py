@@ -7,14 +7,16 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.web.account import Account
 from spotbatch.web.array_children import ArrayChildren
-from spotbatch.web.sources import Account, Findings, Story
+from spotbatch.web.story import Findings, Story
+from spotbatch.web.target import Target
 
 Kept = TypeVar("Kept")
 _ARRAYS_KEPT: Final = 128
@@ -25,15 +27,6 @@ _SAMPLES_KEPT: Final = 600
 _RATES_KEPT: Final = 500
 RATE_SECONDS: Final = 300.0
 CHILDREN_IN_DETAIL: Final = 40_000  # the attempts of a million, a hundred a call, would take hours to read
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Target:
-    """What a page is about: the list, a run by its run id, or a job (a single one, an array, a child) by its id."""
-
-    kind: Literal["list", "run", "job"]
-    id: str = ""
-    attempt: int | None = None  # whose log is shown; None: the last one's
 
 
 @dataclass(kw_only=True, slots=True)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spotbatch.web.serve import prepare
-from spotbatch.web.sources import Actions
 from spotbatch.web.state import State
 from tests.contract.local_api_region import until
-from tests.unit.web_builders import SOURCES, nothing
+from tests.unit.web_builders import SCOPE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +27,7 @@ class WebPages:
 @contextlib.contextmanager
 def web_pages() -> Iterator[WebPages]:
     """The server as `spotbatch dashboard --actions` prepares it, without the thread that asks AWS."""
-    acting = Actions(stop=nothing, again=nothing)  # type: ignore[arg-type]  # they raise
-    served = prepare(SOURCES, port=0, actions=acting)
+    served = prepare(SCOPE, port=0, may_act=True)
     running = threading.Thread(target=served.server.run, kwargs={"sockets": [served.listener]}, daemon=True)
     running.start()
     try:

@@ -6,17 +6,15 @@ from dataclasses import dataclass, replace
 from spotbatch.batch.attempt_outcome import AttemptOutcome, outcome_of
 from spotbatch.batch.job import ArrayProperties, Attempt, Job
 from spotbatch.batch.status import JobStatus, host_terminated
-from spotbatch.cli.output import text
 from spotbatch.pricing.catalogue import catalogue
 from spotbatch.pricing.history import prices_of
 from spotbatch.pricing.report import CostReport, report_from
 from spotbatch.pricing.usage import AttemptUse, HostLife
-from spotbatch.runs.attempt_story import outcome
-from spotbatch.runs.tracker import interruptions_of, is_interruption
-from spotbatch.runs.units import redone_units
+from spotbatch.web.account import Account
 from spotbatch.web.render import Pages
-from spotbatch.web.sources import Account, Findings, Sources, Story
-from spotbatch.web.state import State, Target
+from spotbatch.web.scope import Scope
+from spotbatch.web.state import State
+from spotbatch.web.target import Target
 
 NOW = 1_790_000_000.0
 ARRAY = "0a0a0a0a-0000-4000-8000-000000000001"
@@ -109,26 +107,7 @@ def _outcome(attempt: Attempt) -> AttemptOutcome:
     )
 
 
-def nothing(*_: object) -> None:
-    """For what these tests must not ask for."""
-    raise AssertionError("a page asked for something while it was rendered")
-
-
-SOURCES = Sources(
-    connect=nothing,  # type: ignore[arg-type]  # it raises
-    place=lambda: "AWS us-east-1",
-    queue="q",
-    words=text,
-    run_id=lambda job: job.parent_id,
-    members=nothing,  # type: ignore[arg-type]  # it raises
-    account=lambda units, _: Account(report=bill(units), at=NOW),
-    story=lambda _: Story(),
-    findings=lambda *_: Findings(),
-    outcome=outcome,
-    is_interruption=is_interruption,
-    interruptions_of=interruptions_of,
-    redone_units=redone_units,
-)
+SCOPE = Scope(queue="q")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +118,7 @@ class Shown:
     pages: Pages
 
 
-def shown(of: Job, children: Sequence[Job], *, with_bill: bool = False, sources: Sources = SOURCES) -> Shown:
+def shown(of: Job, children: Sequence[Job], *, with_bill: bool = False) -> Shown:
     """What the pages have when an array and these of its children were described."""
     state = State(as_of=NOW)
     state.take([of], NOW)
@@ -148,7 +127,12 @@ def shown(of: Job, children: Sequence[Job], *, with_bill: bool = False, sources:
     state.take(children, NOW)
     if with_bill:
         state.accounts[of.id] = Account(report=bill(children), at=NOW)
-    return Shown(state=state, pages=Pages(state=state, sources=sources, now=lambda: NOW))
+    return Shown(state=state, pages=pages_of(state))
+
+
+def pages_of(state: State) -> Pages:
+    """Pages at a fixed time and in a fixed place."""
+    return Pages(state=state, scope=SCOPE, now=lambda: NOW, place=lambda: "AWS us-east-1")
 
 
 def counted(size: int, children: Sequence[Job]) -> Job:

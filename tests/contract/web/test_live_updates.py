@@ -10,9 +10,9 @@ import pytest
 from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.web.account import Account
 from spotbatch.web.fetcher import log_key
-from spotbatch.web.sources import Account
-from spotbatch.web.state import Target
+from spotbatch.web.target import Target
 from tests.contract.local_api_region import until
 from tests.contract.web_pages import WebPages, web_pages
 from tests.contract.web_world import PHONE, Browser, browser, chromium

@@ -6,7 +6,6 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,12 +13,14 @@ import pytest
 
 from spotbatch.aws import session
 from spotbatch.batch.errors import Unavailable
-from spotbatch.cli.commands import dashboard
+from spotbatch.web import fetcher
 from spotbatch.web.poller import Poller
 from spotbatch.web.rate_limit import SECONDS_A_CALL
 from spotbatch.web.render import Pages
+from spotbatch.web.scope import Scope
 from spotbatch.web.serve import bind
-from spotbatch.web.state import State, Target
+from spotbatch.web.state import State
+from spotbatch.web.target import Target
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
 from tests.contract.local_api_region import running, until
 from tests.contract.web_world import WebWorld, local_settings, web_world
@@ -231,7 +232,7 @@ def listen(
 
 def test_nobody_looks_then_nobody_is_asked(world: CliWorld) -> None:
     with local_settings(world.home):
-        poller = Poller(state=State(), sources=dashboard.sources_of(None, STACK))
+        poller = Poller(state=State(), scope=Scope(stack=STACK))
         before = session.calls_made()
         assert poller.turn() > 1000
         assert session.calls_made() == before
@@ -244,7 +245,7 @@ def test_an_array_of_ten_thousand_costs_less_than_one_call_a_second(world: CliWo
         with local_settings(world.home):
             now = [0.0]
             state = State()
-            poller = Poller(state=state, sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+            poller = Poller(state=state, scope=Scope(stack=STACK), clock=lambda: now[0])
             before = session.calls_made()
             target = Target(kind="job", id=blocked)
             poller.load(target)
@@ -276,7 +277,7 @@ def test_the_poller_says_that_nobody_answers_and_goes_on_when_somebody_does(tmp_
             target = Target(kind="job", id=first.submit("--", "true"))
             first.wait(target.id)
             settings.enter_context(local_settings(home))
-            poller = Poller(state=State(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+            poller = Poller(state=State(), scope=Scope(stack=STACK), clock=lambda: now[0])
             poller.state.watched[target] += 1
         poller.load(target)
         assert "spotbatch local up" in poller.state.trouble
@@ -302,7 +303,7 @@ def test_what_has_ended_is_read_once_and_then_left_alone(world: CliWorld) -> Non
     world.wait(job)
     with local_settings(world.home):
         now = [0.0]
-        poller = Poller(state=State(), sources=dashboard.sources_of(None, STACK), clock=lambda: now[0])
+        poller = Poller(state=State(), scope=Scope(stack=STACK), clock=lambda: now[0])
         target = Target(kind="job", id=job)
         before = session.calls_made()
         poller.load(target)
@@ -322,17 +323,17 @@ def test_the_list_is_whole_when_it_is_first_shown(world: CliWorld) -> None:
     assert "1 of 1" in row
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_goes_on(world: CliWorld) -> None:
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(world: CliWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     job = world.submit("--name", "half-seen", "--array", "2", "--", "true")
     world.wait(job)
 
-    def refused(*_: object) -> NoReturn:
+    def refused(*_: object, **__: object) -> NoReturn:
         raise Unavailable("the kept prices cannot be read: delete the file")
 
     with local_settings(world.home):
         now = [0.0]
-        sources = replace(dashboard.sources_of(None, STACK), account=refused)
-        poller = Poller(state=State(), sources=sources, clock=lambda: now[0])
+        monkeypatch.setattr(fetcher, "account_of", refused)
+        poller = Poller(state=State(), scope=Scope(stack=STACK), clock=lambda: now[0])
         target = Target(kind="job", id=job)
         poller.state.watched[target] += 1
         poller.load(target)
@@ -344,7 +345,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(world: CliWorld) -> N
         assert poller.state.gaps == {"money": "the kept prices cannot be read: delete the file"}
         assert not poller.state.trouble
         assert asked < 10, "it is not tried all the time"
-        page = Pages(state=poller.state, sources=sources).page(target).html
+        page = Pages(state=poller.state, scope=Scope()).page(target).html
         assert "Not read: money. the kept prices cannot be read" in page
         assert "2 of 2" in page
 

@@ -10,12 +10,14 @@ from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import ArrayProperties, Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.doctor.case import Finding, Weight
 from spotbatch.web.export import inline
 from spotbatch.web.fetcher import log_key
-from spotbatch.web.render import SCRIPTS, Pages
-from spotbatch.web.sources import Finding, Findings, Story
-from spotbatch.web.state import State, Target
-from tests.unit.web_builders import ARRAY, NOW, SOURCES, TARGET, Shown, child, counted, parent, shown
+from spotbatch.web.render import SCRIPTS
+from spotbatch.web.state import State
+from spotbatch.web.story import Findings, Story
+from spotbatch.web.target import Target
+from tests.unit.web_builders import ARRAY, NOW, TARGET, Shown, child, counted, pages_of, parent, shown
 
 RUN = Target(kind="run", id="r")
 
@@ -61,7 +63,7 @@ def test_hostile_text_of_every_kind_stays_text() -> None:
     assert is_harmless(world.pages.page(TARGET).html)
     target = Target(kind="job", id=f"{ARRAY}:0")
     detail = world.state.detail(bad.id)
-    finding = Finding(weight="cause", cause=EVIL, evidence=EVIL, fix=EVIL)
+    finding = Finding(weight=Weight.CAUSE, cause=EVIL, evidence=EVIL, fix=EVIL)
     detail.findings = Findings(found=(finding,), unseen=(EVIL,))
     detail.story = Story(told={1: [(EVIL, EVIL)]}, input=EVIL, progress=EVIL)
     log = world.state.detail(log_key(target))
@@ -164,10 +166,10 @@ def test_a_page_without_answers_says_so_and_stays_up() -> None:
 
 
 def test_a_run_of_several_jobs_is_one_row_and_one_page() -> None:
-    first = parent(3, SUCCEEDED=3, status=JobStatus.SUCCEEDED)
-    later = {"SPOTBATCH_ARRAY_INDEXES": "3-4"}
+    first = replace(parent(3, SUCCEEDED=3, status=JobStatus.SUCCEEDED), environment={"SPOTBATCH_RUN_ID": "my-run"})
+    later = {"SPOTBATCH_ARRAY_INDEXES": "3-4", "SPOTBATCH_RUN_ID": "my-run"}
     second = replace(parent(2, RUNNING=2), id=ARRAY.replace("0a", "0b", 1), created_at=NOW - 10, environment=later)
-    world = shown(first, [], sources=replace(SOURCES, run_id=lambda _: "my-run"))
+    world = shown(first, [])
     world.state.take([second], NOW)
     world.state.take_listed(
         JobSummary(id=job.id, name=job.name, status=job.status, created_at=job.created_at) for job in (first, second)
@@ -246,7 +248,7 @@ def run_of(arrays: int, size: int) -> Shown:
     ]
     state.take(jobs, NOW)
     state.runs["r"] = tuple(job.id for job in jobs)
-    return Shown(state=state, pages=Pages(state=state, sources=SOURCES, now=lambda: NOW))
+    return Shown(state=state, pages=pages_of(state))
 
 
 def test_a_run_shows_how_far_each_of_its_arrays_is_however_many_there_are() -> None:
@@ -277,9 +279,9 @@ def test_what_was_run_again_with_success_counts_no_more_as_failed() -> None:
     again = replace(
         child(0, JobStatus.SUCCEEDED),
         id="0a0a0a0a-0000-4000-8000-000000000002",
-        environment={"SPOTBATCH_ARRAY_INDEXES": "7"},
+        environment={"SPOTBATCH_ARRAY_INDEXES": "7", "SPOTBATCH_RUN_ID": ARRAY},
     )
-    world = shown(first, [], sources=replace(SOURCES, run_id=lambda _: ARRAY))
+    world = shown(first, [])
     world.state.take([again], NOW)
     world.state.take_listed(
         JobSummary(id=job.id, name=job.name, status=job.status, created_at=job.created_at) for job in (first, again)
@@ -326,7 +328,7 @@ def test_a_run_that_was_repaired_is_one_story_by_its_own_indexes() -> None:
         )
         for place in range(4)
     ]
-    world = shown(first, [*failed, *done], sources=replace(SOURCES, run_id=lambda _: ARRAY))
+    world = shown(first, [*failed, *done])
     world.state.take([again], NOW)
     world.state.children_of(again)
     world.state.take(repaired, NOW)

@@ -5,9 +5,9 @@ from dataclasses import replace
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.job import Attempt
 from spotbatch.batch.status import JobStatus
-from spotbatch.cli.commands.dashboard import _split
 from spotbatch.runs.attempt_story import told_by
 from spotbatch.runs.records import matched
+from spotbatch.web.story import label_and_text
 from tests.unit.web_builders import NOW, child
 
 
@@ -26,7 +26,7 @@ def test_an_attempt_that_follows_at_once_has_a_record_of_its_own() -> None:
 
 def test_lines_of_a_record_become_labels_and_texts() -> None:
     record = AttemptRecord(resumed_from="000003", restore_seconds=0.25, warnings=["disk nearly full"])
-    assert [_split(line) for line in told_by(record)] == [
+    assert [label_and_text(line) for line in told_by(record)] == [
         ("resumed", "from checkpoint 000003 in 0.2 s"),
         ("warning", "disk nearly full"),
     ]

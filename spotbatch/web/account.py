@@ -1,0 +1,46 @@
+"""The bill of a page's jobs: the same that `spotbatch cost` makes, and how much of it is known."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
+from spotbatch.pricing.report import CostReport
+from spotbatch.runs.bill import bill_of
+from spotbatch.web.unit_records import UnitRecords
+
+_FAILED_NAMED: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Account:
+    """The money of some jobs, their hosts and attempts, and what is not known of them."""
+
+    report: CostReport
+    at: float  # as of when, UTC epoch seconds
+    unread: int = 0  # units of which attempts are not in it yet
+    is_over: bool = True  # whether all of the work has ended, and its records were read
+    notes: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what the first of the failed units stand for, by id
+
+
+def account_of(
+    units: Sequence[Job], others: Sequence[Job], records: UnitRecords, *, unread: int, is_over: bool
+) -> Account:
+    """The bill of units that were described, with `others` that may have shared their hosts.
+
+    Raises as the prices and hosts that it asks for.
+    """
+    found = records.of(units)
+    made = bill_of(units, found.records, others=others)
+    failed = [unit for unit in units if unit.status is JobStatus.FAILED][:_FAILED_NAMED]
+    return Account(
+        report=made.report,
+        at=time.time(),
+        unread=unread,
+        is_over=is_over and not found.missing,
+        notes=(*found.notes, *made.notes),
+        inputs=records.inputs_of(failed),
+    )
