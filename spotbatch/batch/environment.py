@@ -43,10 +43,8 @@ SPOTBATCH_CHECKPOINT_SECONDS: Final = "SPOTBATCH_CHECKPOINT_SECONDS"  # a fixed 
 SPOTBATCH_CHECKPOINT_EXCLUDE: Final = "SPOTBATCH_CHECKPOINT_EXCLUDE"  # names not to save, shell-style
 SPOTBATCH_INTERRUPTIONS_PER_HOUR: Final = "SPOTBATCH_INTERRUPTIONS_PER_HOUR"  # expected, of one host
 SPOTBATCH_SCRATCH_DIR: Final = "SPOTBATCH_SCRATCH_DIR"  # where folders that are not given are made
-SPOTBATCH_RESTORE_SECONDS: Final = (
-    "SPOTBATCH_RESTORE_SECONDS"  # at the start: given up when nothing has moved for so long
-)
-SPOTBATCH_UPLOAD_SECONDS: Final = "SPOTBATCH_UPLOAD_SECONDS"  # at the end: given up when nothing has moved for so long
+SPOTBATCH_RESTORE_SECONDS: Final = "SPOTBATCH_RESTORE_SECONDS"  # nothing may stand still for longer at the start
+SPOTBATCH_UPLOAD_SECONDS: Final = "SPOTBATCH_UPLOAD_SECONDS"  # nothing may stand still for longer at the end
 SPOTBATCH_STOP_SECONDS: Final = "SPOTBATCH_STOP_SECONDS"  # between the host's SIGTERM and its SIGKILL
 SPOTBATCH_STOP_HOOK: Final = "SPOTBATCH_STOP_HOOK"  # a command run instead of sending the stop signal
 SPOTBATCH_GRACE_SECONDS: Final = "SPOTBATCH_GRACE_SECONDS"  # for the command to end by itself

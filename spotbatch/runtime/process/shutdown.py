@@ -14,6 +14,7 @@ from spotbatch.runtime.process.process_tree import writers
 
 MARGIN_SECONDS = 0.3  # kept free before the host's own SIGKILL, to write the record and leave
 LEAST_GRACE_SECONDS = 0.1
+RESERVE_SECONDS = 1.0  # for a save beyond its measured time: a first one is not measured, and hosts may be busy
 CALM_SECONDS = 1.0  # spent looking for a moment when no checkpoint file is open for writing
 CALM_PAUSE_SECONDS = 0.005
 
@@ -24,7 +25,7 @@ def grace_seconds(left_seconds: float, wanted_seconds: float, save_seconds: floa
     Half of the time left is the command's in any case, so that one slow save does not take its grace away.
     """
     usable = max(0.0, left_seconds - MARGIN_SECONDS)
-    after_save = usable - 2 * save_seconds - 0.5
+    after_save = usable - 2 * save_seconds - RESERVE_SECONDS
     return max(LEAST_GRACE_SECONDS, min(wanted_seconds, max(usable / 2, after_save)))
 
 
@@ -48,6 +49,10 @@ class Stop:
         self._sends = sends
         self._has_killed = False
         self.is_folder_at_rest = calmly(command, is_being_written, tell)
+
+    def left_seconds(self) -> float:
+        """Until it is killed."""
+        return max(0.0, self._kill_at - time.monotonic())
 
     def shorten(self, grace_seconds: float) -> None:
         """The end has come nearer."""

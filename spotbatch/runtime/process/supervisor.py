@@ -44,7 +44,8 @@ class Supervisor:
     def run(self) -> int:
         """The command's exit code. Nothing that it started lives afterwards."""
         while not self._is_over():
-            self.signals.wait(TICK_SECONDS)
+            until_kill_seconds = TICK_SECONDS if self._stop is None else self._stop.left_seconds() + 0.01
+            self.signals.wait(min(TICK_SECONDS, until_kill_seconds))
             self.command.reap()
             self.interruptions.look()
             self._tick()
