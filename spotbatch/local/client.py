@@ -39,9 +39,17 @@ class RegionClient:
         chosen: list[str] = self._call("POST", "interrupt", asked)["instance_ids"]
         return chosen
 
-    def load_stack(self, name: str, template: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Register what a synthesized template holds: {"stack", "registered", "resources", "outputs"}."""
-        return self._call("POST", "stacks", {"name": name, "template": template})
+    def load_stack(
+        self,
+        name: str,
+        template: Mapping[str, Any],
+        *,
+        parameters: Mapping[str, str] | None = None,
+        imports: Mapping[str, str] | None = None,
+    ) -> Mapping[str, Any]:
+        """Make or update a stack: {"stack", "registered", "resources", "outputs"}, and "left" for what would not go."""
+        asked = {"parameters": dict(parameters or {}), "imports": dict(imports or {})}
+        return self._call("POST", "stacks", {"name": name, "template": template, **asked})
 
     def promise(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """Submit a job that is moved between two queues to meet a deadline: {"run_id", "job_id", "deadline_at"}."""

@@ -11,22 +11,30 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlencode
 
+from spotbatch.local import moto_values
 from spotbatch.local.api.http import Body, Head, Response
 
 _THREADS: Final = 8
 _SWITCH_SECONDS: Final = 0.0005
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "server", "date"})
-# The names that a loaded template gives in other services: service, target, member of the name (S3 has it in the path).
-_MAKERS: Final = {
-    "AWS::S3::Bucket": ("s3", "", ""),
-    "AWS::Logs::LogGroup": ("logs", "Logs_20140328.CreateLogGroup", "logGroupName"),
-    "AWS::ECR::Repository": ("ecr", "AmazonEC2ContainerRegistry_V20150921.CreateRepository", "repositoryName"),
+_FORM: Final = "application/x-www-form-urlencoded"
+# The names that a loaded template gives in other services: service, target or action, member of the name (S3 has it in
+# the path), and what else the request needs.
+_MAKERS: Final[dict[str, tuple[str, str, str, dict[str, str]]]] = {
+    "AWS::S3::Bucket": ("s3", "", "", {}),
+    "AWS::Logs::LogGroup": ("logs", "Logs_20140328.CreateLogGroup", "logGroupName", {}),
+    "AWS::ECR::Repository": ("ecr", "AmazonEC2ContainerRegistry_V20150921.CreateRepository", "repositoryName", {}),
+    "AWS::SSM::Parameter": ("ssm", "AmazonSSM.PutParameter", "Name", {"Type": "String"}),
+    "AWS::SecretsManager::Secret": ("secretsmanager", "secretsmanager.CreateSecret", "Name", {}),
+    "AWS::IAM::Role": ("iam", "CreateRole", "RoleName", {"AssumeRolePolicyDocument": "{}", "Version": "2010-05-08"}),
+    "AWS::IAM::InstanceProfile": ("iam", "CreateInstanceProfile", "InstanceProfileName", {"Version": "2010-05-08"}),
 }
+_NEED_CONTENT: Final = frozenset({"AWS::SSM::Parameter", "AWS::SecretsManager::Secret"})
 _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _PRESERVED_NAMES: Final = "moto.preserved_header_names"  # moto.core.request reads it
 
@@ -44,7 +52,7 @@ class MotoBridge:
         self._app: Future[WsgiApp] | None = None
         self._making = asyncio.Lock()
         self._made: set[tuple[str, str]] = set()
-        self._held: list[tuple[str, str]] = []  # type and name of what is yet to be made
+        self._held: list[tuple[str, str, Mapping[str, Any]]] = []  # type, name and content of what is yet to be made
 
     def warm_up(self) -> None:
         """Begin to import moto now, on its thread. Idempotent."""
@@ -60,11 +68,39 @@ class MotoBridge:
                 await self._make(app, *self._held.pop(0))
         return await self._in_thread(app, head, body)
 
-    def will_hold(self, kind: str, name: str) -> None:
+    def will_hold(self, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
         """A resource of a CloudFormation type to be made before the next request is answered. Unknown types are not."""
+        if kind in _NEED_CONTENT and content is None:
+            return
         if kind in _MAKERS and (kind, name) not in self._made:
             self._made.add((kind, name))
-            self._held.append((kind, name))
+            self._held.append((kind, name, content or {}))
+
+    def lookup(self, service: str, name: str) -> str | None:
+        """The value of an SSM parameter or of a secret, None where there is none.
+
+        `name` is as {{resolve:service:name}} has it: `name:version`, or `id:SecretString:key:stage:version`.
+        """
+        wanted = "AWS::SSM::Parameter" if service == "ssm" else "AWS::SecretsManager::Secret"
+        for kind, held, content in self._held:  # what is not made yet, since nobody asked moto so far
+            if kind == wanted and moto_values.is_named(name, held):
+                return moto_values.part_of(name, held, str(content.get("Value", content.get("SecretString", ""))))
+        if self._app is None or not self._app.done():
+            return None
+        backends = moto_values.parameter if service == "ssm" else moto_values.secret
+        return backends(self._account_id, self._region, name)
+
+    def user_data_of(self, named: Mapping[str, str]) -> str | None:
+        """The user data, in Base64, of a launch template that was made by EC2's API."""
+        if self._app is None or not self._app.done():
+            return None
+        return moto_values.user_data(self._account_id, self._region, named)
+
+    def object_of(self, bucket: str, key: str) -> bytes | None:
+        """An object of S3, None where there is none."""
+        if self._app is None or not self._app.done():
+            return None
+        return moto_values.s3_object(self._account_id, bucket, key)
 
     def secret_of(self, access_key: str) -> str | None:
         """The secret of credentials that moto's STS or IAM gave out, or None."""
@@ -80,9 +116,13 @@ class MotoBridge:
         secret: str | None = secrets.get(access_key)
         return secret
 
-    async def _make(self, app: WsgiApp, kind: str, name: str) -> None:
-        service, target, member = _MAKERS[kind]
-        content = json.dumps({member: name}).encode() if member else self._bucket_place()
+    async def _make(self, app: WsgiApp, kind: str, name: str, given: Mapping[str, Any]) -> None:
+        service, target, member, more = _MAKERS[kind]
+        asked = {member: name, **more, **given}
+        is_form = service == "iam"
+        content = urlencode({"Action": target, **asked}).encode() if is_form else json.dumps(asked).encode()
+        if not member:
+            content = self._bucket_place()
         headers = [
             ("host", f"127.0.0.1:{self._port}"),
             (
@@ -90,7 +130,9 @@ class MotoBridge:
                 f"AWS4-HMAC-SHA256 Credential=-/20260101/{self._region}/{service}/aws4_request, Signature=-",
             ),
         ]
-        if target:
+        if is_form:
+            headers += [("content-type", _FORM)]
+        elif target:
             headers += [("x-amz-target", target), ("content-type", "application/x-amz-json-1.1")]
         method, path = ("POST", "/") if target else ("PUT", f"/{name}")
         head = Head(method=method, raw_path=path, query="", headers=headers)

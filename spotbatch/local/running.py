@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from spotbatch import __version__
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
 from spotbatch.local import region_file, settings_file
-from spotbatch.local.api import queues, stacks
+from spotbatch.local.api import cloudformation, queues, stacks
 from spotbatch.local.api.admin import Admin
 from spotbatch.local.api.app import Application
 from spotbatch.local.api.names import Names
@@ -32,7 +32,7 @@ from spotbatch.local.region_file import RegionInfo
 from spotbatch.local.settings import Arguments, RegionSettings, parse_arguments
 from spotbatch.local.settings_change import check_start
 from spotbatch.local.settings_file import StartSettings
-from spotbatch.local.template import read_template, stack_name_of
+from spotbatch.local.template_file import read_template, stack_name_of
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fitted import FITTED
 
@@ -117,8 +117,12 @@ async def _serve(
     region = Region(engine=engine, names=names, artifacts_url=info.artifacts_url, idle_seconds=settings.idle_seconds)
     moto = MotoBridge(account_id=info.account_id, region=info.region, port=port)
 
-    async def load(name: str, body: dict[str, Any]) -> dict[str, Any]:
-        return await stacks.load(region, moto, name, body)
+    region.user_data_of = moto.user_data_of
+
+    async def load(
+        name: str, body: dict[str, Any], parameters: Mapping[str, str], imports: Mapping[str, str]
+    ) -> dict[str, Any]:
+        return await stacks.load(region, moto, name, body, parameters=parameters, imports=imports)
 
     def secret_of(access_key: str) -> str | None:
         return info.secret_key if access_key == info.access_key else moto.secret_of(access_key)
@@ -136,19 +140,30 @@ async def _serve(
         secret_key=info.secret_key,
         port=port,
         moto=moto.answer,
-        will_hold=moto.will_hold,
+        elsewhere=moto,
         is_unsafe=settings.unsafe_no_auth,
     )
     try:
         _take_up(region, moto)
         deadlines.take_up()
-        for path in settings.templates:
-            await load(stack_name_of(path), read_template(path))
+        for path, body in _templates(settings):
+            known = body.get("Parameters") or {}
+            given = {name: value for name, value in settings.parameters.items() if name in known}
+            await load(stack_name_of(path), body, given, settings.imports)
         async with _watched(engine, stop):
             await _until_stopped(server_of(application), listener, stop, settings.home, info)
     finally:
         region.close()
         moto.close()
+
+
+def _templates(settings: RegionSettings) -> list[tuple[Path, dict[str, Any]]]:
+    """The templates to load. Raises InvalidInput for a parameter that none of them has."""
+    found = [(path, read_template(path)) for path in settings.templates]
+    known = {name for _, body in found for name in body.get("Parameters") or {}}
+    if unknown := sorted(settings.parameters.keys() - known):
+        raise InvalidInput(f"--parameter {', '.join(unknown)}: no template has it; they have {sorted(known)}")
+    return found
 
 
 @contextlib.asynccontextmanager
@@ -166,8 +181,10 @@ async def _watched(engine: Engine, stop: asyncio.Event) -> AsyncIterator[None]:
 
 def _take_up(region: Region, moto: MotoBridge) -> None:
     """Go on where the last run of this region stopped."""
-    for stack in region.documents(STACK).values():
+    for name, stack in region.documents(STACK).items():
         stacks.recall(moto, stack)
+        if stack["StackStatus"] == "DELETE_IN_PROGRESS":
+            region.keep(asyncio.create_task(cloudformation.take_up(region, name)))
     for name, queue in region.documents(QUEUE).items():
         if queue["status"] == "DELETING":
             region.keep(asyncio.create_task(queues.finish_deletion(region, name)))

@@ -31,6 +31,8 @@ class RegionSettings:
     account_id: str = _DEFAULT_ACCOUNT
     artifacts: Path | None = None  # None: `artifacts` in the home
     templates: tuple[Path, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)  # of the templates
+    imports: Mapping[str, str] = field(default_factory=dict)  # what stacks that are not here would export
     unsafe_no_auth: bool = False
     images: tuple[ImageEntry, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)  # of the caller, which jobs get too
@@ -57,6 +59,8 @@ class Arguments:
 
     home: Path
     templates: tuple[Path, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    imports: Mapping[str, str] = field(default_factory=dict)
     images: Path | None = None
     pass_env: tuple[str, ...] = ()
     trace_file: Path | None = None
@@ -71,6 +75,9 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     given = vars(_parser().parse_args(arguments))
     if not _ACCOUNT.fullmatch(given.get("account_id", _DEFAULT_ACCOUNT)):
         raise InvalidInput(f"--account-id is 12 digits, not {given['account_id']!r}")
+    for option in ("parameter", "import"):
+        if given[option] and not given["template"]:
+            raise InvalidInput(f"--{option} is for a --template: give that too, or use `spotbatch local load`")
     for option in ("template", "images", "trace_file"):
         for path in given[option] if option == "template" else [given[option]]:
             if path is not None and not path.is_file():
@@ -78,6 +85,8 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
     return Arguments(
         home=given.pop("home").absolute(),
         templates=tuple(path.absolute() for path in given.pop("template")),
+        parameters=dict(given.pop("parameter")),
+        imports=dict(given.pop("import")),
         images=given.pop("images"),
         pass_env=tuple(given.pop("pass_env")),
         trace_file=given.pop("trace_file"),
@@ -111,6 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--account-id", help=f"default: {_DEFAULT_ACCOUNT}")
     add("--artifacts", type=_folder, help="the folder of the artifact store (default: artifacts in the home)")
     add("--template", type=Path, action="append", default=[], metavar="FILE", help="a synthesized template to load")
+    parameter = "the value of a parameter of the templates; kept with the stack"
+    add("--parameter", type=named_value, action="append", default=[], metavar="NAME=VALUE", help=parameter)
+    imported = "what Fn::ImportValue gives where no loaded stack exports it; kept with the stack"
+    add("--import", type=named_value, action="append", default=[], metavar="NAME=VALUE", help=imported)
     images = "TOML: what stands for each container image on this machine"
     add("--images", type=Path, default=None, metavar="FILE", help=images)
     passed = "a variable of the caller that jobs get too"
@@ -139,6 +152,14 @@ def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trace-speed", type=_factor, help="so many seconds of the trace pass in one (default: 1)")
     add("--seed", type=_whole, help="of everything random (default: 0)")
     add("--runner", choices=("process", "docker", "auto"), help="default: process")
+
+
+def named_value(text: str) -> tuple[str, str]:
+    """NAME=VALUE; the value may be empty and may hold more equals signs."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"takes NAME=VALUE, not {text!r}")
+    return name, value
 
 
 def _number(kind: Callable[[str], Number], text: str) -> Number:

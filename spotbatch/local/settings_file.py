@@ -64,6 +64,8 @@ class StartSettings:
         return RegionSettings(
             home=arguments.home,
             templates=arguments.templates,
+            parameters=arguments.parameters,
+            imports=arguments.imports,
             unsafe_no_auth=arguments.unsafe_no_auth,
             images=self.images,
             variables=self.variables,

@@ -1,25 +1,41 @@
-"""Reading a synthesized CloudFormation template: its functions are resolved, and one that is unknown is refused.
+"""A CloudFormation template in one account and region: its functions are resolved, and one that is unknown is refused.
 
 Only what is asked for is resolved: the Batch resources, a few names, the outputs. The rest of a stack (network, roles,
 alarms) gets names and nothing else, since the local region has no use for it.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from spotbatch.batch.errors import InvalidInput, NotFound
-from spotbatch.local.template_names import ATTRIBUTES, NAME_PROPERTIES, made_up
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.local import template_parameters
+from spotbatch.local.template_functions import FUNCTIONS, refuse_unknown, without_no_values
+from spotbatch.local.template_names import ATTRIBUTES, NAME_PROPERTIES, made_up, made_up_attribute
+from spotbatch.local.template_values import NO_VALUE, Value, listed, mapping, short, text
 
-Value = Any  # a JSON value; after `resolve` without functions
-_SUB: Final = re.compile(r"\$\{(!?)([^}]*)\}")
 _PARTITION: Final = "aws"
 _MAX_DEPTH: Final = 60
-_ZONES: Final = "abcdef"
+_OURS: Final = "AWS::Batch::"
+# User guide, "Template sections", and "Resource attribute reference".
+_SECTIONS: Final = frozenset({
+    "AWSTemplateFormatVersion", "Description", "Metadata", "Parameters", "Rules", "Mappings", "Conditions", "Transform",
+    "Hooks", "Resources", "Outputs", "Globals",
+})  # fmt: skip
+_RESOURCE_MEMBERS: Final = frozenset({
+    "Type", "Properties", "DependsOn", "Condition", "Metadata", "DeletionPolicy", "UpdateReplacePolicy",
+    "CreationPolicy", "UpdatePolicy",
+})  # fmt: skip
+_DYNAMIC: Final = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^{}]+)\}\}")
+
+# What a name means in this region's Parameter Store or Secrets Manager: (service, name) to the value, None for nothing.
+Lookup = Callable[[str, str], str | None]
+
+
+def _nothing(_service: str, _name: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +45,8 @@ class Resource:
     logical_id: str
     type: str
     properties: Mapping[str, Value]
+    keeps_when_deleted: bool = False  # DeletionPolicy: Retain
+    keeps_when_replaced: bool = False  # UpdateReplacePolicy: Retain
 
 
 @dataclass(kw_only=True, slots=True)
@@ -39,40 +57,65 @@ class Template:
     body: Mapping[str, Value]
     account_id: str
     region: str
+    given: Mapping[str, str] = field(default_factory=dict)  # values of parameters
+    imports: Mapping[str, str] = field(default_factory=dict)  # what other stacks export
+    lookup: Lookup = _nothing
     revision_of: Callable[[str], int] = lambda _name: 1  # which revision a job definition of this name has
+    replaced: Mapping[str, int] = field(default_factory=dict)  # how often a resource without a name was replaced
+    parameters: dict[str, str] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
     _conditions: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises InvalidInput for a template that holds a function that is not known here."""
-        for section in ("Resources", "Outputs", "Conditions"):
-            if not isinstance(self.body.get(section, {}), Mapping):
-                raise InvalidInput(f"template of {self.stack}: {section} must be an object")
-            _refuse_unknown(self.body.get(section, {}), section, 0)
+        """Raises InvalidInput for a template that CloudFormation would not take."""
+        here = f"template of {self.stack}"
+        if unknown := sorted(self.body.keys() - _SECTIONS):
+            raise InvalidInput(f"{here}: a template has no section {', '.join(unknown)}")
+        for section in ("Resources", "Outputs", "Conditions", "Parameters", "Mappings"):
+            refuse_unknown(mapping(self.body.get(section) or {}, f"{here}: {section}"), section)
         if not self.body.get("Resources"):
-            raise InvalidInput(
-                f"template of {self.stack}: it has no Resources; give a synthesized CloudFormation template"
-            )
+            raise InvalidInput(f"{here}: it has no Resources; give a synthesized CloudFormation template")
+        self.parameters = template_parameters.values_of(self.stack, self._section("Parameters"), self.given)
+
+    def _section(self, name: str) -> Mapping[str, Value]:
+        section: Mapping[str, Value] = self.body.get(name) or {}
+        return section
 
     def resources(self) -> list[Resource]:
-        """The resources whose conditions hold, in the template's order."""
+        """The resources whose conditions hold, in the template's order. Raises InvalidInput for one that is none."""
         found = []
-        for logical_id, one in self.body["Resources"].items():
+        for logical_id, one in self._section("Resources").items():
+            where = f"template of {self.stack}: Resources.{logical_id}"
             if not isinstance(one, Mapping) or not isinstance(one.get("Type"), str):
-                raise InvalidInput(f"template of {self.stack}: Resources.{logical_id} needs a Type")
+                raise InvalidInput(f"{where} needs a Type")
+            if unknown := sorted(one.keys() - _RESOURCE_MEMBERS):
+                raise InvalidInput(f"{where}: a resource has no {', '.join(unknown)}, but {sorted(_RESOURCE_MEMBERS)}")
             if self._holds(one):
-                properties = one.get("Properties", {})
-                found.append(Resource(logical_id=logical_id, type=one["Type"], properties=properties))
+                found.append(self._resource(logical_id, one, where))
         return found
 
-    def outputs(self) -> dict[str, tuple[str, str]]:
-        """Of each output its value and its description."""
-        found = {}
-        for key, one in self.body.get("Outputs", {}).items():
-            if self._holds(one):
-                value = self.resolve(one.get("Value"), f"Outputs.{key}.Value")
-                found[key] = (_text(value, f"Outputs.{key}.Value"), str(one.get("Description", "")))
-        return found
+    def _resource(self, logical_id: str, one: Mapping[str, Value], where: str) -> Resource:
+        wanted = one.get("DependsOn") or []
+        for other in [wanted] if isinstance(wanted, str) else listed(wanted, f"{where}.DependsOn"):
+            if other not in self._section("Resources"):
+                raise InvalidInput(f"{where}: DependsOn names {other!r}, which is no resource of the template")
+        return Resource(
+            logical_id=logical_id,
+            type=one["Type"],
+            properties=mapping(one.get("Properties") or {}, f"{where}.Properties"),
+            keeps_when_deleted=str(one.get("DeletionPolicy", "")).startswith("Retain"),
+            keeps_when_replaced=one.get("UpdateReplacePolicy") == "Retain",
+        )
+
+    def outputs(self) -> Iterator[tuple[str, str, str, str]]:
+        """Of each output the key, the value, the description, and the name of the export or ""."""
+        for key, one in self._section("Outputs").items():
+            where = f"Outputs.{key}"
+            if self._holds(mapping(one, where)):
+                value = text(self.resolve(one.get("Value"), f"{where}.Value"), f"{where}.Value")
+                export = (one.get("Export") or {}).get("Name", "")
+                name = text(self.resolve(export, f"{where}.Export.Name"), f"{where}.Export.Name")
+                yield key, value, str(one.get("Description", "")), name
 
     def _holds(self, one: Mapping[str, Value]) -> bool:
         condition = one.get("Condition")
@@ -83,61 +126,122 @@ class Template:
         if depth > _MAX_DEPTH:
             raise InvalidInput(f"template of {self.stack}: {where} is nested too deep, or refers to itself")
         if isinstance(value, list):
-            items = (self.resolve(one, f"{where}[{place}]", depth + 1) for place, one in enumerate(value))
-            return [item for item in items if item is not _NO_VALUE]
+            return without_no_values([self.resolve(one, f"{where}[{i}]", depth + 1) for i, one in enumerate(value)])
         if not isinstance(value, Mapping):
             return value
         if len(value) == 1:
             name, argument = next(iter(value.items()))
-            function = _FUNCTIONS.get(name)
+            function = FUNCTIONS.get(name)
             if function is not None:
                 return function(self, argument, f"{where}.{name}", depth + 1)
         members = {name: self.resolve(one, f"{where}.{name}", depth + 1) for name, one in value.items()}
-        return {name: one for name, one in members.items() if one is not _NO_VALUE}
+        return {name: one for name, one in members.items() if one is not NO_VALUE}
+
+    def with_dynamic_references(self, value: Value, where: str) -> Value:
+        """The value with what {{resolve:service:name}} means in this region. Raises InvalidInput if there is none."""
+        if isinstance(value, list):
+            return [self.with_dynamic_references(one, f"{where}[{i}]") for i, one in enumerate(value)]
+        if isinstance(value, Mapping):
+            return {name: self.with_dynamic_references(one, f"{where}.{name}") for name, one in value.items()}
+        return _DYNAMIC.sub(lambda match: self._dynamic(match, where), value) if isinstance(value, str) else value
+
+    def _dynamic(self, match: re.Match[str], where: str) -> str:
+        service = "secretsmanager" if match[1] == "secretsmanager" else "ssm"
+        found = self.lookup(service, match[2])
+        if found is None:
+            put = "secretsmanager create-secret" if service == "secretsmanager" else "ssm put-parameter"
+            raise InvalidInput(
+                f"template of {self.stack}: {where}: {match[0]} is not in this region: put it with `aws {put}` first"
+            )
+        return found
 
     def physical_id(self, logical_id: str) -> str:
         """The name of a resource: its own where it has one, else one made from the stack's and its logical id."""
         if logical_id not in self._names:
             one = self.body["Resources"][logical_id]
             self._names[logical_id] = self._made_up(logical_id)  # so that a loop ends
-            own = one.get("Properties", {}).get(NAME_PROPERTIES.get(one["Type"], ""))
-            if own is not None:
-                name = self.resolve(own, f"Resources.{logical_id}")
-                if name is not _NO_VALUE:
-                    self._names[logical_id] = _text(name, f"Resources.{logical_id}")
+            own = (one.get("Properties") or {}).get(NAME_PROPERTIES.get(one["Type"], ""))
+            name = self._own_name(one["Type"], own, f"Resources.{logical_id}") if own is not None else NO_VALUE
+            if name is not NO_VALUE:
+                self._names[logical_id] = text(name, f"Resources.{logical_id}")
         return self._names[logical_id]
+
+    def rename(self, logical_id: str) -> None:
+        """Another made-up name for a resource that is replaced, from now on."""
+        self.replaced = {**self.replaced, logical_id: self.replaced.get(logical_id, 0) + 1}
+        self._names.pop(logical_id, None)
+
+    def has_own_name(self, logical_id: str) -> bool:
+        """Whether the template itself names it: then a replacement would need the name twice."""
+        return self.physical_id(logical_id) != self._made_up(logical_id)
+
+    def _own_name(self, kind: str, own: Value, where: str) -> Value:
+        """A name that only the cloud can tell (a macro's, another account's) is as good as none for a foreign type."""
+        try:
+            return self.with_dynamic_references(self.resolve(own, where), where)
+        except InvalidInput:
+            if kind.startswith(_OURS):
+                raise
+            return NO_VALUE
 
     def _made_up(self, logical_id: str) -> str:
         place = f"{self.account_id}/{self.region}/{self.stack}/{logical_id}"
+        if again := self.replaced.get(logical_id):
+            place += f"/{again}"
         return made_up(self.body["Resources"][logical_id]["Type"], self.stack, logical_id, place)
 
-    def attribute(self, logical_id: str, name: str, where: str) -> str:
-        """Fn::GetAtt, or what a Ref gives (name "Ref"). Raises InvalidInput for an attribute that is not known here."""
+    def attribute(self, logical_id: str, name: str, where: str) -> Value:
+        """Fn::GetAtt, or what a Ref gives (name "Ref"). Raises InvalidInput for what Batch's resources do not have.
+
+        What another service would answer is made up: always the same, and of the attribute's usual form.
+        """
         one = self.body["Resources"].get(logical_id)
-        if one is None:
+        if not isinstance(one, Mapping) or "Type" not in one:
             raise InvalidInput(f"template of {self.stack}: {where} names {logical_id!r}, which is no resource of it")
+        if not self._holds(one):
+            raise InvalidInput(f"template of {self.stack}: {where} names {logical_id!r}, whose condition does not hold")
         physical = self.physical_id(logical_id)
         pattern = ATTRIBUTES.get((one["Type"], name))
         if pattern is None:
-            if name != "Ref":
-                raise InvalidInput(
-                    f"template of {self.stack}: {where}: attribute {name} of {one['Type']} is not known here"
-                )
-            return physical
+            return physical if name == "Ref" else self._foreign(logical_id, one, name, where)
         if one["Type"] == "AWS::Batch::JobDefinition":
             physical = f"{physical}:{self.revision_of(physical)}"
         return pattern.format(n=physical, r=self.region, a=self.account_id)
 
+    def _foreign(self, logical_id: str, one: Mapping[str, Value], name: str, where: str) -> Value:
+        if one["Type"].startswith(_OURS):
+            raise InvalidInput(f"template of {self.stack}: {where}: {one['Type']} has no attribute {name}")
+        own = (one.get("Properties") or {}).get(name)  # such as a VPC's CidrBlock
+        if own is not None:
+            return self.resolve(own, where)
+        return made_up_attribute(one["Type"], name, self.physical_id(logical_id), self.region, self.account_id)
+
+    def imported(self, name: str) -> str | None:
+        """What another stack, or the caller, exports by a name."""
+        return self.imports.get(name)
+
     def reference(self, name: str, where: str) -> Value:
-        """Ref: a pseudo parameter, a parameter's default, or a resource."""
+        """Ref: a pseudo parameter, a parameter, or a resource."""
         if name in (pseudo := self._pseudo()):
             return pseudo[name]
-        parameter = self.body.get("Parameters", {}).get(name)
-        if parameter is not None:
-            if "Default" not in parameter:
-                raise InvalidInput(f"template of {self.stack}: {where}: parameter {name} has no default")
-            return parameter["Default"]
-        return self.attribute(name, "Ref", where)
+        if name not in self.parameters:
+            return self.attribute(name, "Ref", where)
+        parameter, value = self.body["Parameters"][name], self.parameters[name]
+        if template_parameters.is_ssm_value(parameter):
+            value = self._stored(value, where)
+        return [one.strip() for one in value.split(",")] if template_parameters.is_list(parameter) else value
+
+    def _stored(self, name: str, where: str) -> str:
+        """The value of an SSM parameter; AWS's own public ones (images, mostly) are made up where moto lacks them."""
+        found = self.lookup("ssm", name)
+        if found is None and name.startswith("/aws/service/"):
+            return f"ami-{hashlib.sha256(name.encode()).hexdigest()[:17]}"
+        if found is None:
+            raise InvalidInput(
+                f"template of {self.stack}: {where}: there is no SSM parameter {name} in this region: put it with "
+                "`aws ssm put-parameter` first"
+            )
+        return found
 
     def _pseudo(self) -> dict[str, Value]:
         return {
@@ -147,20 +251,18 @@ class Template:
             "AWS::URLSuffix": "amazonaws.com",
             "AWS::StackName": self.stack,
             "AWS::StackId": self.stack_id,
-            "AWS::NoValue": _NO_VALUE,
+            "AWS::NoValue": NO_VALUE,
             "AWS::NotificationARNs": [],
         }
 
     @property
     def stack_id(self) -> str:
         """The stack's ARN: always the same for the same name."""
-        digest = hashlib.sha256(f"{self.account_id}/{self.region}/{self.stack}".encode()).hexdigest()
-        unique = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
-        return f"arn:aws:cloudformation:{self.region}:{self.account_id}:stack/{self.stack}/{unique}"
+        return stack_arn(self.stack, self.account_id, self.region)
 
     def condition(self, name: Value, where: str) -> bool:
         """Whether a named condition holds."""
-        if not isinstance(name, str) or name not in self.body.get("Conditions", {}):
+        if not isinstance(name, str) or name not in self._section("Conditions"):
             raise InvalidInput(f"template of {self.stack}: {where}: there is no condition {name!r}")
         if name not in self._conditions:
             self._conditions[name] = False  # so that a loop ends
@@ -174,164 +276,21 @@ class Template:
             if name == "Condition":
                 return self.condition(argument, where)
             if name == "Fn::Equals" and isinstance(argument, list) and len(argument) == 2:
-                left, right = (self.resolve(one, where) for one in argument)
+                left, right = (_comparable(self.resolve(one, where)) for one in argument)
                 return bool(left == right)
             if name in ("Fn::And", "Fn::Or", "Fn::Not") and isinstance(argument, list) and argument:
                 results = [self.evaluate(one, where) for one in argument]
                 return not results[0] if name == "Fn::Not" else (all if name == "Fn::And" else any)(results)
-        raise InvalidInput(f"template of {self.stack}: {where} is no condition that is known here: {_short(rule)}")
+        raise InvalidInput(f"template of {self.stack}: {where} is no condition that is known here: {short(rule)}")
 
 
-class _NoValue:
-    """What Ref AWS::NoValue gives: the member that holds it is left out."""
+def stack_arn(stack: str, account_id: str, region: str) -> str:
+    """The ARN of a stack: always the same for the same name."""
+    digest = hashlib.sha256(f"{account_id}/{region}/{stack}".encode()).hexdigest()
+    unique = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+    return f"arn:aws:cloudformation:{region}:{account_id}:stack/{stack}/{unique}"
 
 
-_NO_VALUE: Final = _NoValue()
-
-
-def _ref(template: Template, argument: Value, where: str, _depth: int) -> Value:
-    return template.reference(_text(argument, where), where)
-
-
-def _get_att(template: Template, argument: Value, where: str, depth: int) -> Value:
-    parts = argument.split(".", 1) if isinstance(argument, str) else argument
-    logical_id, name = _pair(parts, where)
-    return template.attribute(_text(logical_id, where), _text(template.resolve(name, where, depth), where), where)
-
-
-def _join(template: Template, argument: Value, where: str, depth: int) -> str:
-    separator, parts = _pair(argument, where)
-    values = _list(template.resolve(parts, where, depth), where)
-    return _text(separator, where).join(_text(value, where) for value in values)
-
-
-def _split(template: Template, argument: Value, where: str, depth: int) -> list[str]:
-    separator, text = _pair(argument, where)
-    return _text(template.resolve(text, where, depth), where).split(_text(separator, where))
-
-
-def _select(template: Template, argument: Value, where: str, depth: int) -> Value:
-    place, items = _pair(argument, where)
-    values = _list(template.resolve(items, where, depth), where)
-    chosen = _text(template.resolve(place, where, depth), where)
-    if not chosen.isdigit() or int(chosen) >= len(values):
-        raise InvalidInput(f"{where}: there is no item {chosen!r} among {len(values)}")
-    return values[int(chosen)]
-
-
-def _sub(template: Template, argument: Value, where: str, depth: int) -> str:
-    text, variables = (argument, {}) if isinstance(argument, str) else _pair(argument, where)
-    if not isinstance(variables, Mapping):
-        raise InvalidInput(f"{where}: the variables of Fn::Sub are an object")
-
-    def replacement(match: re.Match[str]) -> str:
-        if match[1]:
-            return f"${{{match[2]}}}"  # ${!literal}
-        name = match[2].strip()
-        if name in variables:
-            return _text(template.resolve(variables[name], where, depth), where)
-        if "." in name:
-            logical_id, _, attribute = name.partition(".")
-            return template.attribute(logical_id, attribute, where)
-        return _text(template.reference(name, where), where)
-
-    return _SUB.sub(replacement, _text(text, where))
-
-
-def _get_azs(template: Template, argument: Value, where: str, depth: int) -> list[str]:
-    region = template.resolve(argument, where, depth) or template.region
-    return [f"{region}{letter}" for letter in _ZONES[:3]]
-
-
-def _if(template: Template, argument: Value, where: str, depth: int) -> Value:
-    if not isinstance(argument, list) or len(argument) != 3:
-        raise InvalidInput(f"{where}: Fn::If has a condition and two values")
-    name, when_true, when_false = argument
-    return template.resolve(when_true if template.condition(name, where) else when_false, where, depth)
-
-
-def _find_in_map(template: Template, argument: Value, where: str, depth: int) -> Value:
-    keys = _list(template.resolve(argument, where, depth), where)
-    found: Value = template.body.get("Mappings", {})
-    for key in keys:
-        if not isinstance(found, Mapping) or key not in found:
-            raise InvalidInput(f"{where}: the mappings have no {'.'.join(map(str, keys))}")
-        found = found[key]
-    return found
-
-
-def _base64(template: Template, argument: Value, where: str, depth: int) -> str:
-    from base64 import b64encode
-
-    return b64encode(_text(template.resolve(argument, where, depth), where).encode()).decode()
-
-
-_FUNCTIONS: Final[dict[str, Callable[[Template, Value, str, int], Value]]] = {
-    "Ref": _ref,
-    "Fn::GetAtt": _get_att,
-    "Fn::Join": _join,
-    "Fn::Split": _split,
-    "Fn::Select": _select,
-    "Fn::Sub": _sub,
-    "Fn::GetAZs": _get_azs,
-    "Fn::If": _if,
-    "Fn::FindInMap": _find_in_map,
-    "Fn::Base64": _base64,
-}
-_CONDITION_FUNCTIONS: Final = frozenset({"Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not"})
-
-
-def _refuse_unknown(value: Value, where: str, depth: int) -> None:
-    """Raises InvalidInput for any Fn:: name that is not known here, wherever it stands."""
-    if depth > _MAX_DEPTH:
-        raise InvalidInput(f"{where} is nested too deep")
-    if isinstance(value, list):
-        for place, one in enumerate(value):
-            _refuse_unknown(one, f"{where}[{place}]", depth + 1)
-    if isinstance(value, Mapping):
-        for name, one in value.items():
-            is_function = name.startswith("Fn::")
-            allowed = _CONDITION_FUNCTIONS if where.startswith("Conditions") else ()
-            if is_function and name not in _FUNCTIONS and name not in allowed:
-                raise InvalidInput(f"{where}: the function {name} is not known here; known are {sorted(_FUNCTIONS)}")
-            _refuse_unknown(one, f"{where}.{name}", depth + 1)
-
-
-def _pair(value: Value, where: str) -> tuple[Value, Value]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
-        raise InvalidInput(f"{where} needs two arguments, not {_short(value)}")
-    return value[0], value[1]
-
-
-def _list(value: Value, where: str) -> list[Value]:
-    if not isinstance(value, list):
-        raise InvalidInput(f"{where} needs a list, not {_short(value)}")
-    return value
-
-
-def _text(value: Value, where: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InvalidInput(f"{where} needs a text, not {_short(value)}")
-    return str(value)
-
-
-def _short(value: Value) -> str:
-    return json.dumps(value, default=str)[:200]
-
-
-def stack_name_of(path: Path) -> str:
-    """The stack that a file of `cdk.out` belongs to: `<stack>.template.json`."""
-    return path.name.removesuffix(".json").removesuffix(".template")
-
-
-def read_template(path: Path) -> dict[str, Value]:
-    """A template file. Raises NotFound or InvalidInput."""
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NotFound(f"no template {path}: `python app.py` writes it below cdk.out") from None
-    except ValueError as error:
-        raise InvalidInput(f"{path} is not JSON ({error}): give the template that `python app.py` writes") from error
-    if not isinstance(body, dict):
-        raise InvalidInput(f"{path} is no CloudFormation template")
-    return body
+def _comparable(value: Value) -> Value:
+    """Parameters are texts: `true` and `"true"`, 3 and "3" are the same to a condition."""
+    return text(value, "Fn::Equals") if isinstance(value, str | int | float) else value

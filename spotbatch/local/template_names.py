@@ -16,6 +16,15 @@ NAME_PROPERTIES: Final = {
     "AWS::IAM::InstanceProfile": "InstanceProfileName",
     "AWS::SNS::Topic": "TopicName",
     "AWS::Lambda::Function": "FunctionName",
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+    "AWS::Events::Rule": "Name",
+    "AWS::SSM::Parameter": "Name",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::ECS::Cluster": "ClusterName",
+    "AWS::EC2::KeyPair": "KeyName",
 }
 # ARN-shaped attributes and references: {n} is the name, {r} the region, {a} the account.
 ATTRIBUTES: Final = {
@@ -49,14 +58,34 @@ ATTRIBUTES: Final = {
     ("AWS::EC2::LaunchTemplate", "LaunchTemplateId"): "{n}",
     ("AWS::EC2::LaunchTemplate", "LatestVersionNumber"): "1",
     ("AWS::EC2::LaunchTemplate", "DefaultVersionNumber"): "1",
-    ("AWS::SSM::Parameter", "Value"): "{n}",
+    ("AWS::IAM::ManagedPolicy", "Ref"): "arn:aws:iam::{a}:policy/{n}",
+    ("AWS::SQS::Queue", "Ref"): "https://sqs.{r}.amazonaws.com/{a}/{n}",
+    ("AWS::SQS::Queue", "Arn"): "arn:aws:sqs:{r}:{a}:{n}",
+    ("AWS::StepFunctions::StateMachine", "Ref"): "arn:aws:states:{r}:{a}:stateMachine:{n}",
+    ("AWS::StepFunctions::StateMachine", "Arn"): "arn:aws:states:{r}:{a}:stateMachine:{n}",
+    ("AWS::SecretsManager::Secret", "Ref"): "arn:aws:secretsmanager:{r}:{a}:secret:{n}-LocalA",
+    ("AWS::SecretsManager::Secret", "Id"): "arn:aws:secretsmanager:{r}:{a}:secret:{n}-LocalA",
+    ("AWS::DynamoDB::Table", "Arn"): "arn:aws:dynamodb:{r}:{a}:table/{n}",
+    ("AWS::ECS::Cluster", "Arn"): "arn:aws:ecs:{r}:{a}:cluster/{n}",
+    ("AWS::Events::Rule", "Arn"): "arn:aws:events:{r}:{a}:rule/{n}",
+    ("AWS::ECS::TaskDefinition", "Ref"): "arn:aws:ecs:{r}:{a}:task-definition/{n}:1",
 }
 _EC2_PREFIXES: Final = {
     "AWS::EC2::VPC": "vpc",
     "AWS::EC2::Subnet": "subnet",
     "AWS::EC2::SecurityGroup": "sg",
     "AWS::EC2::LaunchTemplate": "lt",
+    "AWS::EC2::InternetGateway": "igw",
+    "AWS::EC2::NatGateway": "nat",
+    "AWS::EC2::RouteTable": "rtb",
+    "AWS::EC2::Instance": "i",
+    "AWS::EC2::Volume": "vol",
+    "AWS::EC2::VPCEndpoint": "vpce",
+    "AWS::EFS::FileSystem": "fs",
+    "AWS::EFS::AccessPoint": "fsap",
+    "AWS::FSx::FileSystem": "fs",
 }
+_MADE_UP_CIDR: Final = "10.0.0.0/16"
 
 
 def made_up(kind: str, stack: str, logical_id: str, place: str) -> str:
@@ -69,3 +98,26 @@ def made_up(kind: str, stack: str, logical_id: str, place: str) -> str:
     if kind.startswith("AWS::Batch::"):
         return f"{logical_id[:100]}-{digest[:16]}"
     return f"{stack}-{logical_id}-{digest[:12].upper()}"
+
+
+def made_up_attribute(kind: str, name: str, physical: str, region: str, account_id: str) -> str | list[str]:
+    """What an attribute of a resource that is not made here gives: of the form that its name promises."""
+    service = kind.split("::")[1].lower() if "::" in kind else kind.lower()
+    last = name.rpartition(".")[2]
+    if last.endswith(("Arn", "ARN")):
+        return f"arn:aws:{service}:{region}:{account_id}:{kind.rpartition('::')[2].lower()}/{physical}"
+    if last.endswith(("CidrBlocks", "CidrBlockAssociations", "Ids", "NameServers")):
+        return [_MADE_UP_CIDR if "Cidr" in last else f"{physical}-1"]
+    if last == "CidrBlock":
+        return _MADE_UP_CIDR
+    if last == "AvailabilityZone":
+        return f"{region}a"
+    if last.endswith(("Ip", "IP", "IpAddress")):
+        return "10.0.0.10"
+    if last.endswith(("Address", "Endpoint", "DNSName", "DnsName", "DomainName")):
+        return f"{physical}.{service}.{region}.amazonaws.com".lower()
+    if last.endswith(("URL", "Url")):
+        return f"https://{physical}.{service}.{region}.amazonaws.com".lower()
+    if last in ("Name", "Id", "Ref"):
+        return physical
+    return f"{physical}.{name}"

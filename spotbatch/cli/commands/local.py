@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -163,22 +164,45 @@ def interrupt(
 def load(
     template: Annotated[Path, typer.Argument(help="A synthesized template, cdk.out/NAME.template.json.")],
     name: Annotated[str | None, typer.Option(help="The stack's name (default: from the file's name).")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A parameter's value; repeat it for more.")
+    ] = None,
+    imported: Annotated[
+        list[str] | None, typer.Option("--import", metavar="NAME=VALUE", help="What Fn::ImportValue gives.")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a stack's Batch resources from its synthesized template. Loading again updates them."""
-    from spotbatch.local.template import read_template, stack_name_of
+    """Make a stack's Batch resources from its template (JSON or YAML), or update them as CloudFormation would."""
+    from spotbatch.local.template_file import read_template, stack_name_of
 
     if not template.is_file():
         raise NotFound(f"there is no file {template}: `cdk synth` or `python app.py` writes cdk.out/NAME.template.json")
     info = _running(_folder(home))
-    loaded = RegionClient(info=info).load_stack(name or stack_name_of(template), read_template(template))
+    loaded = RegionClient(info=info).load_stack(
+        name or stack_name_of(template),
+        read_template(template),
+        parameters=_named_values("--parameter", parameter or ()),
+        imports=_named_values("--import", imported or ()),
+    )
     if as_json:
         return json.write(loaded)
     text.say(f"stack {loaded['stack']}: {len(loaded['registered'])} Batch resources registered")
+    for left in loaded.get("left", ()):
+        text.say(f"  still there: {left}")
     for key, value in loaded["outputs"].items():
         text.say(f"  {key} = {value}")
     return None
+
+
+def _named_values(option: str, given: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            raise InvalidInput(f"{option} takes NAME=VALUE, not {one!r}")
+        found[name] = value
+    return found
 
 
 def _folder(home: Path | None) -> Path:

@@ -14,7 +14,7 @@ from spotbatch.local.api.region import Region
 PREFIX: Final = "/spotbatch/"
 
 Promise = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-LoadStack = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+LoadStack = Callable[[str, dict[str, Any], dict[str, str], dict[str, str]], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,15 @@ class Admin:
         name, template = asked.get("name"), asked.get("template")
         if not isinstance(name, str) or not isinstance(template, dict):
             raise InvalidInput("give the stack's name and its template, a JSON object")
-        return json_response(await self.load_stack(name, template))
+        parameters, imports = (_texts(asked, member) for member in ("parameters", "imports"))
+        return json_response(await self.load_stack(name, template, parameters, imports))
+
+
+def _texts(asked: dict[str, Any], member: str) -> dict[str, str]:
+    value = asked.get(member, {})
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise InvalidInput(f"{member} is an object of texts")
+    return value
 
 
 def _object(body: bytes) -> dict[str, Any]:

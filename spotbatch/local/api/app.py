@@ -28,6 +28,7 @@ from spotbatch.local.api.http import (
 )
 from spotbatch.local.api.region import Region
 from spotbatch.local.api.sigv4 import Claim, SignatureRefused, Verifier, claim_of, with_scope
+from spotbatch.local.api.stacks import Elsewhere
 
 _MAX_BODY: Final = 16 << 20
 _MAX_OBJECT: Final = 1 << 30  # an S3 object or part in one request; larger ones go in parts
@@ -50,7 +51,7 @@ class Application:
     secret_key: str
     port: int
     moto: Callable[[Head, Body], Awaitable[Response]]
-    will_hold: Callable[[str, str], None]  # what moto is to know of besides: type and name of a resource
+    elsewhere: Elsewhere  # what moto is to know of besides, and what it holds
     is_unsafe: bool = False  # without signatures
     stall_seconds: float = _STALL_SECONDS
 
@@ -129,10 +130,10 @@ class Application:
     async def _ours(self, service: str, head: Head, body: Body) -> Response | None:
         if service == "logs":
             for group in definitions.log_groups(self.region):
-                self.will_hold("AWS::Logs::LogGroup", group)
+                self.elsewhere.will_hold("AWS::Logs::LogGroup", group)
             return await logs.answer(self.region, head, body.read())
         if service == "cloudformation":
-            return cloudformation.answer(self.region, body.read())
+            return await cloudformation.answer(self.region, self.elsewhere, body.read())
         if service == "ec2":
             return ec2.describe_instances(self.region, body.read())
         if service == "ecs" and head.header("x-amz-target").endswith(".DescribeContainerInstances"):

@@ -27,17 +27,8 @@ _KINDS: Final = ("containerProperties", "ecsProperties", "nodeProperties", "eksP
 
 async def register(region: Region, asked: Document) -> Document:
     """RegisterJobDefinition: the next revision of its name. Raises ClientException as AWS would refuse it."""
-    name = check_name("jobDefinitionName", asked["jobDefinitionName"])
-    if others := [one for one in asked.get("platformCapabilities", []) if one != "EC2"]:
-        raise ClientException(f"platformCapabilities: the local region has EC2 hosts, not {others}")
-    body = _checked_body(asked)
-    retry_of(asked.get("retryStrategy", {}))
-    timeout_of(asked.get("timeout", {}))
-    if not 0 <= asked.get("schedulingPriority", 0) <= _MAX_PRIORITY:
-        raise ClientException(f"schedulingPriority must be 0 to {_MAX_PRIORITY}, not {asked['schedulingPriority']}")
-    if "consumableResourceProperties" in asked:
-        raise ClientException("consumableResourceProperties: the local region has no consumable resources")
-    revision = _last_revision(region, name) + 1
+    name, body = checked(asked)
+    revision = last_revision(region, name) + 1
     document: Document = {
         "jobDefinitionName": name,
         "jobDefinitionArn": region.names.arn(DEFINITION, f"{name}:{revision}"),
@@ -55,6 +46,22 @@ async def register(region: Region, asked: Document) -> Document:
     return {"jobDefinitionName": name, "jobDefinitionArn": document["jobDefinitionArn"], "revision": revision}
 
 
+def checked(asked: Document) -> tuple[str, Document]:
+    """The name of a definition and its containers' properties. Raises ClientException where AWS would refuse it."""
+    name = check_name("jobDefinitionName", asked["jobDefinitionName"])
+    if others := [one for one in asked.get("platformCapabilities", []) if one != "EC2"]:
+        raise ClientException(f"platformCapabilities: the local region has EC2 hosts, not {others}")
+    body = _checked_body(asked)
+    retry_of(asked.get("retryStrategy", {}))
+    timeout_of(asked.get("timeout", {}))
+    if not 0 <= asked.get("schedulingPriority", 0) <= _MAX_PRIORITY:
+        raise ClientException(f"schedulingPriority must be 0 to {_MAX_PRIORITY}, not {asked['schedulingPriority']}")
+    if "consumableResourceProperties" in asked:
+        raise ClientException("consumableResourceProperties: the local region has no consumable resources")
+    tags.checked(asked.get("tags", {}))
+    return name, body
+
+
 def _checked_body(asked: Document) -> Document:
     given = [kind for kind in _KINDS if kind in asked]
     if "eksProperties" in given:
@@ -70,7 +77,8 @@ def _checked_body(asked: Document) -> Document:
     raise ClientException(f"a container job definition has containerProperties or ecsProperties, and no other: {given}")
 
 
-def _last_revision(region: Region, name: str) -> int:
+def last_revision(region: Region, name: str) -> int:
+    """The highest revision of a name, 0 where there is none."""
     documents = region.engine.resources(DEFINITION)
     revisions = (key.rpartition(":") for key in documents)
     return max((int(revision) for base, _, revision in revisions if base == name), default=0)

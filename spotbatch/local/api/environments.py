@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Final
 
 from spotbatch.batch.placement import AllocationStrategy, ComputeEnvironment
-from spotbatch.local.api import pools, tags
+from spotbatch.local.api import launch_templates, pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
 from spotbatch.local.api.paging import answer_page, check_count
@@ -21,7 +21,8 @@ _UPDATABLE: Final = frozenset({
     "scalingPolicy",
 })  # fmt: skip
 # What a scaling update changes; all else needs an infrastructure update (user guide, "Updating compute environments").
-_IN_PLACE: Final = frozenset({"minvCpus", "maxvCpus", "desiredvCpus", "scalingPolicy"})
+IN_PLACE: Final = frozenset({"minvCpus", "maxvCpus", "desiredvCpus", "scalingPolicy"})
+DEFAULTS: Final = {"minvCpus": 0, "allocationStrategy": "BEST_FIT"}
 _AS_GIVEN: Final = ("context", "ecsSettings")
 _SERVICE_LINKED: Final = "/aws-service-role/"
 
@@ -36,7 +37,7 @@ async def create(region: Region, asked: Document) -> Document:
     if "eksConfiguration" in asked:
         raise ClientException("eksConfiguration: the local region runs jobs for ECS on EC2 only, not for EKS")
     document = _document(region, name, asked)
-    await region.engine.put_resource(ENVIRONMENT, name, document, rules=_rules(region, document))
+    await put(region, document)
     return {"computeEnvironmentName": name, "computeEnvironmentArn": document["computeEnvironmentArn"]}
 
 
@@ -66,11 +67,24 @@ def _document(region: Region, name: str, asked: Document) -> Document:
         raise ClientException("computeResources must be provided for a MANAGED compute environment")
     if "unmanagedvCpus" in asked:
         raise ClientException("unmanagedvCpus may be set for UNMANAGED compute environments only")
-    resources = {"minvCpus": 0, "allocationStrategy": "BEST_FIT", **asked["computeResources"]}
+    resources = {**DEFAULTS, **asked["computeResources"]}
     check_resources(resources)
+    document |= _standing(region, resources)
     document["computeResources"] = _without_desired(resources)
     document["updatePolicy"] = {"terminateJobsOnUpdate": False, "jobExecutionTimeoutMinutes": 30}
     return document
+
+
+def _standing(region: Region, resources: Document) -> Document:
+    """Whether an environment is VALID, and why. An INVALID one launches nothing, and no queue takes it."""
+    problem = launch_templates.problem(region, resources)
+    return {"status": "INVALID" if problem else "VALID", "statusReason": problem or "ComputeEnvironment Healthy"}
+
+
+async def put(region: Region, document: Document) -> None:
+    """Keep an environment's document, and tell the scheduler what it says."""
+    name = document["computeEnvironmentName"]
+    await region.engine.put_resource(ENVIRONMENT, name, document, rules=_rules(region, document))
 
 
 def _service_linked_role(region: Region) -> str:
@@ -89,7 +103,7 @@ def _without_desired(resources: Document) -> Document:
 
 def _rules(region: Region, document: Document) -> ComputeEnvironment:
     """What the scheduler knows of an environment. Raises ClientException for values that AWS would refuse."""
-    is_enabled = document["state"] == "ENABLED"
+    is_enabled = document["state"] == "ENABLED" and document["status"] == "VALID"
     name = document["computeEnvironmentName"]
     if document["type"] == "UNMANAGED":
         return ComputeEnvironment(name=name, pools=(), max_vcpus=0, is_enabled=is_enabled)
@@ -156,11 +170,13 @@ async def update(region: Region, asked: Document) -> Document:
     if changes:
         kept = {name: value for name, value in changes.items() if name in _UPDATABLE}
         document["computeResources"] = {**_without_desired(document["computeResources"]), **kept}
+    if "computeResources" in document:
+        document |= _standing(region, document["computeResources"])
     for member in ("state", "unmanagedvCpus", "serviceRole", "updatePolicy", *_AS_GIVEN):
         if member in asked:
             document[member] = asked[member]
+    await put(region, document)
     name = document["computeEnvironmentName"]
-    await region.engine.put_resource(ENVIRONMENT, name, document, rules=_rules(region, document))
     return {"computeEnvironmentName": name, "computeEnvironmentArn": document["computeEnvironmentArn"]}
 
 
@@ -172,15 +188,15 @@ def _check_update(document: Document, asked: Document, changes: Document) -> Non
     role = document["serviceRole"]
     if "serviceRole" in asked and _is_service_linked(asked["serviceRole"]) is not _is_service_linked(role):
         raise ClientException("serviceRole: a service-linked role cannot be changed to another kind of role, nor back")
-    if not set(changes) - _IN_PLACE:
+    if not set(changes) - IN_PLACE:
         return
     if document["computeResources"].get("allocationStrategy", "BEST_FIT") == "BEST_FIT":
         raise ClientException(
-            f"with BEST_FIT only {sorted(_IN_PLACE)} and the state can be updated, not {sorted(changes)}"
+            f"with BEST_FIT only {sorted(IN_PLACE)} and the state can be updated, not {sorted(changes)}"
         )
     if not _is_service_linked(role):
         raise ClientException(
-            f"with serviceRole {role} only {sorted(_IN_PLACE)} and the state can be updated, not {sorted(changes)}: "
+            f"with serviceRole {role} only {sorted(IN_PLACE)} and the state can be updated, not {sorted(changes)}: "
             "an infrastructure update needs the service-linked role AWSServiceRoleForBatch"
         )
 

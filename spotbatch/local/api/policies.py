@@ -69,10 +69,15 @@ async def update(region: Region, asked: Document) -> Document:
     document = region.get(POLICY, asked["arn"])
     if "fairsharePolicy" in asked:
         document["fairsharePolicy"] = _checked(asked["fairsharePolicy"])
+    await put(region, document)
+    return {}
+
+
+async def put(region: Region, document: Document) -> None:
+    """Keep a policy's document; its queues follow."""
     await region.engine.put_resource(POLICY, document["name"], document)
     for queue in _queues_of(region, document["arn"]):
         await queues.put(region, queue)
-    return {}
 
 
 def _queues_of(region: Region, arn: str) -> list[Document]:

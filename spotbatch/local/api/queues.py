@@ -1,10 +1,12 @@
 """Create, update, describe and delete job queues (API reference, JobQueueDetail)."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import Final
 
+from spotbatch.batch.errors import NotFound
 from spotbatch.batch.placement import FairShare, JobQueue, ShareWeight, StateTimeLimit
 from spotbatch.batch.status import QUEUE_DELETED, JobStatus
 from spotbatch.local.api import pools, tags
@@ -15,6 +17,7 @@ from spotbatch.local.api.region import ENVIRONMENT, POLICY, QUEUE, Document, Reg
 
 _MAX_QUEUES: Final = 50  # quota of an account (user guide, "Service quotas")
 _MAX_ENVIRONMENTS: Final = 3
+_MAX_PRIORITY: Final = 1000  # the published schema of AWS::Batch::JobQueue
 _MAX_PAGE: Final = 100
 _TIME_LIMIT_SECONDS: Final = (600, 86_400)
 _TIME_LIMIT_REASONS: Final = (
@@ -32,6 +35,8 @@ async def create(region: Region, asked: Document) -> Document:
     if len(region.engine.resources(QUEUE)) >= _MAX_QUEUES:
         raise ClientException(f"an account has at most {_MAX_QUEUES} job queues in a region")
     _check_kind(asked)
+    if not 0 <= asked.get("priority", 0) <= _MAX_PRIORITY:
+        raise ClientException(f"priority must be 0 to {_MAX_PRIORITY}, not {asked['priority']}")
     document: Document = {
         "jobQueueName": name,
         "jobQueueArn": region.names.arn(QUEUE, name),
@@ -70,6 +75,9 @@ def _order(region: Region, entries: Sequence[Document]) -> list[Document]:
     if len({entry["order"] for entry in entries}) < len(entries):
         raise ClientException("computeEnvironmentOrder must not hold one order twice")
     documents = [region.get(ENVIRONMENT, entry["computeEnvironment"]) for entry in entries]
+    for one in documents:
+        if one["status"] != "VALID":
+            raise ClientException(f"compute environment {one['computeEnvironmentName']} is {one['status']}, not VALID")
     if len({document["computeEnvironmentArn"] for document in documents}) < len(documents):
         raise ClientException("computeEnvironmentOrder must not hold one compute environment twice")
     architectures = {pools.architecture_of(one["computeResources"]) for one in documents if "computeResources" in one}
@@ -130,6 +138,8 @@ def _fair_share(policy: Document) -> FairShare:
 async def update(region: Region, asked: Document) -> Document:
     """UpdateJobQueue: only what is given changes. A queue cannot gain or lose a scheduling policy."""
     _check_kind(asked)
+    if not 0 <= asked.get("priority", 0) <= _MAX_PRIORITY:
+        raise ClientException(f"priority must be 0 to {_MAX_PRIORITY}, not {asked['priority']}")
     document = region.get(QUEUE, asked["jobQueue"])
     if policy := asked.get("schedulingPolicyArn"):
         if "schedulingPolicyArn" not in document:
@@ -176,7 +186,8 @@ async def finish_deletion(region: Region, name: str) -> None:
         async for _ in region.engine.changes():
             if not _unfinished(region, name):
                 break
-    await region.engine.delete_resource(QUEUE, name)
+    with contextlib.suppress(NotFound):  # a stack that is updated waits for it too
+        await region.engine.delete_resource(QUEUE, name)
 
 
 def _unfinished(region: Region, name: str) -> list[str]:

@@ -19,6 +19,7 @@ DEFINITION: Final = "job-definition"
 POLICY: Final = "scheduling-policy"
 JOB_TAGS: Final = "job-tags"
 STACK: Final = "stack"
+LAUNCH_TEMPLATE: Final = "launch-template"  # those that loaded stacks made, by their ids
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +47,7 @@ class Region:
     artifacts_url: str
     idle_seconds: float = 60.0
     clock: Callable[[], float] = time.time
+    user_data_of: Callable[[Mapping[str, str]], str | None] = lambda _named: None  # of a launch template at moto's EC2
     rendered: dict[str, Rendered] = field(default_factory=dict)  # by job id, without an index; see described.py
     answers: dict[str, Answer] = field(default_factory=dict)  # by the id of a job or child
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)

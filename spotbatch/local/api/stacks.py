@@ -1,224 +1,406 @@
-"""Loading a template into the region: its Batch resources go through the same operations as the API's own requests."""
+"""Loading a template into the region, as CloudFormation makes, updates and removes a stack.
 
-import copy
-import json
-from collections.abc import Awaitable, Callable, Mapping
+Its Batch resources go through the same operations as the API's own requests. What changed is updated, or replaced where
+CloudFormation would replace it; what is gone from the template is removed in order once all else stands; a load that
+fails leaves everything as it was before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
-
 from spotbatch.batch.environment import SPOTBATCH_ARTIFACTS_URL
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.local.api import operations, service_model
-from spotbatch.local.api.errors import ApiError
-from spotbatch.local.api.region import DEFINITION, ENVIRONMENT, POLICY, QUEUE, STACK, Document, Region
-from spotbatch.local.template import Resource, Template
+from spotbatch.local.api import definitions, launch_templates, stack_resources
+from spotbatch.local.api.cfn_properties import OPERATIONS, parameters_of
+from spotbatch.local.api.region import LAUNCH_TEMPLATE, STACK, Document, Region
+from spotbatch.local.api.stack_resources import NAMES, Kept, Undo
+from spotbatch.local.template import Resource, Template, stack_arn
+from spotbatch.local.template_values import Value
 
-_SOURCE: Final = "job-definition-source"
-_ORDER: Final = (
-    "AWS::Batch::SchedulingPolicy",
-    "AWS::Batch::ComputeEnvironment",
-    "AWS::Batch::JobQueue",
-    "AWS::Batch::JobDefinition",
-)
+_OURS: Final = "AWS::Batch::"
+_LAUNCH_TEMPLATE: Final = "AWS::EC2::LaunchTemplate"
+_MOST_EVENTS: Final = 200
 
 
 class Elsewhere(Protocol):
     """Where the names of other services' resources are made: moto."""
 
-    def will_hold(self, kind: str, name: str) -> None:
+    def will_hold(self, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
         """From now on there is a resource of this CloudFormation type and name."""
         ...
 
+    def lookup(self, service: str, name: str) -> str | None:
+        """What a name means at SSM's Parameter Store (`ssm`) or at Secrets Manager (`secretsmanager`)."""
+        ...
 
-async def load(region: Region, elsewhere: Elsewhere, name: str, body: Mapping[str, Any]) -> Document:
-    """Register what the template holds for Batch, note the rest, and keep the stack. Loading again updates it.
+    def object_of(self, bucket: str, key: str) -> bytes | None:
+        """An object of S3, None where there is none."""
+        ...
 
-    Raises InvalidInput for a template that cannot be read, ApiError where AWS Batch would refuse a resource.
+
+async def load(
+    region: Region,
+    elsewhere: Elsewhere,
+    name: str,
+    body: Mapping[str, Any],
+    *,
+    parameters: Mapping[str, str] | None = None,
+    imports: Mapping[str, str] | None = None,
+    only_given: bool = False,
+) -> Document:
+    """Make or update a stack. Parameters and imports that are not given are those of the load before.
+
+    With `only_given` parameters that are not given have the template's defaults, as in UpdateStack.
+
+    Raises InvalidInput, with everything as it was, for a template that cannot be read and where AWS would refuse it.
     """
+    before = region.find(STACK, name)
+    if before is not None and before["StackStatus"].startswith("ROLLBACK"):
+        before = None  # it never was
+    told = _told(before, body, parameters or {}, imports or {}, only_given=only_given)
     template = Template(
         stack=name,
         body=body,
         account_id=region.names.account_id,
         region=region.names.region,
-        revision_of=lambda definition: last_revision(region, definition),
+        given=told["Given"],
+        imports={**_exports(region, name), **told["Imports"]},
+        lookup=elsewhere.lookup,
+        revision_of=lambda definition: max(1, definitions.last_revision(region, definition)),
+        replaced=dict(before.get("Replaced", {})) if before else {},
     )
     resources = template.resources()
-    registered = []
-    for kind in _ORDER:
-        for resource in resources:
-            if resource.type == kind:
-                await _REGISTER[kind](region, template, resource)
-                registered.append(resource.logical_id)
-    document = _document(region, template, resources)
+    old = _kept_of(before)
+    new = _planned(region, template, resources, old)
+    document, leftovers = await _apply(region, template, resources, old, new, before, told)
     await region.engine.put_resource(STACK, name, document)
     recall(elsewhere, document)
+    failed = await _clean_up(region, leftovers)
     outputs = {output["OutputKey"]: output["OutputValue"] for output in document["Outputs"]}
-    return {"stack": name, "registered": registered, "resources": len(resources), "outputs": outputs}
+    registered = [one.logical_id for one in new.values()]
+    found = {"stack": name, "registered": registered, "resources": len(resources), "outputs": outputs}
+    return {**found, "left": failed} if failed else found
+
+
+def _told(
+    before: Document | None,
+    body: Mapping[str, Any],
+    parameters: Mapping[str, str],
+    imports: Mapping[str, str],
+    *,
+    only_given: bool,
+) -> Document:
+    """The parameters and imports that hold from now on, of this load and of those before."""
+    if before is None:
+        return {"Given": dict(parameters), "Imports": dict(imports)}
+    known = body.get("Parameters") or {}
+    last = {} if only_given else {key: value for key, value in before.get("Given", {}).items() if key in known}
+    return {"Given": {**last, **parameters}, "Imports": {**before.get("Imports", {}), **imports}}
+
+
+async def keep_failed(region: Region, name: str, description: str, reason: str) -> None:
+    """Keep the name of a stack that could not be made, with the reason, as CloudFormation does after a rollback."""
+    now = _now(region)
+    arn = stack_arn(name, region.names.account_id, region.names.region)
+    head = {"StackName": name, "StackId": arn}
+    event = {
+        **head,
+        "LogicalResourceId": name,
+        "PhysicalResourceId": arn,
+        "ResourceType": "AWS::CloudFormation::Stack",
+        "ResourceStatus": "ROLLBACK_COMPLETE",
+        "ResourceStatusReason": reason,
+        "Timestamp": now,
+    }
+    document = {
+        **head,
+        "CreationTime": now,
+        "StackStatus": "ROLLBACK_COMPLETE",
+        "StackStatusReason": reason,
+        "Description": description,
+        **{member: [] for member in ("Outputs", "Tags", "Parameters", "Resources")},
+        "Kept": {},
+        "Events": [event],
+    }
+    await region.engine.put_resource(STACK, name, document)
+
+
+def _now(region: Region) -> str:
+    return datetime.fromtimestamp(region.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+async def unload(region: Region, name: str) -> None:
+    """Remove a stack and what it made, in order. Raises InvalidInput where a resource cannot be removed yet."""
+    stack = region.get(STACK, name)
+    failed = await _clean_up(region, [one for one in _kept_of(stack).values() if not one.keeps_when_deleted])
+    if failed:
+        raise InvalidInput(f"stack {name} cannot be removed: {'; '.join(failed)}")
+    for key, body in list(region.engine.resources(LAUNCH_TEMPLATE).items()):
+        if body.get("stack") == name:
+            await region.engine.delete_resource(LAUNCH_TEMPLATE, key)
+    await region.engine.delete_resource(STACK, name)
 
 
 def recall(elsewhere: Elsewhere, stack: Document) -> None:
     """Make the names that a stack holds in other services, at loading and after a restart."""
+    held = stack.get("Held", {})
     for resource in stack["Resources"]:
-        elsewhere.will_hold(resource["ResourceType"], resource["PhysicalResourceId"])
+        content = held.get(resource["LogicalResourceId"])
+        elsewhere.will_hold(resource["ResourceType"], resource["PhysicalResourceId"], content)
 
 
-def last_revision(region: Region, definition: str) -> int:
-    """The highest revision of a job definition; 1 where there is none yet."""
-    keys = (key.rpartition(":") for key in region.engine.resources(DEFINITION))
-    return max((int(revision) for name, _, revision in keys if name == definition), default=1)
-
-
-def _document(region: Region, template: Template, resources: list[Resource]) -> Document:
-    now = datetime.fromtimestamp(region.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+def _exports(region: Region, own: str) -> dict[str, str]:
+    """What the other stacks of this region export."""
     return {
-        "StackName": template.stack,
-        "StackId": template.stack_id,
-        "CreationTime": now,
-        "StackStatus": "CREATE_COMPLETE",
-        "Description": str(template.body.get("Description", "")),
-        "Outputs": [
-            {"OutputKey": key, "OutputValue": value, "Description": description}
-            for key, (value, description) in template.outputs().items()
-        ],
-        "Tags": [],
-        "Parameters": [],
-        "Resources": [
-            {
-                "StackName": template.stack,
-                "StackId": template.stack_id,
-                "LogicalResourceId": one.logical_id,
-                "PhysicalResourceId": _physical(template, one),
-                "ResourceType": one.type,
-                "ResourceStatus": "CREATE_COMPLETE",
-            }
-            for one in resources
-        ],
+        output["ExportName"]: output["OutputValue"]
+        for name, stack in region.documents(STACK).items()
+        for output in stack["Outputs"]
+        if name != own and output.get("ExportName")
     }
 
 
-def _physical(template: Template, resource: Resource) -> str:
-    """What CloudFormation shows: for Batch the ARN, as a Ref gives it."""
-    return template.attribute(resource.logical_id, "Ref", f"Resources.{resource.logical_id}")
+def _kept_of(stack: Document | None) -> dict[str, Kept]:
+    """The Batch resources that a stack made, by their logical ids."""
+    if stack is None:
+        return {}
+    if "Kept" not in stack:
+        return {one["LogicalResourceId"]: _from_row(one) for one in stack["Resources"] if one["ResourceType"] in NAMES}
+    return {key: Kept(**one) for key, one in stack["Kept"].items()}
 
 
-async def _policy(region: Region, template: Template, resource: Resource) -> None:
-    asked = _parameters(template, resource, "CreateSchedulingPolicy")
-    asked["name"] = template.physical_id(resource.logical_id)
-    existing = region.find(POLICY, asked["name"])
-    if existing is None:
-        await _perform(region, resource, "CreateSchedulingPolicy", asked)
-    else:
-        changes = {"arn": existing["arn"], "fairsharePolicy": asked.get("fairsharePolicy", {})}
-        await _perform(region, resource, "UpdateSchedulingPolicy", changes)
+def _from_row(row: Document) -> Kept:
+    """A resource of a stack from before they were kept with what was asked for: its ARN tells its name."""
+    name, _, revision = row["PhysicalResourceId"].rpartition("/")[2].partition(":")
+    return Kept(
+        logical_id=row["LogicalResourceId"], type=row["ResourceType"], name=name, asked={}, revision=int(revision or 0)
+    )
 
 
-async def _environment(region: Region, template: Template, resource: Resource) -> None:
-    asked = _parameters(template, resource, "CreateComputeEnvironment")
-    name = asked["computeEnvironmentName"] = template.physical_id(resource.logical_id)
-    existing = region.find(ENVIRONMENT, name)
-    if existing is None:
-        await _perform(region, resource, "CreateComputeEnvironment", asked)
-        return
-    wanted = {"computeEnvironment": name, "state": asked.get("state", "ENABLED")}
-    changes = _changes(asked.get("computeResources", {}), existing.get("computeResources", {}))
-    changes.pop("desiredvCpus", None)  # it was for the beginning: what there is now follows the jobs
-    if changes:
-        wanted["computeResources"] = changes
-    await _perform(region, resource, "UpdateComputeEnvironment", wanted)
+def _planned(region: Region, template: Template, resources: list[Resource], old: Mapping[str, Kept]) -> dict[str, Kept]:
+    """What the stack will hold, in the order in which it is made. Raises InvalidInput for what AWS would refuse."""
+    unknown = [one for one in resources if one.type.startswith(_OURS) and one.type not in OPERATIONS]
+    for one in unknown:
+        raise InvalidInput(
+            f"template of {template.stack}: Resources.{one.logical_id}: the local region has no {one.type}, "
+            f"but {', '.join(sorted(OPERATIONS))}"
+        )
+    found: dict[str, Kept] = {}
+    for kind in OPERATIONS:
+        for resource in resources:
+            if resource.type == kind:
+                found[resource.logical_id] = _plan(region, template, resource, old.get(resource.logical_id))
+    return found
 
 
-def _changes(asked: Document, existing: Document) -> Document:
-    return {member: value for member, value in asked.items() if existing.get(member) != value}
+def _plan(region: Region, template: Template, resource: Resource, before: Kept | None) -> Kept:
+    planned = _kept(region, template, resource)
+    if before is not None and before.type == planned.type and before.name == planned.name:
+        if before.asked and stack_resources.is_replaced(before, planned):
+            if template.has_own_name(resource.logical_id):
+                raise InvalidInput(  # CloudFormation's own words
+                    f"Resources.{resource.logical_id}: CloudFormation cannot update a stack when a custom-named "
+                    f"resource requires replacing. Rename {planned.name} and update the stack again."
+                )
+            template.rename(resource.logical_id)
+            planned = _kept(region, template, resource)
+        planned = replace(planned, revision=before.revision)
+    stack_resources.check(planned)
+    return planned
 
 
-async def _queue(region: Region, template: Template, resource: Resource) -> None:
-    asked = _parameters(template, resource, "CreateJobQueue")
-    name = asked["jobQueueName"] = template.physical_id(resource.logical_id)
-    if region.find(QUEUE, name) is None:
-        await _perform(region, resource, "CreateJobQueue", asked)
-        return
-    members = ("state", "priority", "computeEnvironmentOrder", "jobStateTimeLimitActions", "schedulingPolicyArn")
-    changes = {member: asked[member] for member in members if member in asked}
-    await _perform(region, resource, "UpdateJobQueue", {"jobQueue": name, "state": "ENABLED", **changes})
-
-
-async def _definition(region: Region, template: Template, resource: Resource) -> None:
-    asked = _parameters(template, resource, "RegisterJobDefinition")
-    name = asked["jobDefinitionName"] = template.physical_id(resource.logical_id)
-    _keep_artifacts_here(region, asked)
-    source = {"source": json.dumps(asked, sort_keys=True)}
-    key = f"{name}:{last_revision(region, name)}"
-    latest = region.find(DEFINITION, key)
-    if latest is not None and latest["status"] == "ACTIVE" and region.find(_SOURCE, key) == source:
-        return  # loading the same template again makes no new revision
-    await _perform(region, resource, "RegisterJobDefinition", asked)
-    await region.engine.put_resource(_SOURCE, f"{name}:{last_revision(region, name)}", source)
+def _kept(region: Region, template: Template, resource: Resource) -> Kept:
+    where = f"Resources.{resource.logical_id}.Properties"
+    properties = template.with_dynamic_references(template.resolve(resource.properties, where), where)
+    asked, own = parameters_of(resource.type, properties, where)
+    name = asked[NAMES[resource.type]] = template.physical_id(resource.logical_id)
+    if resource.type == "AWS::Batch::JobDefinition":
+        _keep_artifacts_here(region, asked)
+    return Kept(
+        logical_id=resource.logical_id,
+        type=resource.type,
+        name=name,
+        asked=asked,
+        own=own,
+        keeps_when_deleted=resource.keeps_when_deleted,
+        keeps_when_replaced=resource.keeps_when_replaced,
+    )
 
 
 def _keep_artifacts_here(region: Region, asked: Document) -> None:
     """Local artifacts are plain files: wherever the definition names the store, it gets this region's folder."""
-    for variable in asked.get("containerProperties", {}).get("environment", []):
-        if variable.get("name") == SPOTBATCH_ARTIFACTS_URL:
-            variable["value"] = region.artifacts_url
+    tasks = asked.get("ecsProperties", {}).get("taskProperties", [])
+    containers = [asked.get("containerProperties", {}), *(one for task in tasks for one in task.get("containers", []))]
+    for container in containers:
+        for variable in container.get("environment", []):
+            if variable.get("name") == SPOTBATCH_ARTIFACTS_URL:
+                variable["value"] = region.artifacts_url
 
 
-_REGISTER: Final[dict[str, Callable[[Region, Template, Resource], Awaitable[None]]]] = {
-    "AWS::Batch::SchedulingPolicy": _policy,
-    "AWS::Batch::ComputeEnvironment": _environment,
-    "AWS::Batch::JobQueue": _queue,
-    "AWS::Batch::JobDefinition": _definition,
-}
-
-
-async def _perform(region: Region, resource: Resource, operation: str, asked: Document) -> None:
+async def _apply(
+    region: Region,
+    template: Template,
+    resources: list[Resource],
+    old: Mapping[str, Kept],
+    new: dict[str, Kept],
+    before: Document | None,
+    told: Document,
+) -> tuple[Document, list[Kept]]:
+    """Make and change what the plan says; the stack's document, and what is to be removed now. Undone if it fails."""
+    undo: list[Undo] = []
+    leftovers = [one for key, one in old.items() if key not in new and not one.keeps_when_deleted]
     try:
-        service_model.check(operation, asked)
-        await operations.perform(region, operation, asked)
-    except ApiError as error:
-        raise InvalidInput(f"Resources.{resource.logical_id}: {operation} refused it: {error.message}") from error
+        await _launch_templates(region, template, resources, undo)
+        for key, planned in new.items():
+            new[key], surplus = await _step(region, old.get(key), planned, undo)
+            leftovers += surplus
+        document = _document(region, template, resources, new, before)
+    except BaseException:
+        for back in reversed(undo):
+            await back()
+        raise
+    return {**document, **told}, leftovers
 
 
-def _parameters(template: Template, resource: Resource, operation: str) -> Document:
-    """The properties of a resource as the parameters of the operation that makes it."""
-    where = f"Resources.{resource.logical_id}.Properties"
-    properties = copy.deepcopy(template.resolve(resource.properties, where))
-    shape = service_model.input_shape(operation)
-    parameters = _as_api(shape, properties, where)
-    if not isinstance(parameters, dict):
-        raise InvalidInput(f"{where} must be an object")
-    return parameters
+async def _step(region: Region, old: Kept | None, new: Kept, undo: list[Undo]) -> tuple[Kept, list[Kept]]:
+    """One resource; what stands now, and what of the old one is to be removed once all is well."""
+    if old is not None and (old.name != new.name or old.type != new.type):
+        made, _ = await _step(region, None, new, undo)
+        return made, [] if new.keeps_when_replaced else [old]
+    if new.type == "AWS::Batch::JobDefinition":
+        return await _definition(region, old, new, undo)
+    if old is None:
+        undo.append(await stack_resources.make(region, new))
+    elif old.asked != new.asked or stack_resources.is_gone(region, new):
+        undo.append(await stack_resources.change(region, old, new))
+    return new, []
 
 
-def _as_api(shape: Shape, value: Any, where: str) -> Any:
-    """CloudFormation's spelling (MaxvCpus, "10", "managed") as the API's (maxvCpus, 10, "MANAGED")."""
-    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
-        members = {name.lower(): name for name in shape.members}
-        known = [(members[name.lower()], one) for name, one in value.items() if name.lower() in members]
-        return {name: _as_api(shape.members[name], one, f"{where}.{name}") for name, one in known}
-    if isinstance(shape, ListShape) and isinstance(value, list):
-        return [_as_api(shape.member, one, where) for one in value]
-    if isinstance(shape, MapShape):
-        return _as_map(value)
-    if shape.type_name in ("integer", "long") and isinstance(value, str) and value.lstrip("-").isdigit():
-        return int(value)
-    if shape.type_name in ("float", "double") and isinstance(value, str | int):
-        return float(value)
-    if shape.type_name == "boolean" and value in ("true", "false"):
-        return value == "true"
-    return _as_text(shape, value) if shape.type_name == "string" else value
+async def _definition(region: Region, old: Kept | None, new: Kept, undo: list[Undo]) -> tuple[Kept, list[Kept]]:
+    """The same definition makes no new revision; of a changed one the revision before is deregistered."""
+    if old is not None and old.asked == new.asked and not stack_resources.is_gone(region, old):
+        return new, []
+    made = replace(new, revision=definitions.last_revision(region, new.name) + 1)
+    undo.append(await stack_resources.make(region, made))
+    keeps = str((new.own.get("ResourceRetentionPolicy") or {}).get("SkipDeregisterOnUpdate", False)).lower() == "true"
+    return made, [] if old is None or keeps else [old]
 
 
-def _as_text(shape: Shape, value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    by_lower = {name.lower(): name for name in getattr(shape, "enum", None) or ()}
-    return by_lower.get(value.lower(), value) if isinstance(value, str) else value
+async def _launch_templates(region: Region, template: Template, resources: list[Resource], undo: list[Undo]) -> None:
+    """Note what AWS Batch reads of the stack's launch templates: their names and their user data."""
+    for resource in resources:
+        if resource.type == _LAUNCH_TEMPLATE:
+            where = f"Resources.{resource.logical_id}.Properties"
+            key = template.physical_id(resource.logical_id)
+            found = {"stack": template.stack, **_described(template, resource, where)}
+            undo.append(await launch_templates.keep(region, key, found))
 
 
-def _as_map(value: Any) -> Any:
-    """Tags are an object in some types of CloudFormation and a list of Key and Value in others."""
-    if isinstance(value, list):
-        return {str(one["Key"]): str(one["Value"]) for one in value}
-    return {name: str(one) for name, one in value.items()} if isinstance(value, Mapping) else value
+def _described(template: Template, resource: Resource, where: str) -> Document:
+    """The name and the user data; nothing of what only the cloud can tell."""
+    data = resource.properties.get("LaunchTemplateData") or {}
+    wanted: dict[str, Value] = {"name": resource.properties.get("LaunchTemplateName"), "userData": None}
+    if isinstance(data, Mapping):
+        wanted["userData"] = data.get("UserData")
+    found: Document = {}
+    for name, value in wanted.items():
+        try:
+            resolved = template.resolve(value, where)
+        except InvalidInput:
+            continue
+        if isinstance(resolved, str):
+            found[name] = resolved
+    return found
+
+
+async def _clean_up(region: Region, leftovers: list[Kept]) -> list[str]:
+    """Remove what is left, users before what they use; what cannot be removed is told and left, as on AWS."""
+    order = list(OPERATIONS)
+    failed = []
+    for one in sorted(leftovers, key=lambda kept: order.index(kept.type), reverse=True):
+        try:
+            await stack_resources.remove(region, one)
+        except InvalidInput as error:
+            failed.append(str(error))
+    return failed
+
+
+def _document(
+    region: Region,
+    template: Template,
+    resources: list[Resource],
+    new: Mapping[str, Kept],
+    before: Document | None,
+) -> Document:
+    now = _now(region)
+    status = "UPDATE_COMPLETE" if before else "CREATE_COMPLETE"
+    rows = [_row(template, one, status) for one in resources]
+    return {
+        "StackName": template.stack,
+        "StackId": template.stack_id,
+        "CreationTime": before["CreationTime"] if before else now,
+        **({"LastUpdatedTime": now} if before else {}),
+        "StackStatus": status,
+        "Description": str(template.body.get("Description", "")),
+        "Outputs": [
+            {"OutputKey": key, "OutputValue": value, "Description": description}
+            | ({"ExportName": export} if export else {})
+            for key, value, description, export in template.outputs()
+        ],
+        "Tags": [],
+        "Parameters": [
+            {"ParameterKey": key, "ParameterValue": _shown(template, key, value)}
+            for key, value in template.parameters.items()
+        ],
+        "Resources": rows,
+        "Kept": {key: asdict(one) for key, one in new.items()},
+        "Replaced": dict(template.replaced),
+        "Held": _held(template, resources),
+        "Events": _events(rows, status, now, before),
+    }
+
+
+def _row(template: Template, one: Resource, status: str) -> Document:
+    return {
+        "StackName": template.stack,
+        "StackId": template.stack_id,
+        "LogicalResourceId": one.logical_id,
+        "PhysicalResourceId": _physical(template, one),
+        "ResourceType": one.type,
+        "ResourceStatus": status,
+    }
+
+
+def _shown(template: Template, key: str, value: str) -> str:
+    """CloudFormation shows asterisks for a NoEcho parameter."""
+    return "****" if str(template.body["Parameters"][key].get("NoEcho", False)).lower() == "true" else value
+
+
+def _held(template: Template, resources: list[Resource]) -> Document:
+    """What parameters and secrets of the stack hold, where that is known before a cloud is asked."""
+    found: Document = {}
+    for one in resources:
+        member = {"AWS::SSM::Parameter": "Value", "AWS::SecretsManager::Secret": "SecretString"}.get(one.type)
+        if member is not None and one.properties.get(member) is not None:
+            try:
+                found[one.logical_id] = {
+                    member: template.resolve(one.properties[member], f"Resources.{one.logical_id}")
+                }
+            except InvalidInput:
+                continue
+    return found
+
+
+def _events(rows: list[Document], status: str, now: str, before: Document | None) -> list[Document]:
+    """What happened to the stack, the newest first, as far back as is kept."""
+    head = {name: rows[0][name] for name in ("StackName", "StackId")}
+    whole = {**head, "LogicalResourceId": head["StackName"], "PhysicalResourceId": head["StackId"]}
+    last = {**whole, "ResourceType": "AWS::CloudFormation::Stack", "ResourceStatus": status}
+    told = [{**one, "Timestamp": now} for one in (last, *reversed(rows))]
+    return [*told, *(before or {}).get("Events", [])][:_MOST_EVENTS]
+
+
+def _physical(template: Template, resource: Resource) -> str:
+    """What CloudFormation shows: for Batch the ARN, as a Ref gives it."""
+    return str(template.attribute(resource.logical_id, "Ref", f"Resources.{resource.logical_id}"))

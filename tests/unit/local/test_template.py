@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from spotbatch.batch.errors import InvalidInput, NotFound
-from spotbatch.local.template import Template, read_template, stack_name_of
+from spotbatch.local.template import Template
+from spotbatch.local.template_file import read_template, stack_name_of
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 RESOURCES: dict[str, Any] = {
@@ -72,7 +73,7 @@ def test_a_function_gives_what_cloudformation_would_give(value: Any, expected: A
     [
         ({"Ref": "Nothing"}, "Nothing"),
         ({"Fn::GetAtt": ["Nothing", "Arn"]}, "Nothing"),
-        ({"Fn::GetAtt": ["Bucket", "Color"]}, "Color of AWS::S3::Bucket"),
+        ({"Fn::GetAtt": ["Queue", "Color"]}, "AWS::Batch::JobQueue has no attribute Color"),
         ({"Fn::GetAtt": ["Bucket"]}, "two arguments"),
         ({"Fn::Join": ["-", "abc"]}, "needs a list"),
         ({"Fn::Select": [3, ["a"]]}, "no item '3'"),
@@ -90,10 +91,10 @@ def test_a_function_used_wrongly_is_refused_with_its_place(value: Any, said: str
     ("sections", "place"),
     [
         (
-            {"Resources": {"A": {"Type": "T", "Properties": {"B": [{"Fn::Cidr": ["x"]}]}}}},
+            {"Resources": {"A": {"Type": "T", "Properties": {"B": [{"Fn::Nope": ["x"]}]}}}},
             r"Resources\.A\.Properties\.B\[0\]",
         ),
-        ({"Outputs": {"O": {"Value": {"Fn::ImportValue": "x"}}}}, r"Outputs\.O\.Value"),
+        ({"Outputs": {"O": {"Value": {"Fn::Nope": "x"}}}}, r"Outputs\.O\.Value"),
         ({"Resources": {"A": {"Type": "T", "Properties": {"B": {"Fn::Equals": [1, 1]}}}}}, r"Fn::Equals"),
     ],
 )
@@ -124,7 +125,7 @@ def test_resources_and_outputs_whose_condition_does_not_hold_are_left_out() -> N
     outputs = {"O": {"Value": "1", "Condition": "Never"}, "P": {"Value": 2, "Description": "two"}}
     one = template(Resources=resources, Outputs=outputs, Conditions=never)
     assert [resource.logical_id for resource in one.resources()] == ["B"]
-    assert one.outputs() == {"P": ("2", "two")}
+    assert list(one.outputs()) == [("P", "2", "two", "")]
 
 
 def test_what_refers_to_itself_ends() -> None:

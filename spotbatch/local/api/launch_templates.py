@@ -1,0 +1,54 @@
+"""Launch templates of compute environments, as far as AWS Batch reads them: their user data must be a MIME archive.
+
+User guide, "Use Amazon EC2 launch templates with AWS Batch": AWS Batch merges its own user data with it. An environment
+with another kind goes INVALID with the reason below (seen by others: aws/aws-cdk #6427).
+"""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Mapping
+from email import message_from_bytes
+from typing import Final
+
+from spotbatch.local.api.region import LAUNCH_TEMPLATE, Document, Region
+
+NOT_MIME: Final = "CLIENT_ERROR - Launch Template UserData is not MIME multipart format"
+
+
+def problem(region: Region, resources: Document) -> str:
+    """Why an environment with these computeResources is INVALID; "" where nothing that is looked at here is wrong."""
+    named = resources.get("launchTemplate", {})
+    wanted = [one for one in (named, *named.get("overrides", [])) if one]
+    is_wrong = any(not is_mime(data) for one in wanted if (data := _user_data(region, one)))
+    return NOT_MIME if is_wrong else ""
+
+
+def _user_data(region: Region, named: Mapping[str, str]) -> str | None:
+    """The user data of a launch template, in Base64: of a loaded stack's, or else of one that moto's EC2 has."""
+    for key, body in region.engine.resources(LAUNCH_TEMPLATE).items():
+        if key == named.get("launchTemplateId") or body.get("name", key) == named.get("launchTemplateName"):
+            return str(body.get("userData", ""))
+    return region.user_data_of(named)
+
+
+def is_mime(user_data: str) -> bool:
+    """Whether user data, in Base64, is a MIME multipart archive from its first byte on."""
+    try:
+        message = message_from_bytes(b64decode(user_data, validate=False))
+    except (binascii.Error, ValueError):
+        return False
+    return message.get_content_maintype() == "multipart" and message.get_boundary() is not None
+
+
+async def keep(region: Region, key: str, body: Document) -> Callable[[], Awaitable[None]]:
+    """Note a launch template that a stack makes; what is returned takes it back."""
+    before = region.find(LAUNCH_TEMPLATE, key)
+    await region.engine.put_resource(LAUNCH_TEMPLATE, key, body)
+
+    async def undo() -> None:
+        if before is None:
+            await region.engine.delete_resource(LAUNCH_TEMPLATE, key)
+        else:
+            await region.engine.put_resource(LAUNCH_TEMPLATE, key, before)
+
+    return undo
