@@ -1,8 +1,12 @@
 """How times, lengths of time, sizes and counts are written for people: in one way everywhere."""
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
+# Characters that a terminal may act on: control characters but line feed and tab, and those that reorder text.
+_ACTIVE: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")  # ECMA-48, SGR: they change how text looks, and nothing else
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
@@ -59,3 +63,22 @@ def count(number: int, noun: str) -> str:
         return f"1 {noun}"
     plural = {"child": "children", "retry": "retries"}.get(noun, f"{noun}s")
     return f"{number:,} {plural}"
+
+
+def harmless(text: str, *, keep_colours: bool = False) -> str:
+    """Text of unknown origin that moves no cursor, sets no title and reorders nothing: such characters are spelt out.
+
+    Of lines that overwrite themselves by carriage returns, as progress bars do, the last state is kept. Colours may be
+    kept for a terminal.
+    """
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")) if "\r" in text else (text,)
+    whole = "\n".join(lines)
+    if not _ACTIVE.search(whole):
+        return whole
+    pieces = _COLOUR.split(whole) if keep_colours else [whole]
+    return "".join(piece if at % 2 else _ACTIVE.sub(_spelt, piece) for at, piece in enumerate(pieces))
+
+
+def _spelt(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

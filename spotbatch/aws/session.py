@@ -263,7 +263,9 @@ def translated(error: Exception) -> SpotbatchError:
         case of_boto.ProfileNotFound():
             return InvalidInput(f"{error}: `aws configure list-profiles` shows those that there are")
         case of_boto.NoRegionError():
-            return InvalidInput("no AWS region is set: give --region, or set AWS_REGION")
+            return InvalidInput(
+                "no AWS region is set: give --region, or set AWS_REGION; or --local for the region on this machine"
+            )
         case of_boto.ParamValidationError():
             return InvalidInput(" ".join(str(error).split()))
         case of_boto.HTTPClientError() | of_boto.ConnectionError():

@@ -62,7 +62,14 @@ class Plan:
         )
         for name, value, least, most in limits:
             if not least <= value <= most:
-                raise InvalidInput(f"{name} of an estimate must be {least:g} to {most:g}, not {value:g}")
+                raise InvalidInput(
+                    f"{name} of an estimate must be {_plain(least)} to {_plain(most)}, not {_plain(value)}"
+                )
+
+
+def _plain(number: float) -> str:
+    """A limit as people write it: 10,000,000 and 0.001, never 1e+07."""
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.10f}".rstrip("0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

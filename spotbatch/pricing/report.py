@@ -13,6 +13,7 @@ from spotbatch.pricing.history import Prices
 from spotbatch.pricing.ledger import Entry, Part, entries_of, part_of
 from spotbatch.pricing.units import PROVENANCE, Line, Number, total, usage_cost
 from spotbatch.pricing.usage import AttemptUse, HostLife
+from spotbatch.wording import count
 
 UNSPENT: Final = "(no attempt)"  # the group of booting, idle and minimum seconds
 _WASTED: Final = frozenset({Part.LOST, Part.RESTART})
@@ -221,8 +222,7 @@ def _group(name: str, entries: Sequence[Entry]) -> Group:
 
 def _shared_note(shared: int) -> Iterable[str]:
     if shared:
-        hosts = "1 host" if shared == 1 else f"{shared} hosts"
-        yield f"{hosts} ran other jobs too: their part is left out, and idle capacity is divided by use"
+        yield f"{count(shared, 'host')} ran other jobs too: their part is left out, and idle capacity is divided by use"
 
 
 def _credit_note(entries: Iterable[Entry]) -> Iterable[str]:
@@ -243,15 +243,16 @@ def _notes(
     known = {each.instance_id for each in priced}
     without = sorted({each.instance_type for each in hosts if each.instance_id not in known})
     if without:
-        yield f"no price is known for {', '.join(without)}: {len(hosts) - len(priced)} hosts are left out of every sum"
+        left_out = count(len(hosts) - len(priced), "host")
+        yield f"no price is known for {', '.join(without)}: {left_out} left out of every sum"
     seen = {each.instance_id for each in hosts}
     strays = sum(each.instance_id not in seen for each in attempts)
     if strays:
-        yield f"{strays} attempts ran on hosts that are not known: their cost is not in this report"
+        yield f"{count(strays, 'attempt')} ran on hosts that are not known: the cost is not in this report"
     interrupted = [each for each in attempts if each.outcome.may_go_on]
     blind = sum(each.observed is None or each.observed.lost_seconds is None for each in interrupted)
     if blind:
         yield f"{blind} interrupted attempts have no record of what they kept: they count as lost whole"
     running = sum(each.ended_at is None for each in hosts)
     if running:
-        yield f"{running} hosts still run: they are billed up to now"
+        yield f"{count(running, 'host')} still {'runs' if running == 1 else 'run'}: billed up to now"

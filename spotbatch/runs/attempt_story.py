@@ -39,7 +39,7 @@ def told_by(record: AttemptRecord | None) -> Sequence[str]:
         lines.append(f"resumed    from checkpoint {record.resumed_from}{took}")
     if record.checkpoints_saved:
         size = wording.size(record.checkpoint_bytes)
-        lines.append(f"saved      {record.checkpoints_saved} checkpoints, the last {size}")
+        lines.append(f"saved      {wording.count(record.checkpoints_saved, 'checkpoint')}, the last {size}")
     if record.work_lost_seconds is not None:
         lines.append(f"lost       {record.work_lost_seconds:.1f} s of work since the last checkpoint")
     if record.peak_memory_mib:

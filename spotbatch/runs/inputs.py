@@ -57,6 +57,12 @@ def _lines(written: str) -> list[str]:
         text = sys.stdin.read() if written == "-" else Path(written).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotFound(f"--inputs {written}: there is no such file") from None
+    except IsADirectoryError:
+        every = written.rstrip("/")
+        raise InvalidInput(
+            f"--inputs {written} is a folder: --inputs '{every}/*' makes one child of each file in it, "
+            f"--inputs '{every}/**' of those in its folders too"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"--inputs {written}: it cannot be read as text ({error})") from error
     # not splitlines(): a form feed or U+2028, which JSON may hold, ends no line of a file

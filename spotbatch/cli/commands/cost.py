@@ -119,7 +119,9 @@ def _show(run: Sequence[Job], report: CostReport) -> None:
     if not report.hosts:
         return text.say(f"{called} has run on no host that is known: it cost nothing that can be shown")
     reclaimed = f", {report.reclaimed_hosts} of them reclaimed" if report.reclaimed_hosts else ""
-    head = f"{called}: {len(report.attempts)} attempts on {len(report.hosts)} hosts{reclaimed}"
+    head = (
+        f"{called}: {text.count(len(report.attempts), 'attempt')} on {text.count(len(report.hosts), 'host')}{reclaimed}"
+    )
     text.say(text.styled(head, "bold"))
     percent = "" if report.saving_percent is None else f"  ({report.saving_percent:.0f} %)"
     _amount("paid for the hosts", report.paid_usd)
@@ -131,7 +133,7 @@ def _show(run: Sequence[Job], report: CostReport) -> None:
 
     for line in report.other:
         _amount(f"beside it: {line.description}", line.usd, f"  ({VOLUME_GIB} GiB a host)")
-    text.say("where it went")
+    text.say(f"where it went{', with what was waived' if report.credit_usd else ''}: {shown_usd(report.gross_usd)}")
     for part, amount in report.parts.items():
         if round(amount, 6):  # what is shown as nothing is left out
             share = amount / report.gross_usd if report.gross_usd else Decimal(0)

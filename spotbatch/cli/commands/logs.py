@@ -1,6 +1,7 @@
 """`spotbatch logs`: what a job wrote, now or as it grows."""
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Final
@@ -37,17 +38,19 @@ def logs(
     timestamps: Annotated[bool, typer.Option("--timestamps", "-t", help="Each line with its time.")] = False,
     queue: QueueOption = None,
     stack: StackOption = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Every byte as it was written, control characters too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What a job wrote. Of an array, name one child (JOB:INDEX), or ask for --failed."""
     jobs = Jobs()
-    show = _shower(grep, is_timed=timestamps, as_json=as_json)
+    show = _shower(grep, is_timed=timestamps, is_raw=raw, as_json=as_json)
     if failed and (follow or attempt):
         raise InvalidInput("--failed shows the last attempt of what has ended: leave out --follow and --attempt")
     if follow and attempt:
         raise InvalidInput("--follow shows every attempt as it comes: leave out --attempt, or --follow")
     if failed:
-        return _of_failed(jobs, lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue), tail, show)
+        parts = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
+        return _of_failed(jobs, parts, tail, show, as_json=as_json)
     found = jobs.get(lookup.one_job(job, jobs=jobs, stack=stack, queue=queue))
     if found.array is not None:
         if found.array.size and not follow:
@@ -60,7 +63,7 @@ def logs(
     return _print(_streams(found, attempt), Logs(group=found.log_group or DEFAULT_GROUP), tail, show, found)
 
 
-def _shower(grep: str | None, *, is_timed: bool, as_json: bool) -> Show:
+def _shower(grep: str | None, *, is_timed: bool, is_raw: bool, as_json: bool) -> Show:
     try:
         pattern = re.compile(grep) if grep is not None else None
     except re.error as error:
@@ -72,7 +75,11 @@ def _shower(grep: str | None, *, is_timed: bool, as_json: bool) -> Show:
         if as_json:
             json.write_event({"at": event.at, "job_id": unit, "stream": event.stream, "text": event.text})
             return
-        text.say(f"{text.styled(text.clock(event.at), 'dim')}  {event.text}" if is_timed else event.text)
+        line = f"{text.styled(text.clock(event.at), 'dim')}  {event.text}" if is_timed else event.text
+        if is_raw:
+            sys.stdout.write(f"{line}\n")
+        else:
+            text.say(line)
 
     return show
 
@@ -99,7 +106,7 @@ def _print(streams: Sequence[str], logs: Logs, tail: int | None, show: Show, job
             show(event, job.id)
 
 
-def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show) -> None:
+def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show, *, as_json: bool) -> None:
     """The last attempt of each child of a run that FAILED, under a head line."""
     run = jobs.describe(parts)
     ids = [each.unit_id for each in failed_of(jobs, run, limit=_MOST_CHILDREN)][:_MOST_CHILDREN]
@@ -107,15 +114,12 @@ def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show) -
         return text.hint("no child has FAILED")
     logs = Logs(group=run[0].log_group or DEFAULT_GROUP)
     names = input_names(run[0])
+    # whose lines these are belongs to the answer: in a file the lines alone would say nothing
+    head = text.hint if as_json else lambda line: text.say(text.styled(line, "bold"))
     for child in jobs.describe(ids):
         mine = names.of(run_index(child))
         code = f" with exit code {child.exit_code}" if child.exit_code is not None else ""
-        text.hint(
-            text.styled(
-                f"==> {child.id}{f' ({mine})' if mine else ''} FAILED{code}: {child.reason or child.status_reason} <==",
-                "bold",
-            )
-        )
+        head(f"==> {child.id}{f' ({mine})' if mine else ''} FAILED{code}: {child.reason or child.status_reason} <==")
         try:
             _print(_streams(child, None), logs, tail, show, child)
         except NotFound as error:

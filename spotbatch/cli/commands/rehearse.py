@@ -1,6 +1,5 @@
 """`spotbatch rehearse`: is my job Spot-safe, and what does an interruption cost it?"""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
@@ -107,9 +106,4 @@ def _run(asked: Asked, sample: int, weather: Weather, notice_seconds: float, lim
     )
     max_vcpus = max(4, needs.vcpus * sample)
     opened = partial(stage, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds, say=text.hint)
-    return rehearse(opened, wish, _say)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    return rehearse(opened, wish, text.hint)

@@ -200,7 +200,7 @@ class LiveScreen:
     def _print(self, line: str, style: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(line, style=style))
+        self._console.print(Text(text.harmless(line), style=style))
 
 
 def picture(jobs: Sequence[Job], progress: Progress, facts: str, now: float) -> "Text":

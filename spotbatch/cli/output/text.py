@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from spotbatch.batch.status import JobStatus
-from spotbatch.wording import ago, clock, count, duration, moment, size
+from spotbatch.wording import ago, clock, count, duration, harmless, moment, size
 
 __all__ = [
     "STATUS_STYLE",
@@ -16,6 +16,7 @@ __all__ = [
     "count",
     "duration",
     "fitted",
+    "harmless",
     "has_colour",
     "hint",
     "moment",
@@ -58,14 +59,14 @@ def status(value: JobStatus) -> str:
 
 
 def say(line: str = "") -> None:
-    """A line of the answer, on standard output."""
-    sys.stdout.write(f"{line}\n")
+    """A line of the answer, on standard output. What a job wrote may be in it: only colours reach a terminal."""
+    sys.stdout.write(f"{harmless(line, keep_colours=has_colour(sys.stdout))}\n")
     sys.stdout.flush()
 
 
 def hint(line: str) -> None:
     """A line that is not the answer, on standard error: pipes and `$(...)` never see it."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{harmless(line, keep_colours=has_colour(sys.stderr))}\n")
     sys.stderr.flush()
 
 

@@ -191,7 +191,7 @@ def test_a_host_without_a_price_is_left_out_and_named() -> None:
 
 
 def test_attempts_on_hosts_that_nobody_knows_are_counted_and_named() -> None:
-    assert "1 attempts ran on hosts that are not known" in a_report(an_attempt(instance_id="i-9")).notes[0]
+    assert "1 attempt ran on hosts that are not known" in a_report(an_attempt(instance_id="i-9")).notes[0]
 
 
 def test_a_host_that_still_runs_is_billed_up_to_now() -> None:
@@ -199,7 +199,7 @@ def test_a_host_that_still_runs_is_billed_up_to_now() -> None:
         [a_host(ended_at=None)], [an_attempt(stopped_at=None, outcome=AttemptOutcome.RUNNING)], PRICES, until=1000
     )
     assert report.paid_usd == report.parts[Part.WORK] == SPOT * 1000 / 3600
-    assert "1 hosts still run" in report.notes[0]
+    assert "1 host still runs" in report.notes[0]
 
 
 def test_the_report_names_the_source_and_the_day_of_its_prices() -> None:
