@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from spotbatch.aws.inspection import Surroundings
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.job import Job
 from spotbatch.pricing.catalogue import Catalogue
 
@@ -43,6 +44,17 @@ def normal(cause: str, *, evidence: str, fix: str) -> Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FailureGroup:
+    """Failed units that look alike. `lines` are the last of one of them; None: they could not be read."""
+
+    count: int
+    example: Job
+    indexes: ArrayIndexes  # empty for a job that is no array
+    lines: tuple[str, ...] | None = None
+    is_sampled: bool = False  # the log of a part of them was read
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """All that is known about one job."""
 
@@ -51,3 +63,9 @@ class Case:
     types: Catalogue
     dependencies: Sequence[Job] = ()
     head: Job | None = None  # the job at the front of its queue, where that is another
+    failures: Sequence[FailureGroup] = ()  # of a job that FAILED, largest first
+    is_cloud: bool = True
+
+    def aws(self, command: str) -> str:
+        """A command of the AWS CLI that, pasted, goes to where the job is: never from the local region to AWS."""
+        return f"aws {command}" if self.is_cloud else f'(eval "$(spotbatch local env)" && aws {command})'

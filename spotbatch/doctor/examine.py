@@ -13,6 +13,7 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.doctor.capacity import unknown_types
 from spotbatch.doctor.case import Case
+from spotbatch.doctor.failed_units import failure_groups
 
 WAITING: Final = (JobStatus.RUNNABLE, JobStatus.STARTING, JobStatus.PENDING, JobStatus.SUBMITTED)
 
@@ -55,6 +56,8 @@ def examine(jobs: Jobs, job: Job, *, is_cloud: bool | None = None) -> Case:
         types=types,
         dependencies=jobs.describe(wanted) if wanted else (),
         head=_head(jobs, job, around),
+        failures=failure_groups(jobs, job),
+        is_cloud=cloud,
     )
 
 

@@ -1,12 +1,16 @@
-"""Why a job FAILED, in words: from its exit code, its reason and its status reason."""
+"""Why a job FAILED, in words: from its exit code, its reason, its status reason and the end of its log."""
 
 from collections.abc import Iterator
 from typing import Final
 
+from spotbatch.batch.array_indexes import ArrayIndexes
+from spotbatch.batch.attempt_outcome import AttemptOutcome, outcomes_of
 from spotbatch.batch.job import Job
-from spotbatch.batch.status import CANNOT_PULL_PREFIX, OUT_OF_MEMORY_REASON, TIMEOUT_EXCEEDED, JobStatus
-from spotbatch.doctor.case import Case, Finding, Weight
-from spotbatch.runs.tracker import is_interruption
+from spotbatch.batch.status import CANNOT_PULL_PREFIX, CONTAINER_EXITED
+from spotbatch.doctor.case import Case, FailureGroup, Finding, Weight
+from spotbatch.doctor.log_causes import cause_in, last_line
+
+_MOST_GROUPS: Final = 5
 
 _EXIT_WORDS: Final = {
     125: ("spotrun could not begin", "its log says which variable is wrong"),
@@ -21,36 +25,65 @@ _EXIT_WORDS: Final = {
 
 
 def why_failed(case: Case) -> Iterator[Finding]:
-    """The rule for jobs that FAILED."""
+    """The rule for jobs that FAILED: a finding for each group of failures that look alike."""
     job = case.job
-    own = f"{job.reason or job.status_reason}" or "no reason was given"
-    code = f"exit code {job.exit_code}: " if job.exit_code is not None else ""
-    cause, fix = _in_words(job)
-    if job.array is not None:
-        failed = job.array.status_summary.get(JobStatus.FAILED, 0)
-        cause, fix = f"{failed} of {job.array.size} children FAILED", f"spotbatch logs {job.id} --failed"
-    if cause:
-        yield Finding(weight=Weight.CAUSE, cause=cause, evidence=f"{code}{own}", fix=fix)
-
-
-def _in_words(job: Job) -> tuple[str, str]:
-    log = f"spotbatch logs {job.id}"
-    if job.is_terminated:
-        return "somebody stopped it", "submit it again if that was not meant"
-    if OUT_OF_MEMORY_REASON in job.reason:
-        return "it used more memory than it asked for", "ask for more: --memory; `spotbatch show` has the peak"
-    if job.reason.startswith(CANNOT_PULL_PREFIX):
-        return "its image could not be pulled", "push it to the registry; check the subnets' route to ECR"
-    if TIMEOUT_EXCEEDED in job.status_reason:
-        return (
-            "an attempt took longer than its timeout",
-            "a longer --timeout; checkpoints are kept for `spotbatch retry`",
+    if not job.attempts and job.array is None and job.depends_on:
+        return  # the dependency's own finding says it
+    groups = case.failures or (FailureGroup(count=1, example=job, indexes=ArrayIndexes()),)
+    for group in groups[:_MOST_GROUPS]:
+        cause, fix = _in_words(job, group)
+        head = f"{group.count:,} of {job.array.size:,} children FAILED: " if job.array is not None else ""
+        yield Finding(weight=Weight.CAUSE, cause=f"{head}{cause}", evidence=_evidence(group), fix=fix)
+    if len(groups) > _MOST_GROUPS:
+        rest = sum(group.count for group in groups[_MOST_GROUPS:])
+        yield Finding(
+            weight=Weight.CAUSE,
+            cause=f"{rest:,} more FAILED in {len(groups) - _MOST_GROUPS} other ways",
+            evidence=f"exit codes {', '.join(sorted({_code(group.example) for group in groups[_MOST_GROUPS:]}))}",
+            fix=f"spotbatch logs {job.id} --failed",
         )
-    if job.attempts and is_interruption(job.attempts[-1]):
-        return f"it was interrupted {len(job.attempts)} times, and has no attempts left", f"spotbatch retry {job.id}"
-    if not job.attempts and job.depends_on:
-        return "", ""  # the dependency's own finding says it
-    if job.exit_code in _EXIT_WORDS:
-        words, fix = _EXIT_WORDS[job.exit_code]
-        return words, f"{fix}; {log}"
-    return "the command itself failed", f"{log} shows what it wrote; once that is mended: spotbatch retry {job.id}"
+
+
+def _evidence(group: FailureGroup) -> str:
+    unit = group.example
+    own = unit.reason or unit.status_reason
+    parts = [_code(unit), own if own != CONTAINER_EXITED else ""]
+    if group.indexes:
+        parts.append(f"{'child' if group.count == 1 else 'children'} {group.indexes.shown(most=6)}")
+    if group.lines is None:
+        parts.append("its log could not be read")
+    elif line := last_line(group.lines):
+        parts.append(f"{'the last line of one' if group.is_sampled else 'last line'}: {line}")
+    return "; ".join(part for part in parts if part) or "no reason was given"
+
+
+def _code(unit: Job) -> str:
+    return f"exit code {unit.exit_code}" if unit.exit_code is not None else "no exit code"
+
+
+def _in_words(job: Job, group: FailureGroup) -> tuple[str, str]:
+    """The cause and the way out; what AWS Batch and the kernel say goes before what the log says."""
+    unit = group.example
+    log = f"spotbatch logs {unit.id}"
+    again = f"then: spotbatch retry {job.id}"
+    if unit.is_terminated:
+        return "somebody stopped it", "submit it again if that was not meant"
+    match outcomes_of(unit)[-1] if unit.attempts else None:
+        case AttemptOutcome.OUT_OF_MEMORY:
+            return (
+                "it used more memory than it asked for",
+                f"ask for more: --memory; its peak: spotbatch show {unit.id}",
+            )
+        case AttemptOutcome.TIMED_OUT:
+            return "an attempt took longer than its timeout", f"a longer --timeout; checkpoints are kept, {again}"
+        case AttemptOutcome.INTERRUPTED | AttemptOutcome.LOST:
+            times = f"it was interrupted {len(unit.attempts)} times, and has no attempts left"
+            return times, f"spotbatch retry {job.id}"
+    if unit.reason.startswith(CANNOT_PULL_PREFIX):
+        return "its image could not be pulled", "push it to the registry; check the subnets' route to ECR"
+    if unit.exit_code in _EXIT_WORDS:
+        words, fix = _EXIT_WORDS[unit.exit_code]
+        return words, f"{fix}; its log: {log}"
+    if found := cause_in(group.lines or ()):
+        return found.cause, f"{found.fix}; its log: {log}; {again}"
+    return "the command itself failed", f"see what it wrote: {log}; once that is mended, {again}"

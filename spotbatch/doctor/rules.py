@@ -42,7 +42,7 @@ def _queue_is_off(case: Case) -> Iterator[Finding]:
         yield certain(
             "the job queue is disabled",
             evidence=f"queue {queue.name}: state {queue.state}",
-            fix=f"aws batch update-job-queue --job-queue {queue.name} --state ENABLED",
+            fix=case.aws(f"batch update-job-queue --job-queue {queue.name} --state ENABLED"),
         )
     if queue.status == "INVALID":
         yield certain(
@@ -62,13 +62,13 @@ def _no_environment(case: Case) -> Iterator[Finding]:
                 "the compute environment is INVALID",
                 evidence=f"{each.name}: {each.status_reason or 'no reason given'}",
                 fix="mend the role, the launch template or the subnets that the reason names; then "
-                f"aws batch update-compute-environment --compute-environment {each.name} --state ENABLED",
+                + case.aws(f"batch update-compute-environment --compute-environment {each.name} --state ENABLED"),
             )
         elif each.state != "ENABLED":
             yield certain(
                 "the compute environment is disabled",
                 evidence=f"{each.name}: state {each.state}",
-                fix=f"aws batch update-compute-environment --compute-environment {each.name} --state ENABLED",
+                fix=case.aws(f"batch update-compute-environment --compute-environment {each.name} --state ENABLED"),
             )
         else:
             yield likely(

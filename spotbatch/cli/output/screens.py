@@ -25,8 +25,9 @@ _BAR_ORDER: Final = (
     JobStatus.SUBMITTED,
 )
 _BAR_CELLS: Final = 60
-_LINE_EVERY_SECONDS: Final = 30.0  # in a pipe, even when nothing changes
 _LINES_SO_FAR: Final = 60.0  # a line at most every sixtieth of the time so far: an hour's run does not fill a log
+_FIRST_BEAT_SECONDS: Final = 5.0
+_BEAT_SECONDS: Final = 30.0
 
 
 def open_screen(*, as_json: bool) -> "Screen":
@@ -64,23 +65,43 @@ def facts_line(progress: Progress, facts: str) -> str:
     return " · ".join(parts)
 
 
+class Pace:
+    """When a line is due: at a change, and as a sign of life when nothing changes; ever fewer as the run grows long."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._begun_at = clock()
+        self._last: object = None
+        self._last_at = float("-inf")
+
+    def is_due(self, state: object) -> bool:
+        """Whether to write now; if so, this state counts as written."""
+        now = self._clock()
+        passed, silent = now - self._begun_at, now - self._last_at
+        gap = passed / _LINES_SO_FAR
+        beat = max(gap, min(_BEAT_SECONDS, max(_FIRST_BEAT_SECONDS, passed / 4)))
+        if (state != self._last and silent >= gap) or silent >= beat:
+            self._last, self._last_at = state, now
+            return True
+        return False
+
+
+def _state(progress: Progress) -> object:
+    return (tuple(progress.counts.items()), progress.interruptions, progress.retries)
+
+
 class LineScreen:
     """A line when something changed, and fewer as the run grows long: for pipes, logs and CI."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._begun_at = clock()
-        self._last: object = None
-        self._last_at = 0.0
+        self._pace = Pace(clock)
+        self._is_begun = False
 
     def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
-        if self._last is None:
+        if not self._is_begun:
+            self._is_begun = True
             text.say(title(jobs))
-        now = self._clock()
-        gap = (now - self._begun_at) / _LINES_SO_FAR
-        state = (tuple(progress.counts.items()), progress.interruptions, progress.retries)
-        if (state != self._last and now - self._last_at >= gap) or now - self._last_at > max(gap, _LINE_EVERY_SECONDS):
-            self._last, self._last_at = state, now
+        if self._pace.is_due(_state(progress)):
             line = facts_line(progress, facts)
             text.say(f"{text.clock(time.time())}  {counts_line(progress)}{'  · ' if line else ''}{line}")
 
@@ -115,15 +136,13 @@ def _met(progress: Progress) -> str:
 
 
 class EventScreen:
-    """One JSON object a line: progress when it changed, failures as they happen, the end."""
+    """One JSON object a line: progress when it changed and now and then, failures as they happen, the end."""
 
-    def __init__(self) -> None:
-        self._last: object = None
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pace = Pace(clock)
 
     def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None:
-        state = (tuple(progress.counts.items()), progress.interruptions, progress.retries)
-        if state != self._last:
-            self._last = state
+        if self._pace.is_due(_state(progress)):
             json.write_event({"event": "progress", **_fields(jobs, progress, facts)})
 
     def failure(self, failure: "Failure") -> None:

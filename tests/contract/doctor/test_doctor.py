@@ -69,7 +69,7 @@ def test_a_run_is_named_by_its_run_id_too(world: CliWorld) -> None:
     job = world.submit("--array", "2", "--", "sh", "-c", "exit $AWS_BATCH_JOB_ARRAY_INDEX")
     world.wait(job)
     run_id = world.run("show", job, "--json").json["run_id"]
-    assert causes(world, run_id) == ["1 of 2 children FAILED"]
+    assert causes(world, run_id) == ["1 of 2 children FAILED: the command itself failed"]
 
 
 def test_a_disabled_environment_and_a_disabled_queue(world: CliWorld) -> None:
@@ -115,6 +115,39 @@ def test_a_command_that_is_not_in_the_image_and_one_that_failed(world: CliWorld)
     failed = world.submit("--", "false")
     world.wait(failed)
     assert causes(world, failed) == ["the command itself failed"]
+
+
+def test_failures_are_grouped_by_exit_code_and_last_line_with_the_likely_cause_and_a_fix_to_paste(
+    world: CliWorld,
+) -> None:
+    script = """
+        case $AWS_BATCH_JOB_ARRAY_INDEX in
+        0|1|2) echo "ModuleNotFoundError: No module named 'pandas'" >&2; exit 1;;
+        3) cat /data/there-is-none;;
+        4) exit 0;;
+        *) echo "row $AWS_BATCH_JOB_ARRAY_INDEX is bad"; exit 7;;
+        esac"""
+    job = world.submit("--array", "7", "--", "sh", "-c", script)
+    world.wait(job)
+    found = {each["cause"]: each for each in world.run("doctor", job, "--json").json["findings"]}
+    assert set(found) == {
+        "3 of 7 children FAILED: the module pandas is not in the image",
+        "2 of 7 children FAILED: the command itself failed",
+        "1 of 7 children FAILED: the file /data/there-is-none is not in the container",
+    }
+    missing = found["3 of 7 children FAILED: the module pandas is not in the image"]
+    assert missing["evidence"].startswith("exit code 1; children 0-2; last line: ModuleNotFoundError")
+    assert f"spotbatch logs {job}:" in missing["fix"]
+    assert f"spotbatch retry {job}" in missing["fix"]
+    assert "children 5-6; last line: row" in found["2 of 7 children FAILED: the command itself failed"]["evidence"]
+
+
+def test_a_fix_for_the_local_region_pasted_goes_to_the_local_region(world: CliWorld) -> None:
+    batch = world.region.client("batch")
+    batch.update_job_queue(jobQueue=queue_of(world)["jobQueueName"], state="DISABLED")
+    found = world.run("doctor", "--json").json["findings"]
+    batch.update_job_queue(jobQueue=queue_of(world)["jobQueueName"], state="ENABLED")
+    assert found[0]["fix"].startswith('(eval "$(spotbatch local env)" && aws batch update-job-queue ')
 
 
 def test_what_the_local_region_does_not_have_is_said_to_be_unseen(world: CliWorld) -> None:

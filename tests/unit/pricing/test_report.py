@@ -187,7 +187,7 @@ def test_an_unknown_grouping_is_refused() -> None:
 def test_a_host_without_a_price_is_left_out_and_named() -> None:
     report = report_from([a_host(), a_host(instance_id="i-2", instance_type="odd")], [], PRICES, until=1)
     assert report.paid_usd == SPOT * 4000 / 3600
-    assert "no price is known for odd: 1 hosts are left out" in report.notes[0]
+    assert "no price is known for odd: 1 host left out" in report.notes[0]
 
 
 def test_attempts_on_hosts_that_nobody_knows_are_counted_and_named() -> None:
