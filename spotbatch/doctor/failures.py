@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from spotbatch.batch.array_indexes import ArrayIndexes
-from spotbatch.batch.attempt_outcome import AttemptOutcome, outcomes_of
+from spotbatch.batch.attempt_outcome import AttemptOutcome, outcome_of, outcomes_of
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import CANNOT_PULL_PREFIX, CONTAINER_EXITED
 from spotbatch.doctor.case import Case, FailureGroup, Finding, Weight
 from spotbatch.doctor.log_causes import cause_in, last_line
+from spotbatch.wording import count
 
 _MOST_GROUPS: Final = 5
 
@@ -68,7 +69,7 @@ def _in_words(job: Job, group: FailureGroup) -> tuple[str, str]:
     again = f"then: spotbatch retry {job.id}"
     if unit.is_terminated:
         return "somebody stopped it", "submit it again if that was not meant"
-    match outcomes_of(unit)[-1] if unit.attempts else None:
+    match _outcome(unit):
         case AttemptOutcome.OUT_OF_MEMORY:
             return (
                 "it used more memory than it asked for",
@@ -77,8 +78,8 @@ def _in_words(job: Job, group: FailureGroup) -> tuple[str, str]:
         case AttemptOutcome.TIMED_OUT:
             return "an attempt took longer than its timeout", f"a longer --timeout; checkpoints are kept, {again}"
         case AttemptOutcome.INTERRUPTED | AttemptOutcome.LOST:
-            times = f"it was interrupted {len(unit.attempts)} times, and has no attempts left"
-            return times, f"spotbatch retry {job.id}"
+            lost = count(len(unit.attempts), "attempt")
+            return f"it was interrupted: {lost}, and none is left", f"spotbatch retry {job.id}"
     if unit.reason.startswith(CANNOT_PULL_PREFIX):
         return "its image could not be pulled", "push it to the registry; check the subnets' route to ECR"
     if unit.exit_code in _EXIT_WORDS:
@@ -87,3 +88,12 @@ def _in_words(job: Job, group: FailureGroup) -> tuple[str, str]:
     if found := cause_in(group.lines or ()):
         return found.cause, f"{found.fix}; its log: {log}; {again}"
     return "the command itself failed", f"see what it wrote: {log}; once that is mended, {again}"
+
+
+def _outcome(unit: Job) -> AttemptOutcome:
+    """Of its last attempt; of a job that never had one, by what is said of the job."""
+    if unit.attempts:
+        return outcomes_of(unit)[-1]
+    if unit.exit_code is None and not unit.status_reason and not unit.reason:
+        return AttemptOutcome.FAILED
+    return outcome_of(exit_code=unit.exit_code, reason=unit.reason, status_reason=unit.status_reason)

@@ -17,12 +17,24 @@ class LogCause:
     fix: str
 
 
+_NO_MODULE: Final = (
+    r"ModuleNotFoundError: No module named '([^']+)'|ImportError: No module named (\S+)|Cannot find module '([^']+)'"
+)
+_NO_FILE: Final = (
+    r"FileNotFoundError.*?: '([^']+)'|cannot (?:open|access|stat) '?([^':]+?)'?: No such file|"
+    r"(?:^|[:\s])'?([^\s':]+)'?: No such file or directory"
+)
+_NO_NETWORK: Final = (
+    r"Could not resolve host|Name or service not known|Temporary failure in name resolution|"
+    r"Connection (?:refused|timed out)|Network is unreachable"
+)
+
 # In order: the first pattern that any of the last lines matches, from the last line up. `{}` is what was captured.
 _PATTERNS: Final = tuple(
     (re.compile(pattern), cause, fix)
     for pattern, cause, fix in (
         (
-            r"ModuleNotFoundError: No module named '([^']+)'|ImportError: No module named (\S+)|Cannot find module '([^']+)'",
+            _NO_MODULE,
             "the module {} is not in the image",
             "install it in the image and push that: spotbatch image push",
         ),
@@ -47,8 +59,7 @@ _PATTERNS: Final = tuple(
             "it may be on your machine only: put it into the image (spotbatch image push)",
         ),
         (
-            r"(?:FileNotFoundError.*?: '([^']+)'|cannot (?:open|access|stat) '?([^':]+?)'?: No such file|"
-            r"(?:^|[:\s])'?([^\s':]+)'?: No such file or directory)",
+            _NO_FILE,
             "the file {} is not in the container",
             "it may be on your machine only: send it with --inputs, or put it into the image (spotbatch image push)",
         ),
@@ -68,8 +79,7 @@ _PATTERNS: Final = tuple(
             "write below $SPOTBATCH_OUTPUT_DIR, $SPOTBATCH_CHECKPOINT_DIR or $TMPDIR; make programs executable",
         ),
         (
-            r"(?:Could not resolve host|Name or service not known|Temporary failure in name resolution|"
-            r"Connection (?:refused|timed out)|Network is unreachable)",
+            _NO_NETWORK,
             "it could not reach another machine",
             "check the address, and that the stack's egress setting gives hosts a way out",
         ),
@@ -109,5 +119,5 @@ def short(line: str) -> str:
 
 
 def signature(line: str) -> str:
-    """What lines that differ only in numbers, hashes and paths' ends have in common: so that failures can be counted."""
+    """What lines have in common that differ only in numbers and hashes, so that failures can be counted."""
     return re.sub(r"\b[0-9a-f]{8,}\b|\d+", "#", line)

@@ -117,7 +117,7 @@ def test_a_command_that_is_not_in_the_image_and_one_that_failed(world: CliWorld)
     assert causes(world, failed) == ["the command itself failed"]
 
 
-def test_failures_are_grouped_by_exit_code_and_last_line_with_the_likely_cause_and_a_fix_to_paste(
+def test_failures_are_grouped_and_each_group_has_its_likely_cause_and_a_fix_to_paste(
     world: CliWorld,
 ) -> None:
     script = """

@@ -1,4 +1,5 @@
 """What the last lines of a log say: lines as programs, shells and libraries really print them."""
+# ruff: noqa: E501 - the lines are what programs print
 
 import pytest
 

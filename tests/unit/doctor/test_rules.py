@@ -179,7 +179,7 @@ def test_the_parent_of_an_array_is_pending_because_its_children_run() -> None:
         (failed(exit_code=212), "outputs could not be saved"),
         (failed(exit_code=1), "the command itself failed"),
         (failed(is_terminated=True), "somebody stopped it"),
-        (failed(attempts=(Attempt(stopped_at=1.0, status_reason=host_terminated("i-1")),)), "interrupted 1 times"),
+        (failed(attempts=(Attempt(stopped_at=1.0, status_reason=host_terminated("i-1")),)), "interrupted: 1 attempt"),
     ],
 )
 def test_why_a_job_failed(job: Job, cause: str) -> None:
