@@ -39,7 +39,7 @@ _PATTERNS: Final = tuple(
             "install it in the image and push that: spotbatch image push",
         ),
         (
-            r"(?:MemoryError|std::bad_alloc|java\.lang\.OutOfMemoryError|Cannot allocate memory|[Oo]ut of memory)",
+            r"(?:MemoryError|std::bad_alloc|Cannot allocate memory|[Oo]ut ?[Oo]f ?[Mm]emory)",
             "it ran out of memory",
             "ask for more with --memory",
         ),
