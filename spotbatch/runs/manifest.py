@@ -8,10 +8,10 @@ from typing import Any
 
 from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.batch import artifacts as layout
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
-from spotbatch.runtime.array_index import index_ranges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,23 +52,24 @@ class RunManifest:
 
 def indexes_held(job: Job) -> str:
     """The indexes of its run that a job holds, as text; "" for a job that is no part of an array."""
-    own = f"0-{job.array.size - 1}" if job.array is not None else ""
+    own = str(ArrayIndexes.span(0, job.array.size)) if job.array is not None else ""
     return job.environment.get(SPOTBATCH_ARRAY_INDEXES, own)
 
 
 def unit_at(run: RunManifest, index: int) -> str:
     """The id of the newest job or child that stands for an index of the run. Raises NotFound."""
     for part in reversed(run.parts):
-        place = 0
-        ranges = index_ranges(part.indexes) if part.indexes else []
-        size = sum(last - first + 1 for first, last in ranges)
-        for first, last in ranges:
-            if first <= index <= last:
-                return part.job_id if size == 1 else f"{part.job_id}:{place + index - first}"
-            place += last - first + 1
-    known = [last for part in run.parts if part.indexes for _, last in index_ranges(part.indexes)]
+        held = _held(part)
+        child = held.child_of(index)
+        if child is not None:
+            return part.job_id if len(held) == 1 else f"{part.job_id}:{child}"
+    known = [last for part in run.parts for _, last in _held(part).ranges]
     those = f"its indexes are 0 to {max(known)}" if known else "it is no array"
     raise NotFound(f"run {run.run_id} has no index {index}: {those}")
+
+
+def _held(part: RunPart) -> ArrayIndexes:
+    return ArrayIndexes.parse(part.indexes) if part.indexes else ArrayIndexes()
 
 
 def write_manifest(store: Artifacts, run: RunManifest) -> None:

@@ -1,18 +1,19 @@
 """Running what FAILED of a run again, from its checkpoints."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.runs import artifact_store
 from spotbatch.runs.manifest import RunManifest, RunPart, indexes_held, read_manifest, write_manifest
-from spotbatch.runs.units import FailedUnit, failed_of, indexes_text, run_index
+from spotbatch.runs.units import FailedUnit, failed_of, run_index
 
 Note = Callable[[str], object]
 # A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): leave most of it to the command.
@@ -61,27 +62,11 @@ def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None, no
         note(f"the run's list of jobs could not be kept: {error}")
 
 
-def chunks(indexes: Sequence[int]) -> Iterator[list[int]]:
-    """Indexes in as few arrays as their size and the length of the variable that names them allow."""
-    chunk: list[int] = []
-    length = 0
-    for index in sorted(indexes):
-        joins = bool(chunk) and chunk[-1] == index - 1
-        added = 0 if joins and length and len(chunk) > 1 and chunk[-2] == index - 2 else len(str(index)) + 1
-        if chunk and (len(chunk) == MAX_ARRAY_SIZE or length + added > _LONGEST_INDEXES):
-            yield chunk
-            chunk, length = [], 0
-        chunk.append(index)
-        length += added
-    if chunk:
-        yield chunk
-
-
 def resubmit(jobs: Jobs, job_id: str, run_id: str, indexes: Sequence[int]) -> list[RunPart]:
     """Run some of a run's indexes again, as the job that held them was submitted."""
     parts = []
-    for chunk in chunks(indexes):
-        text = indexes_text(chunk)
+    for chunk in ArrayIndexes.of(indexes).chunks(most=MAX_ARRAY_SIZE, longest_text=_LONGEST_INDEXES):
+        text = str(chunk)
         own = {SPOTBATCH_RUN_ID: run_id, SPOTBATCH_ARRAY_INDEXES: text}
         size = len(chunk) if len(chunk) > 1 else None
         parts.append(RunPart(job_id=jobs.again(job_id, environment=own, array_size=size), indexes=text))

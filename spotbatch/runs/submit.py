@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.array_indexes import spans
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
 from spotbatch.runs.inputs import Inputs, store_inputs
@@ -41,10 +42,10 @@ def submit_run(
 
 def parts_of(wanted: JobRequest, run_id: str, count: int) -> Iterator[JobRequest]:
     """The requests for a run of so many children: arrays of 10,000, and what is left."""
-    for first in range(0, count, MAX_ARRAY_SIZE):
-        size = min(MAX_ARRAY_SIZE, count - first)
+    for held in spans(count, most=MAX_ARRAY_SIZE):
+        size = len(held)
         own = {SPOTBATCH_RUN_ID: run_id, SPOTBATCH_INPUT_LIST: "1"}
-        own[SPOTBATCH_ARRAY_INDEXES] = f"{first}-{first + size - 1}" if size > 1 else str(first)
+        own[SPOTBATCH_ARRAY_INDEXES] = str(held)
         yield replace(
             wanted,
             environment={**wanted.environment, **own},

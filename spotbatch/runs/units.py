@@ -5,33 +5,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
-from spotbatch.batch.errors import InvalidSetting
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.runtime.array_index import index_ranges
 
 _NO_INDEX: Final = -1
 
 
-def indexes_text(indexes: Sequence[int]) -> str:
-    """3,17,40-45: sorted indexes, neighbours together."""
-    parts: list[list[int]] = []
-    for index in sorted(indexes):
-        if parts and parts[-1][1] == index - 1:
-            parts[-1][1] = index
-        else:
-            parts.append([index, index])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
-
-
-def named_ranges(job: Job) -> list[tuple[int, int]]:
-    """The indexes of its run that a job was given, from first to last; none where none can be read."""
+def named_indexes(job: Job) -> ArrayIndexes:
+    """The indexes of its run that a job was given; none where none can be read."""
     text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
     try:
-        return index_ranges(text) if text else []
-    except InvalidSetting:
-        return []  # somebody's own variable: spotrun refuses it, and every other job is shown all the same
+        return ArrayIndexes.parse(text) if text else ArrayIndexes()
+    except InvalidInput:
+        return ArrayIndexes()  # somebody's own variable: spotrun refuses it, and every other job is shown all the same
 
 
 def run_index(job: Job, array_index: int | None = None) -> int | None:
@@ -39,12 +28,8 @@ def run_index(job: Job, array_index: int | None = None) -> int | None:
     own = job.array_index if array_index is None else array_index
     if own is None and job.array is not None:
         return None  # the parent stands for all of them
-    place = own or 0
-    for first, last in named_ranges(job):
-        if place <= last - first:
-            return first + place
-        place -= last - first + 1
-    return own
+    index = named_indexes(job).at(own or 0)
+    return own if index is None else index
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,22 +66,19 @@ def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
 
 def redone_units(jobs: Sequence[Job]) -> int:
     """How many units of a run a later job of it ran again: so many of its FAILED count no more."""
-    spans = sorted(span for job in jobs for span in _spans(job))
-    covered, reached = 0, _NO_INDEX - 1
-    for first, last in spans:
-        covered += max(0, last - max(first - 1, reached))
-        reached = max(reached, last)
-    return sum(last - first + 1 for first, last in spans) - covered
+    held = [_held(job) for job in jobs]
+    return sum(map(len, held)) - len(ArrayIndexes.of_ranges(span for each in held for span in each.ranges))
 
 
-def _spans(job: Job) -> list[tuple[int, int]]:
-    """The indexes in its run of a job's units, from first to last; one place for all that are no part of an array."""
-    own = (0, job.array.size - 1) if job.array is not None else (_NO_INDEX, _NO_INDEX)
-    return named_ranges(job) or [own]
+def _held(job: Job) -> ArrayIndexes:
+    """The indexes in its run of a job's units; one that no run has for all that are no part of an array."""
+    own = ArrayIndexes.span(0, job.array.size) if job.array is not None else ArrayIndexes.of([_NO_INDEX])
+    return named_indexes(job) or own
 
 
 def indexes_of(job: Job) -> list[int | None]:
     """The indexes in its run of a job's children, or its own; None for a job that is no part of an array."""
     if job.array is None:
         return [run_index(job)]
-    return [run_index(job, child) for child in range(job.array.size)]
+    named = list(named_indexes(job))[: job.array.size]
+    return [*named, *range(len(named), job.array.size)]

@@ -10,7 +10,8 @@ from collections.abc import MutableMapping
 
 from spotbatch.batch import artifacts
 from spotbatch.batch import environment as env
-from spotbatch.batch.errors import InvalidSetting
+from spotbatch.batch.array_indexes import ArrayIndexes
+from spotbatch.batch.errors import InvalidInput, InvalidSetting
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.settings import Identity
 from spotbatch.runtime.storage.store import Store
@@ -26,24 +27,13 @@ def apply_array_index(variables: MutableMapping[str, str] = os.environ) -> None:
     if not text:
         return
     own = variables.get(env.AWS_BATCH_JOB_ARRAY_INDEX) or "0"  # a job that is no array holds one index
-    place = int(own) if own.isdigit() else -1
-    for first, last in index_ranges(text):
-        if 0 <= place <= last - first:
-            variables[env.AWS_BATCH_JOB_ARRAY_INDEX] = str(first + place)
-            return
-        place -= last - first + 1
-    raise InvalidSetting(f"{env.SPOTBATCH_ARRAY_INDEXES}={text!r} has no index for child {own}")
-
-
-def index_ranges(text: str) -> list[tuple[int, int]]:
-    """3,17,40-45 as (first, last) pairs. Raises InvalidSetting."""
-    found = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
-            raise InvalidSetting(f"{env.SPOTBATCH_ARRAY_INDEXES}={text!r}: indexes are written as 3,17,40-45")
-        found.append((int(first), int(last or first)))
-    return found
+    try:
+        index = ArrayIndexes.parse(text).at(int(own)) if own.isdecimal() else None
+    except InvalidInput as error:
+        raise InvalidSetting(f"{env.SPOTBATCH_ARRAY_INDEXES}: {error}") from error
+    if index is None:
+        raise InvalidSetting(f"{env.SPOTBATCH_ARRAY_INDEXES}={text!r} has no index for child {own}")
+    variables[env.AWS_BATCH_JOB_ARRAY_INDEX] = str(index)
 
 
 def fetch_own_input(

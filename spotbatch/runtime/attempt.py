@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from spotbatch.batch import artifacts
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.environment import (
     EXIT_INTERRUPTED,
     EXIT_NOT_SAVED,
@@ -37,7 +38,7 @@ from spotbatch.runtime.process.progress_report import Progress
 from spotbatch.runtime.process.resource_monitor import ResourceMonitor
 from spotbatch.runtime.process.signals import Signals
 from spotbatch.runtime.process.supervisor import TICK_SECONDS, Supervisor
-from spotbatch.runtime.record import Record
+from spotbatch.runtime.record import finish
 from spotbatch.runtime.settings import Settings
 from spotbatch.runtime.storage.store import Store, open_store
 from spotbatch.runtime.workspace import Workspace, command_variables, make_workspace
@@ -316,7 +317,7 @@ class Attempt:
 
     def _end(self, outcome: str, exit_code: int) -> int:
         saved_at = max(self._began_at, self._record.last_saved_at or 0.0)
-        self._record.end(outcome=outcome, exit_code=exit_code, began_at=saved_at)
+        finish(self._record, outcome=outcome, exit_code=exit_code, began_at=saved_at)
         is_down = outcome in ("not_restored", "not_saved")  # the store, in all likelihood: do not wait for it once more
         limit = Limit(self._interruptions.left_seconds(1.0 if is_down else RECORD_SECONDS))
         ticket = self._put_record(limit)
@@ -359,9 +360,9 @@ class Attempt:
         return ticket.result()
 
 
-def _new_record(settings: Settings) -> Record:
+def _new_record(settings: Settings) -> AttemptRecord:
     identity = settings.identity
-    return Record(
+    return AttemptRecord(
         run_id=identity.run_id,
         job_id=identity.job_id,
         array_index=identity.array_index,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch import artifacts
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.runtime.checkpoints.layout import make_room
 from spotbatch.runtime.checkpoints.restore import Restored, restore
@@ -13,7 +14,6 @@ from spotbatch.runtime.checkpoints.writer import Saved, Writer
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Keys, Uploaded, finish_upload, list_outputs, send_file, upload_outputs
-from spotbatch.runtime.record import Record
 from spotbatch.runtime.settings import Identity
 from spotbatch.runtime.storage.store import Store
 
@@ -138,7 +138,7 @@ class AttemptStore:
             except (Refused, BadName, OSError) as problem:  # one file that cannot be kept does not lose the others
                 say(f"not kept from the failed attempt: {problem}")
 
-    def put_record(self, record: Record, limit: Limit | None = None) -> None:
+    def put_record(self, record: AttemptRecord, limit: Limit | None = None) -> None:
         key = artifacts.attempt_record(self._run, self._index, record.attempt)
         retrying(lambda: self._store.put(key, record.to_json()), limit or Limit(RECORD_SECONDS))
 

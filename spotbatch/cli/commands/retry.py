@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
@@ -12,7 +13,7 @@ from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, lookup
 from spotbatch.runs.manifest import RunPart
 from spotbatch.runs.retry import again, indexes_of_failed
-from spotbatch.runs.units import failed_of, indexes_text
+from spotbatch.runs.units import failed_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -59,7 +60,7 @@ def retry(
 def _say_plan(job: Job, run_id: str, failed: list[int], *, as_json: bool) -> None:
     if as_json:
         return json.write({"run_id": run_id, "job_id": job.id, "indexes": failed})
-    return text.say(f"{len(failed)} to run again under run {run_id}: {indexes_text(failed)}")
+    return text.say(f"{len(failed)} to run again under run {run_id}: {ArrayIndexes.of(failed)}")
 
 
 def _say_done(parts: list[RunPart], run_id: str, failed: list[int], *, as_json: bool) -> None:

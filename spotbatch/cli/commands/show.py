@@ -8,6 +8,7 @@ import typer
 
 from spotbatch.aws.hosts import Host, Hosts
 from spotbatch.aws.jobs import Jobs
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
 from spotbatch.batch.errors import SpotbatchError
@@ -18,7 +19,7 @@ from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, deadline, lookup, records
 from spotbatch.runs.attempt_story import outcome, told_by
 from spotbatch.runs.inputs import input_names
-from spotbatch.runs.units import failed_of, indexes_of, indexes_text, run_index
+from spotbatch.runs.units import failed_of, indexes_of, run_index
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _FAILURES: Final = 10
@@ -73,7 +74,7 @@ def _show_run(called: str, jobs: Jobs, parts: Sequence[Job], *, as_json: bool) -
         indexes = [index for index in indexes_of(each) if index is not None]
         counts = each.array.status_summary if each.array is not None else {each.status: 1}
         stand = "  ".join(f"{text.status(status)} {count:,}" for status, count in counts.items() if count)
-        rows.append((each.id, indexes_text(indexes) if indexes else "-", stand))
+        rows.append((each.id, str(ArrayIndexes.of(indexes)) if indexes else "-", stand))
     text.table(("JOB", "INDEXES", "CHILDREN"), rows)
     if failed:
         text.say()

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import Superseded, Torn
 from spotbatch.runtime.background import Background, Ticket
 from spotbatch.runtime.checkpoints.bandwidth import Bandwidth
@@ -11,7 +12,6 @@ from spotbatch.runtime.checkpoints.interval import next_interval_seconds
 from spotbatch.runtime.checkpoints.writer import Saved
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.log import say, say_on_change
-from spotbatch.runtime.record import Record
 from spotbatch.runtime.workspace import Workspace
 
 SAVE_LIMIT_SECONDS = 900.0  # without anything moving, of a periodic save: then it begins anew with what is left to send
@@ -26,7 +26,7 @@ class SaveSchedule:
         *,
         background: Background,
         save: Callable[[Limit], Saved],
-        record: Record,
+        record: AttemptRecord,
         workspace: Workspace,
         on_saved: Callable[[], object],
         fixed_seconds: float | None,

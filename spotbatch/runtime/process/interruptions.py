@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.notice import read_notice
 from spotbatch.runtime.process.signals import Signals
-from spotbatch.runtime.record import Record
 
 LAST_RESORT_SECONDS = 0.05
 
@@ -26,7 +26,7 @@ class Interruption:
 class Interruptions:
     """Looks for the notice file and for signals; where both come, the earlier end counts."""
 
-    def __init__(self, signals: Signals, notice_file: Path | None, stop_seconds: float, record: Record) -> None:
+    def __init__(self, signals: Signals, notice_file: Path | None, stop_seconds: float, record: AttemptRecord) -> None:
         self._signals = signals
         self._notice_file = notice_file
         self._stop_seconds = stop_seconds

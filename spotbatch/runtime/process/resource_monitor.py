@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.process_tree import Member
-from spotbatch.runtime.record import Record
+from spotbatch.runtime.record import measure
 
 LOOK_SECONDS = 2.0
 NEARLY_FULL = 0.9
@@ -22,7 +23,7 @@ _NO_LIMIT_BYTES = 1 << 60  # version 1 says "no limit" as a huge number
 class ResourceMonitor:
     """Looks now and then; a warning is said when a line is crossed, not at every look."""
 
-    def __init__(self, record: Record, folders: Iterable[Path], cgroup: Path = _CGROUP) -> None:
+    def __init__(self, record: AttemptRecord, folders: Iterable[Path], cgroup: Path = _CGROUP) -> None:
         self._record = record
         self._folders = tuple(folders)
         self._cgroup = cgroup
@@ -39,7 +40,7 @@ class ResourceMonitor:
             return
         self._next_at = time.monotonic() + LOOK_SECONDS
         found = members()
-        self._record.measure(found)
+        measure(self._record, found)
         self._memory(found)
         self._zombies([member for member in found if member.state == "Z"], found)
         for folder in self._folders:

@@ -9,8 +9,8 @@ import pytest
 
 from spotbatch.aws.price_cache import region_name
 from spotbatch.batch.artifacts import attempt_record
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.cli import main
-from spotbatch.runtime.record import Record
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_a_picture_that_cannot_be_written_is_an_error(capsys: pytest.CaptureFixt
 
 def a_run(store: Path) -> Path:
     for index in range(3):
-        record = Record(
+        record = AttemptRecord(
             run_id="r",
             job_id="j",
             array_index=index,

@@ -10,10 +10,8 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.runs import job_file, parse
 from spotbatch.runs.inputs import find_inputs
 from spotbatch.runs.request import Asked, name_for, request
-from spotbatch.runs.retry import chunks
 from spotbatch.runs.submit import parts_of
-from spotbatch.runs.units import indexes_text, redone_units
-from spotbatch.runtime.array_index import index_ranges
+from spotbatch.runs.units import redone_units
 
 
 @pytest.mark.parametrize(
@@ -184,19 +182,6 @@ def test_units_that_a_later_job_of_a_run_ran_again_are_counted_once() -> None:
     assert redone_units([job("0-9999", size=10_000), job("10000-10499", size=500)]) == 0
     assert redone_units([job(), job()]) == 1
     assert redone_units([job(size=3), job("nonsense")]) == 0, "spotrun refuses such a variable"
-
-
-def test_indexes_are_written_short_and_read_back() -> None:
-    assert indexes_text([45, 3, 17, 40, 41, 42, 43, 44]) == "3,17,40-45"
-    assert index_ranges("3,17,40-45") == [(3, 3), (17, 17), (40, 45)]
-
-
-def test_scattered_indexes_are_split_so_that_their_variable_stays_short() -> None:
-    scattered = list(range(0, 10_000, 2))
-    made = list(chunks(scattered))
-    assert [index for chunk in made for index in chunk] == scattered
-    assert all(len(indexes_text(chunk)) <= 3000 for chunk in made)
-    assert [len(chunk) for chunk in chunks(range(25_000))] == [10_000, 10_000, 5_000]
 
 
 def test_a_byte_order_mark_belongs_to_no_line_of_a_list_of_inputs(tmp_path: Path) -> None:

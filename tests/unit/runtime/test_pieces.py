@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import Corrupt, InvalidSetting, Refused, StoreError
+from spotbatch.runtime.array_index import apply_array_index
 from spotbatch.runtime.checkpoints.interval import (
     LONGEST_SECONDS,
     SHORTEST_SECONDS,
@@ -29,7 +31,6 @@ from spotbatch.runtime.process.process_tree import command_line
 from spotbatch.runtime.process.progress_report import read_progress
 from spotbatch.runtime.process.resource_monitor import MIB, ResourceMonitor, memory_limit_bytes, memory_used_bytes
 from spotbatch.runtime.process.shutdown import MARGIN_SECONDS, grace_seconds
-from spotbatch.runtime.record import Record
 from spotbatch.runtime.settings import HealthSettings, read_settings
 from spotbatch.runtime.storage.store import FolderStore, open_store
 
@@ -258,8 +259,8 @@ def test_outputs_are_not_visible_while_they_are_half_sent(tmp_path: Path) -> Non
     assert "o.json" not in [key for key, _ in whole.list("")]
 
 
-def a_record() -> Record:
-    return Record(run_id="r", job_id="", array_index=None, attempt=1, instance_type="", zone="", started_at=0.0)
+def a_record() -> AttemptRecord:
+    return AttemptRecord(run_id="r", job_id="", array_index=None, attempt=1, instance_type="", zone="", started_at=0.0)
 
 
 def make_cgroup(top: Path, limit: str, used: int, inactive: int) -> Path:
@@ -352,3 +353,19 @@ def test_spotrun_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "child", "index"),
+    [("3,17,40-45", "0", "3"), ("3,17,40-45", "4", "42"), ("17,3", "1", "3"), ("7", None, "7")],
+)
+def test_a_child_of_an_array_stands_for_an_index_of_the_run(text: str, child: str | None, index: str) -> None:
+    variables = {"SPOTBATCH_ARRAY_INDEXES": text} | ({} if child is None else {"AWS_BATCH_JOB_ARRAY_INDEX": child})
+    apply_array_index(variables)
+    assert variables == {"AWS_BATCH_JOB_ARRAY_INDEX": index}
+
+
+@pytest.mark.parametrize(("text", "child"), [("3-", "0"), ("3", "1"), ("1-2", "x"), ("1,1", "0"), ("1", "²")])
+def test_indexes_that_cannot_be_read_or_do_not_reach_are_a_wrong_setting(text: str, child: str) -> None:
+    with pytest.raises(InvalidSetting, match="SPOTBATCH_ARRAY_INDEXES"):
+        apply_array_index({"SPOTBATCH_ARRAY_INDEXES": text, "AWS_BATCH_JOB_ARRAY_INDEX": child})
