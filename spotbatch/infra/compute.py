@@ -41,6 +41,7 @@ class Compute(Construct):
         self.launch_template = self._launch_template(settings, security_group, tags)
         self._roles = [role for role in (instance_role, service_role) if role]
         self._service_role = service_role
+        self._way_out = subnets.internet_connectivity_established
         shared = self._shared(settings, subnets, instance_profile)
         self.environment = self._environment(
             "Environment",
@@ -103,6 +104,9 @@ class Compute(Construct):
         # Roles go after the environment: without them AWS Batch cannot end its instances, and the deletion hangs.
         for each in self._roles:
             environment.node.add_dependency(each)
+        # And so does the way out: while hosts hold public addresses, EC2 detaches no internet gateway (CloudFormation
+        # user guide, "DependsOn attribute").
+        environment.node.add_dependency(self._way_out)
         return environment
 
     def _launch_template(

@@ -14,6 +14,7 @@ from spotbatch.infra.host_data import NOTICE_FILE, NOTICE_FOLDER
 from spotbatch.infra.settings import StackSettings
 
 _VOLUME = "notice"
+_LOG_BUFFER = "25m"  # what AWS advises; the driver's own is 1m, which a chatty program fills in a second
 
 
 class Jobs(Construct):
@@ -69,6 +70,7 @@ class Jobs(Construct):
                     "awslogs-group": log_group.log_group_name,
                     "awslogs-region": Stack.of(self).region,
                     "awslogs-stream-prefix": "job",
+                    **_log_mode(settings),
                 },
             ),
         )
@@ -86,6 +88,13 @@ class Jobs(Construct):
         )
         self.definition_arn = self.definition.ref  # with its revision
         self.definition_name = Fn.select(0, Fn.split(":", Fn.select(1, Fn.split("/", self.definition_arn))))
+
+
+def _log_mode(settings: StackSettings) -> dict[str, str]:
+    """Said in any case: what AWS takes without it has changed, and an account can set its own (ECS developer guide,
+    "awslogs log driver")."""
+    buffer = {"max-buffer-size": _LOG_BUFFER} if settings.log_mode == "non-blocking" else {}
+    return {"mode": settings.log_mode, **buffer}
 
 
 def rendered(strategy: RetryStrategy) -> batch.CfnJobDefinition.RetryStrategyProperty:

@@ -69,6 +69,10 @@ DEDICATED_ROLE: Final = tuple(
             "AWS publishes new images for ECS; AWS Batch picks the newest.",
         ),
         (
+            "arn:<AWS::Partition>:ec2:<AWS::Region>::snapshot/*",
+            "The disks of AWS's images are made from snapshots, whose ids change with each image.",
+        ),
+        (
             f"arn:<AWS::Partition>:ecs:{_HERE}",
             "AWS Batch names its cluster and tasks itself, after the template is made.",
         ),

@@ -32,6 +32,9 @@ class NatInstance:
             )
         disk = {"VolumeType": "gp3", "VolumeSize": _DISK_GIB, "Encrypted": True, "DeleteOnTermination": True}
         for each in self.provider.gateway_instances:
+            # It has a public address: until it is gone the gateway cannot be detached.
+            for subnet in vpc.public_subnets:
+                each.instance.node.add_dependency(subnet.internet_connectivity_established)
             # Not the CDK's aspect for it: that makes a launch template of a fixed name, with which two stacks clash.
             each.instance.add_property_override("MetadataOptions", {"HttpTokens": "required"})
             each.instance.add_property_override("BlockDeviceMappings", [{"DeviceName": "/dev/xvda", "Ebs": disk}])

@@ -1,7 +1,9 @@
 """What AWS Batch itself needs in an account, for those who give it a role of its own instead of the service-linked one.
 
-Written after the managed policy AWSBatchServiceRole, less what this stack never uses (Spot fleets, launch
-configurations, log groups): what can be is bound to this region and account, and roles to hand on are named.
+Written after AWS's two managed policies, AWSBatchServiceRole (v14) and that of the service-linked role,
+BatchServiceRolePolicy (v8, both of August 2026), less what this stack never uses: `NOT_USED` names each action and why.
+What can be is bound to this region and account, and roles to hand on are named. tests/unit/infra/test_service_role.py
+compares action by action.
 """
 
 from typing import Final
@@ -63,11 +65,41 @@ RUNNING: Final = (
     "ecs:StartTask",
     "ecs:StopTask",
     "ecs:TagResource",
+    "ecs:UpdateCluster",
     "ecs:UpdateContainerAgent",
 )
 USED: Final = {  # services, and the role that the first call in an account makes for each
     "autoscaling.amazonaws.com": "AWSServiceRoleForAutoScaling",
     "ecs.amazonaws.com": "AWSServiceRoleForECS",
+    "spot.amazonaws.com": "AWSServiceRoleForEC2Spot",
+}
+_FLEET: Final = "Spot fleets are of the strategy BEST_FIT, which no setting chooses"
+_CONFIGURATION: Final = "AWS Batch uses a launch template here, never a launch configuration"
+_OTHER_LOGS: Final = "jobs write to the stack's own log group, by the execution role"
+_MANAGED: Final = "ECS Managed Instances and Fargate bring capacity providers; this environment has EC2 instances"
+NOT_USED: Final = {  # in one of AWS's policies and not here, with the reason
+    "ec2:CancelSpotFleetRequests": _FLEET,
+    "ec2:DescribeSpotFleetInstances": _FLEET,
+    "ec2:DescribeSpotFleetRequestHistory": _FLEET,
+    "ec2:DescribeSpotFleetRequests": _FLEET,
+    "ec2:DescribeSpotInstanceRequests": _FLEET,
+    "ec2:ModifySpotFleetRequest": _FLEET,
+    "ec2:RequestSpotFleet": _FLEET,
+    "ec2:DescribeVpcClassicLink": "EC2-Classic is gone",
+    "autoscaling:CreateLaunchConfiguration": _CONFIGURATION,
+    "autoscaling:DeleteLaunchConfiguration": _CONFIGURATION,
+    "autoscaling:DescribeLaunchConfigurations": _CONFIGURATION,
+    "logs:CreateLogGroup": _OTHER_LOGS,
+    "logs:CreateLogStream": _OTHER_LOGS,
+    "logs:DescribeLogGroups": _OTHER_LOGS,
+    "logs:PutLogEvents": _OTHER_LOGS,
+    "ecs:CreateCapacityProvider": _MANAGED,
+    "ecs:DeleteCapacityProvider": _MANAGED,
+    "ecs:DescribeCapacityProviders": _MANAGED,
+    "ecs:PutClusterCapacityProviders": _MANAGED,
+    "ecs:UntagResource": _MANAGED,
+    "ecs:UpdateCapacityProvider": _MANAGED,
+    "eks:DescribeCluster": "for environments on EKS",
 }
 
 
@@ -79,16 +111,16 @@ def grant(role: iam.Role, *, instance_role: iam.IRole, instance_profile_arn: str
         return f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:*"
 
     service_roles = f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/aws-service-role"
-    images = f"arn:{Aws.PARTITION}:ec2:{Aws.REGION}::image/*"
+    images = [f"arn:{Aws.PARTITION}:ec2:{Aws.REGION}::{kind}/*" for kind in ("image", "snapshot")]  # AWS's own
     for statement in (
         iam.PolicyStatement(sid="Look", actions=list(LOOKING), resources=["*"], conditions=here),
         iam.PolicyStatement(sid="Scale", actions=list(SCALING), resources=[arn("autoscaling")]),
-        iam.PolicyStatement(sid="Launch", actions=list(LAUNCHING), resources=[arn("ec2"), images]),
+        iam.PolicyStatement(sid="Launch", actions=list(LAUNCHING), resources=[arn("ec2"), *images]),
         iam.PolicyStatement(
             sid="TagWhatIsLaunched",
             actions=["ec2:CreateTags"],
             resources=[arn("ec2")],
-            conditions={"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+            conditions={"StringEquals": {"ec2:CreateAction": ["RunInstances", "CreateLaunchTemplate"]}},
         ),
         iam.PolicyStatement(
             sid="RolesOfServicesThatItUses",

@@ -66,6 +66,8 @@ class StackSettings(BaseModel):
     job_secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], SecretArn] = Field(
         default_factory=dict  # environment variable: the secret's whole ARN in Secrets Manager
     )
+    # "blocking": no line is lost, and a job waits while CloudWatch Logs takes none; "non-blocking": the other way round
+    log_mode: Literal["blocking", "non-blocking"] = "blocking"
     # network
     vpc_cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|20)$")] = "10.0.0.0/16"
     egress: Egress = Egress.NAT_GATEWAY
@@ -82,7 +84,7 @@ class StackSettings(BaseModel):
     kms_key: bool = False  # the bucket under a key of the stack's own: 1 USD a month
     access_logs: bool = False  # a second bucket that tells who read the first
     # what is watched
-    monitoring: bool = True  # dashboard, alarms, events: about 3.40 USD a month
+    monitoring: bool = True  # dashboard, alarms, events: about 3.40 USD a month, and up to 4.50 for metrics while busy
     container_insights: bool = False  # of the ECS cluster that AWS Batch makes; needs monitoring; paid by the metric
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     interruptions_per_hour: Annotated[int, Field(ge=1)] = 20  # more of them raise an alarm

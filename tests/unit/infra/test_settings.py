@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.infra import StackSettings
 from spotbatch.infra.look.look import INVALID_WEIGHT
 from spotbatch.infra.looking import source
+from spotbatch.infra.watching import COUNTS
 from spotbatch.local.template import Template as LocalTemplate
 from spotbatch.pricing.footprint import footprint
 from spotbatch.pricing.units import idle_cost, total
@@ -215,13 +217,51 @@ def test_every_alarm_counts_a_metric_that_a_filter_or_the_function_makes(made: M
     assert all(each["AlarmActions"] for each in alarms)
 
 
-def test_filters_are_short_enough_for_cloudwatch_and_count_a_retry_once(made: Made) -> None:
-    patterns = [each["FilterPattern"] for each in of_type(made(), "AWS::Logs::MetricFilter").values()]
-    assert max(map(len, patterns)) <= 1024
-    (interrupted,) = [each for each in patterns if "Host EC2" in each]
-    for index in range(9):
-        last = f'$.detail.attempts[{index}].statusReason = "Host EC2*" && $.detail.attempts[{index + 1}].statusReason'
-        assert f"({last} NOT EXISTS)" in interrupted
+def test_each_pattern_of_each_count_is_a_filter_and_one_metric_may_have_several(made: Made) -> None:
+    filters = of_type(made(), "AWS::Logs::MetricFilter").values()
+    made_of = sorted((each["MetricTransformations"][0]["MetricName"], each["FilterPattern"]) for each in filters)
+    assert made_of == sorted((each.name, pattern) for each in COUNTS for pattern in each.patterns)
+
+
+def test_eventbridge_may_publish_without_a_condition_which_it_does_not_support_there(made: Made) -> None:
+    (policy,) = of_type(made(), "AWS::SNS::TopicPolicy").values()
+    (events,) = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "EventsMayPublish"]
+    assert (events["Action"], "Condition" in events) == ("sns:Publish", False)
+    rules = of_type(made(), "AWS::Events::Rule").values()
+    assert not [target for rule in rules for target in rule["Targets"] if "RoleArn" in target]
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({}, {"mode": "blocking"}),
+        ({"log_mode": "non-blocking"}, {"mode": "non-blocking", "max-buffer-size": "25m"}),
+    ],
+)
+def test_the_log_mode_is_said_and_never_left_to_the_account(
+    made: Made, given: dict[str, Any], options: dict[str, str]
+) -> None:
+    (definition,) = of_type(made(**given), "AWS::Batch::JobDefinition").values()
+    said = definition["ContainerProperties"]["LogConfiguration"]["Options"]
+    assert {key: said[key] for key in ("mode", "max-buffer-size") if key in said} == options
+
+
+@pytest.mark.parametrize("egress", ["nat-gateway", "nat-instance", "public"])
+def test_the_environment_goes_before_the_network_that_its_hosts_need_to_end(egress: str) -> None:
+    app = App()
+    stack = CostOptimizedBatchProcessingStack(app, "TestStack", settings=StackSettings.read({"egress": egress}))
+    resources = Template.from_stack(stack).to_json()["Resources"]
+
+    def needed(name: str) -> set[str]:
+        said = re.findall(r'"(?:Ref|Fn::GetAtt)": \[?"(\w+)"', json.dumps(resources[name]))
+        return {*resources[name].get("DependsOn", []), *said} & set(resources)
+
+    reached, left = set(), {name for name, each in resources.items() if "Batch::ComputeEnvironment" in each["Type"]}
+    while left:
+        reached |= left
+        left = {one for name in left for one in needed(name)} - reached
+    kinds = {resources[each]["Type"] for each in reached}
+    assert {"AWS::EC2::Route", "AWS::EC2::VPCGatewayAttachment"} <= kinds
 
 
 def test_no_progress_for_half_an_hour_or_an_invalid_environment_raises_an_alarm(made: Made) -> None:
