@@ -83,6 +83,18 @@ _connection: Final[ContextVar[Connection | None]] = ContextVar("spotbatch_connec
 _making: Final = threading.Lock()  # a boto3.Session is not thread-safe; the clients that it makes are (boto3 guide)
 
 
+def connection_to(endpoint_url: str, *, region: str, access_key: str, secret_key: str) -> Connection:
+    """A connection to another endpoint than AWS's, with credentials of its own; no profile is asked for."""
+    import boto3
+    from botocore.session import Session as CoreSession
+
+    core = CoreSession(session_vars={"profile": (None, [], None, None)})  # else AWS_PROFILE must name one that exists
+    made = boto3.Session(
+        aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region, botocore_session=core
+    )
+    return Connection(session=made, endpoint_url=endpoint_url)
+
+
 @contextlib.contextmanager
 def connected(connection: Connection | None) -> Iterator[None]:
     """Within it, in this thread or task, clients are made for the connection; None: as this process's settings say."""

@@ -17,7 +17,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, Stage
 from spotbatch.rehearsal.reclaim_plan import Weather
 from spotbatch.runs import artifact_store, records
-from spotbatch.runs.request import Asked, request
+from spotbatch.runs.request import JobOptions, request
 from spotbatch.runs.tracker import is_interruption
 
 _POLL_SECONDS: Final = 0.1
@@ -30,7 +30,7 @@ OpenStage = Callable[[Sequence[str]], AbstractContextManager[Stage]]
 class Wish:
     """What is rehearsed, and how hard."""
 
-    asked: Asked
+    asked: JobOptions
     sample: int
     weather: Weather  # of the second run
     limit_seconds: float  # for each of the two runs

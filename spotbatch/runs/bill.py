@@ -4,7 +4,8 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
 
 from spotbatch.aws import session
 from spotbatch.aws.hosts import Host, Hosts
@@ -15,12 +16,14 @@ from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.local.contract import HostView
 from spotbatch.pricing.records import inferred_hosts, observed_of
 from spotbatch.pricing.report import CostReport, report_from, shown_usd
 from spotbatch.pricing.units import host_quantities
 from spotbatch.pricing.usage import AttemptUse, HostLife
 from spotbatch.runs import artifact_store, records
+
+if TYPE_CHECKING:
+    from spotbatch.local.contract import HostView  # which loads the scheduler
 
 _MOST_UNITS: Final = 20_000  # described at most, 100 a call
 _NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
@@ -35,6 +38,27 @@ class Bill:
 
     report: CostReport
     notes: tuple[str, ...]
+
+    @property
+    def paid_usd(self) -> Decimal:
+        """What was paid for the hosts, as far as they are known."""
+        return self.report.paid_usd
+
+    @property
+    def on_demand_usd(self) -> Decimal:
+        """The same work on demand, undisturbed."""
+        return self.report.on_demand_undisturbed_usd
+
+    @property
+    def saving_percent(self) -> float | None:
+        """How much less was paid than on demand; None where nothing is known."""
+        percent = self.report.saving_percent
+        return None if percent is None else float(percent)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no host of the run is up any more, so that the figures will not grow."""
+        return all(host.ended_at is not None for host in self.report.hosts)
 
 
 def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None, with_neighbours: bool = True) -> Bill:
@@ -210,7 +234,7 @@ def _local_lives(wanted: set[str]) -> list[HostLife]:
     return [_life_of_view(view) for view in views if view.instance_id in wanted]
 
 
-def _life_of_view(view: HostView) -> HostLife:
+def _life_of_view(view: "HostView") -> HostLife:
     return HostLife(
         instance_id=view.instance_id,
         instance_type=view.instance_type,

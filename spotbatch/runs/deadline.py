@@ -13,10 +13,9 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job, JobRequest
-from spotbatch.local.client import RegionClient
 from spotbatch.runs import artifact_store
 from spotbatch.runs.endpoint import running_region
-from spotbatch.runs.request import Asked
+from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import new_run_id
 
 DEADLINE_TAG: Final = "spotbatch-deadline"
@@ -34,7 +33,7 @@ class Wish:
     changeover_seconds: float | None = None
 
 
-def wish_of(asked: Asked, *, is_dry: bool) -> Wish | None:
+def wish_of(asked: JobOptions, *, is_dry: bool) -> Wish | None:
     """None where no deadline was given. Raises InvalidInput where half of it was."""
     if asked.deadline_seconds is None:
         work_seconds = None if is_dry else asked.work_seconds  # a dry run estimates with it
@@ -83,6 +82,8 @@ def request_of(wanted: JobRequest, wish: Wish, *, jobs: Jobs) -> dict[str, Any]:
 
 def submit(asked: Mapping[str, Any]) -> Mapping[str, Any]:
     """Hand the job to the local region; its answer: `run_id`, `deadline_at` and what else it says of the run."""
+    from spotbatch.local.client import RegionClient  # which loads the scheduler
+
     answer: Mapping[str, Any] = RegionClient(info=running_region()).promise(asked)
     return answer
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from spotbatch.batch.errors import Unavailable
 
 if TYPE_CHECKING:
+    from spotbatch.aws.session import Connection
     from spotbatch.local.region_file import RegionInfo
 
 LOCAL_VARIABLE: Final = "SPOTBATCH_LOCAL"
@@ -63,3 +64,13 @@ def use_profile(profile: str, environ: MutableMapping[str, str] = os.environ) ->
 def use_region(region: str, environ: MutableMapping[str, str] = os.environ) -> None:
     """Work in an AWS region."""
     environ["AWS_REGION"] = environ["AWS_DEFAULT_REGION"] = region
+
+
+def local_connection() -> "Connection":
+    """A connection to the running local region, whatever the AWS settings name. Raises as `running_region`."""
+    from spotbatch.aws import session  # `spotbatch --help` imports this module, and needs no AWS
+
+    info = running_region()
+    return session.connection_to(
+        info.endpoint, region=info.region, access_key=info.access_key, secret_key=info.secret_key
+    )

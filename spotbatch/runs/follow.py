@@ -1,10 +1,10 @@
-"""Following jobs to their end with one API call a poll, whatever their size."""
+"""Following jobs to their end with one API call a poll, whatever their size: what each look shows, as values."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from spotbatch.aws import session
 from spotbatch.aws.job_shapes import JobSummary
@@ -12,9 +12,7 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.runs.bill import in_short
 from spotbatch.runs.inputs import InputNames, input_names
-from spotbatch.runs.progress_report import OwnProgress
 from spotbatch.runs.tracker import Progress, Tracker
 from spotbatch.runs.units import run_index
 
@@ -24,15 +22,12 @@ _LONGEST_SECONDS: Final = 6.0
 _GIVE_UP_SECONDS: Final = 1800.0  # without any answer
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _FAILURES_TOLD: Final = 20
-_MONEY_EVERY_SECONDS: Final = 15.0
-_MONEY_LIVE: Final = 100  # units: one call of DescribeJobs
-_MONEY_AT_END: Final = 2000
 _LAST_SCANS: Final = 10  # calls at most, at the end, to see the attempts of children not seen yet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A unit that ended FAILED, and what is known of the cause."""
+    """A unit that ended FAILED, and what is known of the cause. `unit` is a job's id or a child's (id:index)."""
 
     unit: str
     exit_code: int | None
@@ -49,63 +44,37 @@ class Failure:
 
     @property
     def in_words(self) -> str:
+        """The exit code and the reason, as far as they are known."""
         code = f"exit code {self.exit_code}" if self.exit_code is not None else ""
         return ": ".join(part for part in (code, self.reason or self.status_reason) if part) or "no reason given"
 
 
-class Screen(Protocol):
-    """Where progress goes: a live picture, plain lines, or JSON events."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What one look at a run showed.
 
-    def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None: ...
+    `failures` are those that no look before had, the first twenty of a run; `notes` say where the rest is listed.
+    `is_news`: something differs from the look before. `is_last`: every job has ended, and no look follows.
+    """
 
-    def failure(self, failure: Failure) -> None: ...
-
-    def note(self, line: str) -> None: ...
-
-    def end(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
-@dataclass(kw_only=True)
-class Facts:
-    """A single job's own report, and the cost so far, of a large run by a part of it: that takes few calls."""
-
-    jobs: Jobs
-    clock: Callable[[], float] = time.monotonic
-    _last: str = ""
-    _last_at: float | None = None
-    _own: OwnProgress = field(default_factory=lambda: OwnProgress(has_bar=True))
-
-    def __call__(self, tracker: Tracker) -> str:
-        own = self._own(next(iter(tracker.jobs.values()))) if len(tracker.jobs) == 1 else ""
-        return " · ".join(part for part in (own, self._money(tracker)) if part)
-
-    def _money(self, tracker: Tracker) -> str:
-        now = self.clock()
-        total = tracker.progress().total
-        if self._last_at is None or now - self._last_at > _MONEY_EVERY_SECONDS or tracker.is_over:
-            self._last_at = now
-            self._last = self._ask(
-                tracker, _MONEY_AT_END if tracker.is_over and total <= _MONEY_AT_END else _MONEY_LIVE
-            )
-        return self._last
-
-    def _ask(self, tracker: Tracker, most_units: int) -> str:
-        try:
-            return in_short(self.jobs, list(tracker.jobs.values()), most_units=most_units)
-        except SpotbatchError:
-            return self._last  # money is shown beside the progress; it must not stop the watching
+    jobs: tuple[Job, ...]
+    progress: Progress
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+    is_news: bool = True
+    is_last: bool = False
 
 
 @dataclass(kw_only=True)
 class Following:
-    """The loop: ask, show, wait. Waits longer while nothing happens, and survives throttling and a lost network."""
+    """The loop: ask, yield, wait. Waits longer while nothing happens, and survives throttling and a lost network.
+
+    `on_note` takes at once what is said while AWS does not answer.
+    """
 
     jobs: Jobs
     tracker: Tracker
-    screen: Screen
-    facts: Callable[[Tracker], str] = lambda _: ""
+    on_note: Callable[[str], object] = lambda _: None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     calls_made: Callable[[], int] = session.calls_made
@@ -114,25 +83,37 @@ class Following:
     _names: dict[str, InputNames] = field(default_factory=dict, init=False)
     _wait_seconds: float = field(default=_SHORTEST_SECONDS, init=False)
 
-    def run(self) -> None:
-        """Until every job has ended. Raises NotFound, or Unavailable after half an hour without an answer."""
+    def looks(self) -> Generator[Look, None, None]:
+        """A look for each poll until every job has ended. The calls that the caller makes between two are waited for.
+
+        Raises NotFound, or Unavailable after half an hour without an answer.
+        """
         before: object = None
         while True:
             so_far = self.calls_made()
             asked = self._poll()
             progress = self.tracker.progress()
-            facts = self.facts(self.tracker)
-            self.screen.show(list(self.tracker.jobs.values()), progress, facts)
-            self._tell_news()
+            now = (progress.counts, progress.retries)
+            is_news = now != before or bool(self._news)
+            yield self._look(is_news=is_news)
             if self.tracker.is_over:
                 break
-            now = (progress.counts, progress.retries)
             self._wait_seconds = _SHORTEST_SECONDS if now != before else min(self._wait_seconds * 1.3, _LONGEST_SECONDS)
             before = now
             self.sleep(max(self._wait_seconds * asked, self._owed_seconds(self.calls_made() - so_far)))
         self._see_the_rest()
-        self._tell_news()
-        self.screen.end(list(self.tracker.jobs.values()), self.tracker.progress(), self.facts(self.tracker))
+        yield self._look(is_news=True, is_last=True)
+
+    def _look(self, *, is_news: bool, is_last: bool = False) -> Look:
+        failures, notes = self._told_of()
+        return Look(
+            jobs=tuple(self.tracker.jobs.values()),
+            progress=self.tracker.progress(),
+            failures=failures,
+            notes=notes,
+            is_news=is_news,
+            is_last=is_last,
+        )
 
     @staticmethod
     def _owed_seconds(calls: int) -> float:
@@ -162,16 +143,18 @@ class Following:
                     self._news.append(failure_of(child))
         return len(arrays)
 
-    def _tell_news(self) -> None:
-        """Failures since the last look: the first ones each, then where to find the rest."""
+    def _told_of(self) -> tuple[tuple[Failure, ...], tuple[str, ...]]:
+        """Failures since the last look, the first ones of the run each, then where to find the rest."""
+        failures, notes = [], []
         for failure in self._news:
             self._told += 1
             if self._told <= _FAILURES_TOLD:
-                self.screen.failure(replace(failure, input=self._input_of(failure.unit)))
+                failures.append(replace(failure, input=self._input_of(failure.unit)))
             elif self._told == _FAILURES_TOLD + 1:
                 array = failure.unit.partition(":")[0]
-                self.screen.note(f"more FAILED: `spotbatch list --array {array} --status FAILED` lists them all")
+                notes.append(f"more FAILED: `spotbatch list --array {array} --status FAILED` lists them all")
         self._news.clear()
+        return tuple(failures), tuple(notes)
 
     def _input_of(self, unit: str) -> str:
         """The input that a unit stands for; "" where it has none, or where the store cannot be asked."""
@@ -207,7 +190,7 @@ class Following:
             except Unavailable as error:
                 if not error.is_transient or self.clock() + pause > deadline:
                     raise
-                self.screen.note(f"{error}; asking again in {pause:.0f} s")
+                self.on_note(f"{error}; asking again in {pause:.0f} s")
             self.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 

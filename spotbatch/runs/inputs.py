@@ -3,6 +3,7 @@
 import glob
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -28,6 +29,17 @@ class Inputs:
     lines: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
+    @classmethod
+    def of_lines(cls, lines: Iterable[str], *, source: str = "a list") -> "Inputs":
+        """Inputs that a program holds. Raises InvalidInput for none, for too many, and for one that is no line."""
+        found = cls(source=source, lines=tuple(lines))
+        if not found.lines:
+            raise InvalidInput(f"inputs of {source}: there are none, so there is nothing to submit")
+        for number, line in enumerate(found.lines, start=1):
+            if not isinstance(line, str) or not line.strip() or "\n" in line:
+                raise InvalidInput(f"input {number} of {source} is one line of text, not {line!r}")
+        return _checked(found)
+
     @property
     def count(self) -> int:
         return len(self.lines) or len(self.files)
@@ -47,8 +59,18 @@ def find_inputs(written: str) -> Inputs:
         found = Inputs(source=written, lines=tuple(_lines(written)))
     if not found.count:
         raise NotFound(f"--inputs {written}: nothing is there, so there is nothing to submit")
+    return _checked(found)
+
+
+def _checked(found: Inputs) -> Inputs:
+    """Raises InvalidInput for more inputs than a run may have, or for one that is too long."""
     if found.count > _MOST_INPUTS:
-        raise InvalidInput(f"--inputs {written}: a run has at most {_MOST_INPUTS:,} inputs, not {found.count:,}")
+        raise InvalidInput(f"--inputs {found.source}: a run has at most {_MOST_INPUTS:,} inputs, not {found.count:,}")
+    for number, line in enumerate(found.lines, start=1):
+        if len(line) > _LONGEST_LINE:
+            raise InvalidInput(
+                f"--inputs {found.source}: input {number} has {len(line)} characters, at most {_LONGEST_LINE}"
+            )
     return found
 
 
@@ -67,13 +89,7 @@ def _lines(written: str) -> list[str]:
         raise InvalidInput(f"--inputs {written}: it cannot be read as text ({error})") from error
     # not splitlines(): a form feed or U+2028, which JSON may hold, ends no line of a file
     # Windows editors begin a file with a byte order mark, which belongs to no line
-    lines = [line for each in text.removeprefix("\ufeff").split("\n") if (line := each.removesuffix("\r")).strip()]
-    for number, line in enumerate(lines, start=1):
-        if len(line) > _LONGEST_LINE:
-            raise InvalidInput(
-                f"--inputs {written}: input {number} has {len(line)} characters, at most {_LONGEST_LINE}"
-            )
-    return lines
+    return [line for each in text.removeprefix("\ufeff").split("\n") if (line := each.removesuffix("\r")).strip()]
 
 
 def _objects(url: str) -> list[str]:

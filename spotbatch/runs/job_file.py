@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
 from spotbatch.runs import parse
-from spotbatch.runs.request import Asked, request
+from spotbatch.runs.request import JobOptions, request
 
 # what AWS Batch's limits tell apart by itself, so that the line can be named; the rest depends on other keys
 _CHECKED_ALONE: Final = frozenset(
@@ -32,7 +32,7 @@ team = "flights"
 """
 
 
-def read(path: Path) -> Asked:
+def read(path: Path) -> JobOptions:
     """What a job file asks for. Raises NotFound, or InvalidInput with the line and what is allowed there."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -47,7 +47,7 @@ def read(path: Path) -> Asked:
     return _asked(path, text, table)
 
 
-def _asked(path: Path, text: str, table: Mapping[str, Any]) -> Asked:
+def _asked(path: Path, text: str, table: Mapping[str, Any]) -> JobOptions:
     values: dict[str, Any] = {}
     for key, value in table.items():
         kind = KEYS.get(key)
@@ -57,13 +57,13 @@ def _asked(path: Path, text: str, table: Mapping[str, Any]) -> Asked:
         try:
             values[name] = convert(value)
             if name in _CHECKED_ALONE:
-                request(Asked(**{name: values[name]}), queue="any", definition="any")
+                request(JobOptions(**{name: values[name]}), queue="any", definition="any")
         except _WrongEntry as error:
             where = _at(path, text, error.entry, after=_line_of(text, key))
             raise InvalidInput(f"{where}: {key}.{error.entry}: {error}") from error
         except (InvalidInput, InvalidJob, TypeError) as error:
             raise InvalidInput(f"{_at(path, text, key)}: {key}: {error}") from error
-    return Asked(**values)
+    return JobOptions(**values)
 
 
 def _at(path: Path, text: str, key: str, *, after: int = 0) -> str:

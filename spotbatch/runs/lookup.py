@@ -6,6 +6,7 @@ name, all of it: the arrays that its inputs took, and what was run again since. 
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from spotbatch.aws.jobs import Jobs
@@ -69,10 +70,15 @@ def to_wait_for(written: str, *, jobs: Jobs, stack: str | None = None, queue: st
     FAILED for ever, and AWS Batch fails at once what waits for a FAILED job (user guide, "Job dependencies").
     """
     ids = job_ids(written, jobs=jobs, stack=stack, queue=queue)
+    return open_jobs(ids, jobs=jobs)
+
+
+def open_jobs(ids: Sequence[str], *, jobs: Jobs) -> list[str]:
+    """Of the jobs of a run, oldest first, those that have not ended; the newest where all have."""
     if len(ids) == 1:
-        return ids
+        return list(ids)
     open_ones = [job.id for job in jobs.describe(ids) if not job.status.is_terminal]
-    return open_ones or ids[-1:]
+    return open_ones or list(ids[-1:])
 
 
 def run_jobs(jobs: Jobs, job: Job, *, stack: str | None = None) -> list[Job]:

@@ -17,7 +17,7 @@ _MAX_NAME: Final = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class JobOptions:
     """What a user asked for. None: as the job definition says."""
 
     command: tuple[str, ...] = ()
@@ -45,8 +45,8 @@ class Asked:
     changeover_seconds: int | None = None
     on_demand_queue: str | None = None
 
-    def over(self, other: "Asked") -> "Asked":
-        """Both: what is said here wins, and tables are joined."""
+    def with_defaults(self, other: "JobOptions") -> "JobOptions":
+        """Both: what is given here wins over `other`, and tables are joined."""
         joined = {
             each.name: {**getattr(other, each.name), **getattr(self, each.name)}
             for each in fields(self)
@@ -60,7 +60,7 @@ class Asked:
         return replace(other, **{**said, **joined})
 
 
-def request(asked: Asked, *, queue: str, definition: str) -> JobRequest:
+def request(asked: JobOptions, *, queue: str, definition: str) -> JobRequest:
     """The request for SubmitJob. Raises InvalidJob or InvalidInput where AWS Batch would refuse it."""
     _check_sizes(asked)
     return JobRequest(
@@ -83,7 +83,7 @@ def request(asked: Asked, *, queue: str, definition: str) -> JobRequest:
     )
 
 
-def _check_sizes(asked: Asked) -> None:
+def _check_sizes(asked: JobOptions) -> None:
     for name, given, least in (("vcpus", asked.vcpus, 1), ("memory", asked.memory_mib, 4), ("gpus", asked.gpus, 0)):
         if given is not None and given < least:
             raise InvalidInput(f"--{name} is at least {least}{' MiB' if name == 'memory' else ''}, not {given}")
@@ -107,7 +107,7 @@ def _retry(retries: int | None) -> RetryStrategy | None:
     return spot_safe(attempts=retries + 1)
 
 
-def _dependencies(asked: Asked) -> tuple[Dependency, ...]:
+def _dependencies(asked: JobOptions) -> tuple[Dependency, ...]:
     if asked.is_sequential and asked.array is None:
         raise InvalidInput("--sequential is for arrays: give --array too")
     if asked.after_each and asked.array is None:

@@ -12,7 +12,7 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.errors import NotFound, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.runs import artifact_store
-from spotbatch.runs.inputs import InputNames
+from spotbatch.runs.inputs import InputNames, input_names
 from spotbatch.runs.units import indexes_of
 
 NAMES_FILE: Final = "inputs.tsv"  # folder, tab, input
@@ -28,6 +28,29 @@ class OutputFile:
     to: Path
     size_bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """What is in a folder now. `missing`: the indexes of children that have no outputs yet."""
+
+    folder: Path
+    files: int
+    size_bytes: int
+    fetched: int
+    missing: tuple[int, ...]
+
+
+def collect(
+    run: Sequence[Job], folder: Path, *, stack: str | None = None, on_bytes: Callable[[int], None] = lambda _: None
+) -> Results:
+    """Fetch and verify the outputs of a run's jobs, and keep beside them which input each folder stands for."""
+    store = artifact_store.store_of(run[0], stack=stack)
+    files, missing = wanted(store, run, folder)
+    fetched = fetch(store, files, on_bytes)
+    write_names(input_names(run[0]), run, folder)
+    size = sum(each.size_bytes for each in files)
+    return Results(folder=folder, files=len(files), size_bytes=size, fetched=fetched, missing=tuple(missing))
 
 
 def wanted(store: Artifacts, jobs: Sequence[Job], destination: Path) -> tuple[list[OutputFile], list[int]]:

@@ -25,6 +25,24 @@ def indexes_of_failed(failed: Sequence[FailedUnit]) -> list[int]:
     return [each.index or 0 for each in failed]
 
 
+def retry_run(
+    jobs: Jobs, run: Sequence[Job], *, note: Note = lambda _: None, stack: str | None = None
+) -> list[RunPart]:
+    """Run again all that FAILED of a run and was not run again since. `note` takes what could not be kept.
+
+    Raises NotFound where nothing has FAILED.
+    """
+    failed = failed_of(jobs, run)
+    if not failed:
+        raise NotFound(f"nothing of run {artifact_store.run_id(run[0])} has FAILED, so there is nothing to run again")
+    return [
+        part
+        for own in run
+        if (mine := [each for each in failed if each.job.id == own.id])
+        for part in again(jobs, own, indexes_of_failed(mine), note=note, stack=stack)
+    ]
+
+
 def again(jobs: Jobs, found: Job, failed: list[int], *, note: Note, stack: str | None = None) -> list[RunPart]:
     """Submit what FAILED of a job once more, and add it to the run's list; `note` takes what could not be kept.
 

@@ -2,16 +2,81 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import spans
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
-from spotbatch.runs.inputs import Inputs, store_inputs
+from spotbatch.runs import lookup
+from spotbatch.runs.artifact_store import store_at
+from spotbatch.runs.destination import Destination, destination
+from spotbatch.runs.inputs import Inputs, find_inputs, store_inputs
 from spotbatch.runs.manifest import RunManifest, RunPart, write_manifest
+from spotbatch.runs.request import JobOptions, request
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """What is about to be sent: the request of the whole, and the inputs that make its children, if any."""
+
+    request: JobRequest
+    inputs: Inputs | None = None
+    bucket: str = ""  # the stack's, where it was asked for
+
+    @property
+    def requests(self) -> list[JobRequest]:
+        """What SubmitJob is sent: for many inputs each array's, under a run id that is made for this answer."""
+        if self.inputs is None:
+            return [self.request]
+        return list(parts_of(self.request, new_run_id(self.request.name), self.inputs.count))
+
+
+def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None) -> Submission:
+    """Find inputs, queue, definition and the jobs that are waited for; nothing is sent.
+
+    `listed` are inputs that the caller holds already. Raises InvalidInput, InvalidJob, NotFound.
+    """
+    inputs = find_inputs(options.inputs) if options.inputs is not None else listed
+    if inputs is not None and options.array is not None:
+        raise InvalidInput(f"--inputs makes the array: leave --array {options.array} out")
+    if options.array is not None and options.array > MAX_ARRAY_SIZE:
+        raise InvalidInput(
+            f"--array makes one array of at most {MAX_ARRAY_SIZE:,} children, not {options.array:,}: "
+            "--inputs FILE takes more lines, as several arrays under one run"
+        )
+    where = destination(stack=options.stack, queue=options.queue, definition=options.definition)
+    stack, queue = options.stack, where.queue
+    resolved = replace(
+        options,
+        after=tuple(
+            one for each in options.after for one in lookup.to_wait_for(each, jobs=jobs, stack=stack, queue=queue)
+        ),
+        after_each=tuple(lookup.one_job(each, jobs=jobs, stack=stack, queue=queue) for each in options.after_each),
+    )
+    return Submission(
+        request=request(resolved, queue=where.queue, definition=where.definition), inputs=inputs, bucket=where.bucket
+    )
+
+
+def send(jobs: Jobs, prepared: Submission) -> RunManifest:
+    """Submit it; what belongs to the run. Of a single job or array the run's id is its own."""
+    wanted = prepared.request
+    if prepared.inputs is not None:
+        where = Destination(queue=wanted.queue, definition=wanted.definition, bucket=prepared.bucket)
+        return submit_run(jobs, store_at(jobs, where), wanted, prepared.inputs)
+    job_id = jobs.submit(wanted)
+    return RunManifest(
+        run_id=wanted.environment.get(SPOTBATCH_RUN_ID, job_id),
+        name=wanted.name,
+        queue=wanted.queue,
+        created_at=time.time(),
+        count=wanted.array_size or 1,
+        parts=(RunPart(job_id=job_id, indexes=f"0-{wanted.array_size - 1}" if wanted.array_size else ""),),
+    )
 
 
 def new_run_id(name: str) -> str:
@@ -19,9 +84,7 @@ def new_run_id(name: str) -> str:
     return f"{name[:80]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
-def submit_run(
-    jobs: Jobs, store: Artifacts, wanted: JobRequest, inputs: Inputs, on_part: Callable[[int], object]
-) -> RunManifest:
+def submit_run(jobs: Jobs, store: Artifacts, wanted: JobRequest, inputs: Inputs) -> RunManifest:
     """Store the inputs, then submit as many arrays as they need, 10,000 children each."""
     run = RunManifest(
         run_id=new_run_id(wanted.name),
@@ -36,7 +99,6 @@ def submit_run(
         job_id = jobs.submit(part)
         run = replace(run, parts=(*run.parts, RunPart(job_id=job_id, indexes=_indexes_of(part))))
         write_manifest(store, run)  # after each: what was submitted is known even if the next one fails
-        on_part(len(run.parts))
     return run
 
 

@@ -41,6 +41,7 @@ class FailedUnit:
     index: int | None  # in the run
     exit_code: int | None
     reason: str
+    input: str = ""  # what the unit stands for, where that was asked for
 
 
 def failed_of(jobs: Jobs, parts: Sequence[Job], *, limit: int = MAX_ARRAY_SIZE) -> list[FailedUnit]:

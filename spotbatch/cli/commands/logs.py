@@ -3,7 +3,7 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -17,6 +17,7 @@ from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOpt
 from spotbatch.cli.output import json, text
 from spotbatch.runs import lookup
 from spotbatch.runs.inputs import input_names
+from spotbatch.runs.logs import lines
 from spotbatch.runs.units import failed_of, run_index
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -60,7 +61,9 @@ def logs(
         raise InvalidInput(f"{found.id} is an array: -f follows one child, as {found.id}:0")
     if follow:
         return _follow(jobs, found, show, tail)
-    return _print(_streams(found, attempt), Logs(group=found.log_group or DEFAULT_GROUP), tail, show, found)
+    for event in lines(found, attempt=attempt, tail=tail):
+        show(event, found.id)
+    return None
 
 
 def _shower(grep: str | None, *, is_timed: bool, is_raw: bool, as_json: bool) -> Show:
@@ -84,28 +87,6 @@ def _shower(grep: str | None, *, is_timed: bool, is_raw: bool, as_json: bool) ->
     return show
 
 
-def _streams(job: Job, attempt: int | None) -> list[str]:
-    """The streams of the attempt that was asked for. Raises InvalidInput, NotFound."""
-    made = [each.log_stream for each in job.attempts]
-    if attempt is not None:
-        if attempt > len(made):
-            raise NotFound(f"job {job.id} has made {len(made)} attempts, there is no attempt {attempt}")
-        made = made[attempt - 1 : attempt]
-    last = made[-1] if made else job.log_stream
-    return [last] if last else []
-
-
-def _print(streams: Sequence[str], logs: Logs, tail: int | None, show: Show, job: Job) -> None:
-    if not streams:
-        raise NotFound(
-            f"job {job.id} is {job.status} and has written nothing yet: `spotbatch doctor {job.id}` says why"
-        )
-    for stream in streams:
-        events: Iterable[LogEvent] = logs.tail(stream, tail) if tail else logs.read(stream)
-        for event in events:
-            show(event, job.id)
-
-
 def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show, *, as_json: bool) -> None:
     """The last attempt of each child of a run that FAILED, under a head line."""
     run = jobs.describe(parts)
@@ -121,7 +102,8 @@ def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show, *
         code = f" with exit code {child.exit_code}" if child.exit_code is not None else ""
         head(f"==> {child.id}{f' ({mine})' if mine else ''} FAILED{code}: {child.reason or child.status_reason} <==")
         try:
-            _print(_streams(child, None), logs, tail, show, child)
+            for event in lines(child, tail=tail, logs=logs):
+                show(event, child.id)
         except NotFound as error:
             text.hint(str(error))
     if len(ids) == _MOST_CHILDREN:

@@ -14,7 +14,7 @@ from spotbatch.rehearsal.private_region import stage
 from spotbatch.rehearsal.reclaim_plan import Weather
 from spotbatch.rehearsal.rehearsal import Rehearsed, Wish, rehearse
 from spotbatch.runs import job_file, parse
-from spotbatch.runs.request import Asked
+from spotbatch.runs.request import JobOptions
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _DEFAULT_VCPUS: Final = 1
@@ -58,14 +58,14 @@ def rehearse_command(
     """
     from spotbatch.rehearsal.report import as_document, as_html, as_lines
 
-    asked = Asked(
+    asked = JobOptions(
         command=tuple(command or ()),
         vcpus=vcpus,
         memory_mib=parse.memory_mib(memory) if memory else None,
         env=parse.variables(env or ()),
     )
     if file is not None:
-        asked = asked.over(job_file.read(file))
+        asked = asked.with_defaults(job_file.read(file))
     if not asked.command:
         raise InvalidInput("there is nothing to rehearse: give the command after `--`, or a job file with a command")
     if html is not None and not html.parent.is_dir():
@@ -93,13 +93,13 @@ def rehearse_command(
         raise JobFailed(f"{'not' if word == 'no' else word + ' to be'} Spot-safe: {why}")
 
 
-def _run(asked: Asked, sample: int, weather: Weather, notice_seconds: float, limit_seconds: float) -> Rehearsed:
+def _run(asked: JobOptions, sample: int, weather: Weather, notice_seconds: float, limit_seconds: float) -> Rehearsed:
     """In a region of its own, whatever the AWS settings say: nothing of this reaches the cloud."""
     needs = ResourceRequirements(
         vcpus=asked.vcpus or _DEFAULT_VCPUS, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB
     )
     wish = Wish(
-        asked=Asked(command=asked.command, vcpus=needs.vcpus, memory_mib=needs.memory_mib, env=asked.env),
+        asked=JobOptions(command=asked.command, vcpus=needs.vcpus, memory_mib=needs.memory_mib, env=asked.env),
         sample=sample,
         weather=weather,
         limit_seconds=limit_seconds,

@@ -12,7 +12,7 @@ from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOpt
 from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, lookup
 from spotbatch.runs.manifest import RunPart
-from spotbatch.runs.retry import again, indexes_of_failed
+from spotbatch.runs.retry import indexes_of_failed, retry_run
 from spotbatch.runs.units import failed_of
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -42,12 +42,7 @@ def retry(
         raise NotFound(f"nothing of {job} has FAILED, so there is nothing to run again")
     if dry_run:
         return _say_plan(described[0], run_id, indexes_of_failed(failed), as_json=as_json)
-    parts = [
-        part
-        for own in described
-        if (mine := [each for each in failed if each.job.id == own.id])
-        for part in again(jobs, own, indexes_of_failed(mine), note=text.hint, stack=stack)
-    ]
+    parts = retry_run(jobs, described, note=text.hint, stack=stack)
     _say_done(parts, run_id, indexes_of_failed(failed), as_json=as_json)
     if watch:
         from spotbatch.cli.commands.watch import follow

@@ -1,6 +1,5 @@
 """`spotbatch submit`: a command becomes a job in AWS Batch."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,15 +9,15 @@ from spotbatch.aws.job_shapes import submit_shape
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, SpotbatchError
-from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
+from spotbatch.batch.job import JobRequest
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.output.deadline import Following, say_submitted
-from spotbatch.runs import artifact_store, deadline, destination, job_file, lookup, parse
-from spotbatch.runs.inputs import Inputs, find_inputs
+from spotbatch.runs import artifact_store, deadline, destination, job_file, parse
 from spotbatch.runs.manifest import RunManifest
-from spotbatch.runs.request import Asked, request
-from spotbatch.runs.submit import new_run_id, parts_of, submit_run
+from spotbatch.runs.request import JobOptions
+from spotbatch.runs.submit import Submission, prepare
+from spotbatch.runs.submit import send as submit_prepared
 
 if TYPE_CHECKING:
     from spotbatch.pricing.instance_selection import Need
@@ -104,7 +103,7 @@ def submit(
 
     spotbatch submit --inputs 's3://bucket/raw/' -- python convert.py
     """
-    asked = Asked(
+    asked = JobOptions(
         command=tuple(command or ()),
         name=name,
         array=array,
@@ -130,37 +129,28 @@ def submit(
     )
     if dry_run and watch:
         raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
-    send(asked.over(job_file.read(file)) if file else asked, is_dry=dry_run, watch=watch, as_json=as_json)
+    send(asked.with_defaults(job_file.read(file)) if file else asked, is_dry=dry_run, watch=watch, as_json=as_json)
 
 
-def send(asked: Asked, *, is_dry: bool, watch: bool, as_json: bool) -> None:
+def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool) -> None:
     """Submit what was asked for, or show what would be sent."""
-    if asked.inputs is not None and asked.array is not None:
-        raise InvalidInput(f"--inputs makes the array: leave --array {asked.array} out")
-    if asked.array is not None and asked.array > MAX_ARRAY_SIZE:
-        raise InvalidInput(
-            f"--array makes one array of at most {MAX_ARRAY_SIZE:,} children, not {asked.array:,}: "
-            "--inputs FILE takes more lines, as several arrays under one run"
-        )
-    inputs = find_inputs(asked.inputs) if asked.inputs is not None else None
     jobs = Jobs()
-    where = destination.destination(stack=asked.stack, queue=asked.queue, definition=asked.definition)
-    wanted = request(_resolved(asked, jobs, where.queue), queue=where.queue, definition=where.definition)
+    prepared = prepare(asked, jobs=jobs)
+    wanted = prepared.request
     if (wish := deadline.wish_of(asked, is_dry=is_dry)) is not None:
         return _send_with_deadline(wanted, wish, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
     if is_dry:
-        return _show_plan(jobs, wanted, inputs, asked.work_seconds, as_json=as_json)
-    if inputs is not None:
-        run = submit_run(jobs, artifact_store.store_at(jobs, where), wanted, inputs, lambda _: None)
-        ids, called = run.job_ids, run.run_id if len(run.parts) > 1 else run.job_ids[0]
+        return _show_plan(jobs, prepared, asked.work_seconds, as_json=as_json)
+    run = submit_prepared(jobs, prepared)
+    called = run.run_id if len(run.parts) > 1 else run.job_ids[0]
+    if prepared.inputs is not None:
         _say_run(run, called, as_json=as_json, watch=watch)
     else:
-        ids = [called := jobs.submit(wanted)]
         _say(called, wanted, as_json=as_json, watch=watch)
     if watch:
         from spotbatch.cli.commands.watch import follow
 
-        follow(ids, jobs=jobs, as_json=as_json, called=called)
+        follow(run.job_ids, jobs=jobs, as_json=as_json, called=called)
     return None
 
 
@@ -178,26 +168,13 @@ def _send_with_deadline(
     return None
 
 
-def _resolved(asked: Asked, jobs: Jobs, queue: str) -> Asked:
-    """With ids for the jobs that it waits for."""
-    return replace(
-        asked,
-        after=tuple(
-            one for each in asked.after for one in lookup.to_wait_for(each, jobs=jobs, stack=asked.stack, queue=queue)
-        ),
-        after_each=tuple(lookup.one_job(each, jobs=jobs, stack=asked.stack, queue=queue) for each in asked.after_each),
-    )
-
-
-def _show_plan(
-    jobs: Jobs, wanted: JobRequest, inputs: Inputs | None, work_seconds: float | None, *, as_json: bool
-) -> None:
+def _show_plan(jobs: Jobs, prepared: Submission, work_seconds: float | None, *, as_json: bool) -> None:
     """Exactly what SubmitJob would be sent, for many inputs each array's; and the estimate, where --work is known."""
+    wanted, inputs = prepared.request, prepared.inputs
     count = inputs.count if inputs is not None else wanted.array_size or 1
-    shapes: list[dict[str, Any]] = [submit_shape(wanted)]
     if inputs is not None:
         text.hint(f"{inputs.count:,} inputs from {inputs.source}")
-        shapes = [submit_shape(part) for part in parts_of(wanted, new_run_id(wanted.name), inputs.count)]
+    shapes: list[dict[str, Any]] = [submit_shape(each) for each in prepared.requests]
     if work_seconds is None:
         json.write(shapes[0] if inputs is None else shapes)
         return _show_price(jobs, wanted)

@@ -11,8 +11,10 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.output.deadline import following as deadline_following
+from spotbatch.cli.output.facts import Facts
+from spotbatch.cli.output.screens import open_screen, play
 from spotbatch.runs import lookup
-from spotbatch.runs.follow import Facts, Following
+from spotbatch.runs.follow import Following
 from spotbatch.runs.tracker import Tracker
 from spotbatch.runs.units import failed_of
 
@@ -41,13 +43,11 @@ def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None 
 
     `called` is what the user names them by.
     """
-    from spotbatch.cli.output.screens import open_screen
-
     name = called or ids[0]
     screen = open_screen(as_json=as_json)
-    following = Following(jobs=jobs, tracker=Tracker(ids=ids), screen=screen, facts=Facts(jobs=jobs))
+    following = Following(jobs=jobs, tracker=Tracker(ids=ids), on_note=screen.note)
     try:
-        following.run()
+        play(following, screen, Facts(jobs=jobs))
     except KeyboardInterrupt:
         screen.close()
         text.hint(f"the job goes on. Come back with: spotbatch watch {name}")

@@ -3,17 +3,17 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.output import json, text
-from spotbatch.runs.tracker import Progress
+from spotbatch.runs.follow import Failure, Following
+from spotbatch.runs.tracker import Progress, Tracker
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from spotbatch.runs.follow import Failure, Screen
 
 _BAR_ORDER: Final = (
     JobStatus.SUCCEEDED,
@@ -30,11 +30,39 @@ _FIRST_BEAT_SECONDS: Final = 5.0
 _BEAT_SECONDS: Final = 30.0
 
 
-def open_screen(*, as_json: bool) -> "Screen":
+class Screen(Protocol):
+    """Where progress goes: a live picture, plain lines, or JSON events."""
+
+    def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None: ...
+
+    def failure(self, failure: Failure) -> None: ...
+
+    def note(self, line: str) -> None: ...
+
+    def end(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_screen(*, as_json: bool) -> Screen:
     """The screen that fits where standard output goes."""
     if as_json:
         return EventScreen()
     return LiveScreen() if sys.stdout.isatty() else LineScreen()
+
+
+def play(following: Following, screen: Screen, facts: Callable[[Tracker], str] = lambda _: "") -> None:
+    """Show each look at a run on a screen, with what is known beside it, until it ends."""
+    for look in following.looks():
+        beside = facts(following.tracker)
+        if not look.is_last:
+            screen.show(look.jobs, look.progress, beside)
+        for failure in look.failures:
+            screen.failure(failure)
+        for note in look.notes:
+            screen.note(note)
+        if look.is_last:
+            screen.end(look.jobs, look.progress, beside)
 
 
 def title(jobs: Sequence[Job]) -> str:
@@ -105,7 +133,7 @@ class LineScreen:
             line = facts_line(progress, facts)
             text.say(f"{text.clock(time.time())}  {counts_line(progress)}{'  · ' if line else ''}{line}")
 
-    def failure(self, failure: "Failure") -> None:
+    def failure(self, failure: Failure) -> None:
         text.say(f"{text.clock(time.time())}  {failure.label} FAILED: {failure.in_words}")
 
     def note(self, line: str) -> None:
@@ -145,7 +173,7 @@ class EventScreen:
         if self._pace.is_due(_state(progress)):
             json.write_event({"event": "progress", **_fields(jobs, progress, facts)})
 
-    def failure(self, failure: "Failure") -> None:
+    def failure(self, failure: Failure) -> None:
         json.write_event(
             {
                 "event": "failure",
@@ -199,7 +227,7 @@ class LiveScreen:
             self._is_on = True
         self._live.update(picture(jobs, progress, facts, time.time()), refresh=True)
 
-    def failure(self, failure: "Failure") -> None:
+    def failure(self, failure: Failure) -> None:
         self._print(f"✗ {failure.label} FAILED: {failure.in_words}", "red")
 
     def note(self, line: str) -> None:

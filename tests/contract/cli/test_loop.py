@@ -236,8 +236,8 @@ def test_the_cost_of_a_large_run_is_told_by_a_part_of_it(world: CliWorld, monkey
     job = world.submit("--array", "12", "--", "true")
     assert world.wait(job) == "SUCCEEDED"
     assert "at least" not in world.run("watch", job).out
-    monkeypatch.setattr("spotbatch.runs.follow._MONEY_LIVE", 5)
-    monkeypatch.setattr("spotbatch.runs.follow._MONEY_AT_END", 5)
+    monkeypatch.setattr("spotbatch.cli.output.facts._MONEY_LIVE", 5)
+    monkeypatch.setattr("spotbatch.cli.output.facts._MONEY_AT_END", 5)
     assert re.search(r"at least 0\.\d+ USD, \d+ % less than on demand", world.run("watch", job).out)
 
 
@@ -331,7 +331,7 @@ def test_watching_takes_less_than_one_call_a_second(world: CliWorld, monkeypatch
         return describe(self, ids)
 
     monkeypatch.setattr(Jobs, "describe", counted)
-    monkeypatch.setattr("spotbatch.runs.follow.Facts.__call__", lambda *_: "")
+    monkeypatch.setattr("spotbatch.cli.output.facts.Facts.__call__", lambda *_: "")
     job = world.submit("--array", "3", "--", "sleep", "4")
     began = time.monotonic()
     world.run("watch", job)

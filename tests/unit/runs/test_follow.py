@@ -10,6 +10,7 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import Unavailable
 from spotbatch.batch.job import ArrayProperties, Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.cli.output.screens import play
 from spotbatch.runs.follow import Following
 from spotbatch.runs.tracker import Progress, Tracker
 
@@ -79,15 +80,15 @@ class VirtualAws:
 def follow(aws: VirtualAws, *, facts: Callable[[Tracker], str] = lambda _: "") -> Silent:
     screen = Silent()
     ids = [f"a{number}" for number in range(aws.arrays)]
-    Following(
+    following = Following(
         jobs=cast("Jobs", cast("Any", aws)),
         tracker=Tracker(ids=ids),
-        screen=screen,
-        facts=facts,
+        on_note=screen.note,
         clock=lambda: aws.now,
         sleep=aws.sleep,
         calls_made=lambda: aws.calls,
-    ).run()
+    )
+    play(following, screen, facts)
     return screen
 
 

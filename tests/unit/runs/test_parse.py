@@ -9,7 +9,7 @@ from spotbatch.batch.job import ArrayProperties, Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs import job_file, parse
 from spotbatch.runs.inputs import find_inputs
-from spotbatch.runs.request import Asked, name_for, request
+from spotbatch.runs.request import JobOptions, name_for, request
 from spotbatch.runs.submit import parts_of
 from spotbatch.runs.units import redone_units
 
@@ -54,7 +54,7 @@ def test_a_job_is_named_after_its_program_and_never_after_a_shells_text(command:
 
 
 def test_retries_send_the_rules_for_lost_hosts_along() -> None:
-    made = request(Asked(command=("true",), retries=3), queue="q", definition="d")
+    made = request(JobOptions(command=("true",), retries=3), queue="q", definition="d")
     assert made.retry is not None
     assert made.retry.attempts == 4
     assert made.retry.evaluate_on_exit[0].on_status_reason == "Host EC2*"
@@ -63,19 +63,19 @@ def test_retries_send_the_rules_for_lost_hosts_along() -> None:
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
-        (Asked(retries=10), InvalidInput, "--retries is 0 to 9"),
-        (Asked(array=1), InvalidJob, "2 to 10000 children, not 1"),
-        (Asked(is_sequential=True), InvalidInput, "give --array too"),
-        (Asked(after_each=("x",)), InvalidInput, "give --array too"),
-        (Asked(name="no spaces"), InvalidJob, "'no spaces'"),
-        (Asked(env={"AWS_BATCH_X": "1"}), InvalidJob, "AWS_BATCH_X"),
-        (Asked(vcpus=0), InvalidInput, "--vcpus is at least 1, not 0"),
-        (Asked(memory_mib=0), InvalidInput, "--memory is at least 4 MiB, not 0"),
-        (Asked(gpus=-1), InvalidInput, "--gpus is at least 0, not -1"),
-        (Asked(timeout_seconds=59), InvalidJob, "at least 60 seconds, not 59"),
+        (JobOptions(retries=10), InvalidInput, "--retries is 0 to 9"),
+        (JobOptions(array=1), InvalidJob, "2 to 10000 children, not 1"),
+        (JobOptions(is_sequential=True), InvalidInput, "give --array too"),
+        (JobOptions(after_each=("x",)), InvalidInput, "give --array too"),
+        (JobOptions(name="no spaces"), InvalidJob, "'no spaces'"),
+        (JobOptions(env={"AWS_BATCH_X": "1"}), InvalidJob, "AWS_BATCH_X"),
+        (JobOptions(vcpus=0), InvalidInput, "--vcpus is at least 1, not 0"),
+        (JobOptions(memory_mib=0), InvalidInput, "--memory is at least 4 MiB, not 0"),
+        (JobOptions(gpus=-1), InvalidInput, "--gpus is at least 0, not -1"),
+        (JobOptions(timeout_seconds=59), InvalidJob, "at least 60 seconds, not 59"),
     ],
 )
-def test_what_aws_batch_would_refuse_stops_here(asked: Asked, error: type[Exception], said: str) -> None:
+def test_what_aws_batch_would_refuse_stops_here(asked: JobOptions, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         request(asked, queue="q", definition="d")
 
@@ -83,7 +83,7 @@ def test_what_aws_batch_would_refuse_stops_here(asked: Asked, error: type[Except
 # ---- job files ----
 
 
-def read(folder: Path, text: str) -> Asked:
+def read(folder: Path, text: str) -> JobOptions:
     path = folder / "job.toml"
     path.write_text(text)
     return job_file.read(path)
@@ -123,13 +123,13 @@ def test_an_error_in_a_job_file_points_at_the_line(tmp_path: Path, text: str, sa
 
 
 def test_options_win_over_a_job_file_and_tables_are_joined() -> None:
-    file = Asked(name="a", vcpus=1, env={"A": "1", "B": "1"})
-    both = Asked(vcpus=4, env={"B": "2"}).over(file)
+    file = JobOptions(name="a", vcpus=1, env={"A": "1", "B": "1"})
+    both = JobOptions(vcpus=4, env={"B": "2"}).with_defaults(file)
     assert (both.name, both.vcpus, both.env) == ("a", 4, {"A": "1", "B": "2"})
 
 
 def test_a_zero_on_the_command_line_wins_over_a_job_file() -> None:
-    assert Asked(retries=0).over(Asked(retries=9)).retries == 0
+    assert JobOptions(retries=0).with_defaults(JobOptions(retries=9)).retries == 0
 
 
 # ---- inputs and runs ----
@@ -162,7 +162,7 @@ def test_inputs_that_are_not_there_are_an_error(tmp_path: Path) -> None:
 
 
 def test_more_than_ten_thousand_inputs_become_several_arrays_of_one_run() -> None:
-    wanted = request(Asked(command=("true",)), queue="q", definition="d")
+    wanted = request(JobOptions(command=("true",)), queue="q", definition="d")
     parts = list(parts_of(wanted, "run", 20_001))
     assert [part.array_size for part in parts] == [10_000, 10_000, None]
     assert [part.environment["SPOTBATCH_ARRAY_INDEXES"] for part in parts] == ["0-9999", "10000-19999", "20000"]

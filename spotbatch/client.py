@@ -1,0 +1,329 @@
+"""The Python client: submit work, follow it, fetch its results and its bill, from a program.
+
+Everything is typed and nothing is printed. A `Client` and its `Run`s may be shared by threads. Their methods block, as
+boto3's do: from asyncio call them in a thread, as in `await asyncio.to_thread(run.wait, timeout=3600)`.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spotbatch.aws import session as aws_session
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.logs import LogEvent
+from spotbatch.batch.errors import InvalidInput, JobFailed
+from spotbatch.batch.job import Job, JobRequest
+from spotbatch.batch.status import JobStatus
+from spotbatch.runs import artifact_store, bill, cancel, endpoint, logs, lookup, parse, retry, submit
+from spotbatch.runs.bill import Bill
+from spotbatch.runs.follow import Following, Look
+from spotbatch.runs.inputs import Inputs, input_names
+from spotbatch.runs.manifest import RunManifest, unit_at
+from spotbatch.runs.request import JobOptions
+from spotbatch.runs.results import Results, collect
+from spotbatch.runs.tracker import Progress, Tracker
+from spotbatch.runs.units import FailedUnit, failed_of
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+
+_REASON: Final = "cancelled by a program"
+
+
+@dataclass(kw_only=True)
+class _Place:
+    """Where a client works: the connection, the queue, and AWS Batch's client, made at the first call."""
+
+    connection: aws_session.Connection | None
+    stack: str | None
+    queue: str | None
+    definition: str | None
+    _making: threading.Lock = field(default_factory=threading.Lock)
+    _jobs: Jobs | None = None
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within it, this thread works there."""
+        return aws_session.connected(self.connection)
+
+    def jobs(self) -> Jobs:
+        """AWS Batch's operations there. To be called within `connected`."""
+        with self._making:
+            if self._jobs is None:
+                self._jobs = Jobs()
+            return self._jobs
+
+
+class Client:
+    """AWS Batch, in the cloud or in the local region on this machine.
+
+    Args:
+        local: work in the local region that `spotbatch local up` started. So does SPOTBATCH_LOCAL=1.
+        session: a boto3.Session to work with, instead of the AWS settings of this process.
+        stack: the stack to ask for queue and definition; not needed where there is only one.
+        queue: a job queue, instead of the stack's.
+        definition: a job definition, instead of the stack's.
+
+    Raises NotFound or Unavailable where no local region runs. Every method raises the errors of `SpotbatchError`:
+    InvalidInput, NotFound, Unavailable (whether it may pass is in its text), JobFailed.
+    """
+
+    def __init__(
+        self,
+        *,
+        local: bool = False,
+        session: "Session | None" = None,
+        stack: str | None = None,
+        queue: str | None = None,
+        definition: str | None = None,
+    ) -> None:
+        if local and session is not None:
+            raise InvalidInput("a Client works in the local region (local=True) or with a session: give one of them")
+        if session is not None:
+            connection: aws_session.Connection | None = aws_session.Connection(session=session)
+        else:
+            connection = endpoint.local_connection() if local or endpoint.wants_local() else None
+        self._at = _Place(connection=connection, stack=stack, queue=queue, definition=definition)
+
+    def submit(
+        self,
+        command: Sequence[str] | JobRequest,
+        *,
+        name: str | None = None,
+        array: int | None = None,
+        inputs: "str | PathLike[str] | Sequence[str] | None" = None,
+        vcpus: int | None = None,
+        memory: str | int | None = None,
+        gpus: int | None = None,
+        retries: int | None = None,
+        timeout: str | float | None = None,
+        env: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        after: "Sequence[str | Run]" = (),
+        after_each: "Sequence[str | Run]" = (),
+        sequential: bool = False,
+        queue: str | None = None,
+        definition: str | None = None,
+    ) -> "Run":
+        """Send a command to AWS Batch: one job, an array, or one child an input, with `spotbatch submit`'s defaults.
+
+        Args:
+            command: the words of the command, as ["python", "work.py"]; () for the definition's own. Or a JobRequest
+                of `request`, which is sent as it is.
+            name: the job's name; from the command where it is left out.
+            array: the number of children, 2 to 10,000.
+            inputs: one child an input, which it finds in $SPOTBATCH_INPUT: a file of lines, a pattern of files, a
+                prefix on S3 (s3://bucket/raw/), or the inputs themselves in a list.
+            memory: MiB, or as text: "512M", "4G".
+            retries: after lost hosts and interruptions, 0 to 9.
+            timeout: of each attempt, in seconds, or as text: "90", "15m", "2h"; at least a minute.
+            after: runs, or what names one, that must have ended with success before this starts.
+            after_each: arrays of the same size: child i starts after child i of each.
+            sequential: child i starts after child i-1.
+        """
+        with self._at.connected():
+            jobs = self._at.jobs()
+            if isinstance(command, JobRequest):
+                return Run(self._at, submit.send(jobs, submit.Submission(request=command)))
+            options = JobOptions(
+                command=_words(command),
+                name=name,
+                array=array,
+                inputs=fspath(inputs) if isinstance(inputs, str | PathLike) else None,
+                vcpus=vcpus,
+                memory_mib=parse.memory_mib(memory) if isinstance(memory, str) else memory,
+                gpus=gpus,
+                retries=retries,
+                timeout_seconds=parse.seconds(timeout) if isinstance(timeout, str) else _whole(timeout),
+                env=dict(env or {}),
+                parameters=dict(parameters or {}),
+                tags=dict(tags or {}),
+                after=tuple(one for each in after for one in self._waited_for(each)),
+                after_each=tuple(_name_of(each) for each in after_each),
+                is_sequential=sequential,
+                queue=queue or self._at.queue,
+                definition=definition or self._at.definition,
+                stack=self._at.stack,
+            )
+            listed = None if inputs is None or isinstance(inputs, str | PathLike) else Inputs.of_lines(inputs)
+            return Run(self._at, submit.send(jobs, submit.prepare(options, jobs=jobs, listed=listed)))
+
+    def run(self, named: str) -> "Run":
+        """The run that a name, a run's id, a job's id or the first digits of one belongs to: always the whole run.
+
+        Of runs with one name it is the newest. Raises NotFound, or InvalidInput for digits that begin several ids.
+        """
+        with self._at.connected():
+            jobs = self._at.jobs()
+            ids = lookup.job_ids(named, jobs=jobs, stack=self._at.stack, queue=self._at.queue)
+            found = lookup.run_jobs(jobs, jobs.get(ids[-1].partition(":")[0]), stack=self._at.stack)
+            return Run(self._at, RunManifest.of_jobs(artifact_store.run_id(found[0]), found))
+
+    def _waited_for(self, named: "str | Run") -> list[str]:
+        jobs = self._at.jobs()
+        if isinstance(named, Run):
+            return lookup.open_jobs(named.job_ids, jobs=jobs)
+        return lookup.to_wait_for(named, jobs=jobs, stack=self._at.stack, queue=self._at.queue)
+
+
+class Run:
+    """Work under one run id: a job, an array, or the arrays that its inputs took, with all that was run again since.
+
+    `id` names it in the artifact store and on the command line; `name` is its jobs' name.
+    """
+
+    def __init__(self, at: "_Place", manifest: RunManifest) -> None:
+        self._at = at
+        self._manifest = manifest
+
+    @property
+    def id(self) -> str:
+        """The run's id: of a single job or array the job's own."""
+        return self._manifest.run_id
+
+    @property
+    def name(self) -> str:
+        """The name of its jobs."""
+        return self._manifest.name
+
+    @property
+    def job_ids(self) -> tuple[str, ...]:
+        """The ids of its jobs in AWS Batch as of the last call, oldest first."""
+        return tuple(self._manifest.job_ids)
+
+    def __repr__(self) -> str:
+        return f"Run(id={self.id!r}, name={self.name!r}, jobs={len(self.job_ids)})"
+
+    def progress(self) -> Progress:
+        """How it stands now: counts by status and what was met so far. One call for up to a hundred jobs."""
+        with self._at.connected():
+            tracker = Tracker(ids=self.job_ids)
+            tracker.take(self._at.jobs().describe(self.job_ids), time.time())
+            return tracker.progress()
+
+    def follow(self, *, timeout: float | None = None) -> Iterator[Look]:
+        """Its changes until it ends, each once: counts, failures as they happen, and last a look with `is_last`.
+
+        At most one API call a second, whatever the size. Raises TimeoutError after `timeout` seconds; the work goes on.
+        """
+        return aws_session.connected_steps(self._at.connection, self._changes(_Alarm(timeout, self)))
+
+    def wait(self, timeout: float | None = None, *, check: bool = True) -> Progress:
+        """Until it has ended. Raises TimeoutError after `timeout` seconds; the work goes on.
+
+        Raises JobFailed where some of it FAILED and was not run again since, unless `check` is False.
+        """
+        last = None
+        for look in self.follow(timeout=timeout):
+            last = look
+        assert last is not None  # noqa: S101 - following ends with a look
+        if check and any(job.status is JobStatus.FAILED for job in last.jobs):
+            with self._at.connected():
+                left = len(failed_of(self._at.jobs(), last.jobs))
+            if left:
+                raise JobFailed(f"{left:,} of {last.progress.total:,} in run {self.id} FAILED: failures() tells why")
+        return last.progress
+
+    def results(self, folder: "str | PathLike[str]", *, on_bytes: Callable[[int], None] = lambda _: None) -> Results:
+        """Fetch its outputs into a folder, children into one of their index each, and verify their checksums.
+
+        What is there already and right is not fetched again. `on_bytes` hears, from any thread, of bytes that are here.
+        Raises NotFound where it has no outputs.
+        """
+        with self._at.connected():
+            return collect(self._jobs(), Path(folder), stack=self._at.stack, on_bytes=on_bytes)
+
+    def cost(self) -> Bill:
+        """What its hosts cost so far beside the same work on demand, and what the bill does not know."""
+        with self._at.connected():
+            return bill.bill(self._at.jobs(), self._jobs(), stack=self._at.stack)
+
+    def failures(self) -> list[FailedUnit]:
+        """What FAILED and was not run again since, by the run's indexes, each with its input where it has one."""
+        with self._at.connected():
+            found = failed_of(self._at.jobs(), members := self._jobs())
+            names = input_names(members[0])
+            return [replace(each, input=names.of(each.index)) for each in found]
+
+    def logs(
+        self, index: int | None = None, *, attempt: int | None = None, tail: int | None = None
+    ) -> Iterator[LogEvent]:
+        """What the job, or the child with an index of the run, wrote in an attempt (default: its last one).
+
+        `tail`: the last lines only, 10,000 at most. Raises InvalidInput where the run has children and none is named.
+        """
+        return aws_session.connected_steps(self._at.connection, self._lines(index, attempt, tail))
+
+    def retry(self) -> "Run":
+        """Run again, from its checkpoints, what FAILED; the same run, to follow. Raises NotFound where nothing has."""
+        with self._at.connected():
+            made = retry.retry_run(self._at.jobs(), self._jobs(), stack=self._at.stack)
+            self._manifest = replace(self._manifest, parts=(*self._manifest.parts, *made))
+        return self
+
+    def cancel(self, reason: str = _REASON) -> tuple[str, ...]:
+        """Stop what has not ended: what runs gets SIGTERM and 30 s, checkpoints stay. The ids of the jobs stopped."""
+        with self._at.connected():
+            jobs = self._at.jobs()
+            return tuple(job.id for job in self._jobs() if cancel.stop(jobs, job, reason))
+
+    def _jobs(self) -> list[Job]:
+        """Its jobs as they are now, with those that anybody ran again meanwhile."""
+        jobs = self._at.jobs()
+        found = lookup.run_jobs(jobs, jobs.get(self.job_ids[-1]), stack=self._at.stack)
+        self._manifest = RunManifest.of_jobs(self.id, found)
+        return found
+
+    def _changes(self, alarm: "_Alarm") -> Generator[Look, None, None]:
+        ids = [job.id for job in self._jobs()]
+        following = Following(jobs=self._at.jobs(), tracker=Tracker(ids=ids), sleep=alarm.sleep)
+        for look in following.looks():
+            if look.is_news:
+                yield look
+
+    def _lines(self, index: int | None, attempt: int | None, tail: int | None) -> Generator[LogEvent, None, None]:
+        jobs, members = self._at.jobs(), self._jobs()
+        if index is not None:
+            job = jobs.get(unit_at(self._manifest, index))
+        elif members[-1].array is None:
+            job = members[-1]
+        else:
+            raise InvalidInput(f"run {self.id} has children: name one by its index, as logs(index=0)")
+        yield from logs.lines(job, attempt=attempt, tail=tail)
+
+
+class _Alarm:
+    """A `sleep` that ends with a TimeoutError once the time is over."""
+
+    def __init__(self, timeout: float | None, run: Run) -> None:
+        self._ends_at = None if timeout is None else time.monotonic() + timeout
+        self._timeout = timeout
+        self._run = run
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep so long, or to the end of the time. Raises TimeoutError where none is left."""
+        if self._ends_at is None:
+            return time.sleep(seconds)
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"run {self._run.id} had not ended after {self._timeout:g} s: it goes on")
+        return time.sleep(min(seconds, left))
+
+
+def _name_of(named: "str | Run") -> str:
+    return named.id if isinstance(named, Run) else named
+
+
+def _words(command: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(command, str):
+        raise InvalidInput(f"a command is a list of words, as ['python', 'work.py'], not the text {command!r}")
+    return tuple(command)
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds)

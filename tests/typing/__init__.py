@@ -1,0 +1,1 @@
+"""tests/typing: read by mypy, never run."""
