@@ -87,24 +87,26 @@ class Checkpoint:
                 beside.unlink()
 
     def save(self, wait_seconds: float = 60.0) -> bool:
-        """Publish the folder now, as it is; whether the store has it when this returns. Without the runtime: False.
+        """Publish the folder now, as it is. True: the store has all of it, as it was at the call.
 
-        Several processes or threads may call it at once: each is answered for a save that began after its call.
+        False where not all of it could be saved (the log says which file, and why), where the store did not take it in
+        time, and without the runtime. Files that are open for writing are copied as they are: flush what must be in
+        them. Several processes or threads may call it at once: each is answered for a save that began after its call.
         """
         request, done = _file(env.SPOTBATCH_SAVE_REQUEST_FILE), _file(env.SPOTBATCH_SAVE_DONE_FILE)
         if request is None or done is None:
             return False
-        number = max(_number(request), _number(done), time.time_ns()) + 1  # by the clock: no two callers share one
+        number = max(_number(request), abs(_number(done)), time.time_ns()) + 1  # by the clock: no two callers share one
         _write(request, str(number).encode())
         give_up, pause_seconds = time.monotonic() + wait_seconds, 0.01
-        while _number(done) < number:
+        while abs(_number(done)) < number:
             if time.monotonic() >= give_up:
                 return False
             time.sleep(pause_seconds)
             if _number(request) < number:
                 _write(request, str(number).encode())  # another caller's smaller number took its place
             pause_seconds = min(pause_seconds * 1.5, 0.2)
-        return True
+        return _number(done) > 0  # below zero: the number of a save that misses something
 
 
 checkpoint = Checkpoint()

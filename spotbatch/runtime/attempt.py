@@ -120,6 +120,8 @@ class Attempt:
             self._workspace.checkpoint,
             exclude=self._settings.exclude,
             processes=lambda: self._command.pids() if self._command is not None else (),
+            scratch=self._workspace.scratch,
+            open_rule=self._settings.open_rule,
         )
         return AttemptStore(store, identity, writer, self._workspace.checkpoint)
 
@@ -220,6 +222,7 @@ class Attempt:
             monitor=ResourceMonitor(self._record, {self._workspace.checkpoint, self._workspace.output}),
             schedule=self._schedule,
             progress=progress,
+            unfinished=durable.unfinished if durable is not None else dict,
         )
 
     def _make_schedule(self, durable: AttemptStore) -> SaveSchedule:
@@ -238,23 +241,23 @@ class Attempt:
 
     def _finish(self, code: int, supervisor: Supervisor) -> int:
         if code == 0:
-            return self._finish_well(supervisor.is_folder_at_rest)
+            return self._finish_well(supervisor)
         if self._interruptions.current is not None:
-            self._save_last(supervisor.is_folder_at_rest)
+            self._save_last(supervisor)
             return self._end("interrupted", EXIT_INTERRUPTED)
         if supervisor.health.failed is not None:
-            self._save_last(supervisor.is_folder_at_rest)
+            self._save_last(supervisor)
             self._keep_failed()
             return self._end("unhealthy", self._unhealthy_code())
         self._keep_failed()
         return self._end("failed", code)
 
-    def _finish_well(self, is_folder_at_rest: bool) -> int:
+    def _finish_well(self, supervisor: Supervisor) -> int:
         """The last state first: should the outputs not arrive, the next attempt has at least that."""
         durable, seconds = self._attempt_store, self._settings.upload_seconds
         if durable is None:
             return self._end("succeeded", 0)
-        self._save_last(is_folder_at_rest)
+        self._save_last(supervisor)
         limit = Limit.standing_still(seconds, self._interruptions.left_seconds(_LONG))
         output = self._workspace.output
         try:
@@ -300,15 +303,15 @@ class Attempt:
         except Exception as problem:  # noqa: BLE001 - the command's own exit code counts
             say(f"the last lines of this failed attempt could not be kept: {problem}")
 
-    def _save_last(self, is_folder_at_rest: bool) -> None:
+    def _save_last(self, supervisor: Supervisor) -> None:
         if self._schedule is None:
             return
-        if not is_folder_at_rest:
+        if not supervisor.is_folder_at_rest:
             say("the command died, perhaps while it wrote a checkpoint file: the checkpoint before stays the last one")
             return
         left_seconds = max(0.0, self._interruptions.left_seconds(_LONG) - shutdown.MARGIN_SECONDS)
         limit = Limit.standing_still(self._settings.upload_seconds, left_seconds)
-        ticket = self._schedule.last(limit)
+        ticket = self._schedule.last(limit, supervisor.half_written)
         with contextlib.suppress(Exception):  # said and counted by settle()
             self._await(ticket, limit)
         self._schedule.settle()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from spotbatch.batch import artifacts
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.runtime.checkpoints.layout import make_room
+from spotbatch.runtime.checkpoints.open_policy import Unfinished
 from spotbatch.runtime.checkpoints.restore import Restored, restore
 from spotbatch.runtime.checkpoints.writer import Saved, Writer
 from spotbatch.runtime.deadline import Limit, retrying
@@ -92,11 +94,15 @@ class AttemptStore:
                 )
         say(f"no whole checkpoint is left ({len(found.corrupt)} are not): starting from the beginning")
 
-    def save(self, limit: Limit) -> Saved:
+    def unfinished(self) -> Mapping[str, Unfinished]:
+        """Checkpoint files that are half written now, and how that is said."""
+        return self._writer.unfinished()
+
+    def save(self, limit: Limit, *, is_asked: bool, half_written: Mapping[str, Unfinished]) -> Saved:
         """Publish the folder and prune; what cannot be pruned now is pruned after the next save."""
         if self.is_superseded:
             raise Superseded("a newer attempt of this work has begun; this one saves no more")
-        saved = self._writer.save(limit)
+        saved = self._writer.save(limit, is_asked=is_asked, half_written=half_written)
         if saved.is_new:
             try:
                 self._writer.prune(limit)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from spotbatch.batch.attempt_record import AttemptRecord, RecordedOutcome
 from spotbatch.runtime.process.process_tree import Member
 
+MOST_WARNINGS = 20
+
 
 def finish(record: AttemptRecord, *, outcome: str, exit_code: int, began_at: float) -> None:
     """Fill in what is known at the end. `began_at` is when the work's last saved state was true, or the start."""
@@ -17,6 +19,12 @@ def finish(record: AttemptRecord, *, outcome: str, exit_code: int, began_at: flo
     measure(record)
     if outcome != RecordedOutcome.SUCCEEDED:
         record.work_lost_seconds = round(max(0.0, record.ended_at - began_at), 3)
+
+
+def warn(record: AttemptRecord, text: str) -> None:
+    """Keep one more warning, up to a limit."""
+    if len(record.warnings) < MOST_WARNINGS:
+        record.warnings.append(text)
 
 
 def measure(record: AttemptRecord, living: Iterable[Member] = ()) -> None:

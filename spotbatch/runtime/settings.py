@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spotbatch.batch import environment as env
 from spotbatch.batch.errors import InvalidSetting
+from spotbatch.runtime.checkpoints.open_policy import OpenRule
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,127}")
 DEFAULT_EXCLUDE = ("*.tmp", "*.part", "*.partial", "*.swp", "*~")
@@ -54,6 +55,7 @@ class Settings:
     notice_file: Path | None = None
     inputs: tuple[str, ...] = ()
     exclude: tuple[str, ...] = DEFAULT_EXCLUDE
+    open_rule: OpenRule = OpenRule.AUTO
     checkpoint_seconds: float | None = None  # None: by Daly's formula
     interruptions_per_hour: float = 0.05
     restore_seconds: float = 300.0
@@ -83,6 +85,7 @@ def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
         notice_file=read.path(env.SPOTBATCH_NOTICE_FILE),
         inputs=tuple(given.get(env.SPOTBATCH_INPUTS, "").split()),
         exclude=tuple(given.get(env.SPOTBATCH_CHECKPOINT_EXCLUDE, " ".join(DEFAULT_EXCLUDE)).split()),
+        open_rule=read.open_rule(env.SPOTBATCH_CHECKPOINT_OPEN_FILES),
         checkpoint_seconds=read.seconds_or_none(env.SPOTBATCH_CHECKPOINT_SECONDS),
         interruptions_per_hour=read.number(env.SPOTBATCH_INTERRUPTIONS_PER_HOUR, 0.05, least=1e-6, most=3600),
         restore_seconds=read.seconds(env.SPOTBATCH_RESTORE_SECONDS, 300),
@@ -164,6 +167,13 @@ class _Reader:
         except (KeyError, ValueError):
             raise InvalidSetting(f"{name}={text!r}: a signal's name or number is wanted, as SIGINT or 2") from None
         return found
+
+    def open_rule(self, name: str) -> OpenRule:
+        text = self._given.get(name, OpenRule.AUTO).strip().lower()
+        try:
+            return OpenRule(text)
+        except ValueError:
+            raise InvalidSetting(f"{name}={text!r}: one of {', '.join(OpenRule)} is wanted") from None
 
     def words(self, name: str) -> tuple[str, ...]:
         """A command: run by the shell as `sh -c` does, as HEALTHCHECK CMD in its shell form."""

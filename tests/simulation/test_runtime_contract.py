@@ -96,9 +96,9 @@ class Life:
         self.allowed.append(state)  # from the moment that the manifest may have landed
         try:
             saved = self.writer.save(Limit(0.05))
-        except StoreError:
+        except (StoreError, Torn):  # Torn: just emptied, which is not taken for a state of its own
             return
-        if saved.manifest.epoch:  # an empty folder, before anything was ever saved, is no checkpoint
+        if saved.name:  # an empty folder, before anything was ever saved, is no checkpoint
             self.allowed = [state]
         if saved.is_new:
             try:

@@ -1,80 +1,114 @@
-"""Looking at the checkpoint folder: what is in it, and reading a file so that a torn one is noticed."""
+"""Looking at the checkpoint folder: everything in it, in one order, whatever their number."""
 
+import heapq
 import os
+import re
 import stat
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import NamedTuple
-
-from spotbatch.batch.errors import Torn
+import struct
+import tempfile
+from collections.abc import Iterator, Sequence
+from fnmatch import translate
+from typing import IO
 
 MIB = 1024 * 1024
 SMALLEST_CHUNK_BYTES = MIB // 4
-LARGEST_CHUNK_BYTES = 8 * MIB  # a chunk is never larger than a pack: memory stays bounded for files of any size
-MOST_CHUNKS = 2048  # of one file up to 16 GiB, so that a manifest stays small beside what it lists
-CLOCK_TICK_SECONDS = 0.02  # file times come from a clock that steps every 1 to 10 ms
+LARGEST_CHUNK_BYTES = 4 * MIB  # a chunk is never larger than a pack: memory stays bounded for files of any size
+MOST_CHUNKS = 2048  # of one file up to 8 GiB, so that a manifest stays small beside what it lists
+MOST_NAMES = 50_000  # of one folder that are held in memory; the rest is sorted on disk
+_LOOK = struct.Struct("<QqqQQI")
+_READ_BYTES = 64 * 1024
 
 
-class Look(NamedTuple):
-    """What stat says of a file; two equal looks mean that it was not written between them."""
+class Walk:
+    """Everything below a folder but the excluded names, by key, in the order of the keys' bytes.
 
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    device: int
-    mode: int
+    A key is the path below the folder; that of a folder ends with a slash, so that it stands before what is in it. The
+    folder itself is the empty key. What vanishes while we look was not there.
+    """
 
+    def __init__(self, top: str, exclude: Sequence[str]) -> None:
+        self._top = os.fsencode(top)
+        self._excluded = re.compile("|".join(map(translate, exclude))).match if exclude else None
+        self.unreadable: list[tuple[bytes, str]] = []  # folders that could not be listed, with the reason
+        self.others: list[bytes] = []  # sockets, pipes, devices: not saved
 
-@dataclass(kw_only=True)
-class Listing:
-    """The folder's content by path below it."""
+    def __iter__(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """(key, what lstat says); of a folder as it is once its names are read.
 
-    files: dict[str, Look] = field(default_factory=dict)
-    folders: dict[str, int] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-    others: list[str] = field(default_factory=list)  # sockets, pipes, devices: not saved
+        Raises:
+            OSError: the folder itself is not there, or cannot be read.
+        """
+        names = self._names(self._top)
+        yield b"", os.stat(self._top)  # noqa: PTH116 - bytes, and a hundred thousand of them
+        stack = [(b"", names)]
+        while stack:
+            below, names = stack[-1]
+            name = next(names, None)
+            if name is None:
+                stack.pop()
+                continue
+            key = below + name
+            try:
+                if name.endswith(b"/"):
+                    inner = self._names_or_none(key)
+                    yield key, os.lstat(self._path(key).rstrip(b"/"))
+                    if inner is not None:
+                        stack.append((key, inner))
+                else:
+                    found = os.lstat(self._path(key))
+                    if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
+                        yield key, found
+                    elif not stat.S_ISDIR(found.st_mode):  # else: it took a file's place while we looked
+                        self.others.append(key)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
 
+    def _path(self, key: bytes) -> bytes:
+        return self._top + b"/" + key
 
-def list_folder(top: str, exclude: tuple[str, ...]) -> Listing:
-    """Everything below a folder but the excluded names. What vanishes while we look was not there."""
-    listing = Listing()
-    _list_into(listing, top, "", exclude)
-    return listing
-
-
-def _list_into(listing: Listing, folder: str, below: str, exclude: tuple[str, ...]) -> None:
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if any(fnmatchcase(entry.name, pattern) for pattern in exclude):
-            continue
-        path = f"{below}{entry.name}"
+    def _names_or_none(self, key: bytes) -> Iterator[bytes] | None:
         try:
-            found = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode):
-                listing.files[path] = look_of(found)
-            elif stat.S_ISDIR(found.st_mode):
-                listing.folders[path] = stat.S_IMODE(found.st_mode)
-                _list_into(listing, entry.path, f"{path}/", exclude)
-            elif stat.S_ISLNK(found.st_mode):
-                listing.links[path] = str(Path(entry.path).readlink())
-            else:
-                listing.others.append(path)
-        except FileNotFoundError:
-            continue
+            return self._names(self._path(key))
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            self.unreadable.append((key, error.strerror or str(error)))
+            return None
+
+    def _names(self, folder: bytes) -> Iterator[bytes]:
+        names: list[bytes] = []
+        spilled: list[Iterator[bytes]] = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if self._excluded is not None and self._excluded(os.fsdecode(entry.name)):
+                    continue
+                names.append(entry.name + b"/" if entry.is_dir(follow_symlinks=False) else entry.name)
+                if len(names) >= MOST_NAMES:
+                    spilled.append(_on_disk(sorted(names)))
+                    names = []
+        names.sort()
+        return heapq.merge(names, *spilled) if spilled else iter(names)
 
 
-def look_of(found: os.stat_result) -> Look:
-    return Look(
-        found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, stat.S_IMODE(found.st_mode)
+def look_of(found: os.stat_result) -> bytes:
+    """What stat says of a file; two equal ones mean that it was not written between, where stat can be trusted."""
+    return _LOOK.pack(
+        found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev & (1 << 64) - 1, found.st_mode
     )
+
+
+def fields_of(look: bytes) -> tuple[int, int, int, int, int, int]:
+    """(size, mtime_ns, ctime_ns, inode, device, mode)."""
+    return _LOOK.unpack(look)
+
+
+def is_file(look: bytes) -> bool:
+    return stat.S_ISREG(fields_of(look)[5])
+
+
+def made_look(*, size: int, mtime_ns: int, mode: int) -> bytes:
+    """A look that no file has: for what a manifest says of a file that was not seen yet."""
+    return _LOOK.pack(size, mtime_ns, 0, 0, 0, mode)
 
 
 def chunk_bytes(file_size: int) -> int:
@@ -85,52 +119,17 @@ def chunk_bytes(file_size: int) -> int:
     return size
 
 
-@dataclass(kw_only=True)
-class OpenFile:
-    """A file being read for a checkpoint; holding it open pins this version, whatever is renamed over its name."""
-
-    path: str
-    descriptor: int
-    look: Look
-
-    def spans(self) -> Iterator[tuple[int, int]]:
-        """(offset, length) of each chunk, up to the size that the file had when it was opened."""
-        step = chunk_bytes(self.look.size)
-        for offset in range(0, self.look.size, step):
-            yield offset, min(step, self.look.size - offset)
-
-    def read(self, offset: int, length: int) -> bytes:
-        """One span of the content.
-
-        Raises:
-            Torn: the file became shorter.
-        """
-        data = os.pread(self.descriptor, length, offset)
-        while len(data) < length:
-            more = os.pread(self.descriptor, length - len(data), offset + len(data))
-            if not more:
-                raise Torn(f"{self.path} became shorter while it was read")
-            data += more
-        return data
-
-    def was_written(self) -> bool:
-        """Whether anybody wrote it since it was opened. A rename over it changes its ctime only, and is no write."""
-        now = os.fstat(self.descriptor)
-        return (now.st_size, now.st_mtime_ns) != (self.look.size, self.look.mtime_ns)
+def _on_disk(names: list[bytes]) -> Iterator[bytes]:
+    """The same names, read back from a file that has none: a NUL ends each."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever reads it to its end
+    file.writelines(name + b"\0" for name in names)
+    file.seek(0)
+    return _read_back(file)
 
 
-@contextmanager
-def open_for_saving(top: str, path: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[OpenFile]:
-    """Open a file whose time lies a clock tick back, so that any later write changes its time.
-
-    Raises:
-        FileNotFoundError: it is gone.
-    """
-    descriptor = os.open(Path(top, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        age_seconds = time.time() - os.fstat(descriptor).st_mtime
-        if -1 < age_seconds < CLOCK_TICK_SECONDS:
-            sleep(CLOCK_TICK_SECONDS)
-        yield OpenFile(path=path, descriptor=descriptor, look=look_of(os.fstat(descriptor)))
-    finally:
-        os.close(descriptor)
+def _read_back(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        rest = b""
+        while data := file.read(_READ_BYTES):
+            *whole, rest = (rest + data).split(b"\0")
+            yield from whole

@@ -9,13 +9,15 @@ newer than the attempt that replaced it.
 import hashlib
 import json
 import re
+import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from spotbatch.batch.errors import Corrupt, Invalid
-from spotbatch.runtime.checkpoints import validation
+from spotbatch.runtime.checkpoints import manifest_file, validation
+from spotbatch.runtime.checkpoints.blocks import decoded
 
 MANIFESTS = "manifests"
 PACKS = "packs"
@@ -64,6 +66,7 @@ class Manifest:
     folders: tuple[tuple[str, int], ...]  # path, mode; parents before children
     links: tuple[tuple[str, str], ...]  # path, what it points to
     packs: dict[str, int]  # bytes by name, of each pack that a file needs
+    content: str = ""  # as content_id gives it; empty where it must be computed
 
     @property
     def name(self) -> str:
@@ -125,6 +128,8 @@ def from_bytes(data: bytes) -> Manifest:
     Raises:
         Corrupt: they are not what was stored. Invalid: they are, and no manifest that may be restored.
     """
+    if data.startswith(manifest_file.MAGIC):
+        return _from_pieces(manifest_file.pieces(data))
     head, newline, packed = data.partition(b"\n")
     if not newline or not head.startswith(_MAGIC):
         raise Corrupt(f"the manifest does not begin as one, its {len(data)} bytes are something else")
@@ -183,6 +188,52 @@ def _saved_file(row: list[Any], packs: list[tuple[str, int]]) -> SavedFile:
     )
 
 
+def _from_pieces(pieces: Iterator[bytes]) -> Manifest:
+    """Version 2."""
+    try:
+        head: dict[str, Any] = json.loads(_inflated(next(pieces)))
+        packs = _numbered_packs(head["packs"])
+        rows = (row for piece in pieces for row in decoded(piece))
+        return _from_rows(head, packs, rows)
+    except (KeyError, TypeError, ValueError, RecursionError, StopIteration, zlib.error) as error:
+        raise Invalid(f"the manifest is not understood ({type(error).__name__}: {str(error)[:80]})") from None
+
+
+def _numbered_packs(value: Any) -> dict[int, tuple[str, int]]:
+    rows = validation.rows(value, "packs", 3)
+    table = validation.pack_table([[name, size] for _, name, size in rows])
+    return {validation.whole(row[0], "a pack's number"): pack for row, pack in zip(rows, table, strict=True)}
+
+
+def _from_rows(head: dict[str, Any], packs: dict[int, tuple[str, int]], rows: Iterable[list[Any]]) -> Manifest:
+    """Rows of key, mode and time, and of a file its chunks, of a link its target. A folder's key ends in a slash."""
+    files, folders, links = [], [], []
+    listed = list(packs)
+    position = {number: at for at, number in enumerate(listed)}
+    table = [packs[number] for number in listed]
+    for row in rows:
+        key, mode = validation.text(row[0], "a key"), validation.whole(row[1], "a mode", most=0o177777)
+        if stat.S_ISREG(mode):
+            chunks = [[digest, position[pack], offset, size] for digest, pack, offset, size in row[3]]
+            files.append(_saved_file([key, stat.S_IMODE(mode), row[2], chunks], table))
+        elif stat.S_ISLNK(mode):
+            links.append((key, validation.link_target(row[3], key)))
+        elif key:
+            folders.append((key.removesuffix("/"), validation.mode(stat.S_IMODE(mode), key)))
+    validation.tree([path for path, _ in folders], [*(path for path, _ in links), *(each.path for each in files)])
+    return Manifest(
+        epoch=validation.whole(head["epoch"], "the epoch"),
+        sequence=validation.whole(head["sequence"], "the sequence"),
+        writer=validation.writer_name(head["writer"]),
+        saved_at=validation.seconds(head["saved_at"], "the time of the save"),
+        files=tuple(files),
+        folders=tuple(folders),
+        links=tuple(links),
+        packs=dict(packs.values()),
+        content=validation.text(head["content"], "the content"),
+    )
+
+
 def chunks_of(manifest: Manifest) -> Iterator[Chunk]:
     for each in manifest.files:
         yield from each.chunks
@@ -190,25 +241,26 @@ def chunks_of(manifest: Manifest) -> Iterator[Chunk]:
 
 def content_id(manifest: Manifest) -> str:
     """Equal for checkpoints that restore to the same, times aside."""
+    if manifest.content:
+        return manifest.content
     files = [(each.path, each.mode, [chunk.digest for chunk in each.chunks]) for each in manifest.files]
     return hashlib.sha256(repr((files, manifest.folders, manifest.links)).encode()).hexdigest()
 
 
-def scattered(manifest: Manifest) -> set[str]:
-    """Digests of chunks that should be sent anew in packs of their own, so that storage and restores stay small.
+def scattered(live: Mapping[int, int], sizes: Mapping[int, int]) -> set[int]:
+    """Packs whose contents should be sent anew in packs of their own, so that storage and restores stay small.
 
     Content that changes leaves packs behind of which little is still needed. Once the packs together hold twice what is
     needed, those of which less than half is needed are given up; once there are many small packs, these are joined. So
     each byte is sent again at most about once for each time that the checkpoint is written over.
+
+    Args:
+        live: bytes that are needed, by pack. sizes: bytes that it has.
     """
-    needed: dict[str, dict[str, int]] = {}
-    for chunk in chunks_of(manifest):
-        needed.setdefault(chunk.pack, {})[chunk.digest] = chunk.length
-    live = {pack: sum(chunks.values()) for pack, chunks in needed.items()}
-    given_up: set[str] = set()
-    if sum(manifest.packs.values()) > 2 * sum(live.values()):
-        given_up |= {pack for pack, size in live.items() if 2 * size < manifest.packs[pack]}
+    given_up: set[int] = set()
+    if sum(sizes.values()) > 2 * sum(live.values()):
+        given_up |= {pack for pack, size in live.items() if 2 * size < sizes[pack]}
     small = {pack for pack, size in live.items() if size < SMALL_PACK_BYTES}
     if len(small) > MOST_SMALL_PACKS:
         given_up |= small
-    return {digest for pack in given_up for digest in needed[pack]}
+    return given_up

@@ -2,20 +2,33 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Protocol
 
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import Superseded, Torn
 from spotbatch.runtime.background import Background, Ticket
 from spotbatch.runtime.checkpoints.bandwidth import Bandwidth
 from spotbatch.runtime.checkpoints.interval import next_interval_seconds
+from spotbatch.runtime.checkpoints.open_policy import Unfinished
 from spotbatch.runtime.checkpoints.writer import Saved
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.log import say, say_on_change
+from spotbatch.runtime.record import warn
 from spotbatch.runtime.workspace import Workspace
 
 SAVE_LIMIT_SECONDS = 900.0  # without anything moving, of a periodic save: then it begins anew with what is left to send
 AGAIN_SECONDS = 5.0  # after a save that failed
+ASKED_AGAIN_SECONDS = 1.0  # the same, where the program waits for it
+TIMES_TO_WARN = 3
+NAMES_TO_SAY = 5
+
+
+class Save(Protocol):
+    """As `AttemptStore.save`."""
+
+    def __call__(self, limit: Limit, *, is_asked: bool, half_written: Mapping[str, Unfinished]) -> Saved: ...
 
 
 class SaveSchedule:
@@ -25,7 +38,7 @@ class SaveSchedule:
         self,
         *,
         background: Background,
-        save: Callable[[Limit], Saved],
+        save: Save,
         record: AttemptRecord,
         workspace: Workspace,
         on_saved: Callable[[], object],
@@ -44,10 +57,14 @@ class SaveSchedule:
         self._bandwidth = Bandwidth()
         self._has_foreseen = False
         self._limit = Limit(0)
+        self._is_last = False
         self._ticket: Ticket[Saved] | None = None
         self._asked = 0  # by the command, through the request file
         self._answering = 0
         self._answered = 0
+        self._not_before = 0.0  # monotonic: what failed is not tried again at once, even if it is asked for
+        self._failed_in_a_row = 0
+        self._missed_in_a_row: dict[str, int] = {}
         self.save_seconds: float | None = None  # smoothed
         self._due_at = time.monotonic() + self.interval_seconds()
 
@@ -64,13 +81,14 @@ class SaveSchedule:
             self._book(self._ticket)
             self._ticket = None
         self._asked = max(self._asked, self._requested())
-        if time.monotonic() >= self._due_at or self._asked > self._answered:
-            self._begin(Limit.standing_still(SAVE_LIMIT_SECONDS))
+        now = time.monotonic()
+        if now >= self._due_at or (self._asked > self._answered and now >= self._not_before):
+            self._begin(Limit.standing_still(SAVE_LIMIT_SECONDS), is_asked=self._asked > self._answered)
 
-    def last(self, limit: Limit) -> Ticket[Saved]:
-        """Call off what is under way, and save once more."""
+    def last(self, limit: Limit, half_written: Mapping[str, Unfinished]) -> Ticket[Saved]:
+        """Call off what is under way, and save once more, but files that were half written when the command ended."""
         self._limit.cancel()
-        self._begin(limit)
+        self._begin(limit, half_written=half_written)
         assert self._ticket is not None  # noqa: S101 - just begun
         return self._ticket
 
@@ -81,33 +99,66 @@ class SaveSchedule:
         ticket, self._ticket = self._ticket, None
         return self._book(ticket)
 
-    def _begin(self, limit: Limit) -> None:
+    def _begin(
+        self, limit: Limit, *, is_asked: bool = False, half_written: Mapping[str, Unfinished] = MappingProxyType({})
+    ) -> None:
         self._limit = limit
         self._answering = self._asked
-        self._ticket = self._background.do(lambda: self._save(limit))
+        self._is_last = bool(half_written)
+        self._ticket = self._background.do(lambda: self._save(limit, is_asked=is_asked, half_written=half_written))
 
     def _book(self, ticket: Ticket[Saved]) -> Saved | None:
         self._due_at = time.monotonic() + self.interval_seconds()
         try:
             saved = ticket.result()
         except Exception as problem:  # noqa: BLE001 - no trouble with a save, not even a bug of ours, ends the command
-            if not isinstance(problem, Superseded):
-                self._record.checkpoints_failed += 1
-                self._due_at = time.monotonic() + min(AGAIN_SECONDS, self.interval_seconds())
-            say_on_change("save", f"{'not saved' if isinstance(problem, Torn) else 'checkpoint failed'}: {problem}")
+            self._book_failure(problem)
             return None
         say_on_change("save", "")
+        self._failed_in_a_row = 0
+        self._warn_of_missed(saved.missed)
         if saved.is_new:
             self._record.last_saved_at = saved.looked_at  # a look that found nothing new saved no work
             self._count(saved)
             self._on_saved()
-        self._answer()
+        self._answer(is_whole=not saved.missed)
         return saved
+
+    def _book_failure(self, problem: Exception) -> None:
+        text = f"{'not saved' if isinstance(problem, Torn) else 'checkpoint failed'}: {problem}"
+        say_on_change("save", text)
+        if isinstance(problem, Superseded):
+            return
+        self._record.checkpoints_failed += 1
+        self._due_at = time.monotonic() + min(AGAIN_SECONDS, self.interval_seconds())
+        self._not_before = time.monotonic() + ASKED_AGAIN_SECONDS
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row == TIMES_TO_WARN:
+            warn(self._record, f"checkpoints: {TIMES_TO_WARN} saves in a row failed. {text}")
+            self._on_saved()
+        if isinstance(problem, Torn):
+            self._answer(is_whole=False)  # it cannot be saved as it was when that was asked
+
+    def _warn_of_missed(self, missed: Mapping[str, str]) -> None:
+        """Say which files a checkpoint does not have as they were; those that it misses again and again are kept."""
+        first = sorted(missed)[:NAMES_TO_SAY]
+        more = f" and {len(missed) - len(first)} more" if len(missed) > len(first) else ""
+        say_on_change(
+            "missed",
+            f"saved without the newest of {', '.join(f'{path} ({missed[path]})' for path in first)}{more}"
+            if missed
+            else "",
+        )
+        self._missed_in_a_row = {path: self._missed_in_a_row.get(path, 0) + 1 for path in missed}
+        for path in first:
+            if self._missed_in_a_row[path] == (1 if self._is_last else TIMES_TO_WARN):
+                warn(self._record, f"checkpoints: {path} is not saved as it is: {missed[path]}")
+                self._on_saved()
 
     def _count(self, saved: Saved) -> None:
         self.save_seconds = saved.seconds if self.save_seconds is None else (self.save_seconds + saved.seconds) / 2
         self._record.checkpoints_saved += 1
-        self._record.checkpoint_bytes = saved.manifest.size
+        self._record.checkpoint_bytes = saved.checkpoint_bytes
         self._record.checkpoint_uploaded_bytes += saved.uploaded_bytes
         self._record.uploaded_bytes += saved.uploaded_bytes
         self._record.checkpoint_seconds = round(self._record.checkpoint_seconds + saved.seconds, 3)
@@ -117,17 +168,17 @@ class SaveSchedule:
     def _foresee_restore(self, saved: Saved) -> None:
         """Say in time what the next attempt would find out."""
         self._bandwidth.learn(saved.uploaded_bytes, saved.seconds)
-        seconds = self._bandwidth.restore_seconds(saved.manifest.size)
+        seconds = self._bandwidth.restore_seconds(saved.checkpoint_bytes)
         self._record.restore_estimate_seconds = None if seconds is None else round(seconds, 1)
         trouble = self._bandwidth.trouble(
-            saved.manifest.size,
+            saved.checkpoint_bytes,
             still_seconds=self._restore_seconds,
             host_life_seconds=3600 / self._interruptions_per_hour,
         )
         if trouble is not None and not self._has_foreseen:
             self._has_foreseen = True
             say(trouble)
-            self._record.warnings.append(trouble)
+            warn(self._record, trouble)
 
     def _requested(self) -> int:
         try:
@@ -135,10 +186,11 @@ class SaveSchedule:
         except (OSError, ValueError):
             return 0
 
-    def _answer(self) -> None:
+    def _answer(self, *, is_whole: bool) -> None:
+        """The number of the request; below zero where not all of it is stored as it was."""
         if self._answering > self._answered:
             self._answered = self._answering
             beside = self._workspace.save_done_file.with_suffix(".part")
             with contextlib.suppress(OSError):  # a full disk: who waits for the answer has a limit
-                beside.write_text(str(self._answering), encoding="ascii")
+                beside.write_text(str(self._answering if is_whole else -self._answering), encoding="ascii")
                 beside.replace(self._workspace.save_done_file)

@@ -1,45 +1,96 @@
-"""Sending chunks of files to the store, many small ones together in one object."""
+"""Sending contents to the store, many small ones together in one object."""
 
-from collections.abc import Callable
+import queue
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from spotbatch.runtime.checkpoints.manifest import Chunk
+from spotbatch.runtime.checkpoints.blocks import Location
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.storage.parallel import Crew
 from spotbatch.runtime.storage.store import Store
 
-PACK_BYTES = 8 * 1024 * 1024
-WIDTH = 4  # transfers beside each other; memory is at most WIDTH + 2 packs
+if TYPE_CHECKING:
+    from spotbatch.runtime.checkpoints.index import Index
+
+PACK_BYTES = 4 * 1024 * 1024
+WIDTH = 4  # transfers beside each other
+MOST_BUFFERS = 8  # of PACK_BYTES each: the memory of a save, whatever it saves
+
+
+class Pack(NamedTuple):
+    """An object that is being gathered or sent."""
+
+    number: int
+    name: str
+    buffer: bytearray
+    size: int
 
 
 class Upload:
-    """Gathers chunks into packs and sends them, a few at a time."""
+    """Gathers contents into packs and sends them, a few at a time. Fed by one thread."""
 
-    def __init__(self, store: Store, prefix: str, limit: Limit, next_name: Callable[[], str]) -> None:
+    def __init__(
+        self, store: Store, prefix: str, limit: Limit, next_pack: Callable[[], tuple[int, str]], index: "Index"
+    ) -> None:
         self._store = store
         self._prefix = prefix
         self._limit = limit
-        self._next_name = next_name
-        self._crew: Crew[tuple[str, list[bytes], list[Chunk]]] | None = None
-        self._name = ""
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._pending: list[Chunk] = []
-        self.added: set[str] = set()
-        self.arrived: dict[str, Chunk] = {}
-        self.tried: dict[str, int] = {}
+        self._next_pack = next_pack
+        self._index = index
+        self._crew: Crew[Pack] | None = None
+        self._free: queue.LifoQueue[bytearray] = queue.LifoQueue()
+        self._made = 0
+        self._pack: Pack | None = None
+        self._error: BaseException | None = None
+        self.tried: dict[int, tuple[str, int]] = {}  # name and bytes, by number
+        self.arrived: set[int] = set()
         self.sent_bytes = 0
 
-    def add(self, digest: str, data: bytes) -> None:
-        if digest in self.added:
-            return
-        self.added.add(digest)
-        if not self._name:
-            self._name = self._next_name()
-        self._pending.append(Chunk(digest, self._name, self._size, len(data)))
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size >= PACK_BYTES:
+    def buffer(self) -> bytearray:
+        """One that nobody uses: used again rather than made anew, since the kernel clears new memory page by page.
+
+        Raises:
+            StoreError: what a transfer raised meanwhile.
+        """
+        while True:
+            if self._error is not None:
+                raise self._error
+            try:
+                return self._free.get_nowait()
+            except queue.Empty:
+                if self._made < MOST_BUFFERS:
+                    self._made += 1
+                    return bytearray(PACK_BYTES)
+            try:
+                return self._free.get(timeout=0.2)
+            except queue.Empty:
+                continue
+
+    def release(self, buffer: bytearray) -> None:
+        self._free.put(buffer)
+
+    def add(self, digest: bytes, data: bytes | memoryview) -> Location:
+        """Where this content will stand."""
+        size = len(data)
+        if self._pack is not None and self._pack.size + size > PACK_BYTES:
             self._flush()
+        if self._pack is None:
+            self._pack = Pack(*self._next_pack(), self.buffer(), 0)
+        pack = self._pack
+        pack.buffer[pack.size : pack.size + size] = data
+        self._pack = pack._replace(size=pack.size + size)
+        location = Location(pack.number, pack.size, size)
+        self._index.stored(digest, location)
+        return location
+
+    def add_whole(self, buffer: bytearray, pieces: Sequence[tuple[bytes, int, int]]) -> list[Location]:
+        """A pack of its own from a buffer of ours: digest, offset and length of all its pieces, end to end."""
+        number, name = self._next_pack()
+        locations = [Location(number, offset, length) for _, offset, length in pieces]
+        for (digest, _, _), location in zip(pieces, locations, strict=True):
+            self._index.stored(digest, location)
+        self._give(Pack(number, name, buffer, sum(length for _, _, length in pieces)))
+        return locations
 
     def finish(self) -> None:
         """Wait for what is under way; raises the first error."""
@@ -48,21 +99,30 @@ class Upload:
         finally:
             if self._crew is not None:
                 self._crew.finish()
+                self._crew = None
+        if self._error is not None:
+            raise self._error
 
     def _flush(self) -> None:
-        if not self._name:
-            return
+        pack, self._pack = self._pack, None
+        if pack is not None:
+            self._give(pack)
+
+    def _give(self, pack: Pack) -> None:
         if self._crew is None:
             self._crew = Crew(WIDTH, self._send)
-        self.tried[self._name] = self._size
-        pack = (self._name, self._parts, self._pending)
-        self._name, self._parts, self._size, self._pending = "", [], 0, []
+        self.tried[pack.number] = (pack.name, pack.size)
         self._crew.give(pack)
 
-    def _send(self, pack: tuple[str, list[bytes], list[Chunk]]) -> None:
-        name, parts, chunks = pack
-        data = b"".join(parts)
-        parts.clear()
-        retrying(lambda: self._store.put(self._prefix + name, data), self._limit)
-        self.sent_bytes += len(data)
-        self.arrived.update((chunk.digest, chunk) for chunk in chunks)
+    def _send(self, pack: Pack) -> None:
+        """An error is kept for the feeding thread; what comes after it is not sent, and its buffer is free again."""
+        try:
+            if self._error is None:
+                with memoryview(pack.buffer) as whole, whole[: pack.size] as data:
+                    retrying(lambda: self._store.put(self._prefix + pack.name, data), self._limit)
+                self.sent_bytes += pack.size
+                self.arrived.add(pack.number)
+        except BaseException as error:  # noqa: BLE001 - raised where the next buffer is asked for, or at the end
+            self._error = error
+        finally:
+            self.release(pack.buffer)

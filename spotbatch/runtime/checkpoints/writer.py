@@ -2,52 +2,54 @@
 
 import os
 import re
+import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
-from spotbatch.batch.errors import Corrupt, Missing, StoreError, Superseded, Torn
-from spotbatch.runtime.checkpoints.folder import Listing, Look, OpenFile, list_folder, open_for_saving
-from spotbatch.runtime.checkpoints.hashing import Hashing
+from spotbatch.batch.errors import Corrupt, Missing, Superseded
+from spotbatch.runtime.checkpoints import manifest_file
+from spotbatch.runtime.checkpoints.blocks import Summary
 from spotbatch.runtime.checkpoints.manifest import (
     CLAIMS,
     MANIFESTS,
     PACKS,
-    Chunk,
     Manifest,
     ManifestName,
-    SavedFile,
-    chunks_of,
     content_id,
     scattered,
-    to_bytes,
 )
+from spotbatch.runtime.checkpoints.open_policy import OpenPolicy, OpenRule, Unfinished, unfinished_below
+from spotbatch.runtime.checkpoints.reader import Reader
 from spotbatch.runtime.checkpoints.restore import manifest_names, read_manifest
-from spotbatch.runtime.checkpoints.upload import Upload
+from spotbatch.runtime.checkpoints.restored_entries import restored_entries
+from spotbatch.runtime.checkpoints.snapshot import Folder
+from spotbatch.runtime.checkpoints.upload import PACK_BYTES, Upload
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.log import say_on_change
-from spotbatch.runtime.process.process_tree import writers
+from spotbatch.runtime.process.open_files import look_at
 from spotbatch.runtime.storage.store import Store
+
+if TYPE_CHECKING:
+    from spotbatch.runtime.checkpoints.index import Index
 
 _EPOCH = re.compile(r"[0-9]{1,18}")
 KEEP = 2  # whole checkpoints
-SETTLE_SECONDS = 2.0  # how long a save waits for files that are being written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
     """One save that was acknowledged by the store."""
 
-    manifest: Manifest
+    name: str  # of the checkpoint; empty where there was nothing to save yet
+    checkpoint_bytes: int  # of all its files
     is_new: bool  # False: nothing had changed since the last one, and nothing was sent
     looked_at: float  # UTC epoch seconds when the folder was in this state
     uploaded_bytes: int = 0
     seconds: float = 0.0
-
-
-NOTHING = Manifest(epoch=0, sequence=0, writer="", saved_at=0.0, files=(), folders=(), links=(), packs={})
+    missed: dict[str, str] = field(default_factory=dict)  # files that are not in it as they were, and why
 
 
 class _Reference(NamedTuple):
@@ -55,13 +57,6 @@ class _Reference(NamedTuple):
 
     content: str
     packs: set[str]
-
-
-class _Known(NamedTuple):
-    """A file as it was when its content was last read."""
-
-    look: Look
-    saved: SavedFile
 
 
 class Writer:
@@ -75,20 +70,25 @@ class Writer:
         *,
         exclude: tuple[str, ...] = (),
         processes: Callable[[], Iterable[int]] = tuple,
+        scratch: Path | None = None,
+        open_rule: OpenRule = OpenRule.AUTO,
     ) -> None:
+        """`processes` are those that may be writing in the folder; `scratch` is where our own files may stand."""
         self._store = store
         self._prefix = prefix
-        self._folder = str(folder)
+        self._path = str(folder)
         self._exclude = exclude
-        self._processes = processes  # the processes that may be writing in the folder
+        self._processes = processes
+        self._scratch = scratch
+        self._policy = OpenPolicy(open_rule)
         self._writer = os.urandom(3).hex()
         self._epoch = 0
         self._sequence = 0
+        self._opened: tuple[Index, Folder] | None = None
+        self._last: ManifestName | None = None
+        self._summary = Summary(0, 0, "", {})  # of the last
+        self._packs: dict[int, tuple[str, int]] = {}  # name and bytes of those that may be in the store, by number
         self._packs_made = 0
-        self._last = NOTHING
-        self._known: dict[str, _Known] = {}
-        self._published: dict[str, Look] = {}
-        self._chunks: dict[str, Chunk] = {}  # by digest: what is in the store
         self._stored: dict[str, int] = {}  # packs that may be in the store: bytes by name
         self._references: dict[ManifestName, _Reference] = {}
         self._corrupt: set[ManifestName] = set()  # could not be verified here: never deleted by us
@@ -120,46 +120,88 @@ class Writer:
         self._corrupt = set(corrupt)
         if manifest is None:
             return
-        self._last = manifest
-        self._stored.update(manifest.packs)
-        self._chunks = {chunk.digest: chunk for chunk in chunks_of(manifest)}
-        self._refer_to(manifest)
-        looks = list_folder(self._folder, self._exclude).files
-        self._known = {each.path: _Known(looks[each.path], each) for each in manifest.files if each.path in looks}
-        self._published = {path: known.look for path, known in self._known.items()}
+        index, _ = self._known()
+        numbers = {name: self._new_pack(name, size) for name, size in manifest.packs.items()}
+        index.load(restored_entries(self._path, manifest, numbers))
+        index.learn_chunks()
+        self._last = ManifestName(manifest.epoch, manifest.sequence, manifest.writer)
+        self._summary = index.encode()
+        self._references[self._last] = _Reference(self._summary.content, set(manifest.packs))
 
-    def save(self, limit: Limit) -> Saved:
+    def save(
+        self, limit: Limit, *, is_asked: bool = False, half_written: Mapping[str, Unfinished] = MappingProxyType({})
+    ) -> Saved:
         """Publish the folder as it is now, unless that is what was published last.
 
+        Args:
+            is_asked: the program says that its files are whole now; nothing is waited for.
+            half_written: files that were being written when the command was killed, and how that is said.
+
         Raises:
-            Torn: a file is being written and did not come to rest.
+            Torn: the folder is not there, or is being made anew.
             StoreError: the store did not take it within the limit. What it took is not sent again.
             Superseded: a newer attempt has begun.
         """
         began = time.monotonic()
-        looked_at = time.time()
-        if self._is_as_published(list_folder(self._folder, self._exclude)):
-            return Saved(manifest=self._last, is_new=False, looked_at=looked_at)
-        for digest in scattered(self._last):
-            self._chunks.pop(digest, None)  # read and sent anew, together
-        upload = Upload(self._store, f"{self._prefix}/{PACKS}/", limit, self._next_pack)
+        if self._opened is None and self._is_empty():
+            return Saved(name="", checkpoint_bytes=0, is_new=False, looked_at=time.time())
+        index, folder = self._known()
+        upload = Upload(self._store, f"{self._prefix}/{PACKS}/", limit, self._next_pack, index)
+        given_up = scattered(self._summary.packs, {number: self._packs[number][1] for number in self._summary.packs})
+        index.forget_packs(given_up)
         try:
-            files, listing, looked_at = self._snapshot(upload, limit)
+            with Reader(index, upload, limit, given_up) as reader:
+                half = {os.fsencode(path): why for path, why in half_written.items()}
+                taken = folder.take(reader, limit, is_asked=is_asked, half_written=half)
         finally:
             self._learn(upload)
-        manifest = self._manifest(files, listing)
-        if self._is_last_ours() and content_id(manifest) == content_id(self._last):
-            self._published = {path: known.look for path, known in self._known.items()}
-            return Saved(manifest=self._last, is_new=False, looked_at=looked_at)
-        data = to_bytes(manifest)
+        missed = {os.fsdecode(key): why for key, why in taken.missed.items()}
+        sent = self._publish(index, limit)
+        return Saved(
+            name=str(self._last or ""),
+            checkpoint_bytes=self._summary.size,
+            is_new=sent is not None,
+            looked_at=taken.looked_at,
+            uploaded_bytes=0 if sent is None else upload.sent_bytes + sent,
+            seconds=0.0 if sent is None else time.monotonic() - began,
+            missed=missed,
+        )
+
+    def _publish(self, index: "Index", limit: Limit) -> int | None:
+        """The bytes of the manifest; None where the last one says the same."""
+        if self._is_last_ours() and not (index.has_changes() if self._last else index.has_content()):
+            return None
+        summary = index.encode()
+        name = ManifestName(self._epoch, self._sequence + 1, self._writer)
+        head = {
+            "epoch": self._epoch,
+            "sequence": self._sequence + 1,
+            "writer": self._writer,
+            "saved_at": time.time(),
+            "content": summary.content,
+            "entries": summary.entries,
+            "bytes": summary.size,
+            "packs": [[number, *self._packs[number]] for number in sorted(summary.packs)],
+        }
         self._sequence += 1  # before it is sent: what seems to have failed may have landed, and its name is taken
-        retrying(lambda: self._store.put(f"{self._prefix}/{MANIFESTS}/{manifest.name}", data), limit)
-        self._last = manifest
-        self._refer_to(manifest)
-        self._published = {path: known.look for path, known in self._known.items()}
-        seconds = time.monotonic() - began
-        uploaded = upload.sent_bytes + len(data)
-        return Saved(manifest=manifest, is_new=True, looked_at=looked_at, uploaded_bytes=uploaded, seconds=seconds)
+        key = f"{self._prefix}/{MANIFESTS}/{name}"
+        with tempfile.NamedTemporaryFile(dir=self._scratch) as file:
+            size = manifest_file.write(file, head, index.block_data())
+            file.flush()
+            if size > PACK_BYTES:
+                retrying(lambda: self._store.put_file(key, Path(file.name)), limit)
+            else:
+                file.seek(0)
+                data = file.read()
+                retrying(lambda: self._store.put(key, data), limit)
+        index.published()
+        self._last, self._summary = name, summary
+        self._references[name] = _Reference(summary.content, {self._packs[number][0] for number in summary.packs})
+        return size
+
+    def unfinished(self) -> dict[str, Unfinished]:
+        """Files of the folder that are being written now, and would be halves of something if the command ended now."""
+        return unfinished_below(self._path, self._exclude, look_at(self._processes()), self._policy)
 
     def prune(self, limit: Limit) -> None:
         """Delete all but the newest whole checkpoints, manifests before packs.
@@ -242,162 +284,69 @@ class Writer:
             self._references.pop(name, None)
         if packs:
             self._stored = {name: size for name, size in self._stored.items() if name not in packs}
-            self._chunks = {digest: chunk for digest, chunk in self._chunks.items() if chunk.pack not in packs}
+            numbers = {number for number, (name, _) in self._packs.items() if name in packs}
+            self._packs = {number: pack for number, pack in self._packs.items() if number not in numbers}
+            self._known()[0].forget_packs(numbers)
 
     def _claims(self) -> list[str]:
         names = (PurePosixPath(key).name for key, _ in self._store.list(f"{self._prefix}/{CLAIMS}/"))
         return [name for name in names if _EPOCH.fullmatch(name.partition("-")[0])]
 
-    def _next_pack(self) -> str:
+    def _known(self) -> "tuple[Index, Folder]":
+        """Made at the first need of it: a command that saves nothing does not pay for it."""
+        if self._opened is None:
+            from spotbatch.runtime.checkpoints.index import Index  # SQLite costs 10 ms to import
+
+            index = Index(None if self._scratch is None else self._scratch / f"index-{self._writer}")
+            folder = Folder(
+                self._path,
+                exclude=self._exclude,
+                index=index,
+                processes=self._processes,
+                scratch=self._scratch,
+                policy=self._policy,
+            )
+            self._opened = index, folder
+        return self._opened
+
+    def _is_empty(self) -> bool:
+        """Nothing was ever saved or restored, and nothing is there: the common case of a short command."""
+        try:
+            with os.scandir(self._path) as entries:
+                return next(entries, None) is None
+        except OSError:
+            return False
+
+    def _new_pack(self, name: str, size: int) -> int:
         self._packs_made += 1
-        return f"{self._epoch:06d}-{self._writer}-{self._packs_made:06d}"
+        self._packs[self._packs_made] = (name, size)
+        self._stored[name] = size
+        return self._packs_made
+
+    def _next_pack(self) -> tuple[int, str]:
+        self._packs_made += 1
+        return self._packs_made, f"{self._epoch:06d}-{self._writer}-{self._packs_made:06d}"
 
     def _learn(self, upload: Upload) -> None:
-        """Wait for what is under way; chunks that arrived are known even if the save as a whole fails."""
+        """Wait for what is under way; what arrived is known even if the save as a whole fails."""
+        index, _ = self._known()
         try:
             upload.finish()
         finally:
-            self._stored.update(upload.tried)
-            self._chunks.update(upload.arrived)
-
-    def _manifest(self, files: dict[str, SavedFile], listing: Listing) -> Manifest:
-        placed = tuple(
-            SavedFile(
-                path=path,
-                mode=each.mode,
-                mtime_ns=each.mtime_ns,
-                chunks=tuple(self._chunks[chunk.digest] for chunk in each.chunks),
-            )
-            for path, each in sorted(files.items())
-        )
-        packs = {chunk.pack: self._stored[chunk.pack] for each in placed for chunk in each.chunks}
-        return Manifest(
-            epoch=self._epoch,
-            sequence=self._sequence + 1,
-            writer=self._writer,
-            saved_at=time.time(),
-            files=placed,
-            folders=tuple(sorted(listing.folders.items())),
-            links=tuple(sorted(listing.links.items())),
-            packs=packs,
-        )
+            lost = upload.tried.keys() - upload.arrived
+            if lost:
+                index.forget_packs(lost)
+                index.forget_readings(lost)
+            self._packs.update({number: upload.tried[number] for number in upload.arrived})
+            self._stored.update(upload.tried.values())  # also what seems to be lost: it may have landed
 
     def _is_last_ours(self) -> bool:
         """Whether the last checkpoint is of this attempt. A restored one is published once more, as a copy that costs
         one small object: else an older attempt that still runs could publish after it, and be restored instead of it.
         """
-        return self._last.epoch == self._epoch or self._last is NOTHING
-
-    def _is_as_published(self, listing: Listing) -> bool:
-        if not self._is_last_ours():
-            return False
-        is_same = tuple(sorted(listing.folders.items())) == self._last.folders
-        is_same = is_same and tuple(sorted(listing.links.items())) == self._last.links
-        return is_same and listing.files == self._published
-
-    # --- looking at the folder: read what changed, then look again; equal looks mean that it was all so at one moment
-
-    def _snapshot(self, upload: Upload, limit: Limit) -> tuple[dict[str, SavedFile], Listing, float]:
-        give_up: float | None = None  # counted from the end of the first reading, which may take long
-        pause_seconds = 0.02
-        while True:
-            listing = list_folder(self._folder, self._exclude)
-            if listing.others:
-                say_on_change("others", f"not saved, since they are no files: {', '.join(listing.others[:5])}")
-            with Hashing() as hashing:
-                torn = self._read_all(listing, upload, limit, hashing)
-            looked_at = time.time()
-            again = list_folder(self._folder, self._exclude)
-            torn += self._being_written(listing)
-            now = time.monotonic()
-            give_up = give_up or now + min(SETTLE_SECONDS, limit.left_seconds() / 2)
-            is_late = now >= give_up
-            if torn and is_late:
-                raise Torn(_torn_text(torn))
-            if not torn and (is_late or self._is_unchanged(listing, again)):
-                known = {path: self._known[path] for path in listing.files if path in self._known}
-                self._known = known
-                return {path: each.saved for path, each in known.items()}, listing, looked_at
-            time.sleep(pause_seconds)
-            pause_seconds = min(pause_seconds * 2, 0.25)
-
-    def _read_all(self, listing: Listing, upload: Upload, limit: Limit, hashing: Hashing) -> list[str]:
-        """Read the files whose look is new; answers those that were written meanwhile."""
-        torn = []
-        for path, look in listing.files.items():
-            known = self._known.get(path)
-            if known is not None and known.look == look and self._is_stored(known.saved, upload):
-                continue
-            if limit.is_over():
-                raise StoreError("the time for this save is over")
-            limit.moved()  # a folder that takes long to read does not stand still
-            try:
-                with open_for_saving(self._folder, path) as file:
-                    saved = self._read(file, upload, hashing, limit)
-                    if file.was_written() and not self._only_grew(file):
-                        torn.append(path)
-                    self._known[path] = _Known(file.look, saved)
-            except FileNotFoundError:
-                self._known.pop(path, None)  # the second look will differ, and we begin anew
-            except Torn:
-                self._known.pop(path, None)
-                torn.append(path)
-        return torn
-
-    def _read(self, file: OpenFile, upload: Upload, hashing: Hashing, limit: Limit) -> SavedFile:
-        chunks = []
-        for digest, data in hashing.chunks(file):
-            limit.moved(len(data))
-            if digest not in self._chunks:
-                upload.add(digest, data)
-            chunks.append(Chunk(digest, "", 0, len(data)))
-        return SavedFile(path=file.path, mode=file.look.mode, mtime_ns=file.look.mtime_ns, chunks=tuple(chunks))
-
-    def _is_stored(self, saved: SavedFile, upload: Upload) -> bool:
-        return all(chunk.digest in self._chunks or chunk.digest in upload.added for chunk in saved.chunks)
-
-    def _being_written(self, listing: Listing) -> list[str]:
-        """Files changed since the last checkpoint that the command holds open to write, other than to append."""
-        fresh = {
-            (known.look.device, known.look.inode): path
-            for path, known in self._known.items()
-            if path in listing.files and self._published.get(path) != known.look
-        }
-        if not fresh:
-            return []
-        return [fresh[key] for key, appends in writers(self._processes()).items() if key in fresh and not appends]
-
-    def _only_grew(self, file: OpenFile) -> bool:
-        """A file that all its writers only append to was, at its old length, just what was read."""
-        now = os.fstat(file.descriptor)
-        held = writers(self._processes())
-        return now.st_size >= file.look.size and held.get((now.st_dev, now.st_ino), False)
-
-    def _is_unchanged(self, listing: Listing, again: Listing) -> bool:
-        if (listing.folders, listing.links) != (again.folders, again.links):
-            return False
-        if not listing.files.keys() == again.files.keys() <= self._known.keys():
-            return False
-        changed = [path for path, look in again.files.items() if self._known[path].look != look]
-        if not changed:
-            return True
-        held = writers(self._processes())
-        return all(_has_grown(self._known[path].look, again.files[path], held) for path in changed)
-
-
-def _has_grown(before: Look, now: Look, held: dict[tuple[int, int], bool]) -> bool:
-    same = (before.inode, before.device, before.mode) == (now.inode, now.device, now.mode)
-    return same and now.size >= before.size and held.get((now.device, now.inode), False)
+        return self._last is None or self._last.epoch == self._epoch
 
 
 def _epoch_of(name: str) -> int:
     head = name.partition("-")[0]
     return int(head) if _EPOCH.fullmatch(head) else 1 << 62  # not ours: never deleted
-
-
-def _torn_text(paths: list[str]) -> str:
-    names = ", ".join(sorted(set(paths))[:5])
-    return (
-        f"being written, so not saved: {names}. Write beside and rename into place, or name it in "
-        "SPOTBATCH_CHECKPOINT_EXCLUDE"
-    )

@@ -20,7 +20,6 @@ EXIT_NOT_FOUND = 127
 LAST_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_FREEZE_SECONDS = 0.2
 
 
 class Command:
@@ -102,16 +101,6 @@ class Command:
     def reap(self) -> None:
         """Collect ended orphans, which are ours to bury as PID 1 or subreaper, and the command itself."""
         reap_all(self._child)
-
-    def freeze(self) -> None:
-        """Stop all of it where it stands, so that its files can be looked at."""
-        _signal_all(self.members(), signal.SIGSTOP)
-        give_up = time.monotonic() + _FREEZE_SECONDS
-        while time.monotonic() < give_up and any(member.state not in "Tt" for member in self.members()):
-            time.sleep(0.001)
-
-    def thaw(self) -> None:
-        _signal_all(self.members(), signal.SIGCONT)
 
     def drain(self, seconds: float) -> None:
         """Wait until all output is passed on."""

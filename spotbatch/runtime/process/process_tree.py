@@ -1,7 +1,7 @@
 """The command and all that it started, as /proc shows them. Where there is no /proc, the tree looks empty."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,22 +31,6 @@ def members(of_pid: int) -> list[Member]:
         born = children.get(waiting.pop(), [])
         found += born
         waiting += [member.pid for member in born]
-    return found
-
-
-def writers(pids: Iterable[int]) -> dict[tuple[int, int], bool]:
-    """Files that these processes have open for writing, by (device, inode); True where every writer only appends."""
-    found: dict[tuple[int, int], bool] = {}
-    for pid in pids:
-        for number, flags in _open_files(pid):
-            if flags & os.O_ACCMODE == os.O_RDONLY:
-                continue
-            try:
-                target = Path(f"/proc/{pid}/fd/{number}").stat()
-            except OSError:
-                continue
-            key = (target.st_dev, target.st_ino)
-            found[key] = found.get(key, True) and bool(flags & os.O_APPEND)
     return found
 
 
@@ -95,15 +79,9 @@ def _member(pid: int, line: bytes) -> Member:
     )
 
 
-def _open_files(pid: int) -> Iterator[tuple[str, int]]:
+def state_of(pid: int) -> str:
+    """One letter, as in `Member.state`; X for a process that is not there any more."""
     try:
-        numbers = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - as above
-    except OSError:
-        return
-    for number in numbers:
-        try:
-            lines = Path(f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        flags = next((line.split()[1] for line in lines if line.startswith("flags:")), "0")
-        yield number, int(flags, 8)
+        return _member(pid, Path(_PROC, str(pid), "stat").read_bytes()).state
+    except (OSError, ValueError, IndexError):
+        return "X"

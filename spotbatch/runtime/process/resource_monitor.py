@@ -9,12 +9,11 @@ from pathlib import Path
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.process_tree import Member
-from spotbatch.runtime.record import measure
+from spotbatch.runtime.record import measure, warn
 
 LOOK_SECONDS = 2.0
 NEARLY_FULL = 0.9
 MANY_ZOMBIES = 20
-MOST_WARNINGS = 20
 MIB = 1024 * 1024
 _CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT_BYTES = 1 << 60  # version 1 says "no limit" as a huge number
@@ -90,8 +89,7 @@ class ResourceMonitor:
         elif topic not in self._said:
             self._said.add(topic)
             say(text)
-            if len(self._record.warnings) < MOST_WARNINGS:
-                self._record.warnings.append(text)
+            warn(self._record, text)
 
 
 def memory_limit_bytes(cgroup: Path) -> int | None:

@@ -4,13 +4,14 @@ import contextlib
 import resource
 import signal
 import time
-from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
 
-from spotbatch.runtime.checkpoints.folder import list_folder
+from spotbatch.runtime.checkpoints.open_policy import Unfinished
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.command import Command
-from spotbatch.runtime.process.process_tree import writers
+from spotbatch.runtime.process.freeze import frozen
+
+FindUnfinished = Callable[[], Mapping[str, Unfinished]]  # half-written checkpoint files, by path
 
 MARGIN_SECONDS = 0.3  # kept free before the host's own SIGKILL, to write the record and leave
 LEAST_GRACE_SECONDS = 0.1
@@ -39,16 +40,16 @@ class Stop:
         grace_seconds: float,
         tell: Callable[[], None],
         sends: int | None,  # the signal by which it is told; None: a hook tells it, at a moment of its own
-        is_being_written: Callable[[], bool],
+        unfinished: FindUnfinished,
     ) -> None:
         self._command = command
         self._kill_at = time.monotonic() + grace_seconds
         self._tell_again = tell
-        self._is_being_written = is_being_written
+        self._unfinished = unfinished
         self._has_told_orphans = False
         self._sends = sends
         self._has_killed = False
-        self.is_folder_at_rest = calmly(command, is_being_written, tell)
+        self.half_written = calmly(command, unfinished, tell)
 
     def left_seconds(self) -> float:
         """Until it is killed."""
@@ -63,13 +64,13 @@ class Stop:
         if time.monotonic() >= self._kill_at and self._command.members():
             say("the command did not end within its grace: killed")
             self._has_killed = True
-            self.is_folder_at_rest = calmly(self._command, self._is_being_written, self._command.kill)
+            self.half_written = calmly(self._command, self._unfinished, self._command.kill)
 
     def explains(self, died_of: int, or_any_of: Collection[int]) -> bool:
-        """Whether the command died of a signal of ours, and no checkpoint file was half written then."""
+        """Whether the command died of a signal of ours: then `half_written` is what was half written."""
         if died_of == signal.SIGKILL != self._sends:
-            return self._has_killed and self.is_folder_at_rest
-        return self.is_folder_at_rest and (died_of == self._sends or (self._sends is not None and died_of in or_any_of))
+            return self._has_killed
+        return died_of == self._sends or (self._sends is not None and died_of in or_any_of)
 
     def is_over(self) -> bool:
         """The command has ended, and so has all that it started, or has had its grace."""
@@ -83,30 +84,20 @@ class Stop:
         return time.monotonic() >= self._kill_at
 
 
-def calmly(command: Command, is_being_written: Callable[[], bool], act: Callable[[], None]) -> bool:
-    """Act (signal, kill) at a moment when no checkpoint file is half written; answers whether there was one.
+def calmly(command: Command, unfinished: FindUnfinished, act: Callable[[], None]) -> Mapping[str, Unfinished]:
+    """Act (signal, kill) at a moment when no checkpoint file is half written; answers which were, if there is none.
 
     All is frozen, looked at, told, and thawed: a program that the signal ends does not execute another instruction.
     """
     give_up = time.monotonic() + CALM_SECONDS
-    while time.monotonic() < give_up:
-        command.freeze()
-        if not is_being_written():
-            act()
-            command.thaw()
-            return True
-        command.thaw()
+    while True:
+        is_last = time.monotonic() >= give_up
+        with frozen(command.pids):
+            half_written = unfinished()
+            if not half_written or is_last:
+                act()
+                return half_written
         time.sleep(CALM_PAUSE_SECONDS)
-    act()
-    return False
-
-
-def is_open_below(folder: Path, exclude: tuple[str, ...], pids: Iterable[int]) -> bool:
-    """Whether one of these processes holds a file that is saved open for writing, other than to append."""
-    held = {key for key, appends in writers(pids).items() if not appends}
-    if not held:
-        return False
-    return any((look.device, look.inode) in held for look in list_folder(str(folder), exclude).files.values())
 
 
 def abort(command: Command) -> None:

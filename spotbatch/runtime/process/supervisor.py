@@ -3,8 +3,10 @@
 import contextlib
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from spotbatch.runtime.checkpoints.open_policy import Unfinished
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process import shutdown
@@ -37,7 +39,9 @@ class Supervisor:
     monitor: ResourceMonitor
     schedule: SaveSchedule | None
     progress: Progress | None
+    unfinished: shutdown.FindUnfinished = dict
     is_folder_at_rest: bool = True  # afterwards: whether the checkpoint folder can be trusted
+    half_written: Mapping[str, Unfinished] = field(default_factory=dict)  # but for these files
     _stop: shutdown.Stop | None = field(default=None, init=False)
     _stopped_for: Interruption | None = field(default=None, init=False)
 
@@ -93,7 +97,7 @@ class Supervisor:
             grace_seconds=self._grace_seconds(why),
             tell=self._tell,
             sends=None if self.settings.stop_hook else self.settings.stop_signal,
-            is_being_written=self._is_being_written,
+            unfinished=self.unfinished,
         )
 
     def _end_unhealthy(self) -> None:
@@ -105,7 +109,7 @@ class Supervisor:
             grace_seconds=UNHEALTHY_GRACE_SECONDS,
             tell=lambda: shutdown.abort(self.command),
             sends=signal.SIGABRT,
-            is_being_written=self._is_being_written,
+            unfinished=self.unfinished,
         )
 
     def _grace_seconds(self, why: Interruption) -> float:
@@ -121,9 +125,6 @@ class Supervisor:
             else:
                 return
         self.command.send(self.settings.stop_signal)
-
-    def _is_being_written(self) -> bool:
-        return shutdown.is_open_below(self.workspace.checkpoint, self.settings.exclude, self.command.pids())
 
     def _clear_away(self) -> None:
         """Nothing may write in our folders any more."""
@@ -146,4 +147,5 @@ class Supervisor:
             return True
         if self._stop is None:
             return died_of in STOPPING
+        self.half_written = self._stop.half_written
         return self._stop.explains(died_of, or_any_of=STOPPING)

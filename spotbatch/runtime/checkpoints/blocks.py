@@ -1,0 +1,153 @@
+"""The list of a checkpoint's files, folders and links in pieces: each is encoded, sent and read by itself.
+
+Where a piece begins depends on the keys alone, so that a file that comes or goes changes one piece.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from spotbatch.batch.errors import Corrupt
+from spotbatch.runtime.checkpoints.folder import fields_of
+
+CHUNK = struct.Struct("<32sIII")  # SHA-256, pack, offset, length
+_MEAN_ENTRIES = 256  # a power of two
+_MOST_ENTRIES = 4096
+_MOST_BODY_BYTES = 512 * 1024  # of chunk lists: a file of 8 GiB has 90 KiB
+MOST_BLOCK_BYTES = (
+    16 * 1024 * 1024 + 4 * _MOST_BODY_BYTES
+)  # inflated: the list of one file of 16 TiB is 370 MiB, and refused
+_CONTENT_BITS = 128
+
+
+UNSURE = 1  # a flag: stat cannot be trusted for this file, its content decides whether it has changed
+
+
+class Location(NamedTuple):
+    """Where a content stands in the store."""
+
+    pack: int
+    offset: int
+    length: int
+
+
+class Known(NamedTuple):
+    """A file, folder or link as it was when it was read."""
+
+    key: bytes
+    look: bytes
+    flags: int
+    is_fresh: bool  # read since the last checkpoint was published
+
+
+class Entry(NamedTuple):
+    """A file, folder or link of a checkpoint."""
+
+    key: bytes  # the path below the folder; of a folder with a slash at its end, the folder itself is empty
+    look: bytes
+    body: bytes  # of a file its chunks, of a link its target
+
+
+class Block(NamedTuple):
+    """Neighbouring entries, encoded."""
+
+    first: bytes
+    data: bytes
+    entries: int
+    size: int  # of files
+    content: int  # the sum of a digest of each entry, times aside
+    packs: dict[int, int]
+
+    def row(self) -> tuple[bytes, int, int, bytes, str]:
+        content = self.content.to_bytes(_CONTENT_BITS // 8, "big")
+        return self.data, self.entries, self.size, content, json.dumps(self.packs)
+
+
+class Summary(NamedTuple):
+    """What a manifest's head says of its list."""
+
+    entries: int
+    size: int  # of files
+    content: str  # equal for lists that restore to the same, times aside
+    packs: dict[int, int]  # bytes needed, by pack
+
+
+def encoded_blocks(entries: Iterable[Entry]) -> Iterator[Block]:
+    """Blocks of the entries, which come in order of key."""
+    waiting: list[Entry] = []
+    size = 0
+    for entry in entries:
+        is_cut = zlib.crc32(entry.key) % _MEAN_ENTRIES == 0 or len(waiting) >= _MOST_ENTRIES or size >= _MOST_BODY_BYTES
+        if is_cut and waiting:
+            yield _block(waiting)
+            waiting, size = [], 0
+        waiting.append(entry)
+        size += len(entry.body)
+    if waiting:
+        yield _block(waiting)
+
+
+def sum_up(rows: Iterable[tuple[int, int, bytes, str]]) -> Summary:
+    """Of all blocks, from what `Block.row` gives after the data."""
+    entries = size = content = 0
+    packs: dict[int, int] = {}
+    for count, length, part, needed in rows:
+        entries += count
+        size += length
+        content += int.from_bytes(part, "big")
+        for pack, used in json.loads(needed).items():
+            packs[int(pack)] = packs.get(int(pack), 0) + used
+    return Summary(entries, size, f"{content % (1 << _CONTENT_BITS):032x}", packs)
+
+
+def chunks_in(body: bytes) -> Iterator[tuple[bytes, int, int, int]]:
+    """(digest, pack, offset, length) of each chunk of a file's body."""
+    return CHUNK.iter_unpack(body)
+
+
+def chunk_record(digest: bytes, location: Location) -> bytes:
+    return CHUNK.pack(digest, *location)
+
+
+def decoded(data: bytes) -> list[list[Any]]:
+    """The rows of a block: key, mode, mtime_ns, and chunks of a file or target of a link.
+
+    Raises:
+        Corrupt, ValueError, zlib.error: they are not what `encoded_blocks` made, or inflate to too much.
+    """
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(data, MOST_BLOCK_BYTES)
+    if not inflater.eof:
+        raise Corrupt("a block of the manifest inflates to too much, or ends too soon")
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise Corrupt("a block of the manifest is no list")
+    return found
+
+
+def _block(entries: list[Entry]) -> Block:
+    rows: list[list[Any]] = []
+    size = content = 0
+    packs: dict[int, int] = {}
+    for key, look, body in entries:
+        length, mtime_ns, _, _, _, mode = fields_of(look)
+        digest = hashlib.sha256(key + b"\0" + mode.to_bytes(4, "little"))
+        row: list[Any] = [os.fsdecode(key), mode, mtime_ns]
+        if stat.S_ISREG(mode):
+            row.append([[each.hex(), pack, offset, used] for each, pack, offset, used in chunks_in(body)])
+            for each, pack, _, used in chunks_in(body):
+                digest.update(each)
+                packs[pack] = packs.get(pack, 0) + used
+            size += length
+        elif stat.S_ISLNK(mode):
+            row.append(os.fsdecode(body))
+            digest.update(body)
+        rows.append(row)
+        content += int.from_bytes(digest.digest()[: _CONTENT_BITS // 8], "big")
+    data = zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), level=1)
+    return Block(entries[0].key, data, len(entries), size, content % (1 << _CONTENT_BITS), packs)

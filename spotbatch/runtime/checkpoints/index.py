@@ -1,0 +1,211 @@
+"""What is known of the checkpoint folder and of what the store has of it: on disk, not in memory.
+
+`files` holds what was published last, `fresh` what was read or vanished since then; the second covers the first.
+`chunks` says where a content stands in the store, `blocks` holds the manifest's list in pieces, so that a save after a
+few changes encodes a few pieces anew and not the whole.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from spotbatch.runtime.checkpoints.blocks import (
+    UNSURE,
+    Entry,
+    Known,
+    Location,
+    Summary,
+    chunks_in,
+    encoded_blocks,
+    sum_up,
+)
+from spotbatch.runtime.checkpoints.folder import is_file
+
+_PAGE_ROWS = 1000
+_SCHEMA = """
+CREATE TABLE files (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
+CREATE TABLE fresh (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
+CREATE TABLE chunks (digest BLOB PRIMARY KEY, pack INTEGER, offset INTEGER, length INTEGER) WITHOUT ROWID;
+CREATE TABLE blocks (first BLOB PRIMARY KEY, data BLOB, entries INTEGER, bytes INTEGER, content BLOB, packs TEXT);
+"""
+_SETTINGS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-4000", "temp_store=FILE")
+_KNOWN = """
+SELECT key, look, flags, 0 FROM files
+    WHERE key > :after AND NOT EXISTS (SELECT 1 FROM fresh WHERE fresh.key = files.key)
+UNION ALL SELECT key, look, flags, 1 FROM fresh WHERE key > :after AND body IS NOT NULL ORDER BY key LIMIT :rows
+"""
+_ENTRIES = """
+SELECT key, look, body FROM files WHERE key >= :first AND (:end IS NULL OR key < :end)
+    AND NOT EXISTS (SELECT 1 FROM fresh WHERE fresh.key = files.key)
+UNION ALL SELECT key, look, body FROM fresh WHERE key >= :first AND (:end IS NULL OR key < :end) AND body IS NOT NULL
+ORDER BY key
+"""
+
+
+class Index:
+    """One writer's knowledge. Used by one thread at a time."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        """In a new file, which is removed at once; without one, where SQLite puts its temporary files."""
+        self._db = sqlite3.connect("" if file is None else file, check_same_thread=False, isolation_level=None)
+        for setting in _SETTINGS:
+            self._db.execute(f"PRAGMA {setting}")
+        self._db.execute("BEGIN")
+        for statement in _SCHEMA.split(";"):
+            self._db.execute(statement)
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.unlink()  # it lives as long as we do
+
+    # --- what is known of the folder
+
+    def known(self) -> Iterator[Known]:
+        """Everything known, by key; what is put meanwhile at or before the key given last is not given."""
+        after: bytes | None = None
+        while rows := self._page(after):
+            yield from (Known(key, look, flags, bool(is_fresh)) for key, look, flags, is_fresh in rows)
+            after = rows[-1][0]
+
+    def _page(self, after: bytes | None) -> list[tuple[bytes, bytes, int, int]]:
+        text = _KNOWN if after is not None else _KNOWN.replace("key > :after AND", "")
+        return self._db.execute(text, {"after": after, "rows": _PAGE_ROWS}).fetchall()
+
+    def put(self, key: bytes, look: bytes, flags: int, body: bytes) -> None:
+        """Read just now."""
+        self._db.execute("INSERT OR REPLACE INTO fresh VALUES (?, ?, ?, ?)", (key, look, flags, body))
+
+    def look_again(self, known: Known, look: bytes, flags: int) -> None:
+        """The same content has another look, or another trust."""
+        table = "fresh" if known.is_fresh else "files"
+        self._db.execute(f"UPDATE {table} SET look = ?, flags = ? WHERE key = ?", (look, flags, known.key))  # noqa: S608
+
+    def gone(self, key: bytes) -> None:
+        self._db.execute("INSERT OR REPLACE INTO fresh VALUES (?, NULL, 0, NULL)", (key,))
+
+    def known_of(self, key: bytes) -> Known | None:
+        for table in ("fresh", "files"):
+            text = f"SELECT key, look, flags, ?, body FROM {table} WHERE key = ?"  # noqa: S608
+            if row := self._db.execute(text, (table == "fresh", key)).fetchone():
+                return Known(row[0], row[1], row[2], bool(row[3])) if row[4] is not None else None
+        return None
+
+    def published_look(self, key: bytes) -> bytes | None:
+        row = self._db.execute("SELECT look FROM files WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def has_published(self) -> bool:
+        """Whether the last checkpoint holds anything but the folder itself."""
+        return self._db.execute("SELECT 1 FROM files WHERE key > x'' LIMIT 1").fetchone() is not None
+
+    def is_changed(self, key: bytes) -> bool:
+        """Whether it was read since the last checkpoint."""
+        return self._db.execute("SELECT 1 FROM fresh WHERE key = ?", (key,)).fetchone() is not None
+
+    def body(self, key: bytes) -> bytes | None:
+        """A file's chunks or a link's target, as last read."""
+        for table in ("fresh", "files"):
+            if row := self._db.execute(f"SELECT body FROM {table} WHERE key = ?", (key,)).fetchone():  # noqa: S608
+                return bytes(row[0]) if row[0] is not None else None
+        return None
+
+    def as_before(self, key: bytes) -> bool:
+        """Take back what was read since the last checkpoint; whether that one has it at all."""
+        row = self._db.execute("SELECT look, flags, body FROM files WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            self.gone(key)
+            return False
+        # UNSURE, with a look that no file has: it is read anew as soon as it may be
+        self._db.execute("INSERT OR REPLACE INTO fresh VALUES (?, ?, ?, ?)", (key, row[0], row[1] | UNSURE, row[2]))
+        return True
+
+    def has_changes(self) -> bool:
+        """Whether anything but looks differs from what was published."""
+        return (
+            self._db.execute(
+                "SELECT 1 FROM fresh LEFT JOIN files USING (key) WHERE fresh.body IS NOT files.body"
+                " OR substr(fresh.look, 41) IS NOT substr(files.look, 41) LIMIT 1"  # the mode
+            ).fetchone()
+            is not None
+        )
+
+    def has_content(self) -> bool:
+        """Whether there is anything to save but the folder itself."""
+        return (
+            self._db.execute("SELECT 1 FROM fresh WHERE key > x'' AND body IS NOT NULL LIMIT 1").fetchone() is not None
+        )
+
+    def load(self, entries: Iterable[tuple[bytes, bytes, int, bytes]]) -> None:
+        """What was restored, as published: (key, look, flags, body)."""
+        self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", entries)
+
+    def published(self) -> None:
+        """What is fresh is now what was published last."""
+        self._db.execute("INSERT OR REPLACE INTO files SELECT * FROM fresh WHERE body IS NOT NULL")
+        self._db.execute("DELETE FROM files WHERE key IN (SELECT key FROM fresh WHERE body IS NULL)")
+        self._db.execute("DELETE FROM fresh")
+        self._db.execute("COMMIT")
+        self._db.execute("BEGIN")
+
+    # --- what the store has
+
+    def find(self, digest: bytes) -> Location | None:
+        row = self._db.execute("SELECT pack, offset, length FROM chunks WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else Location(*row)
+
+    def stored(self, digest: bytes, location: Location) -> None:
+        self._db.execute("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)", (digest, *location))
+
+    def learn_chunks(self) -> None:
+        """From what was restored."""
+        rows = self._db.execute("SELECT look, body FROM files")
+        while page := rows.fetchmany(_PAGE_ROWS):
+            self._db.executemany(
+                "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?)",
+                (each for look, body in page if is_file(look) for each in chunks_in(body)),
+            )
+
+    def forget_packs(self, packs: set[int]) -> None:
+        """These are not in the store, or soon will not be: what stands in them counts as not stored."""
+        self._db.executemany("DELETE FROM chunks WHERE pack = ?", ((pack,) for pack in packs))
+
+    def forget_readings(self, packs: set[int]) -> None:
+        """A pack did not arrive: files that need it must be read again."""
+        after = b""
+        text = "SELECT key, look, body FROM fresh WHERE key > ? AND body IS NOT NULL ORDER BY key LIMIT ?"
+        while rows := self._db.execute(text, (after, _PAGE_ROWS)).fetchall():
+            after = rows[-1][0]
+            for key, look, body in rows:
+                if is_file(look) and packs.intersection(pack for _, pack, _, _ in chunks_in(body)):
+                    self._db.execute("DELETE FROM fresh WHERE key = ?", (key,))
+
+    # --- the manifest's list
+
+    def encode(self) -> Summary:
+        """Bring the blocks up to what is known now, and sum them up."""
+        starts = [bytes(first) for (first,) in self._db.execute("SELECT first FROM blocks ORDER BY first")]
+        for first, end in zip(starts or [b""], [*starts[1:], None], strict=True):
+            if not starts or self._is_stale(first, end):
+                self._encode_range(first, end)
+        return self._summary()
+
+    def _is_stale(self, first: bytes, end: bytes | None) -> bool:
+        text = "SELECT 1 FROM fresh WHERE key >= ? AND (? IS NULL OR key < ?) LIMIT 1"
+        return self._db.execute(text, (first, end, end)).fetchone() is not None
+
+    def _encode_range(self, first: bytes, end: bytes | None) -> None:
+        rows = self._db.execute(_ENTRIES, {"first": first, "end": end})
+        blocks = list(encoded_blocks(Entry(*row) for row in rows))
+        self._db.execute("DELETE FROM blocks WHERE first >= ? AND (? IS NULL OR first < ?)", (first, end, end))
+        # the first of a range keeps the range's own start, so that what is put before its first entry falls into it
+        self._db.executemany(
+            "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?)",
+            ((first if n == 0 else block.first, *block.row()) for n, block in enumerate(blocks)),
+        )
+
+    def block_data(self) -> Iterator[bytes]:
+        for (data,) in self._db.execute("SELECT data FROM blocks ORDER BY first"):
+            yield data
+
+    def _summary(self) -> Summary:
+        return sum_up(self._db.execute("SELECT entries, bytes, content, packs FROM blocks"))

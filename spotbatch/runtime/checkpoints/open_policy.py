@@ -1,0 +1,74 @@
+"""What becomes of a file that is open for writing, or changes, for longer than a save waits."""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from fnmatch import translate
+from typing import NamedTuple
+
+from spotbatch.runtime.process.open_files import FileId, OpenFiles
+
+STREAM_SECONDS = 30.0  # a file that is written from start to end for longer than this is taken for a log
+
+
+class OpenRule(StrEnum):
+    """What SPOTBATCH_CHECKPOINT_OPEN_FILES may be."""
+
+    AUTO = "auto"  # a file that is being written from start to end stays as before for a while; others are copied
+    FROZEN = "frozen"  # all are copied at a moment at which the command stands still
+    BEFORE = "before"  # the version before, or none: the command is never stopped
+
+
+class Unfinished(NamedTuple):
+    """Why a file may be the half of something."""
+
+    why: str
+    only_if_smaller: bool = False  # than it was at the last checkpoint: it was cut, and is being written anew
+
+
+class OpenPolicy:
+    """Remembers since when a file has been open; decides by the rule."""
+
+    def __init__(self, rule: OpenRule = OpenRule.AUTO) -> None:
+        self.rule = rule
+        self._open_since: dict[FileId, float] = {}
+
+    def observe(self, opened: OpenFiles) -> None:
+        now = time.monotonic()
+        self._open_since = {file: self._open_since.get(file, now) for file in opened.writers}
+
+    def unfinished(self, file: FileId, opened: OpenFiles, why: str) -> Unfinished | None:
+        """Whether it is being written from its start to its end, so that a copy would be the half of something.
+
+        A file that is open for reading too may as well be a store that grows: only a cut one is being written anew.
+        """
+        held = opened.writers.get(file)
+        if held is None or held.appends or self.rule is OpenRule.FROZEN:
+            return None
+        if self.rule is OpenRule.BEFORE:
+            return Unfinished(why)
+        age_seconds = time.monotonic() - self._open_since.get(file, time.monotonic())
+        if not held.is_stream or age_seconds >= STREAM_SECONDS:
+            return None
+        return Unfinished(why, only_if_smaller=held.is_read)
+
+
+def unfinished_below(
+    folder: str, exclude: Sequence[str], opened: OpenFiles, policy: OpenPolicy
+) -> dict[str, Unfinished]:
+    """Paths below a folder of what would be half of something if its writers ended now, and how that is said."""
+    top = os.path.realpath(os.fsencode(folder)) + b"/"
+    is_excluded = re.compile("|".join(map(translate, exclude)) or r"(?!)").match
+    found = {}
+    for file, held in opened.writers.items():
+        if held.appends or not held.path.startswith(top):
+            continue
+        path = os.fsdecode(held.path[len(top) :])
+        if any(is_excluded(name) for name in path.split("/")):
+            continue
+        unfinished = policy.unfinished(file, opened, "it was being written when the command ended")
+        if unfinished is not None:
+            found[path] = unfinished
+    return found
