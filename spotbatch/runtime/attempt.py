@@ -229,6 +229,7 @@ class Attempt:
         return SaveSchedule(
             background=self._background,
             save=durable.save,
+            warm_up=durable.warm_up,
             record=self._record,
             workspace=self._workspace,
             on_saved=self._put_record,

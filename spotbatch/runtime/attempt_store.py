@@ -94,6 +94,9 @@ class AttemptStore:
                 )
         say(f"no whole checkpoint is left ({len(found.corrupt)} are not): starting from the beginning")
 
+    def warm_up(self) -> None:
+        self._writer.warm_up()
+
     def unfinished(self) -> Mapping[str, Unfinished]:
         """Checkpoint files that are half written now, and how that is said."""
         return self._writer.unfinished()

@@ -1,14 +1,16 @@
 """The checkpoint contract as a property: a restore gives a published state, none older than the last acknowledged."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotbatch.batch.errors import StoreError, Superseded
+from spotbatch.batch.errors import StoreError, Superseded, Torn
+from spotbatch.runtime import deadline
 from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
@@ -95,14 +97,14 @@ class Life:
         state = self.state()
         self.allowed.append(state)  # from the moment that the manifest may have landed
         try:
-            saved = self.writer.save(Limit(0.05))
+            saved = self.writer.save(Limit(5))
         except (StoreError, Torn):  # Torn: just emptied, which is not taken for a state of its own
             return
         if saved.name:  # an empty folder, before anything was ever saved, is no checkpoint
             self.allowed = [state]
         if saved.is_new:
             try:
-                self.writer.prune(Limit(0.05))
+                self.writer.prune(Limit(5))
             except StoreError:
                 return
 
@@ -134,8 +136,8 @@ def apply(life: Life, step: tuple[object, ...]) -> None:
             life.begin()
             (old_folder / "a").write_bytes(b"old%d" % content)
             try:
-                old.save(Limit(0.05))
-                old.prune(Limit(0.05))
+                old.save(Limit(5))
+                old.prune(Limit(5))
             except Superseded:
                 life.allowed.append({file.name: file.read_bytes() for file in old_folder.iterdir()})
         case _:
@@ -156,6 +158,14 @@ STEPS = st.lists(
     min_size=3,
     max_size=25,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _a_lost_answer_is_not_asked_for_again() -> Iterator[None]:
+    """The pause before another try is longer than a save's limit, so that each failure is seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deadline, "FIRST_WAIT_SECONDS", 60.0)
+        yield
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -21,6 +21,7 @@ from spotbatch.runtime.workspace import Workspace
 SAVE_LIMIT_SECONDS = 900.0  # without anything moving, of a periodic save: then it begins anew with what is left to send
 AGAIN_SECONDS = 5.0  # after a save that failed
 ASKED_AGAIN_SECONDS = 1.0  # the same, where the program waits for it
+WARM_UP_SECONDS = 1.0  # a command that has ended by then need not pay for it; the last save of others has little time
 TIMES_TO_WARN = 3
 NAMES_TO_SAY = 5
 
@@ -39,6 +40,7 @@ class SaveSchedule:
         *,
         background: Background,
         save: Save,
+        warm_up: Callable[[], None],
         record: AttemptRecord,
         workspace: Workspace,
         on_saved: Callable[[], object],
@@ -48,6 +50,8 @@ class SaveSchedule:
     ) -> None:
         self._background = background
         self._save = save
+        self._warm_up: Callable[[], None] | None = warm_up  # what the first save would do first; None: done
+        self._warm_at = time.monotonic() + WARM_UP_SECONDS
         self._record = record
         self._workspace = workspace
         self._on_saved = on_saved  # the record has changed
@@ -82,6 +86,9 @@ class SaveSchedule:
             self._ticket = None
         self._asked = max(self._asked, self._requested())
         now = time.monotonic()
+        if self._warm_up is not None and now >= self._warm_at:
+            self._background.do(self._warm_up)
+            self._warm_up = None
         if now >= self._due_at or (self._asked > self._answered and now >= self._not_before):
             self._begin(Limit.standing_still(SAVE_LIMIT_SECONDS), is_asked=self._asked > self._answered)
 

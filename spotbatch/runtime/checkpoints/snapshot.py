@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotbatch.batch.errors import Torn
+from spotbatch.batch.errors import StoreError, Torn
 from spotbatch.runtime.checkpoints.folder import fields_of
 from spotbatch.runtime.checkpoints.frozen_copy import FROZEN_SECONDS, FrozenCopies, TooMuch
 from spotbatch.runtime.checkpoints.open_policy import OpenPolicy, OpenRule, Unfinished
@@ -100,8 +100,11 @@ class Folder:
                 raise problem
             if problem is None and number > 1 and (now >= give_up or self._is_habit(seen)):
                 return looked_at, seen, False
-            limit.wait(pause_seconds)
-            pause_seconds = min(pause_seconds * 2, 0.25)
+            if limit.is_over():
+                raise StoreError("the time for this save is over")
+            if number % 2 == 0 or problem is not None:  # two looks follow each other at once, and then there is a pause
+                limit.wait(pause_seconds)
+                pause_seconds = min(pause_seconds * 2, 0.25)
 
     def _pass(self, reader: Reader, *, is_first: bool) -> Seen:
         seen = Seen(opened=look_at(self._processes()))

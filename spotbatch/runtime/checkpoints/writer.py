@@ -128,6 +128,10 @@ class Writer:
         self._summary = index.encode()
         self._references[self._last] = _Reference(self._summary.content, set(manifest.packs))
 
+    def warm_up(self) -> None:
+        """What a first save would spend its time with: it may have to be quick."""
+        self._known()
+
     def save(
         self, limit: Limit, *, is_asked: bool = False, half_written: Mapping[str, Unfinished] = MappingProxyType({})
     ) -> Saved:

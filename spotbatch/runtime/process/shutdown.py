@@ -49,7 +49,8 @@ class Stop:
         self._has_told_orphans = False
         self._sends = sends
         self._has_killed = False
-        self.half_written = calmly(command, unfinished, tell)
+        self._calm_seconds = min(CALM_SECONDS, grace_seconds / 4)  # the save after it needs time too
+        self.half_written = calmly(command, unfinished, tell, self._calm_seconds)
 
     def left_seconds(self) -> float:
         """Until it is killed."""
@@ -64,7 +65,7 @@ class Stop:
         if time.monotonic() >= self._kill_at and self._command.members():
             say("the command did not end within its grace: killed")
             self._has_killed = True
-            self.half_written = calmly(self._command, self._unfinished, self._command.kill)
+            self.half_written = calmly(self._command, self._unfinished, self._command.kill, self._calm_seconds)
 
     def explains(self, died_of: int, or_any_of: Collection[int]) -> bool:
         """Whether the command died of a signal of ours: then `half_written` is what was half written."""
@@ -84,12 +85,14 @@ class Stop:
         return time.monotonic() >= self._kill_at
 
 
-def calmly(command: Command, unfinished: FindUnfinished, act: Callable[[], None]) -> Mapping[str, Unfinished]:
+def calmly(
+    command: Command, unfinished: FindUnfinished, act: Callable[[], None], seconds: float = CALM_SECONDS
+) -> Mapping[str, Unfinished]:
     """Act (signal, kill) at a moment when no checkpoint file is half written; answers which were, if there is none.
 
     All is frozen, looked at, told, and thawed: a program that the signal ends does not execute another instruction.
     """
-    give_up = time.monotonic() + CALM_SECONDS
+    give_up = time.monotonic() + seconds
     while True:
         is_last = time.monotonic() >= give_up
         with frozen(command.pids):

@@ -177,7 +177,7 @@ time.sleep(100)
     run.wait_for_text("torn\n")
     run.give_notice(3.0)
     assert run.wait() == 210
-    assert "while it wrote a checkpoint file" in run.text()
+    assert "saved without the newest of state" in run.text()
     _, text = world.run("sh", "-c", 'cat "$SPOTBATCH_CHECKPOINT_DIR/state"')
     assert "whole" in text
 
