@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from spotbatch.batch.attempt_outcome import interruptions_of
 from spotbatch.batch.job import Job
 from spotbatch.batch.placement import BlockedReason
 from spotbatch.batch.status import JobStatus
 from spotbatch.doctor.capacity import fits_nowhere, price_cap, quota, wrong_architecture
 from spotbatch.doctor.case import Case, Finding, Weight, certain, likely, normal
 from spotbatch.doctor.failures import why_failed
-from spotbatch.runs.tracker import interruptions_of
 from spotbatch.wording import count
 
 # What the reason of a job begins with that AWS Batch holds to block its queue.

@@ -10,6 +10,7 @@ from typing import Any, Final
 from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch import artifacts as layout
+from spotbatch.batch.attempt_outcome import interruptions_of, outcomes_of
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import JobFailed, NotFound, Unavailable
 from spotbatch.batch.job import Job, ResourceRequirements
@@ -18,7 +19,6 @@ from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, Stage
 from spotbatch.rehearsal.reclaim_plan import Weather
 from spotbatch.runs import artifact_store, records
 from spotbatch.runs.request import JobOptions, request
-from spotbatch.runs.tracker import is_interruption
 
 _POLL_SECONDS: Final = 0.1
 _RETRIES: Final = 9
@@ -196,13 +196,14 @@ def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
     size = job.array.size if job.array is not None else None
     units = jobs.describe([f"{job.id}:{index}" for index in range(size)]) if size else [job]
     failed = [unit for unit in units if unit.status is JobStatus.FAILED]
+    last = [outcomes[-1] for unit in failed if (outcomes := outcomes_of(unit))]
     return Trial(
         seconds=seconds,
         outputs={unit.array_index: _outputs(store, job.id, unit.array_index) for unit in units},
         records=records.of_run(store, artifact_store.run_id(job)),
-        interruptions=sum(is_interruption(attempt) for unit in units for attempt in unit.attempts),
+        interruptions=sum(interruptions_of(unit) for unit in units),
         failed=len(failed),
-        worn_out=sum(bool(unit.attempts) and is_interruption(unit.attempts[-1]) for unit in failed),
+        worn_out=sum(outcome.may_go_on for outcome in last),
     )
 
 

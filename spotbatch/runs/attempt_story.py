@@ -1,28 +1,40 @@
 """How an attempt ended and what its record adds, in words: for the terminal and the dashboard alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from spotbatch import wording
+from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.environment import EXIT_INTERRUPTED
 from spotbatch.batch.job import Attempt
-from spotbatch.runs.tracker import is_interruption
+
+_IN_WORDS: Final[Mapping[AttemptOutcome, str]] = {
+    AttemptOutcome.RUNNING: "running",
+    AttemptOutcome.SUCCEEDED: "succeeded",
+    AttemptOutcome.FAILED: "failed",
+    AttemptOutcome.INTERRUPTED: "interrupted",
+    AttemptOutcome.STOPPED: "stopped",
+    AttemptOutcome.TIMED_OUT: "stopped by its timeout",
+    AttemptOutcome.UNHEALTHY: "failed: its health check gave up",
+    AttemptOutcome.OUT_OF_MEMORY: "failed: out of memory",
+    AttemptOutcome.NOT_STARTED: "the command was not started",
+    AttemptOutcome.NOT_SAVED: "failed: its outputs could not be saved",
+    AttemptOutcome.LOST: "lost with its host",
+}
 
 
-def outcome(attempt: Attempt, *, is_stopped: bool = False) -> str:
-    """How an attempt ended, in words, with AWS Batch's own. `is_stopped`: somebody stopped the job."""
-    if attempt.stopped_at is None:
-        return "running"
+def outcome_text(attempt: Attempt, outcome: AttemptOutcome) -> str:
+    """How an attempt ended, in words, with AWS Batch's own."""
+    if not outcome.is_over:
+        return _IN_WORDS[outcome]
     own = "; ".join(part for part in (attempt.reason, attempt.status_reason) if part)
     code = "" if attempt.exit_code is None else f"exit code {attempt.exit_code}"
-    if is_stopped and attempt.exit_code == EXIT_INTERRUPTED:
-        head = "stopped: it saved and left"
-    elif is_interruption(attempt):
-        head = "interrupted: its host was reclaimed" if attempt.exit_code is None else "interrupted: it saved and left"
-    elif attempt.exit_code == 0:
-        head = "succeeded"
-    else:
-        head = "failed"
+    head = _IN_WORDS[outcome]
+    if attempt.exit_code == EXIT_INTERRUPTED and (outcome.is_stopped or outcome.may_go_on):
+        head = f"{head}: it saved and left"
+    elif outcome is AttemptOutcome.INTERRUPTED:
+        head = f"{head}: its host was reclaimed"
     return ", ".join(part for part in (head, code) if part) + (f" ({own})" if own else "")
 
 

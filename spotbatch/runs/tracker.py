@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from spotbatch.batch.environment import EXIT_INTERRUPTED
-from spotbatch.batch.job import Attempt, Job
-from spotbatch.batch.status import HOST_TERMINATED_PATTERN, JobStatus
+from spotbatch.batch.attempt_outcome import interruptions_of
+from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
 
 _IDS_A_CALL: Final = 100
 _RATE_SECONDS: Final = 300.0  # the rate is that of the last five minutes
@@ -41,20 +41,6 @@ class Progress:
     @property
     def is_complete(self) -> bool:
         return self.seen >= self.total
-
-
-def is_interruption(attempt: Attempt) -> bool:
-    """Whether a lost host or a notice ended this attempt, rather than the command itself."""
-    gone = attempt.status_reason.startswith(HOST_TERMINATED_PATTERN.rstrip("*"))
-    return gone or attempt.exit_code == EXIT_INTERRUPTED
-
-
-def interruptions_of(job: Job) -> int:
-    """How many of a job's attempts were interrupted. What somebody stopped saves and leaves alike, and is none."""
-    lost = sum(is_interruption(attempt) for attempt in job.attempts)
-    if job.is_terminated and job.attempts and job.attempts[-1].exit_code == EXIT_INTERRUPTED:
-        return lost - 1
-    return lost
 
 
 @dataclass(kw_only=True)

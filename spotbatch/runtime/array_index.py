@@ -10,7 +10,6 @@ from collections.abc import MutableMapping
 
 from spotbatch.batch import artifacts
 from spotbatch.batch import environment as env
-from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.errors import InvalidInput, InvalidSetting
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.settings import Identity
@@ -27,6 +26,8 @@ def apply_array_index(variables: MutableMapping[str, str] = os.environ) -> None:
     if not text:
         return
     own = variables.get(env.AWS_BATCH_JOB_ARRAY_INDEX) or "0"  # a job that is no array holds one index
+    from spotbatch.batch.array_indexes import ArrayIndexes  # most jobs have no such variable, and need not wait for it
+
     try:
         index = ArrayIndexes.parse(text).at(int(own)) if own.isdecimal() else None
     except InvalidInput as error:

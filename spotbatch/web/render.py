@@ -16,7 +16,7 @@ from spotbatch import wording
 from spotbatch.batch.attempt_outcome import outcomes_of
 from spotbatch.batch.job import Job
 from spotbatch.pricing.ledger import Part
-from spotbatch.runs.attempt_story import outcome
+from spotbatch.runs.attempt_story import outcome_text
 from spotbatch.web.fetcher import log_key
 from spotbatch.web.log_lines import log_lines
 from spotbatch.web.money_view import CHART_HEIGHT, Drawings
@@ -109,7 +109,7 @@ class Pages:
             "said": said if now - said_at < _SAID_SECONDS else "",
             "csrf_token": self.csrf_token,
             "is_export": is_export,
-            "outcome": outcome,
+            "outcome_text": outcome_text,
             "outcomes": outcomes_of(only) if is_one and only is not None else (),
             "words": wording,
             "height": CHART_HEIGHT,

@@ -9,6 +9,7 @@ import typer
 from spotbatch.aws.hosts import Host, Hosts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import ArrayIndexes
+from spotbatch.batch.attempt_outcome import outcomes_of
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
 from spotbatch.batch.errors import SpotbatchError
@@ -17,7 +18,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, deadline, lookup, records
-from spotbatch.runs.attempt_story import outcome, told_by
+from spotbatch.runs.attempt_story import outcome_text, told_by
 from spotbatch.runs.inputs import input_names
 from spotbatch.runs.units import failed_of, indexes_of, run_index
 
@@ -159,9 +160,10 @@ def _attempts(job: Job, kept: dict[int, AttemptRecord]) -> None:
             text.hint(f"`spotbatch doctor {job.id}` says why")
         return
     hosts = _hosts(job)
+    outcomes = outcomes_of(job, kept)
     for number, attempt in enumerate(job.attempts, start=1):
         text.say()
-        how = outcome(attempt, is_stopped=job.is_terminated and number == len(job.attempts))
+        how = outcome_text(attempt, outcomes[number - 1])
         text.say(text.styled(f"attempt {number} of {job.attempts_allowed}", "bold") + f": {how}")
         _attempt(attempt, kept.get(number), hosts)
 
@@ -218,8 +220,14 @@ def _plain(job: Job, kept: dict[int, AttemptRecord]) -> dict[str, object]:
         "requirements": job.requirements,
         "attempts_allowed": job.attempts_allowed,
         "attempts": [
-            {"attempt": number, "outcome": outcome(attempt), **_attempt_plain(attempt), "record": kept.get(number)}
-            for number, attempt in enumerate(job.attempts, start=1)
+            {
+                "attempt": number,
+                "outcome": outcome_text(attempt, outcome),
+                "outcome_kind": outcome,
+                **_attempt_plain(attempt),
+                "record": kept.get(number),
+            }
+            for number, (attempt, outcome) in enumerate(zip(job.attempts, outcomes_of(job, kept), strict=True), start=1)
         ],
         "depends_on": [{"job_id": one.job_id, "type": one.type} for one in job.depends_on],
         "environment": dict(job.environment),

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from spotbatch.batch import artifacts as layout
-from spotbatch.batch.environment import EXIT_INTERRUPTED
+from spotbatch.batch.attempt_outcome import outcome_of
 from spotbatch.batch.errors import InvalidInput, SpotbatchError, Unavailable
-from spotbatch.batch.status import HOST_TERMINATED_PATTERN, JobStatus
+from spotbatch.batch.status import JobStatus
 from spotbatch.local.api import operations, service_model
 from spotbatch.local.api.errors import ApiError
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Region
@@ -225,5 +225,4 @@ def _is_lost(unit: UnitView) -> bool:
     if unit.status is not JobStatus.FAILED or not unit.attempts or unit.is_terminated or unit.is_cancelled:
         return False
     last = unit.attempts[-1]
-    is_host_gone = last.status_reason.startswith(HOST_TERMINATED_PATTERN.rstrip("*"))
-    return is_host_gone or last.exit_code == EXIT_INTERRUPTED
+    return outcome_of(exit_code=last.exit_code, reason=last.reason, status_reason=last.status_reason).may_go_on

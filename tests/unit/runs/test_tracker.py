@@ -7,7 +7,7 @@ import pytest
 from spotbatch.batch.job import ArrayProperties, Attempt, Job
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.cli.output.screens import LineScreen, bar_cells, counts_line, ending, facts_line
-from spotbatch.runs.tracker import Tracker, is_interruption
+from spotbatch.runs.tracker import Tracker
 
 LOST = Attempt(started_at=1.0, stopped_at=2.0, status_reason=host_terminated("i-0123456789abcdef0"))
 DONE = Attempt(started_at=3.0, stopped_at=4.0, exit_code=0)
@@ -60,11 +60,6 @@ def test_what_somebody_stopped_was_not_interrupted() -> None:
     tracker = Tracker(ids=["j"])
     tracker.take([single(attempts=(LOST, stopped), is_terminated=True, status=JobStatus.FAILED)], 0.0)
     assert tracker.progress().interruptions == 1
-
-
-def test_the_runtime_that_saved_and_left_counts_as_an_interruption_and_a_failure_does_not() -> None:
-    assert is_interruption(Attempt(exit_code=210, stopped_at=1.0))
-    assert not is_interruption(Attempt(exit_code=1, stopped_at=1.0, status_reason="Essential container in task exited"))
 
 
 def test_a_failure_is_told_once() -> None:
