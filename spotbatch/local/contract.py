@@ -58,6 +58,7 @@ class AttemptView:
     status_reason: str
     log_stream: str
     instance_id: str
+    environment: str = ""  # the compute environment of the host
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

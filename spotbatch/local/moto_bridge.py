@@ -51,6 +51,7 @@ class MotoBridge:
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="moto")
         self._app: Future[WsgiApp] | None = None
         self._making = asyncio.Lock()
+        self._has_policies = False
         self._made: set[tuple[str, str]] = set()
         self._held: list[tuple[str, str, Mapping[str, Any]]] = []  # type, name and content of what is yet to be made
 
@@ -66,6 +67,12 @@ class MotoBridge:
         async with self._making:  # a request that comes meanwhile waits, so that it finds what was promised
             while self._held:
                 await self._make(app, *self._held.pop(0))
+        if not self._has_policies and _needs_policies(head, body):
+            self._has_policies = True
+            loading = asyncio.get_running_loop().run_in_executor(
+                self._pool, moto_values.load_managed_policies, self._account_id
+            )
+            await loading
         return await self._in_thread(app, head, body)
 
     def will_hold(self, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
@@ -158,6 +165,14 @@ class MotoBridge:
     def close(self) -> None:
         """Let the threads go; what moto holds is gone with them."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _needs_policies(head: Head, body: Body) -> bool:
+    """Whether a request to IAM may mean one of AWS's own managed policies."""
+    if "/iam/aws4_request" not in head.header("authorization"):
+        return False
+    content = body.read()
+    return b"iam%3A%3Aaws%3Apolicy" in content or b"iam::aws:policy" in content or b"Action=ListPolicies" in content
 
 
 def _load_moto(account_id: str) -> WsgiApp:

@@ -105,3 +105,19 @@ def s3_object(account_id: str, bucket: str, key: str) -> bytes | None:
     except Exception:  # noqa: BLE001  (as above)
         return None
     return bytes(found.value) if found is not None else None
+
+
+def load_managed_policies(account_id: str) -> None:
+    """Let IAM know AWS's own managed policies: moto ships them, but takes them only at its start.
+
+    It takes 0.2 to 0.5 s, so only once somebody asks for one.
+    """
+    from moto.iam.aws_managed_policies import aws_managed_policies_data
+    from moto.iam.models import AWSManagedPolicy, iam_backends
+
+    backend: Any = iam_backends[account_id]["aws"]
+    data: dict[str, Any] = json.loads(aws_managed_policies_data)
+    known = [AWSManagedPolicy.from_data(name, account_id, "aws", one) for name, one in data.items()]
+    backend.aws_managed_policies = known
+    for policy in known:
+        backend.managed_policies.setdefault(policy.arn, policy)

@@ -135,9 +135,11 @@ class Application:
         if service == "cloudformation":
             return await cloudformation.answer(self.region, self.elsewhere, body.read())
         if service == "ec2":
-            return ec2.describe_instances(self.region, body.read())
-        if service == "ecs" and head.header("x-amz-target").endswith(".DescribeContainerInstances"):
-            return ecs.describe_container_instances(self.region, body.read())
+            return await ec2.answer(self.region, body.read(), lambda: self.moto(head, body))
+        if service == "ecs":
+            if head.header("x-amz-target").endswith(".ListClusters"):
+                return ecs.with_clusters(self.region, await self.moto(head, body))
+            return ecs.answer(self.region, head, body.read())
         return None
 
 

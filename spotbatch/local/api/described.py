@@ -8,7 +8,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.api import ecs
 from spotbatch.local.api.errors import ClientException
-from spotbatch.local.api.names import Names, is_job_id
+from spotbatch.local.api.names import is_job_id
 from spotbatch.local.api.region import JOB_TAGS, Answer, Document, Region, Rendered
 from spotbatch.local.contract import AttemptView, UnitView
 
@@ -47,9 +47,9 @@ def _job(region: Region, job_id: str) -> bytes | None:
 
 def _render(region: Region, job_id: str, view: UnitView) -> bytes:
     fixed = _rendered(region, job_id.partition(":")[0])
-    head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region.names, view)}
+    head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region, view)}
     # What the last attempt, running or ended, adds to the container; the parent of an array has none of its own.
-    container = _inner(_attempt_container(region.names, view.attempts[-1])) if view.attempts else b""
+    container = _inner(_attempt_container(region, view.attempts[-1])) if view.attempts else b""
     joined = fixed.container + (b"," if container and fixed.container else b"") + container
     return b"{" + _inner(head) + b"," + fixed.members + b',"container":{' + joined + b"}}"
 
@@ -82,12 +82,12 @@ def _inner(value: Mapping[str, object]) -> bytes:
     return _ENCODER.encode(value).encode()[1:-1]
 
 
-def _changing(names: Names, view: UnitView) -> Document:
+def _changing(region: Region, view: UnitView) -> Document:
     # AWS lists an attempt once it has ended; the one that runs shows in the container only.
     ended = [attempt for attempt in view.attempts if attempt.stopped_at is not None]
     document: Document = {
         "status": view.status.value,
-        "attempts": [_attempt(names, attempt) for attempt in ended],
+        "attempts": [_attempt(region, attempt) for attempt in ended],
         **stops(view),
         **times(view),
     }
@@ -121,8 +121,8 @@ def array_properties(view: UnitView) -> Document:
     return {"size": view.array_size, "statusSummary": counts}
 
 
-def _attempt(names: Names, attempt: AttemptView) -> Document:
-    document: Document = {"container": _attempt_container(names, attempt)}
+def _attempt(region: Region, attempt: AttemptView) -> Document:
+    document: Document = {"container": _attempt_container(region, attempt)}
     for name, moment in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
         if moment is not None:
             document[name] = _milliseconds(moment)
@@ -131,7 +131,7 @@ def _attempt(names: Names, attempt: AttemptView) -> Document:
     return document
 
 
-def _attempt_container(names: Names, attempt: AttemptView) -> Document:
+def _attempt_container(region: Region, attempt: AttemptView) -> Document:
     document: Document = {"networkInterfaces": []}
     if attempt.exit_code is not None:
         document["exitCode"] = attempt.exit_code
@@ -139,9 +139,9 @@ def _attempt_container(names: Names, attempt: AttemptView) -> Document:
         document["reason"] = attempt.reason
     if attempt.log_stream:
         document["logStreamName"] = attempt.log_stream
-        document["taskArn"] = ecs.task_arn(names, attempt)
+        document["taskArn"] = ecs.task_arn(region, attempt)
     if attempt.instance_id:
-        document["containerInstanceArn"] = ecs.container_instance_arn(names, attempt.instance_id)
+        document["containerInstanceArn"] = ecs.container_instance_arn(region, attempt.instance_id, attempt.environment)
     return document
 
 

@@ -1,12 +1,11 @@
 """Create, update, describe and delete compute environments (API reference, ComputeEnvironment)."""
 
-import secrets
 import uuid
 from operator import itemgetter
 from typing import Final
 
 from spotbatch.batch.placement import AllocationStrategy, ComputeEnvironment
-from spotbatch.local.api import launch_templates, pools, tags
+from spotbatch.local.api import ecs, launch_templates, pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
 from spotbatch.local.api.paging import answer_page, check_count
@@ -45,7 +44,7 @@ def _document(region: Region, name: str, asked: Document) -> Document:
     document: Document = {
         "computeEnvironmentName": name,
         "computeEnvironmentArn": region.names.arn(ENVIRONMENT, name),
-        "ecsClusterArn": region.names.ecs_arn("cluster", f"AWSBatch-{name}-{secrets.token_hex(8)}"),
+        "ecsClusterArn": region.names.ecs_arn("cluster", ecs.cluster_name(region.names, name)),
         "tags": tags.checked(asked.get("tags", {})),
         "type": asked["type"],
         "state": asked.get("state", "ENABLED"),

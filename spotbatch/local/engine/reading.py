@@ -23,7 +23,10 @@ from spotbatch.local.contract import AttemptView, Json, UnitView
 from spotbatch.local.engine.journal import Journal
 from spotbatch.local.engine.logs import LogReader, log_file, unit_of_task
 
-_ATTEMPT_COLUMNS = "attempt, started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, placed_at"
+_ATTEMPT_COLUMNS = (
+    "attempt, attempt.started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, "
+    "(SELECT environment FROM host WHERE host.instance_id = attempt.instance_id)"
+)
 _STREAM = "SELECT job_no, idx, COALESCE(started_at, placed_at), stopped_at FROM attempt"
 _STREAMS_OF_JOB = (
     "SELECT stopped_at, COALESCE(started_at, placed_at), task FROM attempt WHERE job_no = ? AND substr(task, 1, ?) = ?"
@@ -235,6 +238,7 @@ class Reading:
                 status_reason=row[5] or "",
                 log_stream=f"{prefix}/default/{row[6]}",
                 instance_id=row[7],
+                environment=row[8] or "",
             )
             for row in self.journal.rows(query, (job_no, unit))
         ]
