@@ -85,7 +85,7 @@ class Inspector:
 
     def look(self, queue: str, *, image: str = "", roles: Iterable[str] = (), is_cloud: bool = True) -> Surroundings:
         """What stands around the jobs of a queue. Raises NotFound where there is no such queue."""
-        found = self._queue(queue)
+        found = self.queue(queue)
         seen = Surroundings(queue=found, ahead=self._try("the front of the queue", lambda: self._ahead(found.name)))
         if is_cloud:
             seen = self._look_at_cloud(seen, image, tuple(roles))
@@ -97,7 +97,7 @@ class Inspector:
         environments = seen.queue.environments
         subnets = sorted({subnet for each in environments for subnet in each.subnets})
         profiles = sorted({each.instance_role for each in environments if each.instance_role})
-        is_there, architectures = self._try("the image", lambda: self._image(image)) or (None, ())
+        is_there, architectures = self._try("the image", lambda: self.image(image)) or (None, ())
         return replace(
             seen,
             image=image,
@@ -117,7 +117,8 @@ class Inspector:
 
     # ---- Batch ----
 
-    def _queue(self, name: str) -> Queue:
+    def queue(self, name: str) -> Queue:
+        """A queue and its environments. Raises NotFound."""
         found = self.batch.describe_job_queues(jobQueues=[name])["jobQueues"]
         if not found:
             raise NotFound(f"there is no job queue {name!r} here: --queue names another, --region another region")
@@ -150,7 +151,7 @@ class Inspector:
                 found[quota] = vcpus
         return found
 
-    def _image(self, image: str) -> tuple[bool | None, tuple[str, ...]]:
+    def image(self, image: str) -> tuple[bool | None, tuple[str, ...]]:
         """Whether the image is in its registry, and for which architectures; only ECR can be asked."""
         registry, _, rest = image.partition("/")
         if _ECR_HOST not in registry:

@@ -1,12 +1,10 @@
 """What a job asks for against what its environments can launch: size, architecture, quota and price. Pure rules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from spotbatch.aws.inspection import Environment, Surroundings
-from spotbatch.batch.errors import NotFound
-from spotbatch.batch.job import ResourceRequirements
 from spotbatch.doctor.case import Case, Finding, certain, likely
-from spotbatch.pricing.catalogue import Catalogue, InstanceType
+from spotbatch.runs.capacity import fits, shortfall, types_of, unknown_types
 
 
 def fits_nowhere(case: Case) -> Iterator[Finding]:
@@ -19,7 +17,8 @@ def fits_nowhere(case: Case) -> Iterator[Finding]:
     if any(unknown_types(each, case.types) for each in usable):
         return  # what is not known may be large enough
     if types and not any(fits(kind, needs) for kind in types):
-        yield _too_big(needs, types)
+        lack = shortfall(needs, types)
+        yield certain(lack.cause, evidence=lack.evidence, fix=lack.fix)
         return
     limit = max(each.max_vcpus for each in usable)
     smallest = min((kind.vcpus for kind in types if fits(kind, needs)), default=needs.vcpus)
@@ -29,51 +28,6 @@ def fits_nowhere(case: Case) -> Iterator[Finding]:
             evidence=f"the smallest host that fits has {smallest} vCPUs, maxvCpus is {limit}",
             fix="raise maxvCpus (context key max_vcpus), or ask for less",
         )
-
-
-def types_of(environment: Environment, catalogue: Catalogue, *, only: str = "") -> list[InstanceType]:
-    """The instance types that an environment launches, as far as the catalogue has them."""
-    found: list[InstanceType] = []
-    for name in [only] if only else environment.instance_types:
-        try:
-            found += catalogue.expand([name])
-        except NotFound:
-            continue
-    return found
-
-
-def unknown_types(environment: Environment, catalogue: Catalogue) -> list[str]:
-    """What the catalogue does not have: of these neither size nor price is known."""
-    return [name for name in environment.instance_types if not types_of(environment, catalogue, only=name)]
-
-
-def fits(kind: InstanceType, needs: ResourceRequirements) -> bool:
-    return kind.vcpus >= needs.vcpus and kind.usable_memory_mib >= needs.memory_mib and kind.gpus >= needs.gpus
-
-
-def _too_big(needs: ResourceRequirements, types: Sequence[InstanceType]) -> Finding:
-    """Which of vCPUs, memory and GPUs it is, and how much there is."""
-    most_vcpus = max(kind.vcpus for kind in types)
-    roomy = max(types, key=lambda kind: kind.usable_memory_mib)
-    if needs.gpus > max(kind.gpus for kind in types):
-        cause, fix = "no instance type of the environment has so many GPUs", "add a GPU family to instance_types"
-        evidence = f"the job asks for {needs.gpus} GPUs, the types have at most {max(kind.gpus for kind in types)}"
-    elif needs.vcpus > most_vcpus:
-        cause = "no instance type of the environment has so many vCPUs"
-        evidence = f"the job asks for {needs.vcpus} vCPUs, the largest type has {most_vcpus}"
-        fix = f"--vcpus {most_vcpus} or less, or larger instance_types"
-    elif needs.memory_mib > roomy.usable_memory_mib:
-        cause = "no instance type of the environment has so much usable memory"
-        evidence = (
-            f"the job asks for {needs.memory_mib} MiB; {roomy.name} is sold with {roomy.memory_mib} MiB, of which jobs "
-            f"get about {roomy.usable_memory_mib} (the ECS agent and the kernel take the rest)"
-        )
-        fix = f"--memory {roomy.usable_memory_mib} or less, or instance_types with more memory (r5)"
-    else:
-        cause = "no single instance type has both the vCPUs and the memory"
-        evidence = f"the job asks for {needs.vcpus} vCPUs and {needs.memory_mib} MiB together"
-        fix = "ask for less of one of them, or add instance_types that have both"
-    return certain(cause, evidence=evidence, fix=fix)
 
 
 def wrong_architecture(case: Case) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from spotbatch.aws.price_cache import current_catalogue
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
-from spotbatch.doctor.capacity import unknown_types
 from spotbatch.doctor.case import Case
 from spotbatch.doctor.failed_units import failure_groups
+from spotbatch.runs.capacity import unknown_types
 
 WAITING: Final = (JobStatus.RUNNABLE, JobStatus.STARTING, JobStatus.PENDING, JobStatus.SUBMITTED)
 

@@ -1,0 +1,97 @@
+"""What AWS Batch would accept and could never run is refused before it is sent: by `submit`, a dry run and the client.
+
+A job that no instance type holds waits in its queue for ever, and as a queue keeps its order, all behind it wait too.
+What is not known (a type that the catalogue lacks, a question that AWS refuses) refuses nothing.
+"""
+
+from typing import Final
+
+from spotbatch.aws import session
+from spotbatch.aws.inspection import Inspector, Queue
+from spotbatch.aws.job_shapes import Definition
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.price_cache import current_catalogue
+from spotbatch.batch.errors import InvalidInput, SpotbatchError
+from spotbatch.batch.job import JobRequest, ResourceRequirements
+from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, overrides_length
+from spotbatch.runs.capacity import fits, shortfall, types_of, unknown_types
+
+_ANYWAY: Final = "--no-check sends it all the same"
+_ENVIRONMENT_NAME: Final = "x" * 40  # AWS Batch adds the name of the compute environment, not known before
+
+
+def check(request: JobRequest, *, jobs: Jobs) -> None:
+    """Raises InvalidInput for a job that would be accepted and could not run, with the value and the fix."""
+    _check_length(request)
+    try:
+        definition = jobs.definition(request.definition)
+        queue = Inspector(batch=jobs.batch).queue(request.queue)
+    except SpotbatchError:
+        return  # SubmitJob says it better, and a role that may submit need not be allowed to look
+    _check_command(request, definition)
+    _check_capacity(request, definition, queue)
+    if not session.is_local():
+        _check_architecture(definition, queue)
+
+
+def _check_length(request: JobRequest) -> None:
+    length = overrides_length(
+        command=request.command or (),
+        environment=request.environment,
+        queue=request.queue,
+        compute_environment=_ENVIRONMENT_NAME,
+        is_array=request.array_size is not None,
+    )
+    if length > MAX_OVERRIDES_LENGTH:
+        raise InvalidInput(
+            f"command and variables of a job have at most {MAX_OVERRIDES_LENGTH:,} characters together (as JSON, for "
+            f"ECS), these have {length:,}: put long texts into a file, and send it with --inputs or in the image"
+        )
+
+
+def _check_command(request: JobRequest, definition: Definition) -> None:
+    if not request.command and not definition.command and session.is_local():
+        raise InvalidInput(
+            f"the job has no command: job definition {definition.name} names none, and in the local region no image "
+            "has one of its own: give it after `--`, as in `spotbatch submit -- python work.py`"
+        )
+
+
+def _check_capacity(request: JobRequest, definition: Definition, queue: Queue) -> None:
+    usable = [each for each in queue.environments if each.is_usable]
+    catalogue = current_catalogue()
+    if not usable or any(unknown_types(each, catalogue) for each in usable):
+        return
+    defined = definition.requirements
+    needs = ResourceRequirements(
+        vcpus=request.vcpus or defined.vcpus,
+        memory_mib=request.memory_mib or defined.memory_mib,
+        gpus=request.gpus or defined.gpus,
+    )
+    types = [kind for each in usable for kind in types_of(each, catalogue)]
+    if types and not any(fits(kind, needs) for kind in types):
+        lack = shortfall(needs, types)
+        raise InvalidInput(f"no instance type of this queue has {lack.asked}: {lack.evidence}; {lack.fix} ({_ANYWAY})")
+    smallest = min((kind.vcpus for kind in types if fits(kind, needs)), default=0)
+    most = max(each.max_vcpus for each in usable)
+    if smallest > most:
+        raise InvalidInput(
+            f"the smallest host that holds the job has {smallest} vCPUs, and this queue has at most {most}: ask for "
+            f"less, or raise max_vcpus ({_ANYWAY})"
+        )
+
+
+def _check_architecture(definition: Definition, queue: Queue) -> None:
+    """Only an image in ECR can be asked for what it was built for."""
+    inspector = Inspector()
+    try:
+        _, built_for = inspector.image(definition.image)
+    except SpotbatchError:
+        return
+    catalogue = current_catalogue()
+    offered = {kind.architecture for each in queue.environments for kind in types_of(each, catalogue)}
+    if built_for and offered and not offered & set(built_for):
+        raise InvalidInput(
+            f"the image {definition.image} is built for {', '.join(built_for)}, and this queue's hosts are "
+            f"{', '.join(sorted(offered))}: docker buildx build --platform linux/amd64 (or linux/arm64)"
+        )
