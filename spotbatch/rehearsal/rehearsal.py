@@ -1,24 +1,29 @@
-"""A rehearsal: a sample of the user's own jobs, once undisturbed and once under reclaims, and what that shows."""
+"""A rehearsal: a sample of the user's own jobs, once undisturbed and once under reclaims, and what that shows.
+
+Where the outputs differ, the sample runs undisturbed once more: a time, a random number or an id in an output differs
+from run to run by itself, and says nothing about interruptions.
+"""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from statistics import fmean
-from typing import Any, Final
+from typing import Final
 
-from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.aws.jobs import Jobs
-from spotbatch.batch import artifacts as layout
 from spotbatch.batch.attempt_outcome import interruptions_of, outcomes_of
 from spotbatch.batch.attempt_record import AttemptRecord
-from spotbatch.batch.errors import JobFailed, NotFound, Unavailable
+from spotbatch.batch.errors import JobFailed, Unavailable
 from spotbatch.batch.job import Job, ResourceRequirements
 from spotbatch.batch.status import JobStatus
+from spotbatch.rehearsal.outputs import Difference, Outputs, differences, read_outputs
 from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, Stage
 from spotbatch.rehearsal.reclaim_plan import Weather
 from spotbatch.runs import artifact_store, records
 from spotbatch.runs.request import JobOptions, request
+from spotbatch.wording import count
 
 _POLL_SECONDS: Final = 0.1
 _RETRIES: Final = 9
@@ -38,17 +43,17 @@ class Wish:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One of the two runs: what each unit wrote (path -> checksum), and what the runtime recorded."""
+    """One of the runs: what each unit wrote, and what the runtime recorded."""
 
     seconds: float
-    outputs: Mapping[int | None, Mapping[str, str]]
+    outputs: Outputs
     records: Sequence[AttemptRecord]
     interruptions: int
     failed: int
     worn_out: int = 0  # of those that failed: interrupted as often as there were attempts
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Rehearsed:
     """What both runs show together."""
 
@@ -58,11 +63,29 @@ class Rehearsed:
     rate: float | None  # of interruptions per host and hour, as was chosen; None: none was
     quiet: Trial
     disturbed: Trial
+    again: Trial | None = None  # undisturbed once more; None where the outputs did not differ
+
+    @cached_property
+    def by_themselves(self) -> tuple[Difference, ...]:
+        """What differs between the two undisturbed runs."""
+        return tuple(differences(self.quiet.outputs, self.again.outputs)) if self.again is not None else ()
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """What differs between the undisturbed and the disturbed run, and does not do so by itself."""
+        own = {(each.unit, each.path) for each in self.by_themselves}
+        found = differences(self.quiet.outputs, self.disturbed.outputs)
+        return tuple(each for each in found if (each.unit, each.path) not in own)
 
     @property
     def differing(self) -> list[int | None]:
-        """The units whose outputs differ between the two runs."""
-        return [unit for unit, files in self.quiet.outputs.items() if self.disturbed.outputs.get(unit) != files]
+        """The units whose outputs differ under interruptions, beyond what differs by itself."""
+        return list(dict.fromkeys(each.unit for each in self.differences))
+
+    @property
+    def comparable_files(self) -> int:
+        """Files that two undisturbed runs give alike, so that a difference says something."""
+        return self.output_files - len(self.by_themselves)
 
     @property
     def output_files(self) -> int:
@@ -75,12 +98,17 @@ class Rehearsed:
             return "no: it FAILED under interruptions, and succeeded without"
         if self.disturbed.worn_out:
             return f"not shown: a job was interrupted {_RETRIES + 1} times, all its attempts; reclaim less often"
-        if self.differing:
-            return "no: the interrupted run's outputs differ from the undisturbed run's"
+        if self.differences:
+            return f"no: under interruptions {self.differences[0].in_words}{_and_more(self.differences)}"
         if not self.disturbed.interruptions:
             return "not shown: no job was interrupted before it ended; rehearse longer ones, or reclaim more often"
         if not self.output_files:
             return "not shown: the jobs wrote nothing into SPOTBATCH_OUTPUT_DIR that could be compared"
+        if self.comparable_files <= 0:
+            first = self.by_themselves[0].in_words
+            return (
+                f"not shown: every output differs between undisturbed runs too ({first}{_and_more(self.by_themselves)})"
+            )
         return "yes"
 
     @property
@@ -153,7 +181,19 @@ def rehearse(open_stage: OpenStage, wish: Wish, say: Say) -> Rehearsed:
     with open_stage(options) as stage:
         disturbed = _trial(stage, Jobs(), wish, rounds=wish.weather.in_rounds, about_seconds=quiet.seconds)
     needs = ResourceRequirements(vcpus=wish.asked.vcpus or 1, memory_mib=wish.asked.memory_mib or 2048)
-    return Rehearsed(needs=needs, sample=wish.sample, weather=wish.weather, rate=rate, quiet=quiet, disturbed=disturbed)
+    found = Rehearsed(
+        needs=needs, sample=wish.sample, weather=wish.weather, rate=rate, quiet=quiet, disturbed=disturbed
+    )
+    if disturbed.failed or not found.differences:
+        return found
+    say(f"outputs differ ({found.differences[0].in_words}): once more undisturbed, to see what differs by itself")
+    with open_stage(()) as stage:
+        again = _trial(stage, Jobs(), wish, rounds=0, about_seconds=0.0)
+    return replace(found, again=again)
+
+
+def _and_more(found: Sequence[Difference]) -> str:
+    return f", and {count(len(found) - 1, 'more file')}" if len(found) > 1 else ""
 
 
 def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, rounds: int, about_seconds: float) -> Trial:
@@ -199,20 +239,12 @@ def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
     last = [outcomes[-1] for unit in failed if (outcomes := outcomes_of(unit))]
     return Trial(
         seconds=seconds,
-        outputs={unit.array_index: _outputs(store, job.id, unit.array_index) for unit in units},
+        outputs={unit.array_index: read_outputs(store, job.id, unit.array_index) for unit in units},
         records=records.of_run(store, artifact_store.run_id(job)),
         interruptions=sum(interruptions_of(unit) for unit in units),
         failed=len(failed),
         worn_out=sum(outcome.may_go_on for outcome in last),
     )
-
-
-def _outputs(store: Artifacts, run_id: str, index: int | None) -> dict[str, str]:
-    try:
-        found: Any = read_json(store, layout.output_marker(run_id, index))
-    except NotFound:
-        return {}
-    return {each["path"]: each["sha256"] for each in found["files"]}
 
 
 def as_records(trial: Trial) -> list[dict[str, object]]:

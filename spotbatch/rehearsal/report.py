@@ -21,6 +21,7 @@ _NAMES: Final = {
     "trace": "save every, as rehearsed",
     PUBLISHED: "save every, on EC2",
 }
+_SHOWN_DIFFERENCES: Final = 3
 _LEAST_SETTING, _MOST_SETTING = 0.05, 86400.0  # what the runtime takes, in seconds
 
 
@@ -33,8 +34,11 @@ def _safety(found: Rehearsed) -> Iterator[tuple[str, str]]:
     yield "Spot-safe", found.verdict
     yield "jobs rehearsed", f"{found.sample}, {wording.count(found.disturbed.interruptions, 'interruption')}"
     yield "hosts were reclaimed", f"by {found.weather.in_words}"
-    differ = len(found.differing)
-    yield "outputs compared", f"{wording.count(found.output_files, 'file')}; {_differ(differ)}"
+    yield "outputs compared", f"{wording.count(found.output_files, 'file')}; {_differ(len(found.differing))}"
+    for each in found.differences[:_SHOWN_DIFFERENCES]:
+        yield "under interruptions", each.in_words
+    for each in found.by_themselves[:_SHOWN_DIFFERENCES]:
+        yield "also undisturbed", each.in_words
     yield "resumed from a checkpoint", wording.count(found.resumed, "attempt")
 
 
@@ -169,6 +173,8 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
         "resumed_attempts": found.resumed,
         "output_files": found.output_files,
         "differing_units": found.differing,
+        "differences": [asdict(each) for each in found.differences],
+        "differs_by_itself": [asdict(each) for each in found.by_themselves],
         "undisturbed_seconds": found.quiet.seconds,
         "disturbed_seconds": found.disturbed.seconds,
         "work_seconds": found.work_seconds,

@@ -26,6 +26,15 @@ import os, pathlib, time
 time.sleep(2)
 pathlib.Path(os.environ["SPOTBATCH_OUTPUT_DIR"], "at").write_text(str(time.time_ns()))
 """
+COUNTS_ATTEMPTS = """
+import os, pathlib, time
+time.sleep(2)
+attempt = os.environ["AWS_BATCH_JOB_ATTEMPT"]
+pathlib.Path(os.environ["SPOTBATCH_OUTPUT_DIR"], "log").write_text(f"header\\nattempt {attempt}\\n")
+"""
+WRITES_THE_TIME = """
+pathlib.Path(os.environ["SPOTBATCH_OUTPUT_DIR"], "made at").write_text(str(time.time_ns()))
+"""
 
 
 def rehearse(folder: Path, script: str, *options: str) -> Said:
@@ -78,11 +87,21 @@ def test_a_wrong_trace_or_rate_is_refused_before_anything_runs(tmp_path: Path) -
     assert "above 0, not 0" in rehearse(tmp_path, COUNT, "--rate", "0").err
 
 
-def test_a_command_whose_result_depends_on_when_it_ran_is_not(tmp_path: Path) -> None:
-    said = rehearse(tmp_path, FORGETS)
+def test_a_command_whose_result_depends_on_interruptions_is_not_and_the_file_is_named(tmp_path: Path) -> None:
+    said = rehearse(tmp_path, COUNTS_ATTEMPTS)
     assert said.code == 1
-    assert "no: the interrupted run's outputs differ" in said.out
-    assert "none were saved" in said.out
+    assert "no: under interruptions log of child 0 differs in line 2: " in said.out
+    assert "'attempt 1'" in said.out
+
+
+def test_what_differs_from_run_to_run_by_itself_says_nothing_about_interruptions(tmp_path: Path) -> None:
+    found = rehearse(tmp_path, COUNT + WRITES_THE_TIME, "--json").json
+    assert found["is_spot_safe"] is True
+    assert found["differences"] == []
+    assert {each["path"] for each in found["differs_by_itself"]} == {"made at"}
+    only = rehearse(tmp_path, FORGETS)
+    assert only.code == 1
+    assert "not shown: every output differs between undisturbed runs too (at of child 0 differs in line 1: " in only.out
 
 
 def test_a_command_that_fails_anyway_is_told_first(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import ResourceRequirements
+from spotbatch.rehearsal.outputs import Output
 from spotbatch.rehearsal.reclaim_plan import Weather
 from spotbatch.rehearsal.rehearsal import Rehearsed, Trial
 from spotbatch.rehearsal.report import as_document, facts
@@ -15,7 +16,7 @@ from spotbatch.rehearsal.report import as_document, facts
 
 def rehearsed(weather: Weather, *, save_seconds: float = 2.0) -> Rehearsed:
     record = AttemptRecord(started_at=0.0, ended_at=60.0, checkpoints_saved=1, checkpoint_seconds=save_seconds)
-    trial = Trial(seconds=60.0, outputs={None: {"n": "1"}}, records=[record], interruptions=1, failed=0)
+    trial = Trial(seconds=60.0, outputs={None: {"n": Output(sha256="1")}}, records=[record], interruptions=1, failed=0)
     return Rehearsed(
         needs=ResourceRequirements(vcpus=1, memory_mib=512),
         sample=1,
