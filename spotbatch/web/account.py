@@ -12,6 +12,7 @@ from spotbatch.runs.bill import bill_of
 from spotbatch.web.unit_records import UnitRecords
 
 _FAILED_NAMED: Final = 50
+_ALL_NAMED_UP_TO: Final = 10_000  # units: a thousand names are one object of the store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +24,7 @@ class Account:
     unread: int = 0  # units of which attempts are not in it yet
     is_over: bool = True  # whether all of the work has ended, and its records were read
     notes: tuple[str, ...] = ()
-    inputs: Mapping[str, str] = field(default_factory=dict)  # what the first of the failed units stand for, by id
+    inputs: Mapping[str, str] = field(default_factory=dict)  # by the units' ids; of many units those that FAILED
 
 
 def account_of(
@@ -36,11 +37,12 @@ def account_of(
     found = records.of(units)
     made = bill_of(units, found.records, others=others)
     failed = [unit for unit in units if unit.status is JobStatus.FAILED][:_FAILED_NAMED]
+    named = units if len(units) <= _ALL_NAMED_UP_TO else failed
     return Account(
         report=made.report,
         at=time.time(),
         unread=unread,
         is_over=is_over and not found.missing,
         notes=(*found.notes, *made.notes),
-        inputs=records.inputs_of(failed),
+        inputs=records.inputs_of(named),
     )

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.web import actions
+from spotbatch.web.choice import CHILD_ORDERS, RUN_ORDERS, Choice, choice_of
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import ROOT, SCRIPTS, Pages, page_url
@@ -78,13 +79,13 @@ class Dashboard:
     async def list_page(self, request: Request) -> Response:
         if self.home:
             return RedirectResponse(self.home, status_code=303)
-        return await self._page(_target(request, "list"))
+        return await self._page(_target(request, "list"), _choice(request, "list"))
 
     async def run_page(self, request: Request) -> Response:
-        return await self._page(_target(request, "runs"))
+        return await self._page(_target(request, "runs"), _choice(request, "runs"))
 
     async def job_page(self, request: Request) -> Response:
-        return await self._page(_target(request, "jobs"))
+        return await self._page(_target(request, "jobs"), _choice(request, "jobs"))
 
     async def child(self, request: Request, kind: str) -> Response:
         """The form beside a heat map: to the page of the child that stands for an index of the run."""
@@ -102,14 +103,14 @@ class Dashboard:
             return PlainTextResponse(f"{target.id} has no child {int(index)}\n", status_code=404)
         return RedirectResponse(f"/jobs/{quote(unit_id, safe=':')}", status_code=303)
 
-    async def _page(self, target: Target) -> Response:
+    async def _page(self, target: Target, choice: Choice) -> Response:
         try:
             await run_in_threadpool(self.poller.load, target)
         except NotFound as error:
             return PlainTextResponse(f"{error}\n", status_code=404)
         except SpotbatchError as error:
             return PlainTextResponse(f"{error}\n", status_code=400)
-        page = await run_in_threadpool(self.pages.page, target)
+        page = await run_in_threadpool(self.pages.page, target, choice)
         return HTMLResponse(page.html)
 
     # ---- news ----
@@ -121,16 +122,16 @@ class Dashboard:
         target = _target(request, kind)
         with contextlib.suppress(SpotbatchError):  # the page itself says what is wrong
             await run_in_threadpool(self.poller.load, target)
-        return StreamingResponse(self._news(target), media_type="text/event-stream")
+        return StreamingResponse(self._news(target, _choice(request, kind)), media_type="text/event-stream")
 
-    async def _news(self, target: Target) -> AsyncIterator[str]:
+    async def _news(self, target: Target, choice: Choice) -> AsyncIterator[str]:
         sent: dict[str, str] = {}
         self._watch(target, 1)
         try:
             yield "retry: 1000\n\n"
             while not self.is_closing():
                 version = self.state.version
-                regions = await run_in_threadpool(self.pages.regions, target)
+                regions = await run_in_threadpool(self.pages.regions, target, choice)
                 news = {name: html for name, html in regions.items() if sent.get(name) != html}
                 sent = regions
                 yield f"data: {json.dumps(news)}\n\n" if news else ": nothing new\n\n"
@@ -187,6 +188,10 @@ def _target(request: Request, kind: str) -> Target:
     number = int(attempt) if _is_number(attempt) else None
     found = str(request.path_params["id"])[:_LONGEST_ID]
     return Target(kind="run" if kind == "runs" else "job", id=found, attempt=number)
+
+
+def _choice(request: Request, kind: str) -> Choice:
+    return choice_of(request.query_params, RUN_ORDERS if kind == "list" else CHILD_ORDERS)
 
 
 def _is_number(text: str) -> bool:

@@ -95,6 +95,17 @@ class ArrayChildren:
             self._asked[index] = self._turn
         return [f"{self.parent.id}:{index}" for index in chosen]
 
+    def stale(self) -> list[str]:
+        """The ids of children that were not described as they stand now: unread ones, and those that moved on."""
+        if not self.unread:
+            return []
+        by_index = ((index, self.units.get(index)) for index in range(self.size))
+        return [
+            f"{self.parent.id}:{index}"
+            for index, unit in by_index
+            if unit is None or not unit.status.is_terminal or _CODE[unit.status] != self._codes[index]
+        ]
+
     @property
     def is_all_seen(self) -> bool:
         """Whether every child's story is known to its end."""

@@ -22,9 +22,12 @@ class FailureRow:
     example: str  # an id
     input: str  # of the example
     which: str  # indexes of the run
+    last_lines: tuple[str, ...]  # of the example's log
 
 
-def failure_rows(failed: Sequence[Job], inputs: Mapping[str, str]) -> tuple[FailureRow, ...]:
+def failure_rows(
+    failed: Sequence[Job], inputs: Mapping[str, str], last_lines: Mapping[str, tuple[str, ...]]
+) -> tuple[FailureRow, ...]:
     """Units that FAILED, together by their exit code and reason, the most frequent first."""
     groups: dict[tuple[int | None, str], list[Job]] = defaultdict(list)
     for unit in failed:
@@ -36,6 +39,7 @@ def failure_rows(failed: Sequence[Job], inputs: Mapping[str, str]) -> tuple[Fail
             count=len(units),
             example=units[0].id,
             input=inputs.get(units[0].id, ""),
+            last_lines=last_lines.get(units[0].id, ()),
             which=ArrayIndexes.of(index for unit in units if (index := index_of(unit)) is not None).shown(),
         )
         for (code, reason), units in groups.items()

@@ -1,8 +1,9 @@
 """Asks AWS for what pages need, a call or a few at a time, and puts it into the state. When, the poller decides."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from spotbatch.aws import session
@@ -10,9 +11,13 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.logs import DEFAULT_GROUP, Logs
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
+from spotbatch.batch.status import JobStatus
 from spotbatch.runs.artifact_store import run_id as run_id_of
+from spotbatch.runs.bill import neighbours
 from spotbatch.runs.lookup import job_ids, run_jobs
 from spotbatch.web.account import account_of
+from spotbatch.web.failure_rows import failure_rows
+from spotbatch.web.run_units import run_units
 from spotbatch.web.scope import Scope, connect
 from spotbatch.web.state import State
 from spotbatch.web.story import findings_of, story_of
@@ -23,7 +28,17 @@ _KEPT_DAYS: Final = 7  # AWS Batch keeps ended jobs for about that long
 _LIST_LIMIT: Final = 500
 _IDS_A_CALL: Final = 100
 _LOG_LINES: Final = 400
+_FAILURE_LINES: Final = 5
+_FAILURES_WITH_LOG: Final = 6
+_LAST_LINES_KEPT: Final = 500
 _ACCOUNTS_KEPT: Final = 50
+_LOCAL_READ_SECONDS: Final = 2.0
+_NEIGHBOURS_ASKED: Final = 500  # units of other jobs: five calls
+_NEIGHBOURS_NOTE: Final = (
+    "attempts of other jobs on the same hosts were not all read, so the share of this run may be too high; "
+    "`spotbatch cost` asks for them"
+)
+_LOCAL_READERS: Final = 2
 
 
 @dataclass(kw_only=True)
@@ -34,6 +49,8 @@ class Fetcher:
     scope: Scope
     records: UnitRecords = field(init=False)
     now: Callable[[], float] = time.time
+    is_local: Callable[[], bool] = session.is_local
+    _neighbours: dict[Target, list[Job]] = field(default_factory=dict, init=False)
     _jobs: Jobs | None = field(default=None, init=False)
     _first: int = field(default=0, init=False)  # where the next turn begins among more jobs than fit into one call
 
@@ -67,10 +84,29 @@ class Fetcher:
             self._take(self.jobs.describe([*unknown, *parents]))
         if target.kind == "job" and self.state.find(target.id) is None:
             raise NotFound(f"there is no job {target.id} here (AWS Batch forgets a job about a week after its end)")
+        if self.is_local():
+            self.read_children(target, _LOCAL_READ_SECONDS)
         for job in self.arrays(self.state.members(target)):
             if not self.state.children_of(job).units:
                 self._take(self.jobs.describe(self.state.children_of(job).wanted(_IDS_A_CALL)))
                 break  # the rest in turns
+
+    def read_children(self, target: Target, seconds: float) -> None:
+        """Describe children of a page's arrays until all are known as they stand, or the time is over.
+
+        Two calls at a time: while one answer is parsed, the region makes the next.
+        """
+        until = time.monotonic() + seconds
+        for job in self.arrays(self.state.members(target)):
+            with self.state.lock:
+                stale = self.state.children_of(job).stale()
+            calls = [stale[start : start + _IDS_A_CALL] for start in range(0, len(stale), _IDS_A_CALL)]
+            with ThreadPoolExecutor(max_workers=_LOCAL_READERS) as readers:
+                for first in range(0, len(calls), _LOCAL_READERS):
+                    if time.monotonic() > until:
+                        return
+                    for described in readers.map(self.jobs.describe, calls[first : first + _LOCAL_READERS]):
+                        self._take(described)
 
     def list_jobs(self) -> bool:
         """The jobs of the queue that came since the last time; whether there are new ones."""
@@ -183,17 +219,39 @@ class Fetcher:
             members = self.state.members(target)
             units = list(self.state.units(members))
             own = {job.id for job in members}
-            others = [job for job in self.state.jobs.values() if job.parent_id not in own and job.array is None]
+            seen = [job for job in self.state.jobs.values() if job.parent_id not in own and job.array is None]
             children = [self.state.children_of(job) for job in self.arrays(members)]
             unread = sum(each.unread for each in children)
             is_over = all(job.status.is_terminal for job in members)
-        account = account_of(units, others, self.records, unread=unread, is_over=is_over)
+        others = self._others(target, members)
+        account = account_of(units, seen if others is None else others, self.records, unread=unread, is_over=is_over)
+        if others is None and is_over:
+            account = replace(account, notes=(*account.notes, _NEIGHBOURS_NOTE))
         with self.state.lock:
             self.state.accounts[target.id] = account
             self.state.accounts.move_to_end(target.id)
             while len(self.state.accounts) > _ACCOUNTS_KEPT:
                 self.state.accounts.popitem(last=False)
         self.state.changed()
+
+    def _others(self, target: Target, members: Sequence[Job]) -> list[Job] | None:
+        """Units of other jobs that may have shared the hosts: as `spotbatch cost` asks, once for a run that is over.
+
+        None where asking AWS about them would take many calls, or while work goes on there.
+        """
+        is_over = all(job.status.is_terminal for job in members)
+        if not self.is_local() and not (is_over and self._has_few_neighbours(members)):
+            return None
+        if not is_over or target not in self._neighbours:
+            found = neighbours(self.jobs, members)
+            kept = list(self._neighbours.items())[-_ACCOUNTS_KEPT:]
+            self._neighbours = {**dict(kept), target: found}
+        return self._neighbours[target]
+
+    def _has_few_neighbours(self, members: Sequence[Job]) -> bool:
+        own = {job.id for job in members}
+        others = [each for each in self.state.listed.values() if each.id not in own]
+        return self.state.is_listed and sum(each.array_size or 1 for each in others) <= _NEIGHBOURS_ASKED
 
     def log(self, target: Target, job: Job) -> None:
         """The last lines of an attempt's log: of the one that the page names, or of the last."""
@@ -211,6 +269,29 @@ class Fetcher:
         if (detail.log, detail.log_stream, detail.log_note) != (found, stream, note):
             detail.log, detail.log_stream, detail.log_note = found, stream, note
             self.state.changed()
+
+    def failure_logs(self, target: Target) -> None:
+        """The last lines of one log for each reason for which units of a page FAILED; each log is read once."""
+        for unit in self.lacking_lines(target):
+            stream = unit.attempts[-1].log_stream if unit.attempts else unit.log_stream
+            logs = Logs(group=unit.log_group or DEFAULT_GROUP, logs=session.client("logs"))
+            try:
+                found = logs.tail(stream, _FAILURE_LINES) if stream else []
+            except NotFound:
+                found = []
+            kept = list(self.state.last_lines.items())[-_LAST_LINES_KEPT:]
+            self.state.last_lines = {**dict(kept), unit.id: tuple(line.text for line in found)}
+            self.state.changed()
+
+    def lacking_lines(self, target: Target) -> list[Job]:
+        """The first unit of each of the most frequent reasons of a page's failures whose log was not read."""
+        with self.state.lock:
+            members = self.state.members(target)
+            standing = run_units(members)
+            failed = [unit for unit in self.state.units(members) if unit.status is JobStatus.FAILED]
+        rows = failure_rows([unit for unit in failed if standing.stands(unit)], {}, {})[:_FAILURES_WITH_LOG]
+        lacking = {row.example for row in rows} - self.state.last_lines.keys()
+        return [unit for unit in failed if unit.id in lacking]
 
     def story(self, job: Job) -> None:
         """What the runtime's records tell."""

@@ -1,5 +1,6 @@
 """A bill written out and drawn, and the hosts that it is for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from spotbatch.pricing.report import CostReport, shown_usd
 from spotbatch.web.account import Account
 from spotbatch.web.charts import WASTED, Curve, area, curve, polyline
+from spotbatch.web.children_table import HostUse, host_uses
 from spotbatch.web.host_chart import HostChart, host_chart
 
 CHART_HEIGHT: Final = 200.0
@@ -50,17 +52,18 @@ class Chart:
 class Drawings:
     """Hosts and money as they were drawn last: they are drawn anew for a new bill, not for each browser."""
 
-    _kept: dict[str, tuple[Account, HostChart | None, Money | None]] = field(default_factory=dict)
+    _kept: dict[str, tuple[Account, HostChart, Money, Mapping[str, HostUse]]] = field(default_factory=dict)
 
-    def of(self, name: str, account: Account | None) -> tuple[HostChart | None, Money | None]:
-        """The pictures of a page's bill."""
+    def of(self, name: str, account: Account | None) -> tuple[HostChart | None, Money | None, Mapping[str, HostUse]]:
+        """The pictures of a page's bill, and where each unit ran."""
         if account is None or not account.report.hosts:
-            return None, None
+            return None, None, {}
         kept = self._kept.get(name)
         if kept is None or kept[0] is not account:
-            kept = (account, host_chart(account.report, account.at), money_of(account))
+            report = account.report
+            kept = (account, host_chart(report, account.at), money_of(account), host_uses(report))
             self._kept = {**dict(list(self._kept.items())[-_DRAWINGS_KEPT:]), name: kept}
-        return kept[1], kept[2]
+        return kept[1:]
 
 
 def money_of(account: Account) -> Money:

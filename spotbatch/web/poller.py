@@ -37,6 +37,7 @@ _AGAIN_SECONDS: Final = 10.0
 _REFUSED_SECONDS: Final = 300.0  # what we may not ask for is not asked again soon
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _LONGEST_PAUSE_LOCAL_SECONDS: Final = 3.0
+_LOCAL_READ_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 3600.0
 _WAITING_FOR_LOCK_SECONDS: Final = 5.0
 _ESSENTIAL: Final = frozenset({"jobs", "progress"})  # without these a page stands still
@@ -62,6 +63,7 @@ class Poller:
     state: State
     scope: Scope
     clock: Callable[[], float] = time.monotonic
+    is_local: Callable[[], bool] = session.is_local  # a region on this machine is asked without our own limit
     fetcher: Fetcher = field(init=False)
     rate_limit: RateLimit = field(init=False)
     _due: dict[Key, float] = field(default_factory=dict, init=False)
@@ -74,7 +76,7 @@ class Poller:
     _is_hurried: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.fetcher = Fetcher(state=self.state, scope=self.scope)
+        self.fetcher = Fetcher(state=self.state, scope=self.scope, is_local=self.is_local)
         self.rate_limit = RateLimit(calls_made=session.calls_made, clock=self.clock)
 
     def run(self) -> None:
@@ -126,7 +128,7 @@ class Poller:
         now = self.clock()
         self._due = {key: at for key, at in self._due.items() if at > now}
         first = min(asks, key=lambda ask: self._due.get(ask.key, 0.0))
-        wait = max(self._due.get(first.key, 0.0) - now, self.rate_limit.wait_seconds())
+        wait = max(self._due.get(first.key, 0.0) - now, 0.0 if self.is_local() else self.rate_limit.wait_seconds())
         if wait > 0:
             return wait
         with self._asking:
@@ -199,6 +201,11 @@ class Poller:
 
     def _describe(self) -> None:
         changed = self.fetcher.describe()
+        if self.is_local():
+            with self.state.lock:
+                targets = list(self.state.watched)
+            for target in targets:
+                self.fetcher.read_children(target, _LOCAL_READ_SECONDS)
         self._describe_seconds = _SHORTEST_SECONDS if changed else min(self._describe_seconds * 1.3, _LONGEST_SECONDS)
 
     def _asks_of(self, target: Target) -> Iterator[_Ask]:
@@ -216,6 +223,11 @@ class Poller:
             is_resting = self._billed.get(target) == known and all(job.status.is_terminal for job in members)
             seconds = _RESTING_SECONDS if is_resting else _ACCOUNT_SECONDS
             yield _Ask(key=("money", (target, is_resting)), seconds=seconds, do=partial(self._account, target, known))
+        if len(members) > 1 or any(job.array is not None for job in members):
+            failed = tuple(unit.id for unit in self.fetcher.lacking_lines(target))
+            if failed:
+                do = partial(self.fetcher.failure_logs, target)
+                yield _Ask(key=("logs", (target.id, failed)), seconds=_LOG_SECONDS, do=do)
         if len(members) == 1:
             yield from self._asks_of_one(target, members[0])
 

@@ -17,10 +17,12 @@ from spotbatch.batch.attempt_outcome import outcomes_of
 from spotbatch.batch.job import Job
 from spotbatch.pricing.ledger import Part
 from spotbatch.runs.attempt_story import outcome_text
+from spotbatch.web.choice import CHILD_ORDERS, NO_CHOICE, RUN_ORDERS, Choice
 from spotbatch.web.fetcher import log_key
 from spotbatch.web.log_lines import log_lines
 from spotbatch.web.money_view import CHART_HEIGHT, Drawings
 from spotbatch.web.poller import needs_findings
+from spotbatch.web.progress import BAR_ORDER
 from spotbatch.web.run_list import run_rows
 from spotbatch.web.run_units import index_of
 from spotbatch.web.run_view import run_view
@@ -35,7 +37,7 @@ _LONGEST_LINE: Final = 2000
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "list": ("notice", "runs"),
-    "many": ("notice", "head", "progress", "findings", "failures", "children", "hosts", "money"),
+    "many": ("notice", "head", "progress", "findings", "failures", "children", "table", "hosts", "money"),
     "one": ("notice", "head", "findings", "attempts", "log", "hosts", "money"),
 }
 
@@ -59,26 +61,26 @@ class Pages:
     now: Callable[[], float] = field(default=time.time)
     drawings: Drawings = field(default_factory=Drawings)
 
-    def page(self, target: Target, *, inline: Mapping[str, str] | None = None) -> Page:
+    def page(self, target: Target, choice: Choice = NO_CHOICE, *, inline: Mapping[str, str] | None = None) -> Page:
         """A whole page; with `inline` (css, js, policy) as one file that stands for itself."""
-        context = self._context(target, is_export=inline is not None)
+        context = self._context(target, choice, is_export=inline is not None)
         regions = self._rendered(context)
         title = context["look"].name if context["look"] is not None else "Runs"
         frame = self._template("page.html")
-        html = frame.render(context, title=title, regions=regions, inline=inline, live_url=live_url(target))
+        html = frame.render(context, title=title, regions=regions, inline=inline, live_url=live_url(target, choice))
         return Page(title=title, html=html)
 
-    def regions(self, target: Target) -> dict[str, str]:
+    def regions(self, target: Target, choice: Choice = NO_CHOICE) -> dict[str, str]:
         """The parts of a page that change, by the ids of their elements."""
-        return self._rendered(self._context(target, is_export=False))
+        return self._rendered(self._context(target, choice, is_export=False))
 
     def _rendered(self, context: Mapping[str, Any]) -> dict[str, str]:
         names = _REGIONS[context["kind"]]
         return {name: self._template(f"{name}.html").render(context) for name in names}
 
-    def _context(self, target: Target, *, is_export: bool) -> dict[str, Any]:
+    def _context(self, target: Target, choice: Choice, *, is_export: bool) -> dict[str, Any]:
         now = self.now()
-        shown = None if target.kind == "list" else run_view(self.state, target, self.drawings)
+        shown = None if target.kind == "list" else run_view(self.state, target, self.drawings, choice, now)
         only = shown.members[0] if shown is not None and len(shown.members) == 1 else None
         is_one = only is not None and only.array is None
         with self.state.lock:
@@ -99,7 +101,10 @@ class Pages:
             "index": index_of(only) if only is not None else None,
             "idle": Part.IDLE.value,
             "job": only,
-            "rows": run_rows(self.state) if target.kind == "list" else (),
+            "rows": run_rows(self.state, choice) if target.kind == "list" else (),
+            "choice": choice,
+            "orders": RUN_ORDERS if target.kind == "list" else CHILD_ORDERS,
+            "statuses": [status.value for status in BAR_ORDER],
             "is_listed": self.state.is_listed,
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,
@@ -155,7 +160,7 @@ def page_url(target: Target) -> str:
     return "/" if target.kind == "list" else f"/{target.kind}s/{quote(target.id, safe=':')}"
 
 
-def live_url(target: Target) -> str:
+def live_url(target: Target, choice: Choice = NO_CHOICE) -> str:
     """Where a page's news come from."""
-    query = f"?attempt={target.attempt}" if target.attempt is not None else ""
+    query = f"?attempt={target.attempt}" if target.attempt is not None else choice.query()
     return f"/live{page_url(target).rstrip('/')}{query}"

@@ -1,13 +1,14 @@
 """The list: a row for each run, from what the state knows."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs.artifact_store import run_id as run_id_of
+from spotbatch.web.choice import Choice
 from spotbatch.web.progress import Progress, progress_of
 from spotbatch.web.run_units import standing_counts
 from spotbatch.web.state import State
@@ -20,6 +21,7 @@ _SHORT_ID: Final = 8
 class RunRow:
     """A line of the list: a run of several jobs, or one job."""
 
+    key: str  # the run's id, or the job's
     href: str
     name: str
     label: str
@@ -30,8 +32,8 @@ class RunRow:
     why: str
 
 
-def run_rows(state: State) -> tuple[RunRow, ...]:
-    """The list: jobs of one run together, the newest first."""
+def run_rows(state: State, choice: Choice) -> tuple[RunRow, ...]:
+    """The list: jobs of one run together, those that a choice asks for, in its order."""
     with state.lock:
         runs: dict[str, list[Job]] = defaultdict(list)
         unread = []
@@ -44,6 +46,7 @@ def run_rows(state: State) -> tuple[RunRow, ...]:
         rows = [_row(state, run_id, jobs) for run_id, jobs in runs.items()]
     rows += [
         RunRow(
+            key=one.id,
             href=f"/jobs/{one.id}",
             name=one.name,
             label=one.id[:_SHORT_ID],
@@ -55,7 +58,25 @@ def run_rows(state: State) -> tuple[RunRow, ...]:
         )
         for one in unread
     ]
-    return tuple(sorted(rows, key=lambda row: -(row.created_at or 0.0))[:_RUNS_SHOWN])
+    wanted = [row for row in rows if _is_wanted(row, choice)]
+    return tuple(sorted(wanted, key=_ORDERS.get(choice.order, _newest))[:_RUNS_SHOWN])
+
+
+def _newest(row: RunRow) -> tuple[float, str]:
+    return (-(row.created_at or 0.0), row.name)
+
+
+_ORDERS: Final[Mapping[str, Callable[[RunRow], tuple[float, str]]]] = {
+    "oldest": lambda row: (row.created_at or 0.0, row.name),
+    "name": lambda row: (0.0, row.name.casefold()),
+    "longest": lambda row: (-(row.took_seconds or 0.0), row.name),
+}
+
+
+def _is_wanted(row: RunRow, choice: Choice) -> bool:
+    if choice.status is not None and (row.progress is None or row.progress.status != choice.status.value):
+        return False
+    return choice.search.casefold() in f"{row.name} {row.label} {row.href} {row.why}".casefold()
 
 
 def _row(state: State, run_id: str, jobs: list[Job]) -> RunRow:
@@ -73,6 +94,7 @@ def _row(state: State, run_id: str, jobs: list[Job]) -> RunRow:
         else None
     )
     return RunRow(
+        key=run_id,
         href=f"/runs/{run_id}" if is_run else f"/jobs/{first.id}",
         name=first.name,
         label=run_id if is_run and run_id != first.id else first.id[:_SHORT_ID],

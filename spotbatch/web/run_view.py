@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.web.array_children import interruptions
+from spotbatch.web.children_table import ChildrenTable, children_table
+from spotbatch.web.choice import Choice
 from spotbatch.web.failure_rows import FailureRow, failure_rows
 from spotbatch.web.heat_map import HeatMap, heat_map_of
 from spotbatch.web.host_chart import HostChart
@@ -47,6 +49,7 @@ class RunView:
     rate_a_minute: float | None
     seconds_left: float | None
     heat_map: HeatMap | None
+    table: ChildrenTable | None
     failures: tuple[FailureRow, ...]
     failed_unread: int
     hosts: HostChart | None
@@ -54,7 +57,7 @@ class RunView:
     has_success: bool  # or may have some yet
 
 
-def run_view(state: State, target: Target, drawings: Drawings) -> RunView | None:
+def run_view(state: State, target: Target, drawings: Drawings, choice: Choice, now: float) -> RunView | None:
     """What a page about a run or a job shows; None while nothing is known."""
     with state.lock:
         members = state.members(target)
@@ -68,9 +71,12 @@ def run_view(state: State, target: Target, drawings: Drawings) -> RunView | None
         heat_map = heat_map_of(target.id, detailed, children, state.counts) if children or len(members) > 1 else None
         unread = sum(each.unread for each in children.values()) + _left_out_units(members, detailed)
     progress = progress_of(standing_counts(members, state.counts))
-    hosts, money = drawings.of(target.id, account)
+    hosts, money, uses = drawings.of(target.id, account)
     lost, again = interruptions(units)
     standing = run_units(members)
+    inputs = account.inputs if account is not None else {}
+    shown = run_units(detailed)
+    table = children_table(shown, children, choice, uses=uses, inputs=inputs, now=now) if shown.spans else None
     failed = [unit for unit in units if unit.status is JobStatus.FAILED and standing.stands(unit)]
     created = [job.created_at for job in members if job.created_at is not None]
     started = [unit.started_at for unit in (*members, *units) if unit.started_at is not None]
@@ -90,7 +96,8 @@ def run_view(state: State, target: Target, drawings: Drawings) -> RunView | None
         rate_a_minute=rate * 60 if rate else None,
         seconds_left=(progress.total - progress.done) / rate if rate and progress.done < progress.total else None,
         heat_map=heat_map,
-        failures=failure_rows(failed, account.inputs if account is not None else {}),
+        table=table,
+        failures=failure_rows(failed, inputs, state.last_lines),
         failed_unread=max(0, progress.count(JobStatus.FAILED) - len(failed)),
         hosts=hosts,
         money=money,

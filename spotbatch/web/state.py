@@ -54,6 +54,7 @@ class State:
     details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
     watched: Counter[Target] = field(default_factory=Counter)
     trouble: str = ""  # why nobody answers
+    last_lines: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the logs of units that FAILED, by id
     gaps: dict[str, str] = field(default_factory=dict)  # what cannot be read, and why
     said: dict[str, tuple[str, float]] = field(default_factory=dict)  # what an action did and when, by its page's id
     as_of: float | None = None  # of the last answer, UTC epoch seconds

@@ -2,6 +2,7 @@
 // person opened, focused, selected, typed or scrolled to stays as it is.
 "use strict";
 (() => {
+  const TYPING_MILLISECONDS = 250; // of silence, then what was typed is searched
   const END_PIXELS = 8; // so near to its end, a log follows it
 
   const held = new Map(); // region -> its news, of which a text that is selected did not take its part
@@ -69,11 +70,12 @@
     notice.replaceChildren(line);
   }
 
-  function listen(url) {
-    let source = null;
+  let source = null;
+
+  function listen() {
     const start = () => {
       if (source || document.hidden) return;
-      source = new EventSource(url);
+      source = new EventSource(document.body.dataset.live);
       source.onmessage = (event) => { take(JSON.parse(event.data)); document.body.dataset.heard = String(Number(document.body.dataset.heard || 0) + 1); };
       source.onerror = () => {
         lost();
@@ -84,6 +86,32 @@
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) { start(); } else if (source) { source.close(); source = null; }
     });
+    // What is searched, filtered and sorted by stands in the address, and the news are of that.
+    const choose = (query) => {
+      const [path] = document.body.dataset.live.split("?");
+      document.body.dataset.live = path + query;
+      window.history.replaceState(null, "", window.location.pathname + query);
+      if (source) { source.close(); source = null; }
+      start();
+    };
+    let typing = 0;
+    const chosen = (form) => {
+      const pairs = [...new FormData(form)].filter(([, value]) => value !== "");
+      choose(pairs.length ? "?" + new URLSearchParams(pairs) : "");
+    };
+    document.addEventListener("input", (event) => {
+      const form = event.target.closest("form[data-choice]");
+      if (form) { window.clearTimeout(typing); typing = window.setTimeout(() => chosen(form), TYPING_MILLISECONDS); }
+    });
+    document.addEventListener("submit", (event) => {
+      if (event.target.matches("form[data-choice]")) { event.preventDefault(); chosen(event.target); }
+    });
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a[data-choice]");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      choose(new URL(link.href).search);
+    });
     start();
   }
 
@@ -91,5 +119,5 @@
     if (document.getSelection().isCollapsed) for (const [region, html] of [...held]) morph(region, html);
   });
   for (const log of document.querySelectorAll(".log")) log.scrollTop = log.scrollHeight;
-  if (document.body.dataset.live) listen(document.body.dataset.live);
+  if (document.body.dataset.live) listen();
 })();

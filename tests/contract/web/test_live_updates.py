@@ -173,3 +173,62 @@ def test_the_page_stays_where_it_was_scrolled_to_when_something_grows_above(
         change(pages, seen, some(failed=12, running=19), "FAILED 12")
         until(lambda: abs(money.evaluate("each => each.getBoundingClientRect().top") - before) < 3)
         assert seen.complaints == []
+
+
+def test_what_is_searched_for_stands_in_the_address_and_stays_while_news_come(
+    started: "Chromium", pages: WebPages, tmp_path: Path
+) -> None:
+    put(pages, some(failed=2, running=30))
+    with browser(started, tmp_path) as seen:
+        seen.page.goto(pages.url(f"/jobs/{ARRAY}"))
+        rows = seen.page.locator("#r-table tbody tr")
+        until(lambda: rows.count() == 40)
+        search = seen.page.get_by_label("Search children")
+        search.press_sequentially("1")
+        until(lambda: rows.count() == 1)
+        assert "?q=1" in seen.page.url
+        assert search.evaluate("each => each === document.activeElement"), "one goes on typing"
+        search.press_sequentially("7")
+        until(lambda: rows.count() == 1 and "17" in rows.first.inner_text())
+        change(pages, seen, some(failed=20, running=12), "FAILED 20")
+        until(lambda: "FAILED" in rows.first.inner_text())
+        assert rows.count() == 1
+        seen.page.reload()
+        until(lambda: rows.count() == 1)
+        assert seen.page.get_by_label("Search children").input_value() == "17"
+        seen.page.get_by_label("Search children").fill("")
+        seen.page.get_by_label("Status").select_option("FAILED")
+        until(lambda: rows.count() == 20)
+        assert seen.page.url.endswith("?status=FAILED")
+        assert seen.serious() == []
+        assert seen.complaints == []
+
+
+def test_forty_thousand_children_are_searched_and_updated_without_lag(
+    started: "Chromium", pages: WebPages, tmp_path: Path
+) -> None:
+    """Four arrays of one run, all read; the limits leave room for a machine that is busy with other tests."""
+    members = []
+    for number in range(4):
+        children = [child(index, JobStatus.SUCCEEDED) for index in range(10_000)]
+        indexes = {"SPOTBATCH_ARRAY_INDEXES": f"{number * 10_000}-{number * 10_000 + 9_999}", "SPOTBATCH_RUN_ID": "r"}
+        of = replace(counted(10_000, children), id=f"{number:08d}-0000-4000-8000-000000000000", environment=indexes)
+        pages.state.take([of], NOW)
+        pages.state.children_of(of)
+        pages.state.take([replace(each, id=f"{of.id}:{each.array_index}") for each in children], NOW)
+        members.append(of.id)
+    pages.state.runs["r"] = tuple(members)
+    with browser(started, tmp_path) as seen:
+        seen.page.goto(pages.url("/runs/r"))
+        assert len(seen.page.locator("[data-heat]").get_attribute("data-heat") or "") == 40_000
+        rows = seen.page.locator("#r-table tbody tr")
+        seen.page.get_by_label("Search children").fill("39999")
+        until(lambda: rows.count() == 1, seconds=10)
+        assert seen.page.evaluate("document.querySelectorAll('*').length") < 1_200
+        blocked = seen.page.evaluate(
+            """async () => { const longest = []; const watch = new PerformanceObserver((list) => longest.push(
+            ...list.getEntries().map((each) => each.duration))); watch.observe({ type: "longtask", buffered: true });
+            await new Promise((done) => setTimeout(done, 1500)); return Math.max(0, ...longest); }"""
+        )
+        assert blocked < 1_000, f"the page stood still for {blocked:.0f} ms"
+        assert seen.complaints == []

@@ -245,7 +245,7 @@ def test_an_array_of_ten_thousand_costs_less_than_one_call_a_second(world: CliWo
         with local_settings(world.home):
             now = [0.0]
             state = State()
-            poller = Poller(state=state, scope=Scope(stack=STACK), clock=lambda: now[0])
+            poller = Poller(state=state, scope=Scope(stack=STACK), clock=lambda: now[0], is_local=lambda: False)
             before = session.calls_made()
             target = Target(kind="job", id=blocked)
             poller.load(target)
@@ -303,7 +303,7 @@ def test_what_has_ended_is_read_once_and_then_left_alone(world: CliWorld) -> Non
     world.wait(job)
     with local_settings(world.home):
         now = [0.0]
-        poller = Poller(state=State(), scope=Scope(stack=STACK), clock=lambda: now[0])
+        poller = Poller(state=State(), scope=Scope(stack=STACK), clock=lambda: now[0], is_local=lambda: False)
         target = Target(kind="job", id=job)
         before = session.calls_made()
         poller.load(target)
