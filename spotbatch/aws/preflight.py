@@ -7,6 +7,7 @@ from typing import Final
 
 from spotbatch.aws import session
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
+from spotbatch.batch.partitions import check_region
 
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 LEAST_BOOTSTRAP_VERSION: Final = 6
@@ -57,6 +58,7 @@ def caller() -> Caller:
 
 def _check_region(region: str) -> None:
     """Raises InvalidInput for a name that is no region's: asking there would end in a long wait for a lost network."""
+    check_region(region)
     known = _regions()
     if region in known:
         return

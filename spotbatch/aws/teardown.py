@@ -51,10 +51,9 @@ def end_jobs(queues: Sequence[str], *, say: Callable[[str], None], limit_seconds
         left = [job_id for queue in queues for job_id in open_jobs(queue)]
         if not left:
             return len(ended)
-        for job_id in left:
-            if job_id not in ended:
-                jobs.terminate(job_id, REASON)
-                ended.add(job_id)
+        new = [job_id for job_id in left if job_id not in ended]
+        jobs.terminate_all(new, REASON)
+        ended.update(new)
         say(f"jobs that are being ended: {len(left)} ({passed:.0f} s)")
     raise Unavailable(
         f"jobs that had not ended after {limit_seconds:.0f} s: {len(left)}, {left[0]} among them. Run this again, it "

@@ -15,7 +15,8 @@ _ITEMS: Final[Mapping[str, str]] = {
     "AWS::Budgets::Budget": "budget",
     "AWS::Lambda::Function": "scheduled_function",
 }
-_NAT_INSTANCE: Final = {"nat_instance": 1, "public_ipv4": 1, "ebs_gp3_gib": 8}  # with its address and its disk
+# The host that stands for a NAT gateway, with its address and its disk.
+NAT_INSTANCE: Final[Mapping[str, int]] = {"nat_instance": 1, "public_ipv4": 1, "ebs_gp3_gib": 8}
 
 
 def footprint(template: Mapping[str, Any]) -> dict[str, int]:
@@ -44,7 +45,7 @@ def minimum_vcpus(template: Mapping[str, Any]) -> int:
 def _counted(resource: Mapping[str, Any]) -> Mapping[str, int]:
     kind = resource.get("Type", "")
     if kind == "AWS::EC2::Instance":
-        return _NAT_INSTANCE  # the only instance that the stack itself has
+        return NAT_INSTANCE  # the only instance that the stack itself has
     if kind != "AWS::EC2::VPCEndpoint":
         return {_ITEMS[kind]: 1} if kind in _ITEMS else {}
     properties = resource.get("Properties", {})

@@ -1,7 +1,8 @@
 """`spotbatch deploy`: check, synthesize once, show the idle cost, bootstrap where needed, deploy, say what is next."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -10,12 +11,12 @@ import typer
 from spotbatch.aws import images, preflight, quotas, stack_outputs, stacks, teardown
 from spotbatch.aws.preflight import Caller
 from spotbatch.aws.stacks import Stack
-from spotbatch.batch.errors import InvalidInput, Unavailable
+from spotbatch.batch.errors import Denied, InvalidInput, Unavailable
 from spotbatch.cli.confirm import agreed
 from spotbatch.cli.deploy_options import ProfileOption, RegionOption, StackNameOption, interruptible, point_at
 from spotbatch.cli.options import YesOption
 from spotbatch.cli.output import text
-from spotbatch.deployment import cdk, docker
+from spotbatch.deployment import cdk, docker, egress
 from spotbatch.deployment.deploy_target import Place, check_stack_name
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -52,6 +53,8 @@ def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes:
     text.say(f"account {who.account}, region {who.region}, stack {place.stack} (as {who.arn})")
     old = _ready(place, dry_run=dry_run)
     deployed = stacks.template(old.stack_id) if old and old.status != stacks.EMPTY else {}
+    if not deployed:
+        chosen = _with_egress(folder, chosen, may_ask=not (dry_run or yes))
     zones = preflight.zones(cdk.zones_of(deployed))
     template = cdk.synthesize(folder, place.stack, who, chosen, zones=zones, say=text.say)
     before, after = _settings_in(deployed), _settings_in(template)
@@ -77,6 +80,30 @@ def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes:
     else:
         _keep_pushed_image(place.stack)
     _say_what_next(place)
+
+
+def _with_egress(folder: Path, chosen: Mapping[str, Any], *, may_ask: bool) -> Mapping[str, Any]:
+    """The settings, with the way out that somebody chooses now and that cdk.json then remembers.
+
+    Asked once, before a first deployment, since it decides what an idle stack costs; not where it has been said, and
+    not where nobody can be asked.
+    """
+    if egress.is_chosen(folder, chosen):
+        return chosen
+    options = egress.choices()
+    text.say("how hosts reach AWS decides what the stack costs while nothing runs (the rest of it: see below):")
+    rows = [[each.name, f"{each.usd_a_month:,.2f} USD", each.words] for each in options]
+    text.table(["egress", "a month", ""], rows, right=(1,))
+    if not (may_ask and sys.stdin.isatty()):
+        text.say(f"- {options[0].name} is taken; another one with --set {egress.SETTING}=NAME, or in cdk.json")
+        return chosen
+    names = [each.name for each in options]
+    name = ""
+    while name not in names:
+        name = typer.prompt(f"Which ({', '.join(names)})?", default=names[0], err=True)
+    egress.remember(folder, name)
+    text.say(f"cdk.json remembers it: context.{cdk.CONTEXT_KEY}.{egress.SETTING} = {name}")
+    return chosen
 
 
 def _ready(place: Place, *, dry_run: bool) -> Stack | None:
@@ -189,15 +216,33 @@ def _check_docker() -> None:
 
 
 def _make_service_roles(*, yes: bool) -> None:
-    for role in preflight.missing_service_roles():
+    for role in _missing_service_roles():
         if not agreed(f"The account has no {role}, which AWS Batch on Spot needs. Create it?", yes=yes):
             raise Unavailable(f"without {role} no Spot instance can start")
         preflight.make_service_role(role)
         text.say(f"created {role}")
 
 
+def _missing_service_roles() -> Sequence[str]:
+    """None where the caller may not look: whoever may deploy but not read IAM has had them made by somebody else."""
+    try:
+        return preflight.missing_service_roles()
+    except Denied as error:
+        text.say(f"note: whether the account has the roles of AWS Batch and Spot cannot be told: {error}")
+        return ()
+
+
+def _needs_bootstrap() -> bool:
+    """Not where the caller may not look: `cdk deploy` says it in its own words if there is no bootstrap."""
+    try:
+        return preflight.bootstrap_version() < preflight.LEAST_BOOTSTRAP_VERSION
+    except Denied as error:
+        text.say(f"note: whether the CDK is bootstrapped here cannot be told: {error}")
+        return False
+
+
 def _bootstrap(program: str, folder: Path, who: Caller, place: Place, *, yes: bool) -> None:
-    if preflight.bootstrap_version() >= preflight.LEAST_BOOTSTRAP_VERSION:
+    if not _needs_bootstrap():
         return
     where = f"aws://{who.account}/{who.region}"
     if not agreed(f"The CDK has not been bootstrapped in {where} (once for each account and region). Do it?", yes=yes):
@@ -229,9 +274,9 @@ def _say_what_would_be_done(place: Place, old: Stack | None) -> None:
     text.say("dry run, nothing was changed. Without --dry-run this would:")
     if old and old.status.endswith("_IN_PROGRESS") and old.status != stacks.EMPTY:
         text.say(f"  wait until CloudFormation has ended what it does ({old.status})")
-    for role in preflight.missing_service_roles():
+    for role in _missing_service_roles():
         text.say(f"  create the service-linked role {role}")
-    if preflight.bootstrap_version() < preflight.LEAST_BOOTSTRAP_VERSION:
+    if _needs_bootstrap():
         text.say("  bootstrap the CDK in this account and region")
     verb = "update" if old and old.status != stacks.EMPTY else "create"
     text.say(f"  {verb} the stack {place.stack} from cdk.out")

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from spotbatch.batch.errors import Denied
 from spotbatch.cli.output.idle_cost import show_lines
 from tests.contract.deploy_world import STACK, TEMPLATE, Account, answering, compute, small_stack
 
@@ -310,7 +312,7 @@ def test_each_step_is_asked_for_and_a_no_ends_there(
     account: Account, monkeypatch: pytest.MonkeyPatch, answers: str, code: int, said_last: str, made: list[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", Keyboard("\n".join(answers) + "\n"))
-    said = account.run(*DEPLOY, code=code)
+    said = account.run(*DEPLOY, "--set", "egress=public", code=code)
     assert said_last in said.err
     roles = account.client("iam").list_roles(PathPrefix="/aws-service-role/")["Roles"]
     assert sorted(role["Path"].split("/")[2].partition(".")[0] for role in roles) == made
@@ -466,3 +468,61 @@ def test_a_folder_without_the_project_is_no_place_to_deploy_from(
     monkeypatch.setattr(cdk, "__file__", str(tmp_path / "a" / "b" / "c.py"))  # as an installed package
     said = account.run(*DEPLOY, code=3)
     assert "a checkout of spotbatch" in said.err
+
+
+# ---- the way out of the network ----
+
+EGRESS_TABLE = ("nat-gateway", "36.50 USD", "nat-instance", "public", "0.00 USD")
+
+
+def cdk_json(account: Account) -> Any:
+    return json.loads((account.checkout / "cdk.json").read_text(encoding="utf-8"))
+
+
+def test_a_first_deployment_asks_once_how_hosts_get_out_with_the_prices_and_cdk_json_remembers_it(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.is_bootstrapped()
+    monkeypatch.setattr("sys.stdin", Keyboard("public\ny\ny\ny\n"))
+    said = account.run(*DEPLOY)
+    assert all(words in said.out for words in EGRESS_TABLE)
+    assert "cdk.json remembers it" in said.out
+    assert cdk_json(account)["context"]["spotbatch"]["egress"] == "public"
+    account.client("cloudformation").delete_stack(StackName=STACK)
+    assert "36.50 USD" not in account.run(*DEPLOY, "--dry-run").out, "asked once"
+
+
+@pytest.mark.parametrize("more", [("--yes",), ("--dry-run",)])
+def test_nobody_is_asked_in_a_script_but_the_choices_are_shown(account: Account, more: tuple[str, ...]) -> None:
+    before = cdk_json(account)
+    said = account.run(*DEPLOY, *more)
+    assert all(words in said.out for words in EGRESS_TABLE)
+    assert "nat-gateway is taken; another one with --set egress=NAME" in said.out
+    assert cdk_json(account) == before
+
+
+def test_who_says_it_on_the_command_line_sees_no_choices(account: Account) -> None:
+    assert "36.50 USD" not in account.run(*DEPLOY, "--dry-run", "--set", "egress=public").out
+
+
+# ---- what may not be looked at ----
+
+
+def test_optional_checks_that_are_refused_are_notes(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise Denied("GetRole was refused: no")
+
+    monkeypatch.setattr("spotbatch.aws.preflight.missing_service_roles", refused)
+    monkeypatch.setattr("spotbatch.aws.preflight.bootstrap_version", refused)
+    said = account.run(*DEPLOY, "--yes")
+    assert (
+        "note: whether the account has the roles of AWS Batch and Spot cannot be told: GetRole was refused" in said.out
+    )
+    assert "note: whether the CDK is bootstrapped here cannot be told" in said.out
+    assert account.verbs() == ["deploy"]
+
+
+def test_a_region_of_a_partition_that_does_not_work_is_refused_before_anything_is_synthesized(account: Account) -> None:
+    said = replace(account, region="cn-north-1").run(*DEPLOY, "--yes", code=2)
+    assert "cn-north-1 is not supported" in said.err
+    assert account.calls("app") == []

@@ -19,6 +19,7 @@ from examples.infra.two_definitions import TwoDefinitionsStack
 from examples.infra.two_queues import two_queues
 from spotbatch.aws.events import GROUP_ID
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.deployment.egress import choices
 from spotbatch.infra import StackSettings
 from spotbatch.infra.look.look import INVALID_WEIGHT
 from spotbatch.infra.looking import source
@@ -26,6 +27,7 @@ from spotbatch.infra.watching import COUNTS
 from spotbatch.local.template import Template as LocalTemplate
 from spotbatch.pricing.footprint import footprint
 from spotbatch.pricing.units import idle_cost, total
+from tests.root import ROOT
 
 from aws_cdk import App, Environment, Stack  # isort: skip  # after infra, which chooses its Node
 from aws_cdk import aws_ec2 as ec2  # isort: skip
@@ -412,3 +414,14 @@ def test_in_the_example_with_two_definitions_only_one_can_read_the_secret() -> N
     readers = [name for name, one in of_type(template, "AWS::IAM::Policy").items() if "GetSecretValue" in str(one)]
     assert len(readers) == 1
     assert readers[0].startswith("LargeAccess")
+
+
+def test_the_readme_and_the_page_of_operating_say_what_an_idle_stack_costs(made: Made) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    default, public = (total(idle_cost(footprint(each))) for each in (made(), made(egress="public")))
+    assert f"{default:.2f} USD a month" in readme
+    assert f"{public:.2f} USD without one" in readme
+    for each in choices():
+        assert re.search(rf"\| `{each.name}`[^|]*\| {each.usd_a_month:.2f} USD \|", page), each
+    assert f"costs {public:.2f} USD" in page
