@@ -26,8 +26,8 @@ from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.checkpoints.upload import WIDTH
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
+from spotbatch.runtime.storage.location import open_store
 from spotbatch.runtime.storage.parallel import in_parallel
-from spotbatch.runtime.storage.store import open_store
 
 MIB = 1024 * 1024
 BUCKET = "bench"

@@ -138,7 +138,7 @@ class World:
     def happen(self, event: ev.Event) -> None:
         if type(event) not in HOST_EVENTS:
             self.feed(event)
-        elif self.scheduler.has_host(event.host_no):  # type: ignore[union-attr]  # all of HOST_EVENTS have it
+        elif event.host_no in self.scheduler.state.hosts:  # type: ignore[union-attr]  # all of HOST_EVENTS have it
             self.feed(event)
             if isinstance(event, ev.HostNoticed):
                 self.reclaim(event.host_no)
@@ -185,7 +185,7 @@ def one(units: int) -> tuple[int, float, float, float]:
     world = World(units, seed=1)
     seconds = world.run()
     world.scheduler.check()
-    for job_no in world.scheduler.job_numbers():
+    for job_no in world.scheduler.state.jobs:
         assert world.twin.summary(job_no) == world.scheduler.summary(job_no), "the twin lived another life"
     return world.attempts, world.own_seconds, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

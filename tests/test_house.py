@@ -155,3 +155,80 @@ def test_the_words_in_which_aws_gives_reasons_are_spelt_in_one_file() -> None:
         for text, line in texts_in_code(path):
             found = [word for word in WORDS_OF_AWS if word in text]
             assert not found, f"{path.relative_to(ROOT)}:{line} spells {found}: import it from batch/status.py"
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def imported_at_run_time(node: ast.AST) -> Iterator[tuple[str, int]]:
+    """What a file names when it runs, now or later: a lazy import counts, what only a type checker sees does not."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from imported_at_run_time(other)
+        elif isinstance(child, ast.Import):
+            yield from ((alias.name, child.lineno) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield from ((f"{child.module}.{alias.name}", child.lineno) for alias in child.names)
+        else:
+            yield from imported_at_run_time(child)
+
+
+def imports_between_files() -> dict[str, set[str]]:
+    """Which file uses which. A name that a package hands on counts as an import of the package's own file."""
+    known = modules()
+    found: dict[str, set[str]] = {}
+    for name, path in known.items():
+        named = [each for each, _ in imported_at_run_time(ast.parse(path.read_text(encoding="utf-8")))]
+        used = {each if each in known else each.rpartition(".")[0] for each in named}
+        found[name] = {each for each in used if each in known and each != name}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of files each of which reaches every other: whatever is left when files that use nothing left go."""
+    users: dict[str, set[str]] = {name: set() for name in graph}
+    for name, used in graph.items():
+        for each in used:
+            users[each].add(name)
+
+    def reached(start: str, edges: dict[str, set[str]]) -> set[str]:
+        seen, todo = {start}, [start]
+        while todo:
+            for each in edges[todo.pop()] - seen:
+                seen.add(each)
+                todo.append(each)
+        return seen
+
+    found, done = [], set()
+    for name in graph:
+        if name not in done:
+            group = reached(name, graph) & reached(name, users)
+            done |= group
+            if len(group) > 1:
+                found.append(sorted(group))
+    return found
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c"]], "the search finds circles"
+    assert circles(imports_between_files()) == []
+
+
+def test_nobody_imports_what_another_file_keeps_for_itself() -> None:
+    """A name that begins with an underscore belongs to its file, a file or folder of such a name to its room."""
+    for path in sources():
+        for name, line in imported_names(path):
+            if not is_within(name, "spotbatch"):
+                continue
+            module, _, last = name.rpartition(".")
+            own_room = name.split(".")[1] == room_of(path)
+            is_dunder = last.startswith("__") and last.endswith("__")
+            assert is_dunder or not last.startswith("_"), f"{path.relative_to(ROOT)}:{line} imports {name}"
+            hidden = any(part.startswith("_") for part in module.split("."))
+            assert own_room or not hidden, f"{path.relative_to(ROOT)}:{line} imports {name}"

@@ -77,7 +77,7 @@ class World:
     def boot(self) -> list[ev.Command]:
         """Every host that was asked for comes up."""
         asked = [command.host_no for command in self.commands if isinstance(command, ev.LaunchHost)]
-        return self.do(*(ev.HostStarted(host_no=host_no) for host_no in asked if self.scheduler.has_host(host_no)))
+        return self.do(*(ev.HostStarted(host_no=host_no) for host_no in asked if host_no in self.scheduler.state.hosts))
 
     def running(self) -> list[tuple[int, int, int]]:
         return [unit for host_no in self.scheduler.host_numbers() for unit in self.started_on(host_no)]

@@ -125,10 +125,6 @@ class ArrayIndexes:
                 left.append((start, last))
         return ArrayIndexes.of_ranges(left)
 
-    def complement(self, count: int) -> "ArrayIndexes":
-        """The indexes of a run of `count` (from 0) that are not among these."""
-        return ArrayIndexes.span(0, count).without(self)
-
     def common(self, other: "ArrayIndexes") -> "ArrayIndexes":
         """The indexes of both."""
         return self.without(self.without(other))

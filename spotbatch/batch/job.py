@@ -1,4 +1,4 @@
-"""What AWS Batch calls a job definition, a job request, a job and an attempt, as plain values.
+"""What AWS Batch calls a job request, a job and an attempt, as plain values.
 
 Times are UTC epoch seconds (float); memory is MiB; a child of an array is a `Job` with an `array_index`.
 """
@@ -50,25 +50,6 @@ class ArrayProperties:
                 f"an array has {MIN_ARRAY_SIZE} to {MAX_ARRAY_SIZE} children, not {self.size}; "
                 "submit a single job, or several arrays"
             )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobDefinition:
-    """The template that a job is made from, at one revision."""
-
-    name: str
-    revision: int = 1
-    image: str = ""
-    command: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    requirements: ResourceRequirements = field(default_factory=ResourceRequirements)
-    retry: RetryStrategy = field(default_factory=RetryStrategy)
-    timeout_seconds: int | None = None
-
-    @property
-    def reference(self) -> str:
-        """How a job request names it: `name:revision`."""
-        return f"{self.name}:{self.revision}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

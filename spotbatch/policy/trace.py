@@ -59,10 +59,6 @@ class Trace:
     def seconds(self) -> float:
         return len(self.available) * self.tick_seconds
 
-    @property
-    def share_up(self) -> float:
-        return sum(self.available) / len(self.available)
-
     def coarser(self, probes: int) -> "Trace":
         """One entry for so many probes: available only if all of them say so. A rest at the end is dropped."""
         whole = len(self.available) // probes * probes

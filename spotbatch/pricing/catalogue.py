@@ -15,7 +15,7 @@ from spotbatch.batch.errors import InvalidInput, NotFound
 
 ON_DEMAND_SOURCE: Final = "EC2 on-demand price list, us-east-1, Linux"
 SPOT_SOURCE: Final = "EC2 Spot Instance Advisor, us-east-1, Linux: mean saving of the last 30 days"
-UNKNOWN_BAND: Final = ">20%"  # with a saving of 0, the Advisor's way to say that it does not know
+
 
 _DATA: Final = Path(__file__).parent / "data" / "instance_types.csv"
 _BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {

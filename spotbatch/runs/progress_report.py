@@ -91,9 +91,3 @@ class OwnProgress:
         left = seconds_left(self._first, report)
         told = report.in_words if left is None else f"{report.in_words}, about {wording.duration(left)} left"
         return f"{report.bar} {told}" if self.has_bar else told
-
-
-def line_of(job: Job, store: Artifacts) -> str:
-    """For `show`: the last report of a job and its age, or ""."""
-    report = read_report(store, artifact_store.run_id(job), run_index(job))
-    return f"{report.in_words}, {wording.ago(report.at, time.time())}" if report else ""

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from spotbatch.aws.artifacts import Artifacts, read_json
+from spotbatch.aws.artifacts import Artifacts
 from spotbatch.batch import artifacts as layout
-from spotbatch.batch.attempt_record import AttemptRecord, record_of
+from spotbatch.batch.attempt_record import AttemptRecord, read_record
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Attempt, Job
 
@@ -61,6 +61,6 @@ def _is_record(key: str) -> bool:
 
 def _read(store: Artifacts, key: str) -> AttemptRecord | None:
     try:
-        return record_of(read_json(store, key))
+        return read_record(store.read(key))
     except SpotbatchError:
         return None

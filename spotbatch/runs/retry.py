@@ -60,11 +60,6 @@ def again(jobs: Jobs, found: Job, failed: list[int], *, note: Note, stack: str |
     return parts
 
 
-def failed_indexes(jobs: Jobs, job: Job) -> list[int]:
-    """The indexes in their run of what FAILED: of an array's children, or of the job or child itself."""
-    return indexes_of_failed(failed_of(jobs, [job]))
-
-
 def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None, note: Note) -> None:
     """Add the new jobs to the run's own list, so that the run can be asked about as a whole."""
     try:

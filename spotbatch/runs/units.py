@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import ArrayIndexes
@@ -10,8 +9,6 @@ from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.batch.status import JobStatus
-
-_NO_INDEX: Final = -1
 
 
 def named_indexes(job: Job) -> ArrayIndexes:
@@ -63,18 +60,6 @@ def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
         for child in jobs.children(job.id, JobStatus.FAILED, limit=limit):
             index, why = run_index(job, child.array_index), child.reason or child.status_reason
             yield FailedUnit(job=job, unit_id=child.id, index=index, exit_code=child.exit_code, reason=why)
-
-
-def redone_units(jobs: Sequence[Job]) -> int:
-    """How many units of a run a later job of it ran again: so many of its FAILED count no more."""
-    held = [_held(job) for job in jobs]
-    return sum(map(len, held)) - len(ArrayIndexes.of_ranges(span for each in held for span in each.ranges))
-
-
-def _held(job: Job) -> ArrayIndexes:
-    """The indexes in its run of a job's units; one that no run has for all that are no part of an array."""
-    own = ArrayIndexes.span(0, job.array.size) if job.array is not None else ArrayIndexes.of([_NO_INDEX])
-    return named_indexes(job) or own
 
 
 def indexes_of(job: Job) -> list[int | None]:

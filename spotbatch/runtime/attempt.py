@@ -40,7 +40,8 @@ from spotbatch.runtime.process.signals import Signals
 from spotbatch.runtime.process.supervisor import TICK_SECONDS, Supervisor
 from spotbatch.runtime.record import finish
 from spotbatch.runtime.settings import Settings
-from spotbatch.runtime.storage.store import Store, open_store
+from spotbatch.runtime.storage.location import open_store
+from spotbatch.runtime.storage.store import Store
 from spotbatch.runtime.workspace import Workspace, command_variables, make_workspace
 
 T = TypeVar("T")

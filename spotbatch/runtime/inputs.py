@@ -9,8 +9,9 @@ from typing import Any
 from spotbatch.batch import artifacts
 from spotbatch.batch.errors import InvalidSetting, Missing
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.storage.location import open_store, unquoted
 from spotbatch.runtime.storage.parallel import in_parallel
-from spotbatch.runtime.storage.store import Store, open_store, unquoted
+from spotbatch.runtime.storage.store import Store
 
 WIDTH = 8
 OUTPUTS_OF = "outputs:"

@@ -12,7 +12,7 @@ import pytest
 
 from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.storage.store import open_store
+from spotbatch.runtime.storage.location import open_store
 from tests.contract.fault_proxy import Faults
 from tests.contract.runtime_world import BUCKET, Run, Spot, moto_s3, s3_environment, spot
 

@@ -103,7 +103,7 @@ class SchedulerLife(RuleBasedStateMachine):
         queue = self.queues[number]
         self.world.do(ev.QueueRemoved(name=queue.name))
         self.world.do(ev.QueuePut(queue=queue))
-        assert self.world.scheduler.queue_head(queue.name) is None
+        assert self.world.scheduler.state.queues[queue.name].order.head(self.world.scheduler.state.now) is None
 
     @rule(name=st.sampled_from("ef"), enabled=st.booleans(), maximum=st.integers(2, 16), least=st.integers(0, 2))
     def change_an_environment(self, name: str, enabled: bool, maximum: int, least: int) -> None:
@@ -144,9 +144,9 @@ class SchedulerLife(RuleBasedStateMachine):
     @rule(data=st.data())
     def reclaim(self, data: st.DataObject) -> None:
         host_no = data.draw(st.sampled_from(sorted(self.world.scheduler.host_numbers())))
-        if self.world.scheduler.host_state(host_no) is HostState.BOOTING:
+        if self.world.scheduler.state.hosts[host_no].state is HostState.BOOTING:
             self.world.do(ev.HostEnded(host_no=host_no))  # it could not be had
-        elif self.world.scheduler.host_state(host_no) is not HostState.ENDING:
+        elif self.world.scheduler.state.hosts[host_no].state is not HostState.ENDING:
             ran = self.world.started_on(host_no)
             expected = [self.after(*unit, exit_code=None) for unit in ran]
             self.world.reclaim(host_no)
@@ -178,7 +178,7 @@ class SchedulerLife(RuleBasedStateMachine):
             self.environments[name] = replace(environment, is_enabled=True)
         self.put_all()
         for _ in range(2_000):
-            if all(world.status(job).is_terminal for job in world.scheduler.job_numbers()):
+            if all(world.status(job).is_terminal for job in world.scheduler.state.jobs):
                 return
             world.boot()
             for job, index, _attempt in world.running():
@@ -188,7 +188,7 @@ class SchedulerLife(RuleBasedStateMachine):
                     world.do(ev.HostEnded(host_no=command.host_no))
             if not world.running():
                 _cancel_blocked_heads(world)
-        jobs = world.scheduler.job_numbers()
+        jobs = world.scheduler.state.jobs
         stuck = {job: world.scheduler.summary(job) for job in jobs if not world.status(job).is_terminal}
         raise AssertionError(f"these never ended: {stuck}")
 
@@ -199,11 +199,13 @@ _STOP = ev.StopAttempt
 
 def _cancel_blocked_heads(world: World) -> None:
     """A head that can never run holds its queue, as in AWS Batch, until somebody cancels it."""
-    for name in world.scheduler.queue_names():
-        head = world.scheduler.queue_head(name)
+    for name in world.scheduler.state.queues:
+        head = world.scheduler.state.queues[name].order.head(world.scheduler.state.now)
         if head is not None and world.scheduler.blocked(name):
-            is_array = world.scheduler.array_size(head[0])
-            world.do(ev.JobCancelled(job_no=head[0], index=head[1] if is_array else None, reason="can never run"))
+            is_array = head[0].is_array
+            world.do(
+                ev.JobCancelled(job_no=head[0].job_no, index=head[1] if is_array else None, reason="can never run")
+            )
 
 
 SchedulerLife.TestCase.settings = settings(

@@ -90,10 +90,6 @@ class Scheduler:
 
     # ---- queries: jobs ----
 
-    def job_numbers(self) -> list[int]:
-        """All jobs that are not forgotten, in the order in which they came."""
-        return list(self.state.jobs)
-
     def submitted(self, job_no: int) -> ev.JobSubmitted:
         """The event by which a job came in. Raises NotFound."""
         return self.state.job(job_no).submitted
@@ -154,14 +150,6 @@ class Scheduler:
         """All hosts that were launched and have not ended, the oldest first."""
         return list(self.state.hosts)
 
-    def has_host(self, host_no: int) -> bool:
-        """Whether a host was launched and has not ended."""
-        return host_no in self.state.hosts
-
-    def host_state(self, host_no: int) -> HostState:
-        """Raises NotFound."""
-        return self.state.host(host_no).state
-
     def host_of(self, job_no: int, index: int = 0) -> int | None:
         """The host that a unit is bound to, starting or running on; None where it has none that is known."""
         host = self.state.placed.get(key_of(job_no, index))
@@ -185,10 +173,6 @@ class Scheduler:
         """Whether a queue is there."""
         return name in self.state.queues
 
-    def queue_names(self) -> list[str]:
-        """All queues."""
-        return list(self.state.queues)
-
     def blocked(self, queue: str) -> BlockedReason | None:
         """Why the head of a queue can never start as things are; None if it only waits its turn, or nothing waits."""
         return why_blocked(self.state, self.state.queues[queue])
@@ -197,11 +181,6 @@ class Scheduler:
         """(job number, index, attempt) of what is starting or running on a host."""
         host = self.state.hosts[host_no]
         return [(*unit_of(key), record.attempts[unit_of(key)[1]]) for key, record in host.units.items()]
-
-    def queue_head(self, queue: str) -> tuple[int, int] | None:
-        """(job number, index) of the unit that comes next in a queue."""
-        head = self.state.queues[queue].order.head(self.state.now)
-        return None if head is None else (head[0].job_no, head[1])
 
     def front(self, queue: str, limit: int) -> list[tuple[int, int]]:
         """(job number, index) of a queue's first RUNNABLE units in the order of dispatch, as things are.

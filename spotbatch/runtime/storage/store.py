@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from spotbatch.batch.errors import InvalidSetting, Missing, Refused, StoreError
+from spotbatch.batch.errors import Missing, Refused, StoreError
 
 PART = ".part-"  # how the name of a file that is being written begins
 COPY_BYTES = 8 * 1024 * 1024
@@ -164,32 +164,6 @@ def _removed_unless_locked(part: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
-
-
-def open_store(url: str) -> Store:
-    """The store that a URL names.
-
-    Raises:
-        InvalidSetting: another scheme than file or s3, or no bucket.
-    """
-    scheme, _, rest = url.partition("://")
-    place, _, path = rest.partition("/")
-    if scheme == "file" and place in ("", "localhost") and rest != place:
-        return FolderStore(Path("/", unquoted(path)))
-    if scheme == "s3" and place:
-        from spotbatch.runtime.storage.s3 import S3Store  # costs 30 ms, which a folder need not pay
-
-        return S3Store(bucket=place, prefix=path.strip("/"))
-    raise InvalidSetting(f"{url!r} is no artifact store: write s3://bucket/prefix or file:///absolute/folder")
-
-
-def unquoted(text: str) -> str:
-    """%20 as a space, and so on. The library is imported only where it is needed: it costs 10 ms."""
-    if "%" not in text:
-        return text
-    from urllib.parse import unquote
-
-    return unquote(text)
 
 
 def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:

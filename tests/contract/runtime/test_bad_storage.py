@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.batch.errors import Missing
-from spotbatch.runtime.storage.store import open_store
+from spotbatch.runtime.storage.location import open_store
 from tests.contract import fault_proxy as faults_of
 from tests.contract.fault_proxy import Faults, Plan, Request
 from tests.contract.runtime_world import BUCKET, Spot, moto_s3, s3_environment, spot

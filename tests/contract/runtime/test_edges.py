@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.runtime.storage.store import open_store
+from spotbatch.runtime.storage.location import open_store
 from tests.contract.runtime_world import BUCKET, Spot, moto_s3, record, s3_environment, spot, wait_for
 from tests.rights import without_roots_rights
 from tests.root import ROOT

@@ -10,7 +10,7 @@ import pytest
 
 from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.storage.store import open_store
+from spotbatch.runtime.storage.location import open_store
 from tests.contract.runtime_world import Spot, record, spot, wait_for
 from tests.rights import without_roots_rights
 

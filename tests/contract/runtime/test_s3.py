@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from spotbatch.batch.errors import Missing, Refused, StoreError
-from spotbatch.runtime.storage.store import FolderStore, Store, open_store
+from spotbatch.runtime.storage.location import open_store
+from spotbatch.runtime.storage.store import FolderStore, Store
 from tests.contract.fault_proxy import Faults
 from tests.contract.runtime_world import BUCKET, moto_s3, s3_environment, spot
 

@@ -25,7 +25,7 @@ def test_it_is_the_algebra_of_sets(ours: set[int], theirs: set[int]) -> None:
     assert a.without(b) == ArrayIndexes.of(ours - theirs)
     assert a.union(b) == ArrayIndexes.of(ours | theirs)
     assert a.common(b) == ArrayIndexes.of(ours & theirs)
-    assert a.complement(50) == ArrayIndexes.of(set(range(50)) - ours)
+    assert ArrayIndexes.span(0, 50).without(a) == ArrayIndexes.of(set(range(50)) - ours)
 
 
 @given(INDEXES)

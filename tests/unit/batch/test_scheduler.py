@@ -262,7 +262,7 @@ def test_a_reclaimed_hosts_units_are_retried_elsewhere_with_the_next_attempt(wor
     world.reclaim(reclaimed)
     assert world.scheduler.summary(job)[RUNNABLE] == 2
     world.boot()
-    assert not world.scheduler.has_host(reclaimed)
+    assert reclaimed not in world.scheduler.state.hosts
     assert world.scheduler.host_units(other) == [(job, 2, 1), (job, 3, 1)]
     assert sorted(world.running()) == [(job, 0, 2), (job, 1, 2), (job, 2, 1), (job, 3, 1)]
 

@@ -5,13 +5,10 @@ from pathlib import Path
 import pytest
 
 from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
-from spotbatch.batch.job import ArrayProperties, Job
-from spotbatch.batch.status import JobStatus
 from spotbatch.runs import job_file, parse
 from spotbatch.runs.inputs import find_inputs
 from spotbatch.runs.request import JobOptions, name_for, request
 from spotbatch.runs.submit import parts_of
-from spotbatch.runs.units import redone_units
 
 
 @pytest.mark.parametrize(
@@ -167,21 +164,6 @@ def test_more_than_ten_thousand_inputs_become_several_arrays_of_one_run() -> Non
     assert [part.array_size for part in parts] == [10_000, 10_000, None]
     assert [part.environment["SPOTBATCH_ARRAY_INDEXES"] for part in parts] == ["0-9999", "10000-19999", "20000"]
     assert {part.environment["SPOTBATCH_RUN_ID"] for part in parts} == {"run"}
-
-
-def test_units_that_a_later_job_of_a_run_ran_again_are_counted_once() -> None:
-    def job(indexes: str = "", size: int = 0) -> Job:
-        environment = {"SPOTBATCH_ARRAY_INDEXES": indexes} if indexes else {}
-        array = ArrayProperties(size=size) if size else None
-        return Job(
-            id="j", name="j", queue="q", definition="d", status=JobStatus.FAILED, environment=environment, array=array
-        )
-
-    assert redone_units([job(size=12)]) == 0
-    assert redone_units([job(size=12), job("7"), job("3,7,9-10")]) == 5
-    assert redone_units([job("0-9999", size=10_000), job("10000-10499", size=500)]) == 0
-    assert redone_units([job(), job()]) == 1
-    assert redone_units([job(size=3), job("nonsense")]) == 0, "spotrun refuses such a variable"
 
 
 def test_a_byte_order_mark_belongs_to_no_line_of_a_list_of_inputs(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ from spotbatch.runtime.process.progress_report import read_progress
 from spotbatch.runtime.process.resource_monitor import MIB, ResourceMonitor, memory_limit_bytes, memory_used_bytes
 from spotbatch.runtime.process.shutdown import MARGIN_SECONDS, grace_seconds
 from spotbatch.runtime.settings import HealthSettings, read_settings
-from spotbatch.runtime.storage.store import FolderStore, open_store
+from spotbatch.runtime.storage.location import open_store
+from spotbatch.runtime.storage.store import FolderStore
 
 OUTPUT_KEYS = Keys(prefix="o", marker="o.json", pending="o.pending.json")
 

@@ -1,0 +1,32 @@
+"""From the URL of an artifact store to the store: a folder (`file://`) or S3 (`s3://`)."""
+
+from pathlib import Path
+
+from spotbatch.batch.errors import InvalidSetting
+from spotbatch.runtime.storage.store import FolderStore, Store
+
+
+def open_store(url: str) -> Store:
+    """The store that a URL names.
+
+    Raises:
+        InvalidSetting: another scheme than file or s3, or no bucket.
+    """
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    if scheme == "file" and place in ("", "localhost") and rest != place:
+        return FolderStore(Path("/", unquoted(path)))
+    if scheme == "s3" and place:
+        from spotbatch.runtime.storage.s3 import S3Store  # costs 30 ms, which a folder need not pay
+
+        return S3Store(bucket=place, prefix=path.strip("/"))
+    raise InvalidSetting(f"{url!r} is no artifact store: write s3://bucket/prefix or file:///absolute/folder")
+
+
+def unquoted(text: str) -> str:
+    """%20 as a space, and so on. The library is imported only where it is needed: it costs 10 ms."""
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text)
