@@ -200,7 +200,7 @@ def restoring(title: str, url: str) -> None:
         found = restore(open_store(url), "checkpoints", Path(top), Limit(600))
         seconds = time.perf_counter() - began
         assert found.manifest is not None
-        print(f"{title}: {found.manifest.size / MIB:.0f} MiB in {len(found.manifest.files)} files, {seconds:.2f} s")
+        print(f"{title}: {found.manifest.size / MIB:.0f} MiB in {found.manifest.files} files, {seconds:.2f} s")
 
 
 STATE = """

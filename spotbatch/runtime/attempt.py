@@ -124,7 +124,7 @@ class Attempt:
             scratch=self._workspace.scratch,
             open_rule=self._settings.open_rule,
         )
-        return AttemptStore(store, identity, writer, self._workspace.checkpoint)
+        return AttemptStore(store, identity, writer, self._workspace.checkpoint, self._workspace.scratch)
 
     def _prepare(self) -> Uploaded | None:
         """Restore, and fetch inputs; returns early when the attempt is interrupted.
@@ -172,7 +172,7 @@ class Attempt:
         if restored.manifest is not None:
             self._record.resumed_from = restored.manifest.name
             self._record.checkpoint_bytes = restored.manifest.size
-            say(f"resumed from checkpoint {restored.manifest.name} ({len(restored.manifest.files)} files)")
+            say(f"resumed from checkpoint {restored.manifest.name} ({restored.manifest.files} files)")
 
     def _fetch(self, limit: Limit) -> int:
         own = fetch_own_input(self._settings.identity, self._store, limit)

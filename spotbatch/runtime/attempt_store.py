@@ -36,13 +36,16 @@ class Past:
 class AttemptStore:
     """The store, as this attempt uses it. Methods block; the background thread calls them one after the other."""
 
-    def __init__(self, store: Store, identity: Identity, writer: Writer, checkpoint_folder: Path) -> None:
+    def __init__(
+        self, store: Store, identity: Identity, writer: Writer, checkpoint_folder: Path, scratch: Path | None = None
+    ) -> None:
         self._store = store
         self._run = identity.run_id
         self._index = identity.array_index
         self._identity = identity
         self._writer = writer
         self._folder = checkpoint_folder
+        self._scratch = scratch
         self.is_superseded = False
 
     def look_back(self, limit: Limit) -> Past:
@@ -68,10 +71,11 @@ class AttemptStore:
     def restore(self, limit: Limit) -> Restored:
         """Raises HostFault: this host could verify no checkpoint, and there are some."""
         make_room(self._folder)
-        found = restore(self._store, artifacts.checkpoint_prefix(self._run, self._index), self._folder, limit)
+        prefix = artifacts.checkpoint_prefix(self._run, self._index)
+        found = restore(self._store, prefix, self._folder, limit, self._scratch)
         if found.manifest is None and found.corrupt:
             self._begin_anew(found, limit)
-        self._writer.start_from(found.manifest, found.corrupt)
+        self._writer.start_from(found)
         return found
 
     def _begin_anew(self, found: Restored, limit: Limit) -> None:

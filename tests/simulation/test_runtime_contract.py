@@ -85,7 +85,7 @@ class Life:
         self.writer.claim(Limit(2))
         found = restore(self.store, PREFIX, self.folder, Limit(2))
         assert not found.corrupt
-        self.writer.start_from(found.manifest)
+        self.writer.start_from(found)
         state = self.state()
         assert state in self.allowed, f"restored {state}, allowed were {self.allowed}"
         self.allowed = [state]

@@ -19,9 +19,8 @@ CHUNK = struct.Struct("<32sIII")  # SHA-256, pack, offset, length
 _MEAN_ENTRIES = 256  # a power of two
 _MOST_ENTRIES = 4096
 _MOST_BODY_BYTES = 512 * 1024  # of chunk lists: a file of 8 GiB has 90 KiB
-MOST_BLOCK_BYTES = (
-    16 * 1024 * 1024 + 4 * _MOST_BODY_BYTES
-)  # inflated: the list of one file of 16 TiB is 370 MiB, and refused
+FREELY_INFLATED_BYTES = 1024 * 1024  # of one block
+MOST_RATIO = 32  # beyond that; digests in hex compress to a half
 _CONTENT_BITS = 128
 
 
@@ -43,6 +42,18 @@ class Known(NamedTuple):
     look: bytes
     flags: int
     is_fresh: bool  # read since the last checkpoint was published
+
+
+class Piece(NamedTuple):
+    """One chunk of a file that is to be fetched."""
+
+    pack: int
+    start: int  # in the pack
+    length: int
+    digest: bytes
+    key: bytes  # of the file
+    at: int  # in the file
+    look: bytes  # of the file, as the manifest has it
 
 
 class Entry(NamedTuple):
@@ -121,13 +132,17 @@ def decoded(data: bytes) -> list[list[Any]]:
         Corrupt, ValueError, zlib.error: they are not what `encoded_blocks` made, or inflate to too much.
     """
     inflater = zlib.decompressobj()
-    text = inflater.decompress(data, MOST_BLOCK_BYTES)
+    text = inflater.decompress(data, _most_inflated(len(data)))
     if not inflater.eof:
         raise Corrupt("a block of the manifest inflates to too much, or ends too soon")
     found = json.loads(text)
     if not isinstance(found, list):
         raise Corrupt("a block of the manifest is no list")
     return found
+
+
+def _most_inflated(packed_bytes: int) -> int:
+    return max(FREELY_INFLATED_BYTES, MOST_RATIO * packed_bytes)
 
 
 def _block(entries: list[Entry]) -> Block:
@@ -149,5 +164,8 @@ def _block(entries: list[Entry]) -> Block:
             digest.update(body)
         rows.append(row)
         content += int.from_bytes(digest.digest()[: _CONTENT_BITS // 8], "big")
-    data = zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), level=1)
+    text = json.dumps(rows, separators=(",", ":")).encode()
+    data = zlib.compress(text, level=1)
+    if len(text) > _most_inflated(len(data)):
+        data = zlib.compress(text, level=0)  # so many equal chunks (huge sparse files) would pass for a bomb
     return Block(entries[0].key, data, len(entries), size, content % (1 << _CONTENT_BITS), packs)

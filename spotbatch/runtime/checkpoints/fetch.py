@@ -1,28 +1,36 @@
 """Fetching the packs of a checkpoint into its files, each chunk checked against its SHA-256 before it is written."""
 
+import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from spotbatch.batch.errors import Corrupt, Missing, Refused, StoreError
-from spotbatch.runtime.checkpoints.layout import Pending, Piece
-from spotbatch.runtime.checkpoints.manifest import Chunk, Manifest
+from spotbatch.runtime.checkpoints.blocks import Piece
+from spotbatch.runtime.checkpoints.layout import Pending
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.parallel import in_parallel
 from spotbatch.runtime.storage.store import Store
 
-WIDTH = 8
+if TYPE_CHECKING:
+    from spotbatch.runtime.checkpoints.index import Index
+
+WIDTH = 6  # packs beside each other, each in memory
+MANY_PIECES = 64
 READ_AGAIN = 3  # times, before a chunk that does not match is believed to be damaged
 READ_AGAIN_SECONDS = 0.1
 _ZEROS = bytes(64)
 
-Read = Callable[[Chunk], bytes | memoryview]
+Read = Callable[[Piece], bytes | memoryview]
 
 
-def fetch_files(store: Store, packs: str, manifest: Manifest, pending: Pending, limit: Limit) -> int:
+def fetch_files(
+    store: Store, packs: str, sizes: Mapping[int, tuple[str, int]], index: "Index", pending: Pending, limit: Limit
+) -> int:
     """Fill the files; answers the bytes moved.
 
     Raises:
@@ -30,30 +38,40 @@ def fetch_files(store: Store, packs: str, manifest: Manifest, pending: Pending, 
         StoreError: the store did not answer within the limit; what was written until then stays.
     """
     lock, total = threading.Lock(), 0
+    small = threading.Lock()
 
-    def fetch(pack: str) -> None:
+    def fetch(wanted: tuple[int, list[Piece]]) -> None:
         nonlocal total
-        moved = _fetch(store, f"{packs}/{pack}", manifest.packs[pack], pending, pending.pieces[pack], limit)
+        number, pieces = wanted
+        name, size = sizes[number]
+        key = f"{packs}/{name}"
+        moved, read = _reader(store, key, size, sorted({(piece.start, piece.length) for piece in pieces}), limit)
+        # many small files are written by one thread at a time: several would only wait for the interpreter's lock
+        with small if len(pieces) > MANY_PIECES else contextlib.nullcontext():
+            moved += _fill(store, key, pieces, pending, read, limit)
         with lock:
             total += moved
 
-    in_parallel(min(WIDTH, max(1, len(pending.pieces))), pending.pieces, fetch)
+    in_parallel(WIDTH, index.wanted(), fetch)
     return total
 
 
-def _fetch(store: Store, key: str, size: int, pending: Pending, pieces: list[Piece], limit: Limit) -> int:
-    wanted = sorted({(piece.chunk.offset, piece.chunk.length) for piece in pieces})
-    moved, read = _reader(store, key, size, wanted, limit)
-    for path, own in _by_file(pending, pieces):
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _fill(store: Store, key: str, pieces: list[Piece], pending: Pending, read: Read, limit: Limit) -> int:
+    """Write the pieces into their files; answers the bytes that were read again."""
+    moved = 0
+    for file, own in groupby(pieces, key=lambda piece: piece.key):
+        descriptor = os.open(pending.path(file), os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             for piece in own:
-                data = read(piece.chunk)
-                if not _is_right(data, piece.chunk):
-                    moved += piece.chunk.length
+                data = read(piece)
+                if not _is_right(data, piece):
+                    moved += piece.length
                     data = _read_again(store, key, piece, limit)
-                if not pending.has_holes or data[:64] != _ZEROS or data != bytes(len(data)):
-                    _write(descriptor, data, piece.offset)
+                if pending.has_holes and data[:64] == _ZEROS[: len(data)] and data == bytes(len(data)):
+                    if os.fstat(descriptor).st_size < piece.at + piece.length:
+                        os.ftruncate(descriptor, piece.at + piece.length)
+                else:
+                    _write(descriptor, data, piece.at)
         finally:
             os.close(descriptor)
     return moved
@@ -67,32 +85,30 @@ def _write(descriptor: int, data: bytes | memoryview, offset: int) -> None:
         left, offset = left[count:], offset + count
 
 
-def _is_right(data: bytes | memoryview, chunk: Chunk) -> bool:
-    return len(data) == chunk.length and hashlib.sha256(data).hexdigest() == chunk.digest
+def _is_right(data: bytes | memoryview, piece: Piece) -> bool:
+    return len(data) == piece.length and hashlib.sha256(data).digest() == piece.digest
 
 
 def _read_again(store: Store, key: str, piece: Piece, limit: Limit) -> bytes:
     """The bytes of one chunk that came damaged: once is no proof that they are so in the store."""
-    span = (piece.chunk.offset, piece.chunk.length)
     data = b""
     for number in range(READ_AGAIN):
         say(f"{_mismatch(key, piece)}: reading it again")
         limit.wait(READ_AGAIN_SECONDS * 2**number)
         try:
-            data = retrying(lambda: store.get_ranges(key, [span]), limit)[0]
+            data = retrying(lambda: store.get_ranges(key, [(piece.start, piece.length)]), limit)[0]
         except Corrupt:
             continue  # shorter than it should be
-        if _is_right(data, piece.chunk):
+        if _is_right(data, piece):
             return data
     found = f"{len(data)} bytes of SHA-256 {hashlib.sha256(data).hexdigest()[:16]}"
     raise Corrupt(f"{_mismatch(key, piece)}, also when read {READ_AGAIN} times again, the last time {found}")
 
 
 def _mismatch(key: str, piece: Piece) -> str:
-    end = piece.offset + piece.chunk.length
     return (
-        f"bytes {piece.offset} to {end} of {piece.file.path!r} do not match their checksum "
-        f"(SHA-256 {piece.chunk.digest[:16]}..., in {key})"
+        f"bytes {piece.at} to {piece.at + piece.length} of {os.fsdecode(piece.key)!r} do not match their checksum "
+        f"(SHA-256 {piece.digest.hex()[:16]}..., in {key})"
     )
 
 
@@ -108,9 +124,9 @@ def _reader(store: Store, key: str, size: int, wanted: list[tuple[int, int]], li
             pass  # so will it whether the store is slow, or the pack is shorter than it should be
         else:
             limit.moved(needed)
-            return needed, lambda chunk: parts[chunk.offset, chunk.length]
+            return needed, lambda piece: parts[piece.start, piece.length]
     whole = memoryview(_whole_pack(store, key, limit))
-    return len(whole), lambda chunk: whole[chunk.offset : chunk.offset + chunk.length]
+    return len(whole), lambda piece: whole[piece.start : piece.start + piece.length]
 
 
 def _whole_pack(store: Store, key: str, limit: Limit) -> bytes:
@@ -122,9 +138,3 @@ def _whole_pack(store: Store, key: str, limit: Limit) -> bytes:
             say(f"{problem}: asking again")
             limit.wait(READ_AGAIN_SECONDS * 2**number)
     return retrying(lambda: store.get(key, limit.moved), limit)
-
-
-def _by_file(pending: Pending, pieces: list[Piece]) -> Iterator[tuple[str, Iterator[Piece]]]:
-    """The pieces of each file, which stand together: they were planned file by file."""
-    for file, own in groupby(pieces, key=lambda piece: piece.file.path):
-        yield f"{pending.folder}/{file}", own

@@ -8,6 +8,7 @@ few changes encodes a few pieces anew and not the whole.
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 from spotbatch.runtime.checkpoints.blocks import (
@@ -15,18 +16,20 @@ from spotbatch.runtime.checkpoints.blocks import (
     Entry,
     Known,
     Location,
+    Piece,
     Summary,
     chunks_in,
     encoded_blocks,
     sum_up,
 )
-from spotbatch.runtime.checkpoints.folder import is_file
+from spotbatch.runtime.checkpoints.folder import fields_of, is_file
 
 _PAGE_ROWS = 1000
 _SCHEMA = """
 CREATE TABLE files (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
 CREATE TABLE fresh (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
 CREATE TABLE chunks (digest BLOB PRIMARY KEY, pack INTEGER, offset INTEGER, length INTEGER) WITHOUT ROWID;
+CREATE TABLE pieces (pack INTEGER, start INTEGER, length INTEGER, digest BLOB, key BLOB, at INTEGER, look BLOB);
 CREATE TABLE blocks (first BLOB PRIMARY KEY, data BLOB, entries INTEGER, bytes INTEGER, content BLOB, packs TEXT);
 """
 _SETTINGS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-4000", "temp_store=FILE")
@@ -138,6 +141,56 @@ class Index:
     def load(self, entries: Iterable[tuple[bytes, bytes, int, bytes]]) -> None:
         """What was restored, as published: (key, look, flags, body)."""
         self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", entries)
+
+    def entries(self, after: bytes | None = None) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """(key, look, body) of all that was loaded, by key."""
+        text = "SELECT key, look, body FROM files WHERE ? IS NULL OR key > ? ORDER BY key LIMIT ?"
+        while rows := self._db.execute(text, (after, after, _PAGE_ROWS)).fetchall():
+            yield from rows
+            after = rows[-1][0]
+
+    def folders_from_below(self) -> Iterator[tuple[bytes, bytes]]:
+        """(key, look) of all folders, those within others first."""
+        text = "SELECT key, look FROM files WHERE (key = x'' OR substr(key, -1) = x'2f') AND (? IS NULL OR key < ?)"
+        before: bytes | None = None
+        while rows := self._db.execute(f"{text} ORDER BY key DESC LIMIT ?", (before, before, _PAGE_ROWS)).fetchall():
+            yield from rows
+            before = rows[-1][0]
+
+    def has_file_as_folder(self) -> bool:
+        text = (
+            "SELECT 1 FROM files AS a JOIN files AS b ON b.key = substr(a.key, 1, length(a.key) - 1)"
+            " WHERE substr(a.key, -1) = x'2f' LIMIT 1"
+        )
+        return self._db.execute(text).fetchone() is not None
+
+    def totals(self) -> tuple[int, int]:
+        """Number and bytes of the files that were loaded."""
+        files = size = 0
+        for _, look, _ in self.entries():
+            if is_file(look):
+                files += 1
+                size += fields_of(look)[0]
+        return files, size
+
+    def set_looks(self, rows: Iterable[tuple[bytes, int, bytes]]) -> None:
+        """(look, flags, key) of what was restored."""
+        self._db.executemany("UPDATE files SET look = ?, flags = ? WHERE key = ?", rows)
+
+    def clear(self) -> None:
+        for table in ("files", "fresh", "chunks", "blocks", "pieces"):
+            self._db.execute(f"DELETE FROM {table}")  # noqa: S608
+
+    def want(self, pieces: Iterable[Piece]) -> None:
+        """What is to be fetched."""
+        self._db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?)", pieces)
+
+    def wanted(self) -> Iterator[tuple[int, list[Piece]]]:
+        """The pieces of each pack, file by file; what was wanted is forgotten at the end."""
+        rows = self._db.execute("SELECT * FROM pieces ORDER BY pack, key, at")
+        for pack, pieces in groupby(iter(rows.fetchone, None), key=lambda row: row[0]):
+            yield int(pack), [Piece(*row) for row in pieces]
+        self._db.execute("DELETE FROM pieces")
 
     def published(self) -> None:
         """What is fresh is now what was published last."""

@@ -8,36 +8,36 @@ import hashlib
 import os
 import shutil
 import stat
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from spotbatch.runtime.checkpoints.manifest import Chunk, Manifest, SavedFile
+from spotbatch.runtime.checkpoints.blocks import CHUNK, UNSURE, Piece, chunks_in
+from spotbatch.runtime.checkpoints.folder import fields_of, is_file, look_of
+from spotbatch.runtime.checkpoints.trust import CLOCK_TICK_NS, FileSystems, is_too_young
 from spotbatch.runtime.errors import local_error
 from spotbatch.runtime.log import say
 
+if TYPE_CHECKING:
+    from spotbatch.runtime.checkpoints.index import Index
+
+LOOKS_AT_ONCE = 1000
+NO_TIME_NS = -1  # the first version of manifests had no times of folders and links
 MARKER = ".spotbatch-restore-under-way"
-
-
-class Piece(NamedTuple):
-    """Where one chunk of a file belongs."""
-
-    file: SavedFile
-    offset: int
-    chunk: Chunk
 
 
 @dataclass(kw_only=True)
 class Pending:
-    """What is still to be fetched, by pack."""
+    """A folder that is being filled."""
 
-    folder: str
-    pieces: dict[str, list[Piece]] = field(default_factory=dict)
+    folder: bytes
     found_bytes: int = 0  # already there, and right
     has_holes: bool = True  # files begin as holes, so zeros need not be written
 
-    def path(self, file: SavedFile) -> str:
-        return f"{self.folder}/{file.path}"
+    def path(self, key: bytes) -> bytes:
+        return self.folder + b"/" + key
 
 
 def make_room(folder: Path) -> None:
@@ -66,68 +66,107 @@ def is_restore_under_way(folder: Path) -> bool:
         return False
 
 
-def prepare(folder: Path, manifest: Manifest | None) -> Pending:
-    """Make the folders and the empty files of a checkpoint, and say which pieces are to be fetched.
+def prepare(folder: Path, index: "Index | None") -> Pending:
+    """Make the folders of a checkpoint, and let the index know which pieces of files are to be fetched.
 
     None: there is none, and the folder becomes empty.
 
     Raises:
         OSError.
     """
-    pending = Pending(folder=str(folder))
-    if manifest is None:
-        _clear(folder, keep=frozenset())
+    pending = Pending(folder=os.fsencode(folder))
+    if index is None:
+        _clear(folder, None)
         (folder / MARKER).unlink(missing_ok=True)
         return pending
     pending.has_holes = not is_restore_under_way(folder)
     (folder / MARKER).touch()
     if not pending.has_holes:
         _make_writable(folder)
-        _clear(folder, keep=frozenset(each.path for each in manifest.files), folders=frozenset(dict(manifest.folders)))
-    for path, _ in manifest.folders:
-        os.makedirs(f"{folder}/{path}", mode=0o700, exist_ok=True)  # noqa: PTH103 - a text is faster, for many
-    for file in manifest.files:
-        _plan(pending, file)
+        _clear(folder, index)
+    index.want(piece for key, look, body in index.entries() for piece in _plan(pending, key, look, body))
     if pending.found_bytes:
         say(f"{pending.found_bytes} bytes of an earlier restore are whole, and are not fetched again")
     return pending
 
 
-def finish(folder: Path, manifest: Manifest) -> None:
-    """Links, modes and times last: a file must be complete before it may become read-only."""
-    for path, target in manifest.links:
-        os.symlink(target, f"{folder}/{path}")  # noqa: PTH211 - as above
-    for file in manifest.files:
-        path = f"{folder}/{file.path}"
-        os.chmod(path, file.mode)  # noqa: PTH101 - as above
-        os.utime(path, ns=(file.mtime_ns, file.mtime_ns))
+def finish(folder: Path, index: "Index", pending: Pending) -> None:
+    """Links, modes and times last: a file must be complete before it may be read-only. The index learns the looks."""
+    file_systems, kind = FileSystems(), os.fspath(folder)
+    looks: list[tuple[bytes, int, bytes]] = []
+
+    def learn(key: bytes, found: os.stat_result) -> None:
+        # judged as of a tick from now, which is waited for below: nobody writes before the command is started
+        is_sure = not is_too_young(found, time.time_ns() + CLOCK_TICK_NS)
+        is_sure = is_sure and file_systems.tells_of_writes(found.st_dev, kind)
+        looks.append((look_of(found), 0 if is_sure else UNSURE, key))
+        if len(looks) >= LOOKS_AT_ONCE:
+            index.set_looks(looks)
+            looks.clear()
+
+    for key, look, body in index.entries():
+        _, mtime_ns, _, _, _, mode = fields_of(look)
+        path = pending.path(key)
+        if stat.S_ISLNK(mode):
+            os.symlink(body, path)  # noqa: PTH211 - bytes, and perhaps a hundred thousand of them
+            _set_time(path, mtime_ns)
+        elif stat.S_ISREG(mode):
+            os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101 - as above
+            _set_time(path, mtime_ns)
+        else:
+            continue
+        learn(key, os.lstat(path))
     (folder / MARKER).unlink(missing_ok=True)
-    for path, mode in reversed(manifest.folders):
-        os.chmod(f"{folder}/{path}", mode)  # noqa: PTH101 - as above
+    for key, look in index.folders_from_below():
+        _, mtime_ns, _, _, _, mode = fields_of(look)
+        path = pending.path(key)
+        os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101 - as above
+        _set_time(path, mtime_ns)
+        learn(key, os.stat(path))  # noqa: PTH116 - as above
+    index.set_looks(looks)
+    time.sleep(CLOCK_TICK_NS / 1e9)
+    if index.published_look(b"") is None:  # the first version of manifests did not list the folder itself
+        index.load([(b"", look_of(os.stat(folder)), 0, b"")])  # noqa: PTH116 - as above
 
 
-def _plan(pending: Pending, file: SavedFile) -> None:
-    """A file that begins as a hole of its size; where one is left of an earlier restore, what of it is right stays."""
+def _set_time(path: bytes, mtime_ns: int) -> None:
+    if mtime_ns != NO_TIME_NS:
+        os.utime(path, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+
+
+def _plan(pending: Pending, key: bytes, look: bytes, body: bytes) -> Iterator[Piece]:
+    """A file begins as a hole of its size; where one is left of an earlier restore, what of it is right stays."""
+    size, _, _, _, _, mode = fields_of(look)
+    path = pending.path(key)
+    if stat.S_ISDIR(mode):
+        os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103 - as above
+        return
+    if not stat.S_ISREG(mode):
+        return
+    if len(body) == CHUNK.size and pending.has_holes:  # made when its one piece is there: most files are small
+        digest, pack, start, length = CHUNK.unpack(body)
+        yield Piece(pack, start, length, digest, key, 0, look)
+        return
     flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if pending.has_holes else 0)
-    descriptor = os.open(pending.path(file), flags, 0o600)
+    descriptor = os.open(path, flags, 0o600)
     try:
         has_content = not pending.has_holes and os.fstat(descriptor).st_size > 0
-        if file.chunks or has_content:
-            os.ftruncate(descriptor, file.size)
-        offset = 0
-        for chunk in file.chunks:
-            if has_content and _is_there(descriptor, offset, chunk):
-                pending.found_bytes += chunk.length
+        if body or has_content:
+            os.ftruncate(descriptor, size)
+        at = 0
+        for digest, pack, start, length in chunks_in(body):
+            if has_content and _is_there(descriptor, at, length, digest):
+                pending.found_bytes += length
             else:
-                pending.pieces.setdefault(chunk.pack, []).append(Piece(file, offset, chunk))
-            offset += chunk.length
+                yield Piece(pack, start, length, digest, key, at, look)
+            at += length
     finally:
         os.close(descriptor)
 
 
-def _is_there(descriptor: int, offset: int, chunk: Chunk) -> bool:
-    data = os.pread(descriptor, chunk.length, offset)
-    return len(data) == chunk.length and hashlib.sha256(data).hexdigest() == chunk.digest
+def _is_there(descriptor: int, at: int, length: int, digest: bytes) -> bool:
+    data = os.pread(descriptor, length, at)
+    return len(data) == length and hashlib.sha256(data).digest() == digest
 
 
 def _make_writable(folder: Path) -> None:
@@ -139,17 +178,21 @@ def _make_writable(folder: Path) -> None:
                 path.chmod(0o700 if path.is_dir() else 0o600)
 
 
-def _clear(folder: Path, *, keep: frozenset[str], folders: frozenset[str] = frozenset(), below: str = "") -> None:
-    """Remove what a restore of ours has written, but the regular files and the folders that are named."""
-    for entry in list(os.scandir(folder)):
-        path = f"{below}{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
-            if path in folders:
-                _clear(Path(entry.path), keep=keep, folders=folders, below=f"{path}/")
+def _clear(folder: Path, index: "Index | None", below: bytes = b"") -> None:
+    """Remove what a restore of ours has written, but the regular files and the folders that the index has."""
+    for entry in list(os.scandir(os.fsencode(folder))):
+        key = below + entry.name
+        is_folder = entry.is_dir(follow_symlinks=False)
+        known = index.known_of(key + b"/" if is_folder else key) if index is not None else None
+        if is_folder:
+            if known is not None:
+                _clear(Path(os.fsdecode(entry.path)), index, key + b"/")
             else:
                 shutil.rmtree(entry.path)
-        elif path != MARKER and not (path in keep and entry.is_file(follow_symlinks=False)):
-            Path(entry.path).unlink()
+        elif key != os.fsencode(MARKER):
+            is_kept = known is not None and is_file(known.look) and entry.is_file(follow_symlinks=False)
+            if not is_kept:
+                os.unlink(entry.path)  # noqa: PTH108 - as above
 
 
 def _free_name(folder: Path) -> Path:

@@ -1,4 +1,6 @@
-"""What one checkpoint consists of, and its form in the store: the object that is written last and makes it whole.
+"""What one checkpoint consists of, and the first version of its form in the store, which is still read.
+
+The object that is written last makes a checkpoint whole: `manifest_file` and `blocks` have its second version.
 
 Below `checkpoints/` stand `manifests/<epoch>-<sequence>-<writer>`, `packs/<epoch>-<writer>-<number>` and
 `claims/<epoch>-<writer>`. A pack holds chunks of files end to end; a manifest says which chunks make which file. Each
@@ -9,15 +11,13 @@ newer than the attempt that replaced it.
 import hashlib
 import json
 import re
-import stat
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from spotbatch.batch.errors import Corrupt, Invalid
-from spotbatch.runtime.checkpoints import manifest_file, validation
-from spotbatch.runtime.checkpoints.blocks import decoded
+from spotbatch.runtime.checkpoints import validation
 
 MANIFESTS = "manifests"
 PACKS = "packs"
@@ -66,7 +66,6 @@ class Manifest:
     folders: tuple[tuple[str, int], ...]  # path, mode; parents before children
     links: tuple[tuple[str, str], ...]  # path, what it points to
     packs: dict[str, int]  # bytes by name, of each pack that a file needs
-    content: str = ""  # as content_id gives it; empty where it must be computed
 
     @property
     def name(self) -> str:
@@ -117,7 +116,7 @@ def to_bytes(manifest: Manifest) -> bytes:
             f"the folder has too many files for one checkpoint: its list has more than {MOST_BYTES >> 20} MiB"
         )
     packed = zlib.compress(whole, level=1)
-    if len(whole) > _most_inflated(len(packed)):
+    if len(whole) > _mostinflated(len(packed)):
         packed = zlib.compress(whole, level=0)  # so many equal chunks (huge sparse files) would pass for a bomb
     return _MAGIC + hashlib.sha256(packed).hexdigest().encode() + b"\n" + packed
 
@@ -128,31 +127,29 @@ def from_bytes(data: bytes) -> Manifest:
     Raises:
         Corrupt: they are not what was stored. Invalid: they are, and no manifest that may be restored.
     """
-    if data.startswith(manifest_file.MAGIC):
-        return _from_pieces(manifest_file.pieces(data))
     head, newline, packed = data.partition(b"\n")
     if not newline or not head.startswith(_MAGIC):
         raise Corrupt(f"the manifest does not begin as one, its {len(data)} bytes are something else")
     if head != _MAGIC + hashlib.sha256(packed).hexdigest().encode():
         raise Corrupt(f"the manifest's SHA-256 does not match (of {len(packed)} bytes)")
     try:
-        body: dict[str, Any] = json.loads(_inflated(packed))
+        body: dict[str, Any] = json.loads(inflated(packed))
         return _manifest(body)
     except (KeyError, TypeError, ValueError, RecursionError, zlib.error) as error:
         raise Invalid(f"the manifest is not understood ({type(error).__name__}: {str(error)[:80]})") from None
 
 
-def _inflated(packed: bytes) -> bytes:
+def inflated(packed: bytes) -> bytes:
     """Never more than a manifest may have: a few bytes can be made to inflate to gigabytes."""
     inflater = zlib.decompressobj()
-    most = _most_inflated(len(packed))
+    most = _mostinflated(len(packed))
     data = inflater.decompress(packed, most)
     if not inflater.eof:
         raise Invalid(f"the manifest has more than {most >> 20} MiB from {len(packed)} bytes, or ends too soon")
     return data
 
 
-def _most_inflated(packed_bytes: int) -> int:
+def _mostinflated(packed_bytes: int) -> int:
     return min(MOST_BYTES, max(FREELY_INFLATED_BYTES, MOST_RATIO * packed_bytes))
 
 
@@ -188,61 +185,8 @@ def _saved_file(row: list[Any], packs: list[tuple[str, int]]) -> SavedFile:
     )
 
 
-def _from_pieces(pieces: Iterator[bytes]) -> Manifest:
-    """Version 2."""
-    try:
-        head: dict[str, Any] = json.loads(_inflated(next(pieces)))
-        packs = _numbered_packs(head["packs"])
-        rows = (row for piece in pieces for row in decoded(piece))
-        return _from_rows(head, packs, rows)
-    except (KeyError, TypeError, ValueError, RecursionError, StopIteration, zlib.error) as error:
-        raise Invalid(f"the manifest is not understood ({type(error).__name__}: {str(error)[:80]})") from None
-
-
-def _numbered_packs(value: Any) -> dict[int, tuple[str, int]]:
-    rows = validation.rows(value, "packs", 3)
-    table = validation.pack_table([[name, size] for _, name, size in rows])
-    return {validation.whole(row[0], "a pack's number"): pack for row, pack in zip(rows, table, strict=True)}
-
-
-def _from_rows(head: dict[str, Any], packs: dict[int, tuple[str, int]], rows: Iterable[list[Any]]) -> Manifest:
-    """Rows of key, mode and time, and of a file its chunks, of a link its target. A folder's key ends in a slash."""
-    files, folders, links = [], [], []
-    listed = list(packs)
-    position = {number: at for at, number in enumerate(listed)}
-    table = [packs[number] for number in listed]
-    for row in rows:
-        key, mode = validation.text(row[0], "a key"), validation.whole(row[1], "a mode", most=0o177777)
-        if stat.S_ISREG(mode):
-            chunks = [[digest, position[pack], offset, size] for digest, pack, offset, size in row[3]]
-            files.append(_saved_file([key, stat.S_IMODE(mode), row[2], chunks], table))
-        elif stat.S_ISLNK(mode):
-            links.append((key, validation.link_target(row[3], key)))
-        elif key:
-            folders.append((key.removesuffix("/"), validation.mode(stat.S_IMODE(mode), key)))
-    validation.tree([path for path, _ in folders], [*(path for path, _ in links), *(each.path for each in files)])
-    return Manifest(
-        epoch=validation.whole(head["epoch"], "the epoch"),
-        sequence=validation.whole(head["sequence"], "the sequence"),
-        writer=validation.writer_name(head["writer"]),
-        saved_at=validation.seconds(head["saved_at"], "the time of the save"),
-        files=tuple(files),
-        folders=tuple(folders),
-        links=tuple(links),
-        packs=dict(packs.values()),
-        content=validation.text(head["content"], "the content"),
-    )
-
-
-def chunks_of(manifest: Manifest) -> Iterator[Chunk]:
-    for each in manifest.files:
-        yield from each.chunks
-
-
 def content_id(manifest: Manifest) -> str:
     """Equal for checkpoints that restore to the same, times aside."""
-    if manifest.content:
-        return manifest.content
     files = [(each.path, each.mode, [chunk.digest for chunk in each.chunks]) for each in manifest.files]
     return hashlib.sha256(repr((files, manifest.folders, manifest.links)).encode()).hexdigest()
 

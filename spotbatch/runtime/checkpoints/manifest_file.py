@@ -9,17 +9,18 @@ no number of files needs memory. Version 1 (manifest.py), one JSON text, is stil
 import hashlib
 import itertools
 import json
-import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any
 
 from spotbatch.batch.errors import Corrupt
 
 MAGIC = b"spotbatch checkpoint 2\n"
-_LENGTH = struct.Struct("<I")
+_LENGTH_BYTES = 4
 _MOST_PIECE_BYTES = 64 * 1024 * 1024
 _SHA_BYTES = 32
+_READ_BYTES = 1024 * 1024
 
 
 def write(out: IO[bytes], head: Mapping[str, Any], blocks: Iterable[bytes]) -> int:
@@ -34,29 +35,37 @@ def write(out: IO[bytes], head: Mapping[str, Any], blocks: Iterable[bytes]) -> i
     put(MAGIC)
     packed = zlib.compress(json.dumps(head, separators=(",", ":")).encode(), level=1)
     for piece in itertools.chain([packed], blocks):
-        put(_LENGTH.pack(len(piece)))
+        put(len(piece).to_bytes(_LENGTH_BYTES, "little"))
         put(piece)
     out.write(digest.digest())
     return size + _SHA_BYTES
 
 
-def pieces(data: bytes | memoryview) -> Iterator[bytes]:
+def pieces(file: Path) -> Iterator[bytes]:
     """The head and then the blocks, still compressed, once the checksum of all of it is right.
 
     Raises:
         Corrupt: it is not what was written.
     """
-    view = memoryview(data)
-    body, checksum = view[:-_SHA_BYTES], view[-_SHA_BYTES:]
-    if bytes(view[: len(MAGIC)]) != MAGIC or hashlib.sha256(body).digest() != bytes(checksum):
-        raise Corrupt(f"the manifest's SHA-256 does not match (of {len(view)} bytes)")
-    at = len(MAGIC)
-    while at < len(body):
-        if at + _LENGTH.size > len(body):
-            raise Corrupt("the manifest ends within a length")
-        (length,) = _LENGTH.unpack(body[at : at + _LENGTH.size])
-        at += _LENGTH.size
-        if length > min(_MOST_PIECE_BYTES, len(body) - at):
-            raise Corrupt("the manifest ends within a block")
-        yield bytes(body[at : at + length])
-        at += length
+    with file.open("rb") as opened:
+        end = _checked_end(opened)
+        opened.seek(len(MAGIC))
+        while opened.tell() < end:
+            length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
+            if length > min(_MOST_PIECE_BYTES, end - opened.tell()):
+                raise Corrupt("the manifest ends within a block")
+            yield opened.read(length)
+
+
+def _checked_end(opened: IO[bytes]) -> int:
+    """Where the blocks end and the checksum begins."""
+    size = opened.seek(0, 2)
+    end, digest = size - _SHA_BYTES, hashlib.sha256()
+    opened.seek(0)
+    left = end
+    while left > 0 and (data := opened.read(min(left, _READ_BYTES))):
+        digest.update(data)
+        left -= len(data)
+    if end < len(MAGIC) or digest.digest() != opened.read(_SHA_BYTES):
+        raise Corrupt(f"the manifest's SHA-256 does not match (of {size} bytes)")
+    return end

@@ -1,18 +1,24 @@
 """Bringing back the newest whole checkpoint: every byte is checked, what looks corrupt is read again from the store,
 and only then does a checkpoint give way to the one before."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from spotbatch.batch.errors import Corrupt, Invalid, Missing
 from spotbatch.runtime.checkpoints.fetch import fetch_files
 from spotbatch.runtime.checkpoints.layout import finish, is_restore_under_way, prepare
-from spotbatch.runtime.checkpoints.manifest import MANIFESTS, Manifest, ManifestName, from_bytes, parse_name
+from spotbatch.runtime.checkpoints.listing import Head, load, read_head
+from spotbatch.runtime.checkpoints.manifest import MANIFESTS, ManifestName, parse_name
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.store import Store
+
+if TYPE_CHECKING:
+    from spotbatch.runtime.checkpoints.index import Index
 
 T = TypeVar("T")
 
@@ -24,7 +30,8 @@ READ_AGAIN_SECONDS = 0.1  # before the first of them; doubled each time
 class Restored:
     """What a restore found."""
 
-    manifest: Manifest | None = None  # None: there is no checkpoint that could be restored
+    manifest: Head | None = None  # None: there is no checkpoint that could be restored
+    index: "Index | None" = None  # what is in the folder now
     corrupt: set[ManifestName] = field(default_factory=set)  # passed over, also after they were read again
     invalid: set[ManifestName] = field(default_factory=set)  # of these, those that any host would pass over
     downloaded_bytes: int = 0
@@ -35,7 +42,7 @@ class Restored:
         return self.corrupt - self.invalid
 
 
-def restore(store: Store, prefix: str, folder: Path, limit: Limit) -> Restored:
+def restore(store: Store, prefix: str, folder: Path, limit: Limit, scratch: Path | None = None) -> Restored:
     """Fill a folder with the newest whole checkpoint below `prefix`. The folder is empty, or holds what an earlier
     restore into it left: what of that is right by its checksum is not fetched again.
 
@@ -52,17 +59,19 @@ def restore(store: Store, prefix: str, folder: Path, limit: Limit) -> Restored:
                 prepare(folder, None)
             return found
         try:
-            manifest = read_manifest(store, prefix, left[-1], limit)
-            pending = prepare(folder, manifest)
-            found.downloaded_bytes += fetch_files(store, f"{prefix}/packs", manifest, pending, limit)
+            index = _new_index(scratch)
+            manifest = load_manifest(store, prefix, left[-1], index, limit, scratch)
+            pending = prepare(folder, index)
+            packs = f"{prefix}/packs"
+            found.downloaded_bytes += fetch_files(store, packs, manifest.packs, index, pending, limit)
         except (Corrupt, Missing) as problem:
             say(f"checkpoint {left[-1]} is not whole ({problem}); falling back to the one before")
             found.corrupt.add(left[-1])
             if isinstance(problem, Invalid):
                 found.invalid.add(left[-1])
         else:
-            finish(folder, manifest)
-            found.manifest = manifest
+            finish(folder, index, pending)
+            found.manifest, found.index = manifest, index
             return found
 
 
@@ -72,21 +81,52 @@ def manifest_names(store: Store, prefix: str) -> list[ManifestName]:
     return sorted(name for name in names if name is not None)
 
 
-def read_manifest(store: Store, prefix: str, name: ManifestName, limit: Limit) -> Manifest:
-    """One manifest, read again where it does not match its checksum.
+def load_manifest(
+    store: Store, prefix: str, name: ManifestName, index: "Index", limit: Limit, scratch: Path | None = None
+) -> Head:
+    """One manifest, its list put into the index; read again where it does not match its checksum.
 
     Raises:
         Corrupt, Missing: it still does not, or is not there. Invalid: it is nothing that may be restored.
         StoreError: the store did not answer within the limit.
     """
 
-    def read() -> Manifest:
-        manifest = from_bytes(retrying(lambda: store.get(f"{prefix}/{MANIFESTS}/{name}", limit.moved), limit))
-        if (manifest.epoch, manifest.sequence, manifest.writer) != tuple(name):
-            raise Invalid(f"the manifest {name} calls itself {manifest.name}")
-        return manifest
+    def load_anew(file: Path) -> Head:
+        index.clear()
+        return load(file, index)
+
+    return _fetched(store, prefix, name, load_anew, limit, scratch)
+
+
+def read_manifest(store: Store, prefix: str, name: ManifestName, limit: Limit, scratch: Path | None = None) -> Head:
+    """The head of one manifest; raises as `load_manifest` does."""
+    return _fetched(store, prefix, name, read_head, limit, scratch)
+
+
+def _fetched(
+    store: Store,
+    prefix: str,
+    name: ManifestName,
+    understand: Callable[[Path], Head],
+    limit: Limit,
+    scratch: Path | None,
+) -> Head:
+    def read() -> Head:
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="manifest-") as folder:
+            file = Path(folder, "manifest")
+            retrying(lambda: store.get_file(f"{prefix}/{MANIFESTS}/{name}", file), limit)
+            head = understand(file)
+        if (head.epoch, head.sequence, head.writer) != tuple(name):
+            raise Invalid(f"the manifest {name} calls itself {head.name}")
+        return head
 
     return reading_again(read, limit)
+
+
+def _new_index(scratch: Path | None) -> "Index":
+    from spotbatch.runtime.checkpoints.index import Index  # SQLite costs 10 ms, which a first attempt need not pay
+
+    return Index(None if scratch is None else scratch / f"index-{os.urandom(4).hex()}")
 
 
 def reading_again(read: Callable[[], T], limit: Limit) -> T:

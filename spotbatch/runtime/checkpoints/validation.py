@@ -92,7 +92,7 @@ def size(lengths: Iterable[int], path: str) -> None:
 
 def link_target(value: Any, path: str) -> str:
     target = text(value, f"the target of the link {path!r}")
-    if not target or len(_encoded(target)) > MOST_PATH_BYTES or "\0" in target:
+    if not target or len(encoded(target)) > MOST_PATH_BYTES or "\0" in target:
         raise Invalid(f"the target of the link {path!r} is {_shown(target)}")
     return target
 
@@ -113,10 +113,10 @@ def tree(folders: Iterable[str], others: Iterable[str]) -> None:
 
 def _place(path: str, folders: set[str]) -> None:
     above, _, name = path.rpartition("/")
-    encoded = _encoded(name)
+    size = len(encoded(name))
     if name in ("", ".", "..") or "\0" in name or path.startswith("/"):
         raise Invalid(f"the path {_shown(path)} would leave the checkpoint folder, or names nothing in it")
-    if len(encoded) > MOST_NAME_BYTES or len(_encoded(path)) > MOST_PATH_BYTES:
+    if size > MOST_NAME_BYTES or len(encoded(path)) > MOST_PATH_BYTES:
         raise Invalid(f"the path {_shown(path)} is longer than a file system takes")
     if above not in folders:
         raise Invalid(f"{_shown(path)} does not lie in a folder of this checkpoint")
@@ -124,7 +124,15 @@ def _place(path: str, folders: set[str]) -> None:
         raise Invalid(f"{_shown(path)} is listed twice")
 
 
-def _encoded(name: str) -> bytes:
+def name(inner: bytes, key: bytes) -> None:
+    """One name within a path that stands in its folder. Raises Invalid."""
+    if inner in (b"", b".", b"..") or b"/" in inner or b"\0" in inner:
+        raise Invalid(f"{key!r} does not lie in a folder of this checkpoint, or would leave it")
+    if len(inner) > MOST_NAME_BYTES or len(key) > MOST_PATH_BYTES:
+        raise Invalid(f"the path {key[:60]!r}... is longer than a file system takes")
+
+
+def encoded(name: str) -> bytes:
     try:
         return os.fsencode(name)
     except UnicodeEncodeError:

@@ -17,15 +17,12 @@ from spotbatch.runtime.checkpoints.manifest import (
     CLAIMS,
     MANIFESTS,
     PACKS,
-    Manifest,
     ManifestName,
-    content_id,
     scattered,
 )
 from spotbatch.runtime.checkpoints.open_policy import OpenPolicy, OpenRule, Unfinished, unfinished_below
 from spotbatch.runtime.checkpoints.reader import Reader
-from spotbatch.runtime.checkpoints.restore import manifest_names, read_manifest
-from spotbatch.runtime.checkpoints.restored_entries import restored_entries
+from spotbatch.runtime.checkpoints.restore import Restored, manifest_names, read_manifest
 from spotbatch.runtime.checkpoints.snapshot import Folder
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES, Upload
 from spotbatch.runtime.deadline import Limit, retrying
@@ -115,18 +112,20 @@ class Writer:
         same = [claim for claim in retrying(self._claims, limit) if _epoch_of(claim) == self._epoch and claim != own]
         return [claim.partition("-")[2] for claim in same]
 
-    def start_from(self, manifest: Manifest | None, corrupt: Iterable[ManifestName] = ()) -> None:
+    def start_from(self, restored: Restored) -> None:
         """What has just been restored into the folder is known, and need not be sent again."""
-        self._corrupt = set(corrupt)
-        if manifest is None:
+        self._corrupt = set(restored.corrupt)
+        head, index = restored.manifest, restored.index
+        if head is None or index is None:
             return
-        index, _ = self._known()
-        numbers = {name: self._new_pack(name, size) for name, size in manifest.packs.items()}
-        index.load(restored_entries(self._path, manifest, numbers))
+        self._know(index)
+        self._packs = dict(head.packs)
+        self._packs_made = max(self._packs, default=0)
+        self._stored.update(head.packs.values())
         index.learn_chunks()
-        self._last = ManifestName(manifest.epoch, manifest.sequence, manifest.writer)
+        self._last = ManifestName(head.epoch, head.sequence, head.writer)
         self._summary = index.encode()
-        self._references[self._last] = _Reference(self._summary.content, set(manifest.packs))
+        self._references[self._last] = _Reference(self._summary.content, set(dict(head.packs.values())))
 
     def warm_up(self) -> None:
         """What a first save would spend its time with: it may have to be quick."""
@@ -272,16 +271,13 @@ class Writer:
         if name in self._unreadable:
             return False
         try:
-            self._refer_to(read_manifest(self._store, self._prefix, name, limit))
+            head = read_manifest(self._store, self._prefix, name, limit, self._scratch)
         except (Corrupt, Missing):
             self._unreadable.add(name)
             self._corrupt.add(name)
             return False
+        self._references[name] = _Reference(head.content, set(dict(head.packs.values())))
         return True
-
-    def _refer_to(self, manifest: Manifest) -> None:
-        name = ManifestName(manifest.epoch, manifest.sequence, manifest.writer)
-        self._references[name] = _Reference(content_id(manifest), set(manifest.packs))
 
     def _forget(self, packs: set[str], manifests: Iterable[ManifestName]) -> None:
         for name in manifests:
@@ -301,17 +297,20 @@ class Writer:
         if self._opened is None:
             from spotbatch.runtime.checkpoints.index import Index  # SQLite costs 10 ms to import
 
-            index = Index(None if self._scratch is None else self._scratch / f"index-{self._writer}")
-            folder = Folder(
-                self._path,
-                exclude=self._exclude,
-                index=index,
-                processes=self._processes,
-                scratch=self._scratch,
-                policy=self._policy,
-            )
-            self._opened = index, folder
+            self._know(Index(None if self._scratch is None else self._scratch / f"index-{self._writer}"))
+        assert self._opened is not None  # noqa: S101 - just made
         return self._opened
+
+    def _know(self, index: "Index") -> None:
+        folder = Folder(
+            self._path,
+            exclude=self._exclude,
+            index=index,
+            processes=self._processes,
+            scratch=self._scratch,
+            policy=self._policy,
+        )
+        self._opened = index, folder
 
     def _is_empty(self) -> bool:
         """Nothing was ever saved or restored, and nothing is there: the common case of a short command."""
@@ -320,12 +319,6 @@ class Writer:
                 return next(entries, None) is None
         except OSError:
             return False
-
-    def _new_pack(self, name: str, size: int) -> int:
-        self._packs_made += 1
-        self._packs[self._packs_made] = (name, size)
-        self._stored[name] = size
-        return self._packs_made
 
     def _next_pack(self) -> tuple[int, str]:
         self._packs_made += 1

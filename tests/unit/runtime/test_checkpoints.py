@@ -11,6 +11,7 @@ import pytest
 from spotbatch.batch.errors import Missing, StoreError, Superseded, Torn
 from spotbatch.runtime.checkpoints.folder import chunk_bytes
 from spotbatch.runtime.checkpoints.manifest import MOST_SMALL_PACKS
+from spotbatch.runtime.checkpoints.reader import Reader
 from spotbatch.runtime.checkpoints.restore import Restored, manifest_names, restore
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES
 from spotbatch.runtime.checkpoints.writer import Saved, Writer
@@ -31,7 +32,7 @@ class Life:
         self.writer = Writer(self.store, PREFIX, self.folder, exclude=("*.tmp",), processes=lambda: (os.getpid(),))
         self.writer.claim(Limit(5))
         self.restored: Restored = restore(self.store, PREFIX, self.folder, Limit(5))
-        self.writer.start_from(self.restored.manifest, self.restored.corrupt)
+        self.writer.start_from(self.restored)
 
     def write(self, name: str, data: bytes) -> None:
         file = self.folder / name
@@ -345,20 +346,38 @@ def test_many_small_packs_are_joined(tmp_path: Path) -> None:
     assert Life(tmp_path, 2).content() == life.content()
 
 
-def test_a_manifest_that_points_outside_the_folder_is_refused(tmp_path: Path) -> None:
+def test_times_of_folders_and_links_and_the_mode_of_the_folder_itself_come_back(tmp_path: Path) -> None:
     life = Life(tmp_path, 1)
-    life.write("state", b"1")
+    life.write("deep/state", b"1")
+    (life.folder / "link").symlink_to("deep")
+    life.folder.chmod(0o750)
+    for name, mtime_ns in {"deep": 10**18 + 1, "link": 10**18 + 2, ".": 10**18 + 3}.items():
+        os.utime(life.folder / name, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
     life.save()
-    from dataclasses import replace
+    folder = Life(tmp_path, 2).folder
+    assert [(folder / name).lstat().st_mtime_ns - 10**18 for name in ("deep", "link", ".")] == [1, 2, 3]
+    assert folder.stat().st_mode & 0o777 == 0o750
 
-    from spotbatch.runtime.checkpoints.manifest import to_bytes
 
-    found = Life(tmp_path, 3).restored.manifest
-    assert found is not None
-    evil = replace(found, sequence=99, files=tuple(replace(file, path="../outside") for file in found.files))
-    life.store.put(f"{PREFIX}/manifests/{evil.name}", to_bytes(evil))
-    assert Life(tmp_path, 2).content() == {"state": b"1"}
-    assert not (tmp_path / "outside").exists()
+def test_after_a_restore_nothing_is_read_again_to_see_that_nothing_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path, 1)
+    for number in range(20):
+        life.write(f"part-{number}", noise(number, 1000))
+    life.save()
+    again = Life(tmp_path, 2)
+    again.write("new", b"1")
+    read: list[int] = []
+    honest = Reader.read
+
+    def counted(self: Reader, descriptor: int, size: int, before: bytes | None, base: int = 0) -> bytes:
+        read.append(size)
+        return honest(self, descriptor, size, before, base)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    assert again.save().is_new
+    assert set(read) == {1}
 
 
 def test_somebody_elses_objects_are_left_alone(tmp_path: Path) -> None:
