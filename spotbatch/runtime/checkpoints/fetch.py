@@ -19,7 +19,7 @@ from spotbatch.runtime.storage.store import Store
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
-WIDTH = 6  # packs beside each other, each in memory
+WIDTH = 4  # packs beside each other, each in memory
 MANY_PIECES = 64
 READ_AGAIN = 3  # times, before a chunk that does not match is believed to be damaged
 READ_AGAIN_SECONDS = 0.1

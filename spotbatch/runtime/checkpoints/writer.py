@@ -91,6 +91,7 @@ class Writer:
         self._corrupt: set[ManifestName] = set()  # could not be verified here: never deleted by us
         self._unreadable: set[ManifestName] = set()  # of these, those of which not even the list of packs is known
         self._has_listed_packs = False
+        self._has_to_learn = False
 
     @property
     def epoch(self) -> int:
@@ -122,10 +123,8 @@ class Writer:
         self._packs = dict(head.packs)
         self._packs_made = max(self._packs, default=0)
         self._stored.update(head.packs.values())
-        index.learn_chunks()
         self._last = ManifestName(head.epoch, head.sequence, head.writer)
-        self._summary = index.encode()
-        self._references[self._last] = _Reference(self._summary.content, set(dict(head.packs.values())))
+        self._has_to_learn = True
 
     def warm_up(self) -> None:
         """What a first save would spend its time with: it may have to be quick."""
@@ -149,6 +148,7 @@ class Writer:
         if self._opened is None and self._is_empty():
             return Saved(name="", checkpoint_bytes=0, is_new=False, looked_at=time.time())
         index, folder = self._known()
+        self._learn_what_was_restored(index)
         upload = Upload(self._store, f"{self._prefix}/{PACKS}/", limit, self._next_pack, index)
         given_up = scattered(self._summary.packs, {number: self._packs[number][1] for number in self._summary.packs})
         index.forget_packs(given_up)
@@ -169,6 +169,15 @@ class Writer:
             seconds=0.0 if sent is None else time.monotonic() - began,
             missed=missed,
         )
+
+    def _learn_what_was_restored(self, index: "Index") -> None:
+        """At the first save, so that the command need not wait for it to start."""
+        if self._has_to_learn and self._last is not None:
+            index.learn_chunks()
+            self._summary = index.encode()
+            packs = {self._packs[number][0] for number in self._summary.packs}
+            self._references[self._last] = _Reference(self._summary.content, packs)
+            self._has_to_learn = False
 
     def _publish(self, index: "Index", limit: Limit) -> int | None:
         """The bytes of the manifest; None where the last one says the same."""
