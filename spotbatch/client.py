@@ -96,6 +96,7 @@ class Client:
         name: str | None = None,
         array: int | None = None,
         inputs: "str | PathLike[str] | Sequence[str] | None" = None,
+        code: "str | PathLike[str] | None" = None,
         vcpus: int | None = None,
         memory: str | int | None = None,
         gpus: int | None = None,
@@ -109,6 +110,7 @@ class Client:
         sequential: bool = False,
         queue: str | None = None,
         definition: str | None = None,
+        check: bool = True,
     ) -> "Run":
         """Send a command to AWS Batch: one job, an array, or one child an input, with `spotbatch submit`'s defaults.
 
@@ -119,12 +121,14 @@ class Client:
             array: the number of children, 2 to 10,000.
             inputs: one child an input, which it finds in $SPOTBATCH_INPUT: a file of lines, a pattern of files, a
                 prefix on S3 (s3://bucket/raw/), or the inputs themselves in a list.
+            code: a folder that is sent along; the command runs in it.
             memory: MiB, or as text: "512M", "4G".
             retries: after lost hosts and interruptions, 0 to 9.
             timeout: of each attempt, in seconds, or as text: "90", "15m", "2h"; at least a minute.
             after: runs, or what names one, that must have ended with success before this starts.
             after_each: arrays of the same size: child i starts after child i of each.
             sequential: child i starts after child i-1.
+            check: refuse what no host of the queue could run, before it is sent.
         """
         with self._at.connected():
             jobs = self._at.jobs()
@@ -135,6 +139,7 @@ class Client:
                 name=name,
                 array=array,
                 inputs=fspath(inputs) if isinstance(inputs, str | PathLike) else None,
+                code=fspath(code) if code is not None else None,
                 vcpus=vcpus,
                 memory_mib=parse.memory_mib(memory) if isinstance(memory, str) else memory,
                 gpus=gpus,
@@ -151,7 +156,8 @@ class Client:
                 stack=self._at.stack,
             )
             listed = None if inputs is None or isinstance(inputs, str | PathLike) else Inputs.of_lines(inputs)
-            return Run(self._at, submit.send(jobs, submit.prepare(options, jobs=jobs, listed=listed)))
+            prepared = submit.prepare(options, jobs=jobs, listed=listed, is_checked=check)
+            return Run(self._at, submit.send(jobs, prepared))
 
     def run(self, named: str) -> "Run":
         """The run that a name, a run's id, a job's id or the first digits of one belongs to: always the whole run.

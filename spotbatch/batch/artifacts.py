@@ -10,6 +10,7 @@
     runs/<run id>/inputs/<n>.json            lines n * 1000 and on of the run's list of inputs, one a child
     runs/<run id>/run.json                   the jobs of a run that is more than one job
     runs/<run id>/deadline.json              where a job with a deadline ran, and why
+    runs/code/<sha256>.tar.gz                a folder sent along with jobs (`submit --code`), once for its content
 
 A unit is `job` for a job that is no array, and the five-digit index for a child of one. A host that a recording
 machine (the local region) knows of stands in `hosts/<instance id>.json`.
@@ -74,3 +75,8 @@ def run_manifest(run_id: str) -> str:
 
 def deadline_story(run_id: str) -> str:
     return f"{run_prefix(run_id)}/deadline.json"
+
+
+def code_archive(sha256: str) -> str:
+    """A packed folder, by the SHA-256 of the archive in hexadecimal."""
+    return f"{run_prefix('code')}/{sha256}.tar.gz"

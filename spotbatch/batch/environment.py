@@ -39,6 +39,7 @@ SPOTBATCH_INTERRUPTED_FILE: Final = "SPOTBATCH_INTERRUPTED_FILE"  # exists from 
 
 # Ours: settings of the runtime that a user may set (docs/runtime.md has the whole list).
 SPOTBATCH_INPUTS: Final = "SPOTBATCH_INPUTS"  # URLs to fetch into the input folder, separated by white space
+SPOTBATCH_CODE: Final = "SPOTBATCH_CODE"  # SHA-256 of the packed folder that the command runs in (`submit --code`)
 SPOTBATCH_CHECKPOINT_SECONDS: Final = "SPOTBATCH_CHECKPOINT_SECONDS"  # a fixed time between saves
 SPOTBATCH_CHECKPOINT_OPEN_FILES: Final = "SPOTBATCH_CHECKPOINT_OPEN_FILES"  # auto, frozen or before: files held open
 SPOTBATCH_CHECKPOINT_EXCLUDE: Final = "SPOTBATCH_CHECKPOINT_EXCLUDE"  # names not to save, shell-style

@@ -165,6 +165,7 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "name": ("name", _text),
     "array": ("array", _whole),
     "inputs": ("inputs", _text),
+    "code": ("code", _text),
     "vcpus": ("vcpus", _whole),
     "memory": ("memory_mib", _memory),
     "gpus": ("gpus", _whole),

@@ -4,6 +4,7 @@ A job that no instance type holds waits in its queue for ever, and as a queue ke
 What is not known (a type that the catalogue lacks, a question that AWS refuses) refuses nothing.
 """
 
+from pathlib import Path
 from typing import Final
 
 from spotbatch.aws import session
@@ -13,16 +14,18 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.price_cache import current_catalogue
 from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.batch.job import JobRequest, ResourceRequirements
-from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, overrides_length
 from spotbatch.runs.capacity import fits, shortfall, types_of, unknown_types
+from spotbatch.runs.code import file_at_home
 
 _ANYWAY: Final = "--no-check sends it all the same"
-_ENVIRONMENT_NAME: Final = "x" * 40  # AWS Batch adds the name of the compute environment, not known before
 
 
-def check(request: JobRequest, *, jobs: Jobs) -> None:
-    """Raises InvalidInput for a job that would be accepted and could not run, with the value and the fix."""
-    _check_length(request)
+def check(request: JobRequest, *, jobs: Jobs, folder: Path | None = None) -> None:
+    """Raises InvalidInput for a job that would be accepted and could not run, with the value and the fix.
+
+    `folder` is where the user is; None where the job brings its own code.
+    """
+    _check_program(request, folder)
     try:
         definition = jobs.definition(request.definition)
         queue = Inspector(batch=jobs.batch).queue(request.queue)
@@ -34,18 +37,13 @@ def check(request: JobRequest, *, jobs: Jobs) -> None:
         _check_architecture(definition, queue)
 
 
-def _check_length(request: JobRequest) -> None:
-    length = overrides_length(
-        command=request.command or (),
-        environment=request.environment,
-        queue=request.queue,
-        compute_environment=_ENVIRONMENT_NAME,
-        is_array=request.array_size is not None,
-    )
-    if length > MAX_OVERRIDES_LENGTH:
+def _check_program(request: JobRequest, folder: Path | None) -> None:
+    """In the local region no image holds files of its own: a relative path leads nowhere. In AWS it is the image's."""
+    named = file_at_home(request.command or (), folder) if folder is not None and session.is_local() else None
+    if named is not None:
         raise InvalidInput(
-            f"command and variables of a job have at most {MAX_OVERRIDES_LENGTH:,} characters together (as JSON, for "
-            f"ECS), these have {length:,}: put long texts into a file, and send it with --inputs or in the image"
+            f"{named} is a file of this folder, and a job does not run here: `--code .` sends this folder along with "
+            f"the job (on AWS it may also be in the image, by `spotbatch image push`); {_ANYWAY}"
         )
 
 

@@ -32,6 +32,7 @@ class JobOptions:
     parameters: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     inputs: str | None = None  # one child an input
+    code: str | None = None  # a folder that is sent along, for the command to run in
     after: tuple[str, ...] = ()  # jobs, as a user names them; their ids in the end
     after_each: tuple[str, ...] = ()  # arrays: child i waits for child i
     is_sequential: bool = False

@@ -4,15 +4,17 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import spans
-from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_CODE, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
-from spotbatch.runs import lookup
+from spotbatch.runs import lookup, preflight
 from spotbatch.runs.artifact_store import store_at
+from spotbatch.runs.code import Code, pack, send_code
 from spotbatch.runs.destination import Destination, destination
 from spotbatch.runs.inputs import Inputs, find_inputs, store_inputs
 from spotbatch.runs.manifest import RunManifest, RunPart, write_manifest
@@ -26,6 +28,7 @@ class Submission:
     request: JobRequest
     inputs: Inputs | None = None
     bucket: str = ""  # the stack's, where it was asked for
+    code: Code | None = None  # what is sent along
 
     @property
     def requests(self) -> list[JobRequest]:
@@ -35,10 +38,11 @@ class Submission:
         return list(parts_of(self.request, new_run_id(self.request.name), self.inputs.count))
 
 
-def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None) -> Submission:
+def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None, is_checked: bool = True) -> Submission:
     """Find inputs, queue, definition and the jobs that are waited for; nothing is sent.
 
-    `listed` are inputs that the caller holds already. Raises InvalidInput, InvalidJob, NotFound.
+    `listed` are inputs that the caller holds already; `is_checked`: refuse what the queue could never run. Raises
+    InvalidInput, InvalidJob, NotFound.
     """
     inputs = find_inputs(options.inputs) if options.inputs is not None else listed
     if inputs is not None and options.array is not None:
@@ -57,14 +61,29 @@ def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None) ->
         ),
         after_each=tuple(lookup.one_job(each, jobs=jobs, stack=stack, queue=queue) for each in options.after_each),
     )
-    return Submission(
-        request=request(resolved, queue=where.queue, definition=where.definition), inputs=inputs, bucket=where.bucket
-    )
+    code = pack(Path(options.code)) if options.code is not None else None
+    if code is not None:
+        resolved = replace(resolved, env={**resolved.env, SPOTBATCH_CODE: code.sha256})
+    wanted = request(resolved, queue=where.queue, definition=where.definition)
+    prepared = Submission(request=wanted, inputs=inputs, bucket=where.bucket, code=code)
+    if is_checked:
+        for each in prepared.requests[:1]:
+            preflight.check(each, jobs=jobs, folder=Path.cwd() if code is None else None)
+    return prepared
+
+
+def send_along(jobs: Jobs, prepared: Submission) -> None:
+    """Put the code into the store, before the job that needs it is submitted."""
+    if prepared.code is not None:
+        wanted = prepared.request
+        where = Destination(queue=wanted.queue, definition=wanted.definition, bucket=prepared.bucket)
+        send_code(store_at(jobs, where), prepared.code)
 
 
 def send(jobs: Jobs, prepared: Submission) -> RunManifest:
     """Submit it; what belongs to the run. Of a single job or array the run's id is its own."""
     wanted = prepared.request
+    send_along(jobs, prepared)
     if prepared.inputs is not None:
         where = Destination(queue=wanted.queue, definition=wanted.definition, bucket=prepared.bucket)
         return submit_run(jobs, store_at(jobs, where), wanted, prepared.inputs)

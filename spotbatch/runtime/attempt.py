@@ -97,7 +97,8 @@ class Attempt:
             return self._leave_unstarted()
         self._signals.begin()
         try:
-            self._command = Command(self._argv, command_variables(self._workspace))
+            folder = self._workspace.code if self._settings.code is not None else None
+            self._command = Command(self._argv, command_variables(self._workspace), folder)
         except OSError as error:
             say(f"cannot run {self._argv[0]!r}: {error.strerror}")
             if may_pass(error):  # no memory, no process to be had
@@ -175,6 +176,10 @@ class Attempt:
             say(f"resumed from checkpoint {restored.manifest.name} ({restored.manifest.files} files)")
 
     def _fetch(self, limit: Limit) -> int:
+        if self._settings.code is not None:
+            from spotbatch.runtime.code import fetch_code  # tarfile is not for every start to load
+
+            fetch_code(self._settings.code, self._store, self._workspace.code, limit)
         own = fetch_own_input(self._settings.identity, self._store, limit)
         return fetch_inputs((*self._settings.inputs, *own), self._store, self._workspace.input, limit)
 

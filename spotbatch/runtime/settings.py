@@ -14,6 +14,7 @@ from spotbatch.batch.errors import InvalidSetting
 from spotbatch.runtime.checkpoints.open_policy import OpenRule
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,127}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 DEFAULT_EXCLUDE = ("*.tmp", "*.part", "*.partial", "*.swp", "*~")
 
 
@@ -54,6 +55,7 @@ class Settings:
     scratch_folder: Path | None = None
     notice_file: Path | None = None
     inputs: tuple[str, ...] = ()
+    code: str | None = None  # the SHA-256 of the archive that the command runs in
     exclude: tuple[str, ...] = DEFAULT_EXCLUDE
     open_rule: OpenRule = OpenRule.AUTO
     checkpoint_seconds: float | None = None  # None: by Daly's formula
@@ -84,6 +86,7 @@ def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
         scratch_folder=read.path(env.SPOTBATCH_SCRATCH_DIR),
         notice_file=read.path(env.SPOTBATCH_NOTICE_FILE),
         inputs=tuple(given.get(env.SPOTBATCH_INPUTS, "").split()),
+        code=read.sha256(env.SPOTBATCH_CODE),
         exclude=tuple(given.get(env.SPOTBATCH_CHECKPOINT_EXCLUDE, " ".join(DEFAULT_EXCLUDE)).split()),
         open_rule=read.open_rule(env.SPOTBATCH_CHECKPOINT_OPEN_FILES),
         checkpoint_seconds=read.seconds_or_none(env.SPOTBATCH_CHECKPOINT_SECONDS),
@@ -135,6 +138,14 @@ class _Reader:
 
     def path(self, name: str) -> Path | None:
         return Path(self._given[name]).absolute() if name in self._given else None
+
+    def sha256(self, name: str) -> str | None:
+        text = self._given.get(name)
+        if text is not None and not _SHA256.fullmatch(text):
+            raise InvalidSetting(
+                f"{name}={text!r}: 64 hexadecimal digits are wanted; `spotbatch submit --code` sets it"
+            )
+        return text
 
     def number(self, name: str, default: float, *, least: float, most: float) -> float:
         text = self._given.get(name)

@@ -26,6 +26,11 @@ class Workspace:
     kept: Path | None = None  # beside scratch: where things wait for the next attempt of this work on this machine
 
     @property
+    def code(self) -> Path:
+        """Where a folder that was sent along is unpacked; it is not there where none was."""
+        return self.scratch / "code"
+
+    @property
     def heartbeat_file(self) -> Path:
         return self.scratch / "heartbeat"
 

@@ -16,7 +16,7 @@ from spotbatch.cli.output.deadline import Following, say_submitted
 from spotbatch.runs import artifact_store, deadline, destination, job_file, parse
 from spotbatch.runs.manifest import RunManifest
 from spotbatch.runs.request import JobOptions
-from spotbatch.runs.submit import Submission, prepare
+from spotbatch.runs.submit import Submission, prepare, send_along
 from spotbatch.runs.submit import send as submit_prepared
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ InputsFrom = Annotated[
         help="One child an input, which it finds in $SPOTBATCH_INPUT: a line, a file or an object.",
     ),
 ]
+Code = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER", help="Send this folder along; the command runs in it (.gitignore, .spotbatchignore)."
+    ),
+]
+Check = Annotated[bool, typer.Option("--check/--no-check", help="Refuse what no host of the queue could run.")]
 JobFile = Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML); options win over it.")]
 Deadline = Annotated[
     str | None,
@@ -71,6 +78,7 @@ def submit(
     command: Command = None,
     array: Array = None,
     inputs: InputsFrom = None,
+    code: Code = None,
     file: JobFile = None,
     vcpus: Vcpus = None,
     memory: Memory = None,
@@ -93,6 +101,7 @@ def submit(
     on_demand_queue: OnDemandQueue = None,
     dry_run: DryRun = False,
     watch: Watch = False,
+    check: Check = True,
     as_json: JsonOption = False,
 ) -> None:
     """Send a command to AWS Batch. The job's id goes to standard output.
@@ -101,13 +110,14 @@ def submit(
 
     spotbatch submit --array 12 --memory 2G -- python -m flights.bootstrap
 
-    spotbatch submit --inputs 's3://bucket/raw/' -- python convert.py
+    spotbatch submit --inputs 's3://bucket/raw/' --code . -- python convert.py
     """
     asked = JobOptions(
         command=tuple(command or ()),
         name=name,
         array=array,
         inputs=inputs,
+        code=code,
         vcpus=vcpus,
         memory_mib=parse.memory_mib(memory) if memory else None,
         gpus=gpus,
@@ -129,15 +139,18 @@ def submit(
     )
     if dry_run and watch:
         raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
-    send(asked.with_defaults(job_file.read(file)) if file else asked, is_dry=dry_run, watch=watch, as_json=as_json)
+    whole = asked.with_defaults(job_file.read(file)) if file else asked
+    send(whole, is_dry=dry_run, watch=watch, as_json=as_json, is_checked=check)
 
 
-def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool) -> None:
+def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_checked: bool = True) -> None:
     """Submit what was asked for, or show what would be sent."""
     jobs = Jobs()
-    prepared = prepare(asked, jobs=jobs)
+    prepared = prepare(asked, jobs=jobs, is_checked=is_checked)
     wanted = prepared.request
     if (wish := deadline.wish_of(asked, is_dry=is_dry)) is not None:
+        if not is_dry:
+            send_along(jobs, prepared)
         return _send_with_deadline(wanted, wish, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
     if is_dry:
         return _show_plan(jobs, prepared, asked.work_seconds, as_json=as_json)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process import process_tree
@@ -25,8 +26,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Command:
     """A running command. Used by the main thread only: it alone reaps children."""
 
-    def __init__(self, argv: Sequence[str], variables: Mapping[str, str]) -> None:
-        """Start it.
+    def __init__(self, argv: Sequence[str], variables: Mapping[str, str], folder: Path | None = None) -> None:
+        """Start it, in a folder (None: where this process is).
 
         Raises:
             FileNotFoundError, PermissionError, OSError: it cannot be started.
@@ -37,6 +38,7 @@ class Command:
         self._child = subprocess.Popen(
             list(argv),
             env=dict(variables),
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if is_one else subprocess.PIPE,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # one prctl, no locks

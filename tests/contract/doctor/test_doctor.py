@@ -39,18 +39,18 @@ def queue_of(world: CliWorld) -> Any:
 
 
 def test_what_can_never_be_placed_is_told_with_evidence_and_fix(world: CliWorld) -> None:
-    big = world.submit("--memory", "8G", "--", "true")
+    big = world.submit("--no-check", "--memory", "8G", "--", "true")
     assert causes(world, big) == ["no instance type of the environment has so much usable memory"]
     said = world.run("doctor", big).out
     assert "m5.large is sold with 8192 MiB" in said
     assert "fix   --memory 7" in said
-    wide = world.submit("--vcpus", "4", "--", "true")
+    wide = world.submit("--no-check", "--vcpus", "4", "--", "true")
     assert causes(world, wide) == ["no instance type of the environment has so many vCPUs"]
 
 
 def test_without_a_job_the_one_that_waits_longest_is_examined(world: CliWorld) -> None:
     assert "no job of the queue waits" in world.run("doctor").out
-    stuck = world.submit("--memory", "8G", "--", "true")
+    stuck = world.submit("--no-check", "--memory", "8G", "--", "true")
     assert world.run("doctor", "--json").json["job_id"] == stuck
 
 
@@ -85,7 +85,7 @@ def test_a_disabled_environment_and_a_disabled_queue(world: CliWorld) -> None:
 
 
 def test_jobs_ahead_in_the_queue(world: CliWorld) -> None:
-    world.submit("--memory", "8G", "--name", "blocks", "--", "true")
+    world.submit("--no-check", "--memory", "8G", "--name", "blocks", "--", "true")
     behind = world.submit("--name", "behind", "--", "true")
     until(lambda: world.run("show", behind, "--json").json["status"] == "RUNNABLE")
     found = world.run("doctor", behind, "--json").json["findings"]
@@ -93,7 +93,7 @@ def test_jobs_ahead_in_the_queue(world: CliWorld) -> None:
 
 
 def test_dependencies_that_wait_and_that_failed(world: CliWorld) -> None:
-    first = world.submit("--name", "first", "--memory", "8G", "--", "true")
+    first = world.submit("--no-check", "--name", "first", "--memory", "8G", "--", "true")
     second = world.submit("--after", first, "--", "true")
     found = world.run("doctor", second, "--json").json["findings"]
     assert any(each["cause"] == "it waits for a job that it depends on" and first in each["evidence"] for each in found)
@@ -103,7 +103,7 @@ def test_dependencies_that_wait_and_that_failed(world: CliWorld) -> None:
 
 
 def test_a_child_that_waits_is_examined_instead_of_its_parent(world: CliWorld) -> None:
-    array = world.submit("--array", "3", "--memory", "8G", "--", "true")
+    array = world.submit("--no-check", "--array", "3", "--memory", "8G", "--", "true")
     until(lambda: world.run("doctor", array, "--json").json["status"] == "RUNNABLE")
     assert world.run("doctor", array, "--json").json["job_id"] == f"{array}:0"
 

@@ -52,7 +52,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         until(lambda: any(host.instance_id == busy and host.ended_at for host in world.admin.hosts()))
         gate.touch()
         world.wait(ended)
-        blocked = world.submit("--name", "too-big", "--vcpus", "64", "--memory", "900G", "--", "true")
+        blocked = world.submit("--no-check", "--name", "too-big", "--vcpus", "64", "--memory", "900G", "--", "true")
         yield Stage(world=world, web=web, chromium=started, ended=ended, blocked=blocked)
 
 
@@ -186,7 +186,9 @@ def test_an_export_opens_from_the_disk_and_asks_nothing_of_the_network(stage: St
 
 
 def test_ten_thousand_children_are_drawn_with_few_elements(stage: Stage, tmp_path: Path) -> None:
-    job = stage.world.submit("--name", "many", "--array", "10000", "--vcpus", "64", "--memory", "900G", "--", "true")
+    job = stage.world.submit(
+        "--name", "many", "--array", "10000", "--no-check", "--vcpus", "64", "--memory", "900G", "--", "true"
+    )
     try:
         with browser(stage.chromium, tmp_path) as seen:
             seen.page.goto(stage.web.url(f"/jobs/{job}"))

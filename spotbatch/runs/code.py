@@ -1,0 +1,182 @@
+"""A folder of the user's own code, sent along with a job: packed, kept once for its content, unpacked by the runtime.
+
+So a change of one line needs no new image. What git ignores stays at home, and what `.spotbatchignore` names; without
+git the usual folders that can be made again are left out.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from spotbatch.aws.artifacts import Artifacts
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.wording import size
+
+IGNORE_FILE: Final = ".spotbatchignore"
+MOST_BYTES: Final = 50 << 20  # packed: more belongs into an image or among the inputs
+_MOST_FILES: Final = 20_000
+_LEFT_OUT: Final = (
+    ".git",
+    ".hg",
+    ".svn",
+    "__pycache__",
+    ".venv",
+    "venv",
+    "node_modules",
+    ".mypy_cache",
+    ".pytest_cache",
+)
+_INTERPRETERS: Final = ("python", "python3", "sh", "bash", "zsh", "node", "ruby", "perl", "Rscript", "julia", "php")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Code:
+    """A packed folder and the SHA-256 of the archive, in hexadecimal."""
+
+    archive: bytes
+    sha256: str
+    files: int
+
+
+def pack(folder: Path) -> Code:
+    """Pack a folder: the same files give the same archive, whenever and wherever.
+
+    Raises NotFound where there is no such folder, InvalidInput where it is too large or a link leads out of it.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"--code {folder}: there is no such folder")
+    names = [name for name in sorted(_names(folder)) if not _is_ignored(name, _patterns(folder))]
+    if not names:
+        raise InvalidInput(f"--code {folder}: there is no file to send: all are ignored, or it is empty")
+    if len(names) > _MOST_FILES:
+        raise InvalidInput(
+            f"--code {folder}: {len(names):,} files, at most {_MOST_FILES:,}: name what is not needed in {IGNORE_FILE}"
+        )
+    _check_sizes(folder, names)
+    archive = _packed(folder, names)
+    return Code(archive=archive, sha256=hashlib.sha256(archive).hexdigest(), files=len(names))
+
+
+def send_code(store: Artifacts, code: Code) -> None:
+    """Put it into the store, unless the same is there."""
+    key = layout.code_archive(code.sha256)
+    if not any(found.key == key for found in store.list(key)):
+        store.write(key, code.archive)
+
+
+def file_at_home(command: Iterable[str], folder: Path) -> str | None:
+    """The program or script that a command names by a relative path which is here, where no job runs; None for none."""
+    words = list(command)
+    if not words:
+        return None
+    named = words[0] if "/" in words[0] else None
+    if Path(words[0]).name.rstrip("0123456789.") in {each.rstrip("3") for each in _INTERPRETERS}:
+        script = next((word for word in words[1:2]), "")
+        named = script if script and not script.startswith("-") else None
+    if named is None or Path(named).is_absolute():
+        return None
+    return named if (folder / named).is_file() else None
+
+
+def _names(folder: Path) -> list[str]:
+    """The files below a folder, by their relative paths; git's own list where it has one."""
+    asked = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(asked, capture_output=True, check=False)
+    except OSError:
+        return list(_walked(folder))
+    if listed.returncode != 0:
+        return list(_walked(folder))
+    names = (os.fsdecode(name) for name in listed.stdout.split(b"\0") if name)
+    return [name for name in dict.fromkeys(names) if os.path.lexists(folder / name) and not (folder / name).is_dir()]
+
+
+def _walked(folder: Path) -> Iterator[str]:
+    for top, folders, files in os.walk(folder):
+        folders[:] = [each for each in folders if each not in _LEFT_OUT]
+        linked = [each for each in folders if Path(top, each).is_symlink()]
+        for name in (*files, *linked):
+            yield Path(top, name).relative_to(folder).as_posix()
+
+
+def _patterns(folder: Path) -> list[str]:
+    try:
+        lines = (folder / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{folder / IGNORE_FILE} cannot be read: {error}") from error
+    return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _is_ignored(name: str, patterns: Iterable[str]) -> bool:
+    """By a pattern for its whole path, for a folder above it, or for any one name of its path."""
+    parts = name.split("/")
+    above = ["/".join(parts[: end + 1]) for end in range(len(parts))]
+    return any(fnmatchcase(each, pattern) for pattern in patterns for each in (*above, *parts))
+
+
+def _check_sizes(folder: Path, names: Iterable[str]) -> None:
+    sizes = sorted(((folder / name).lstat().st_size, name) for name in names)
+    whole = sum(each for each, _ in sizes)
+    if whole > 4 * MOST_BYTES:
+        _refuse(folder, whole, sizes)
+
+
+def _refuse(folder: Path, whole: int, sizes: list[tuple[int, str]]) -> None:
+    largest = ", ".join(f"{name} ({size(each)})" for each, name in reversed(sizes[-3:]))
+    raise InvalidInput(
+        f"--code {folder}: {size(whole)} is too much to send along with a job (at most {size(MOST_BYTES)} packed); the "
+        f"largest are {largest}: name what is not needed in {IGNORE_FILE}, and send data with --inputs"
+    )
+
+
+def _packed(folder: Path, names: Iterable[str]) -> bytes:
+    out = io.BytesIO()
+    sizes: list[tuple[int, str]] = []
+    with (
+        gzip.GzipFile(fileobj=out, mode="wb", mtime=0, compresslevel=6) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as packed,
+    ):
+        for name in names:
+            entry = packed.gettarinfo(str(folder / name), arcname=name)
+            if entry is None or not (entry.isfile() or entry.issym() or entry.islnk()):
+                raise InvalidInput(
+                    f"--code {folder}: {name} is no file (a socket, pipe or device): name it in {IGNORE_FILE}"
+                )
+            _check_link(folder, name, entry)
+            entry.uid = entry.gid = entry.mtime = 0
+            entry.uname = entry.gname = ""
+            entry.mode = 0o755 if entry.mode & 0o100 else 0o644
+            sizes.append((entry.size, name))
+            if entry.isfile():
+                with (folder / name).open("rb") as content:
+                    packed.addfile(entry, content)
+            else:
+                packed.addfile(entry)
+    archive = out.getvalue()
+    if len(archive) > MOST_BYTES:
+        _refuse(folder, len(archive), sorted(sizes))
+    return archive
+
+
+def _check_link(folder: Path, name: str, entry: tarfile.TarInfo) -> None:
+    if entry.islnk():  # a second name of a file that is packed already: its content once more, so that order is free
+        entry.type = tarfile.REGTYPE
+        entry.size = (folder / name).stat().st_size
+        entry.linkname = ""
+    if entry.issym():
+        target = (folder / name).parent.joinpath(entry.linkname).resolve()
+        if Path(entry.linkname).is_absolute() or not target.is_relative_to(folder.resolve()):
+            raise InvalidInput(
+                f"--code {folder}: {name} is a link to {entry.linkname}, outside the folder: name it in {IGNORE_FILE}"
+            )
