@@ -89,7 +89,7 @@ def _retry_shape(retry: RetryStrategy) -> dict[str, Any]:
 
 def again_shape(shape: Shape, *, environment: Mapping[str, str], array_size: int | None) -> dict[str, Any]:
     """SubmitJob's input for a job like one that DescribeJobs told of, with these variables beside its own."""
-    container: Shape = shape.get("container", {})
+    container = _container(shape, shape.get("ecsProperties", {}))
     variables = {each["name"]: each.get("value", "") for each in container.get("environment", [])} | dict(environment)
     found: dict[str, Any] = {
         "jobName": shape["jobName"],
@@ -154,7 +154,7 @@ def definition_of(shape: Shape) -> Definition:
 
 def job_of(shape: Shape) -> Job:
     """A `Job` from one entry of DescribeJobs' answer. An attempt that still runs stands last, without an end."""
-    container: Shape = shape.get("container", {})
+    container = _container(shape, shape.get("ecsProperties", {}))
     array: Shape = shape.get("arrayProperties", {})
     status = JobStatus(shape["status"])
     return Job(
@@ -217,8 +217,21 @@ def _attempts(shape: Shape, container: Shape, status: JobStatus) -> tuple[Attemp
     return (*ended, running)
 
 
+def _container(shape: Shape, tasks: Shape) -> Shape:
+    """The container of a job or an attempt; of one by ecsProperties that of its task, with what the task says.
+
+    Where a task has several, the first essential one: it is the one whose end ends the job.
+    """
+    found = tasks.get("taskProperties") or []
+    if shape.get("container") or not found:
+        return shape.get("container") or {}
+    containers = found[0].get("containers") or [{}]
+    chosen = next((one for one in containers if one.get("essential", True)), containers[0])
+    return {**chosen, **{name: found[0][name] for name in ("containerInstanceArn", "taskArn") if name in found[0]}}
+
+
 def _attempt(shape: Shape) -> Attempt:
-    container: Shape = shape.get("container", {})
+    container = _container(shape, shape)
     return Attempt(
         started_at=_seconds(shape.get("startedAt")),
         stopped_at=_seconds(shape.get("stoppedAt")),

@@ -45,6 +45,7 @@ OUT_OF_MEMORY_REASON: Final = f"{OUT_OF_MEMORY}: Container killed due to memory 
 CANNOT_PULL_PREFIX: Final = "CannotPull"  # ...ContainerError, ...ECRContainerError, ...ImageManifestError and others
 CANNOT_PULL_REASON: Final = f"{CANNOT_PULL_PREFIX}ContainerError:"
 CANNOT_START_REASON: Final = "CannotStartContainerError:"
+NOT_INITIALIZED_REASON: Final = "ResourceInitializationError:"
 NOT_STARTED_REASONS: Final = (
     CANNOT_PULL_PREFIX,
     "CannotStartContainerError",
@@ -53,7 +54,7 @@ NOT_STARTED_REASONS: Final = (
     "CannotInspectContainerError",
     "DockerTimeoutError",
     "HostConfigError",
-    "ResourceInitializationError",
+    NOT_INITIALIZED_REASON.removesuffix(":"),
 )
 
 HOST_TERMINATED_PATTERN: Final = "Host EC2*"  # as a retry strategy or a metric filter matches it

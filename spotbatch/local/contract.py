@@ -4,7 +4,7 @@ The endpoint knows HTTP and AWS's shapes; the engine knows processes, hosts, tim
 asyncio loop. A coroutine here returns once what it did is on disk.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -29,6 +29,7 @@ class ContainerSpec:
     gpus: int = 0
     log_group: str = "/aws/batch/job"
     log_stream_prefix: str = "job"  # streams are named `<prefix>/default/<task id>`
+    secrets: Mapping[str, str] = field(default_factory=dict)  # variables whose values are fetched at each start
     start_error: str = ""  # why ECS takes no task of this job: each attempt fails with it, and nothing is run
 
 
@@ -128,6 +129,7 @@ class EngineSettings:
     trace_speed: float = 1.0  # so many seconds of a trace pass in one
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
+    secret_of: Callable[[str], str | None] = lambda _value_from: None  # what a secret's `valueFrom` means
 
 
 class Engine(Protocol):

@@ -66,7 +66,8 @@ class MotoBridge:
         app = await asyncio.wrap_future(self._loaded())
         async with self._making:  # a request that comes meanwhile waits, so that it finds what was promised
             while self._held:
-                await self._make(app, *self._held.pop(0))
+                await self._make(app, *self._held[0])
+                del self._held[0]  # only now: until then it is looked up here
         if not self._has_policies and _needs_policies(head, body):
             self._has_policies = True
             loading = asyncio.get_running_loop().run_in_executor(
@@ -96,6 +97,10 @@ class MotoBridge:
             return None
         backends = moto_values.parameter if service == "ssm" else moto_values.secret
         return backends(self._account_id, self._region, name)
+
+    def secret_of_job(self, value_from: str) -> str | None:
+        """What `valueFrom` of a job definition's secret means: a secret's ARN, or an SSM parameter's ARN or name."""
+        return self.lookup("secretsmanager" if ":secretsmanager:" in value_from else "ssm", value_from)
 
     def user_data_of(self, named: Mapping[str, str]) -> str | None:
         """The user data, in Base64, of a launch template that was made by EC2's API."""

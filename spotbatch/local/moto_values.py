@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from spotbatch.local.template_names import MADE_UP_SUFFIX
+
 
 def is_named(reference: str, name: str) -> bool:
     """Whether a reference (`name`, `name:version`, an ARN, `id:SecretString:key`) means a resource of this name."""
@@ -42,7 +44,7 @@ def parameter(account_id: str, region: str, reference: str) -> str | None:
     backend: Any = ssm_backends[account_id][region]
     wanted = (name, name.removeprefix("/")) if reference.startswith("arn:") else (name,)
     found = next((one for one in map(backend.get_parameter, wanted) if one is not None), None)
-    return str(found.value) if found is not None else None
+    return str(found.response_object(decrypt=True)["Value"]) if found is not None else None
 
 
 def secret(account_id: str, region: str, reference: str) -> str | None:
@@ -55,6 +57,7 @@ def secret(account_id: str, region: str, reference: str) -> str | None:
 
     identifier, key, stage, version = _parts(reference)
     backend: Any = secretsmanager_backends[account_id][region]
+    identifier = identifier.removesuffix(MADE_UP_SUFFIX)
     try:
         found = backend.get_secret_value(identifier, version, stage)
     except Exception:  # noqa: BLE001  (moto has an exception of its own for every way in which there is none)

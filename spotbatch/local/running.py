@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -66,9 +67,11 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
         with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
             info = _info(settings, listener.getsockname()[1], before)
             with settings_file.kept_for_the_next_start(settings.home, start):  # before a job can be taken with them
-                engine = await _opened(open_engine, _engine_settings(settings, info))
+                moto = MotoBridge(account_id=info.account_id, region=info.region, port=listener.getsockname()[1])
+                engine_settings = replace(_engine_settings(settings, info), secret_of=moto.secret_of_job)
+                engine = await _opened(open_engine, engine_settings)
             try:
-                await _serve(settings, info, engine, listener, stop)
+                await _serve(settings, info, engine, moto, listener, stop)
             finally:
                 try:
                     await engine.close()
@@ -110,13 +113,16 @@ def _stop_signals() -> Iterator[asyncio.Event]:
 
 
 async def _serve(
-    settings: RegionSettings, info: RegionInfo, engine: Engine, listener: socket.socket, stop: asyncio.Event
+    settings: RegionSettings,
+    info: RegionInfo,
+    engine: Engine,
+    moto: MotoBridge,
+    listener: socket.socket,
+    stop: asyncio.Event,
 ) -> None:
     port = listener.getsockname()[1]
     names = Names(region=info.region, account_id=info.account_id)
     region = Region(engine=engine, names=names, artifacts_url=info.artifacts_url, idle_seconds=settings.idle_seconds)
-    moto = MotoBridge(account_id=info.account_id, region=info.region, port=port)
-
     region.user_data_of = moto.user_data_of
 
     async def load(

@@ -26,6 +26,7 @@ NAME_PROPERTIES: Final = {
     "AWS::ECS::Cluster": "ClusterName",
     "AWS::EC2::KeyPair": "KeyName",
 }
+MADE_UP_SUFFIX: Final = "-LocalA"  # of the ARNs of secrets, where AWS has six random letters
 # ARN-shaped attributes and references: {n} is the name, {r} the region, {a} the account.
 ATTRIBUTES: Final = {
     ("AWS::Batch::ComputeEnvironment", "ComputeEnvironmentArn"): "arn:aws:batch:{r}:{a}:compute-environment/{n}",
@@ -63,8 +64,8 @@ ATTRIBUTES: Final = {
     ("AWS::SQS::Queue", "Arn"): "arn:aws:sqs:{r}:{a}:{n}",
     ("AWS::StepFunctions::StateMachine", "Ref"): "arn:aws:states:{r}:{a}:stateMachine:{n}",
     ("AWS::StepFunctions::StateMachine", "Arn"): "arn:aws:states:{r}:{a}:stateMachine:{n}",
-    ("AWS::SecretsManager::Secret", "Ref"): "arn:aws:secretsmanager:{r}:{a}:secret:{n}-LocalA",
-    ("AWS::SecretsManager::Secret", "Id"): "arn:aws:secretsmanager:{r}:{a}:secret:{n}-LocalA",
+    ("AWS::SecretsManager::Secret", "Ref"): "arn:aws:secretsmanager:{r}:{a}:secret:{n}" + MADE_UP_SUFFIX,
+    ("AWS::SecretsManager::Secret", "Id"): "arn:aws:secretsmanager:{r}:{a}:secret:{n}" + MADE_UP_SUFFIX,
     ("AWS::DynamoDB::Table", "Arn"): "arn:aws:dynamodb:{r}:{a}:table/{n}",
     ("AWS::ECS::Cluster", "Arn"): "arn:aws:ecs:{r}:{a}:cluster/{n}",
     ("AWS::Events::Rule", "Arn"): "arn:aws:events:{r}:{a}:rule/{n}",

@@ -69,10 +69,7 @@ def checked_nodes(properties: Document) -> Document:
 def _nodes_of(node_range: Document, count: int) -> tuple[int, int]:
     """The first and the last node of a range, whose container is looked at too."""
     given = node_range["targetNodes"]
-    match = _NODES.fullmatch(given)
-    if match is None or given == ":":
-        raise ClientException(f"targetNodes is a range such as 0:3, :3 or 2:, not {given[:50]!r}")
-    first, last = int(match[1] or match[3] or 0), int(match[2] or match[3] or count - 1)
+    first, last = nodes_of(given, count)
     if not first <= last < count:
         raise ClientException(f"targetNodes {given} does not fit {count} nodes: they are 0 to {count - 1}")
     if ("container" in node_range) == ("ecsProperties" in node_range):
@@ -82,6 +79,23 @@ def _nodes_of(node_range: Document, count: int) -> tuple[int, int]:
     else:
         checked_ecs(node_range["ecsProperties"])
     return first, last
+
+
+def nodes_of(given: str, count: int) -> tuple[int, int]:
+    """The first and the last node of a range such as 0:3, :3, 2: or 1. Raises ClientException for anything else."""
+    match = _NODES.fullmatch(given)
+    if match is None or given == ":":
+        raise ClientException(f"targetNodes is a range such as 0:3, :3 or 2:, not {given[:50]!r}")
+    return int(match[1] or match[3] or 0), int(match[2] or match[3] or count - 1)
+
+
+def single_container(properties: Document) -> Document:
+    """The one container of ecsProperties. Raises ClientException where there are several."""
+    containers = properties["taskProperties"][0]["containers"]
+    if len(containers) > 1:
+        raise ClientException(f"the local region runs one container a job, not {len(containers)}")
+    single: Document = containers[0]
+    return single
 
 
 def override_of(container: Document, asked: Document) -> Document:

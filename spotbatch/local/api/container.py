@@ -175,14 +175,21 @@ def filled_command(command: Sequence[str], parameters: Mapping[str, str]) -> tup
 
 
 def spec_of(
-    properties: Document, command: tuple[str, ...], definition_name: str, *, start_error: str = ""
+    properties: Document,
+    command: tuple[str, ...],
+    definition_name: str,
+    *,
+    start_error: str = "",
+    more: Mapping[str, str] | None = None,
 ) -> ContainerSpec:
-    """What the engine starts for each attempt."""
+    """What the engine starts for each attempt; `more` are variables of AWS Batch's own."""
     needs = requirements(properties)
     return ContainerSpec(
         image=properties["image"],
         command=command,
-        environment={entry["name"]: entry.get("value", "") for entry in properties.get("environment", [])},
+        environment={entry["name"]: entry.get("value", "") for entry in properties.get("environment", [])}
+        | dict(more or {}),
+        secrets={entry["name"]: entry["valueFrom"] for entry in properties.get("secrets", [])},
         memory_mib=needs.memory_mib,
         vcpus=needs.vcpus,
         gpus=needs.gpus,

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import STATUSES, JobStatus
-from spotbatch.local.api import ecs
+from spotbatch.local.api import ecs, multinode
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
 from spotbatch.local.api.region import JOB_TAGS, Answer, Document, Region, Rendered
 from spotbatch.local.contract import AttemptView, UnitView
 
 _MAX_IDS: Final = 100
+_OF_THE_TASK: Final = ("containerInstanceArn", "taskArn")
 _CACHED: Final = 4096  # of each kind; a rendered job is about 1 kB
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # json.dumps would make one a call
 
@@ -24,9 +25,18 @@ async def describe_jobs(region: Region, asked: Document) -> bytes:
     ids = asked["jobs"]
     if len(ids) > _MAX_IDS:
         raise ClientException(f"jobs holds up to {_MAX_IDS} job ids, not {len(ids)}")
-    known = (_job(region, job_id) for job_id in dict.fromkeys(ids) if is_job_id(job_id))
+    known = (_job_or_node(region, job_id) for job_id in dict.fromkeys(ids))
     found = [one for one in known if one is not None]
     return b'{"jobs":[' + b",".join(found) + b"]}"
+
+
+def _job_or_node(region: Region, asked_id: str) -> bytes | None:
+    job_id = multinode.job_of_node(asked_id) or asked_id
+    found = _job(region, job_id) if is_job_id(job_id) else None
+    if found is None or job_id == asked_id:
+        return found
+    is_there = multinode.is_multinode(dict(region.engine.described(job_id)))
+    return multinode.node_of(region, found, asked_id) if is_there else None
 
 
 def _job(region: Region, job_id: str) -> bytes | None:
@@ -47,7 +57,11 @@ def _job(region: Region, job_id: str) -> bytes | None:
 
 def _render(region: Region, job_id: str, view: UnitView) -> bytes:
     fixed = _rendered(region, job_id.partition(":")[0])
-    head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region, view)}
+    head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region, view, fixed.task)}
+    if fixed.task is not None:
+        task = _ended_task(region, fixed.task, view.attempts[-1] if view.attempts else None)
+        properties = _inner({"ecsProperties": {"taskProperties": [task]}})
+        return b"{" + _inner(head) + b"," + fixed.members + b"," + properties + b"}"
     # What the last attempt, running or ended, adds to the container; the parent of an array has none of its own.
     container = _inner(_attempt_container(region, view.attempts[-1])) if view.attempts else b""
     joined = fixed.container + (b"," if container and fixed.container else b"") + container
@@ -64,9 +78,11 @@ def _rendered(region: Region, job_id: str) -> Rendered:
     if changed := region.find(JOB_TAGS, job_id):
         described["tags"] = changed["tags"]
     container = described.pop("container", {})
+    ecs_properties: Any = described.pop("ecsProperties", None)
     if not isinstance(container, Mapping):
         raise TypeError(f"job {job_id}: its container is no mapping")
-    rendered = Rendered(members=_inner(described), container=_inner(container))
+    task = ecs_properties["taskProperties"][0] if ecs_properties else None
+    rendered = Rendered(members=_inner(described), container=_inner(container), task=task)
     _remember(region.rendered, job_id, rendered)
     return rendered
 
@@ -82,12 +98,12 @@ def _inner(value: Mapping[str, object]) -> bytes:
     return _ENCODER.encode(value).encode()[1:-1]
 
 
-def _changing(region: Region, view: UnitView) -> Document:
+def _changing(region: Region, view: UnitView, task: Document | None) -> Document:
     # AWS lists an attempt once it has ended; the one that runs shows in the container only.
     ended = [attempt for attempt in view.attempts if attempt.stopped_at is not None]
     document: Document = {
         "status": view.status.value,
-        "attempts": [_attempt(region, attempt) for attempt in ended],
+        "attempts": [_attempt(region, attempt, task) for attempt in ended],
         **stops(view),
         **times(view),
     }
@@ -121,8 +137,26 @@ def array_properties(view: UnitView) -> Document:
     return {"size": view.array_size, "statusSummary": counts}
 
 
-def _attempt(region: Region, attempt: AttemptView) -> Document:
-    document: Document = {"container": _attempt_container(region, attempt)}
+def _ended_task(region: Region, task: Document, attempt: AttemptView | None) -> Document:
+    """A task as the job has it, with what its attempt adds to it and to its container."""
+    if attempt is None:
+        return task
+    added = _attempt_container(region, attempt)
+    of_the_task: Document = {name: added.pop(name) for name in _OF_THE_TASK if name in added}
+    (container,) = task["containers"]
+    found: Document = {**task, **of_the_task}
+    return {**found, "containers": [{**container, **added}]}
+
+
+def _attempt(region: Region, attempt: AttemptView, task: Document | None) -> Document:
+    """API reference, AttemptDetail: the results of a job by ecsProperties stand in its task's containers."""
+    added = _attempt_container(region, attempt)
+    if task is None:
+        document: Document = {"container": added}
+    else:
+        of_the_task: Document = {name: added.pop(name) for name in _OF_THE_TASK if name in added}
+        named = {member: task["containers"][0][member] for member in ("name",) if member in task["containers"][0]}
+        document = {"taskProperties": [{**of_the_task, "containers": [{**named, **added}]}]}
     for name, moment in (("startedAt", attempt.started_at), ("stoppedAt", attempt.stopped_at)):
         if moment is not None:
             document[name] = _milliseconds(moment)

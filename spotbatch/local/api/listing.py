@@ -7,6 +7,7 @@ from typing import Final
 
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import JobStatus
+from spotbatch.local.api import multinode
 from spotbatch.local.api.described import array_properties, stops, times
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
@@ -30,6 +31,8 @@ async def list_jobs(region: Region, asked: Document) -> Document:
     of_array = bool(asked.get("arrayJobId"))
     part, token = page(ids, key, asked, most, lambda last: _position(region, ids, last, of_array=of_array))
     summaries = [_summary(region, job_id) for job_id in part]
+    if asked.get("multiNodeJobId"):
+        summaries = [_node_summary(region, one) for one in summaries]
     return {"jobSummaryList": summaries, **({"nextToken": token} if token else {})}
 
 
@@ -51,7 +54,12 @@ def _chosen(region: Region, asked: Document) -> tuple[Sequence[str], int]:
         raise ClientException(f"give exactly one of jobQueue, arrayJobId and multiNodeJobId, not {named}")
     status = JobStatus(asked["jobStatus"]) if "jobStatus" in asked else None
     if named == ["multiNodeJobId"]:
-        return _known_job(region, asked["multiNodeJobId"], is_array=False), _MOST
+        parent = asked["multiNodeJobId"]
+        _known_job(region, parent, is_array=False)
+        is_there = multinode.is_multinode(dict(region.engine.described(parent)))
+        return [parent] if is_there and region.engine.view(parent).status is (
+            status or JobStatus.RUNNING
+        ) else (), _MOST
     if named == ["arrayJobId"]:
         parent = asked["arrayJobId"]
         _known_job(region, parent, is_array=True)
@@ -125,6 +133,12 @@ _BY_MEMBER: Final[Mapping[str, tuple[str, Callable[[str, str], bool]]]] = {
     "JOB_DEFINITION": ("jobDefinition", _is_of_definition),
     "SHARE_IDENTIFIER": ("shareIdentifier", str.__eq__),
 }
+
+
+def _node_summary(region: Region, summary: Document) -> Document:
+    node_id = f"{summary['jobId']}#0"
+    properties = {"isMainNode": True, "numNodes": 1, "nodeIndex": 0}
+    return {**summary, "jobId": node_id, "jobArn": region.names.arn("job", node_id), "nodeProperties": properties}
 
 
 def _summary(region: Region, job_id: str) -> Document:

@@ -28,6 +28,7 @@ class Rendered:
 
     members: bytes
     container: bytes
+    task: Document | None = None  # of a job by ecsProperties: it stands there, with its container's results
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from spotbatch.local.api.cfn_properties import OPERATIONS, parameters_of
 from spotbatch.local.api.region import LAUNCH_TEMPLATE, STACK, Document, Region
 from spotbatch.local.api.stack_resources import NAMES, Kept, Undo
 from spotbatch.local.template import Resource, Template, stack_arn
+from spotbatch.local.template_names import MADE_UP_SUFFIX
 from spotbatch.local.template_values import Value
 
 _OURS: Final = "AWS::Batch::"
@@ -148,7 +149,8 @@ def recall(elsewhere: Elsewhere, stack: Document) -> None:
     held = stack.get("Held", {})
     for resource in stack["Resources"]:
         content = held.get(resource["LogicalResourceId"])
-        elsewhere.will_hold(resource["ResourceType"], resource["PhysicalResourceId"], content)
+        name = resource["PhysicalResourceId"].rpartition(":secret:")[2].removesuffix(MADE_UP_SUFFIX)
+        elsewhere.will_hold(resource["ResourceType"], name, content)
 
 
 def _exports(region: Region, own: str) -> dict[str, str]:

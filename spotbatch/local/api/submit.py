@@ -10,8 +10,8 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
 from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, OVERRIDES_TOO_LONG, overrides_length
 from spotbatch.batch.scheduler.events import JobSubmitted, ResolvedDependency
-from spotbatch.local.api import definitions, tags
-from spotbatch.local.api.composed import override_of
+from spotbatch.local.api import definitions, multinode, tags
+from spotbatch.local.api.composed import override_of, single_container
 from spotbatch.local.api.container import (
     filled_command,
     requirements,
@@ -34,7 +34,6 @@ _OF_ONE_AMONG_SEVERAL: Final = frozenset({  # members of TaskContainerProperties
     "name", "essential", "dependsOn", "firelensConfiguration", "startTimeout", "stopTimeout",
 })  # fmt: skip
 _NOT_HERE: Final = {
-    "nodeOverrides": "nodeOverrides is for multi-node jobs",
     "eksPropertiesOverride": "eksPropertiesOverride is for jobs on EKS; the local region runs jobs for ECS on EC2 only",
     "consumableResourcePropertiesOverride": "consumableResourcePropertiesOverride: the local region has none",
 }
@@ -62,7 +61,8 @@ def _open_queue(region: Region, reference: str) -> Document:
 
 
 def _submission(region: Region, name: str, queue: Document, definition: Document, asked: Document) -> Submission:
-    properties = with_overrides(_container(definition, asked), asked.get("containerOverrides", {}))
+    container, override = _chosen(definition, asked)
+    properties = with_overrides(container, override)
     parameters = {**definition["parameters"], **asked.get("parameters", {})}
     command = filled_command(properties.get("command", []), parameters)
     size = _array_size(asked)
@@ -99,18 +99,16 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
             properties,
             command,
             definition["jobDefinitionName"],
-            start_error=_start_error(region, queue, definition, asked, command),
+            start_error=_start_error(region, queue, override, asked, command),
+            more=multinode.VARIABLES if "nodeProperties" in definition else {},
         ),
         described=described,
         depends_on_ids=tuple(entry.get("jobId", "") for entry in wanted),
     )
 
 
-def _start_error(region: Region, queue: Document, definition: Document, asked: Document, command: Sequence[str]) -> str:
+def _start_error(region: Region, queue: Document, override: Document, asked: Document, command: Sequence[str]) -> str:
     """Why ECS will take no task of this job, or "": SubmitJob does not look."""
-    override = asked.get("containerOverrides", {})
-    if "ecsPropertiesOverride" in asked:
-        override = override_of(_single(definition), asked["ecsPropertiesOverride"])
     wanted = {entry["type"]: entry["value"] for entry in override.get("resourceRequirements", [])}
     environments = [one["computeEnvironment"] for one in queue["computeEnvironmentOrder"]]
     length = overrides_length(
@@ -139,34 +137,31 @@ def _described(region: Region, job_id: str, queue: Document, definition: Documen
         "propagateTags": bool(propagate),
         "platformCapabilities": definition.get("platformCapabilities", ["EC2"]),
     }
+    if "nodeProperties" in definition:
+        document["nodeProperties"] = definition["nodeProperties"]
     if "shareIdentifier" in asked:
         document["shareIdentifier"] = asked["shareIdentifier"]
         document["schedulingPriority"] = _priority(queue, definition, asked)
     return document
 
 
-def _container(definition: Document, asked: Document) -> Document:
-    """The properties of the one container that is run. Raises ClientException where there are several."""
+def _chosen(definition: Document, asked: Document) -> tuple[Document, Document]:
+    """The one container that is run, and what the submission changes of it. Raises ClientException for several."""
     if definition["type"] == "multinode":
-        raise ClientException("the local region does not run multi-node jobs: submit a container job")
+        if "arrayProperties" in asked:
+            raise ClientException("a multi-node job cannot be an array")
+        container, override, is_ecs = multinode.container_of(definition, asked)
+        return container, override_of(container, override) if is_ecs else override
+    if "nodeOverrides" in asked:
+        raise ClientException("nodeOverrides is for multi-node jobs")
     if "containerProperties" in definition:
         if "ecsPropertiesOverride" in asked:
             raise ClientException("ecsPropertiesOverride is for job definitions with ecsProperties")
-        properties: Document = definition["containerProperties"]
-        return properties
-    single = _single(definition)
+        return definition["containerProperties"], asked.get("containerOverrides", {})
+    single = single_container(definition["ecsProperties"])
     if "containerOverrides" in asked:
         raise ClientException("containerOverrides is for job definitions with containerProperties")
-    return with_overrides(single, override_of(single, asked.get("ecsPropertiesOverride", {})))
-
-
-def _single(definition: Document) -> Document:
-    """The one container of ecsProperties. Raises ClientException where there are several."""
-    containers = definition["ecsProperties"]["taskProperties"][0]["containers"]
-    if len(containers) > 1:
-        raise ClientException(f"the local region runs one container a job, not {len(containers)}")
-    single: Document = containers[0]
-    return single
+    return single, override_of(single, asked.get("ecsPropertiesOverride", {}))
 
 
 def _detail(properties: Document) -> Document:

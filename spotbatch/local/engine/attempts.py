@@ -24,6 +24,7 @@ from spotbatch.local.engine.launcher import Launcher
 from spotbatch.local.engine.logs import log_file, task_id
 from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.scratch import Scratch
+from spotbatch.local.engine.secrets import MissingSecret, fetched
 from spotbatch.local.engine.turn import Turn
 
 _MIB: Final = 1 << 20
@@ -103,8 +104,13 @@ class Attempts(Turn):
 
     def _order(self, attempt_id: int, host: HostView, task: str) -> None:
         job_no = self._running[attempt_id][0]
-        if start_error := self._container(job_no).start_error:
-            self.attempt_over(attempt_id, None, "", start_error)
+        container = self._container(job_no)
+        if container.start_error:
+            self.attempt_over(attempt_id, None, "", container.start_error)
+            return
+        secrets = fetched(self.settings.secret_of, container.secrets)
+        if isinstance(secrets, MissingSecret):
+            self.attempt_over(attempt_id, None, secrets.reason, NOT_STARTED)
             return
         plan, folder = self._plan(job_no, host)
         if not plan.argv:
@@ -114,7 +120,7 @@ class Attempts(Turn):
         order = Start(
             attempt_id=attempt_id,
             plan=plan,
-            own_environment=own_variables(self._unit(attempt_id), scratch, plan.environment),
+            own_environment=own_variables(self._unit(attempt_id), scratch, plan.environment) | secrets,
             folder=folder or scratch,
             log=log_file(self.log_folder, task),
         )

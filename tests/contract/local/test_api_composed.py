@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from spotbatch.aws.job_shapes import job_of
 from tests.contract.local.test_api_control_plane import queue, unique
-from tests.contract.local_api_region import CONTAINER, RunningRegion, refusal, running
+from tests.contract.local_api_region import CONTAINER, RunningRegion, refusal, running, until
 
 ONE: dict[str, Any] = {**CONTAINER, "name": "one"}
 TWO: dict[str, Any] = {**CONTAINER, "name": "two", "essential": False}
@@ -37,15 +38,54 @@ def test_an_ecs_definition_with_one_container_runs_and_one_with_two_does_not(bat
             assert "one container a job, not 2" in refusal(batch.submit_job, **asked)
 
 
-def test_a_multinode_definition_is_kept_but_its_jobs_are_refused(batch: Any) -> None:
+def ended(batch: Any, job_id: str) -> Any:
+    def last() -> Any:
+        (found,) = batch.describe_jobs(jobs=[job_id])["jobs"]
+        return found if found["status"] in ("SUCCEEDED", "FAILED") else None
+
+    return until(last)
+
+
+def test_the_results_of_an_ecs_properties_job_stand_in_its_tasks_containers(region: RunningRegion, batch: Any) -> None:
     name = unique("d")
-    nodes = {
-        "numNodes": 2,
-        "mainNode": 0,
-        "nodeRangeProperties": [{"targetNodes": "0:1", "container": CONTAINER}],
-    }
+    container = {**CONTAINER, "name": "main", "command": ["sh", "-c", "echo out; exit 7"]}
+    properties = {"taskProperties": [{"containers": [container]}]}
+    batch.register_job_definition(jobDefinitionName=name, type="container", ecsProperties=properties)
+    job = ended(batch, batch.submit_job(jobName="j", jobQueue=queue(batch), jobDefinition=name)["jobId"])
+    assert "container" not in job
+    (attempt,) = job["attempts"]
+    assert "container" not in attempt
+    (task,) = attempt["taskProperties"]
+    (told,) = task["containers"]
+    assert (told["name"], told["exitCode"]) == ("main", 7)
+    assert task["taskArn"].rpartition("/")[2] == told["logStreamName"].rpartition("/")[2]
+    (shown,) = job["ecsProperties"]["taskProperties"][0]["containers"]
+    assert (shown["name"], shown["exitCode"], shown["command"]) == ("main", 7, container["command"])
+    events = region.client("logs").get_log_events(logGroupName="/aws/batch/job", logStreamName=told["logStreamName"])
+    assert [event["message"] for event in events["events"]] == ["out"]
+    own = job_of(job)
+    assert (own.exit_code, own.log_stream, own.attempts[0].exit_code) == (7, told["logStreamName"], 7)
+
+
+def test_a_multi_node_job_of_one_node_is_run_and_one_of_two_is_refused(region: RunningRegion, batch: Any) -> None:
+    name = unique("d")
+    container = {**CONTAINER, "command": ["sh", "-c", "echo $AWS_BATCH_JOB_NODE_INDEX $AWS_BATCH_JOB_NUM_NODES $MORE"]}
+    nodes = {"numNodes": 1, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:", "container": container}]}
     batch.register_job_definition(jobDefinitionName=name, type="multinode", nodeProperties=nodes)
-    assert "multi-node" in refusal(batch.submit_job, jobName="j", jobQueue=queue(batch), jobDefinition=name)
+    asked = {"jobName": "j", "jobQueue": queue(batch), "jobDefinition": name}
+    override = {"targetNodes": "0", "containerOverrides": {"environment": [{"name": "MORE", "value": "more"}]}}
+    job_id = batch.submit_job(**asked, nodeOverrides={"nodePropertyOverrides": [override]})["jobId"]
+    job = ended(batch, job_id)
+    assert (job["status"], job["nodeProperties"]["numNodes"]) == ("SUCCEEDED", 1)
+    (node,) = batch.describe_jobs(jobs=[f"{job_id}#0", f"{job_id}#1"])["jobs"]
+    assert node["nodeDetails"] == {"nodeIndex": 0, "isMainNode": True}
+    stream = node["container"]["logStreamName"]
+    events = region.client("logs").get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)["events"]
+    assert [event["message"] for event in events] == ["0 1 more"]
+    (summary,) = batch.list_jobs(multiNodeJobId=job_id, jobStatus="SUCCEEDED")["jobSummaryList"]
+    assert (summary["jobId"], summary["nodeProperties"]["isMainNode"]) == (f"{job_id}#0", True)
+    assert "of one node, not 2" in refusal(batch.submit_job, **asked, nodeOverrides={"numNodes": 2})
+    assert "nodePropertyOverrides" in refusal(batch.submit_job, **asked, containerOverrides={"command": ["x"]})
     wrong = {**nodes, "mainNode": 2}
     assert "mainNode" in refusal(
         batch.register_job_definition, jobDefinitionName=name, type="multinode", nodeProperties=wrong
