@@ -61,15 +61,23 @@ class Bill:
         return all(host.ended_at is not None for host in self.report.hosts)
 
 
-def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None, with_neighbours: bool = True) -> Bill:
+def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None) -> Bill:
     """The cost of the hosts on which the jobs of one run ran: one job, or several arrays, or a job that was moved.
 
     Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle.
     """
     found, notes = _records(run[0], stack)
-    others = neighbours(jobs, run) if with_neighbours else []
-    made = bill_of([unit for job in run for unit in units_of(jobs, job)], found, others=others)
+    units = [unit for job in run for unit in units_of(jobs, job)]
+    others = neighbours(jobs, run, since=_first_launch(units, found))
+    made = bill_of(units, found, others=others)
     return replace(made, notes=(*notes, *made.notes))
+
+
+def _first_launch(units: Sequence[Job], found: Sequence[AttemptRecord]) -> float | None:
+    """When the first of the units' hosts was launched; None where no host is known."""
+    by_attempt = _by_attempt(units, found)
+    lives, _, _ = lives_of([use for unit in units for use in _uses(unit, by_attempt)], by_attempt)
+    return min((life.launched_at for life in lives), default=None)
 
 
 def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Sequence[Job] = ()) -> Bill:
@@ -97,25 +105,32 @@ def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Seq
     return Bill(report=report, notes=notes)
 
 
-def in_short(jobs: Jobs, watched: Sequence[Job], *, most_units: int = _MOST_UNITS) -> str:
-    """The cost so far of jobs on their hosts, in a few words; "" while nothing is known. Records are not read.
+def in_short(jobs: Jobs, run: Sequence[Job], *, stack: str | None = None, most_units: int = _MOST_UNITS) -> str:
+    """The cost of a run in a few words; "" while nothing is known.
 
-    Of runs with more units than `most_units` the hosts of so many are counted, spread over all that have started:
-    they cost at least that.
+    Of a run that has ended it is the bill itself, as `spotbatch cost` has it. While it runs, its hosts are counted
+    without what others do there, and of more units than `most_units` the hosts of so many, spread over all that have
+    started. What may grow says "so far", what is of a part "at least".
     """
-    size = sum(job.array.size if job.array else 1 for job in watched)
-    is_whole = size <= most_units
-    units = [unit for job in watched for unit in units_of(jobs, job)] if is_whole else _some(jobs, watched, most_units)
+    is_whole = sum(job.array.size if job.array else 1 for job in run) <= most_units
+    if is_whole and all(job.status.is_terminal for job in run):
+        made = bill(jobs, run, stack=stack)
+        return _words(made.report, after="" if made.is_final else " so far")
+    units = [unit for job in run for unit in units_of(jobs, job)] if is_whole else _some(jobs, run, most_units)
     uses = [use for unit in units for use in _uses(unit, {})]
     if not uses:
         return ""
     lives, named, _ = lives_of(uses, {})
     report = report_from(lives, named, current_prices(), until=time.time(), is_simulated=session.is_local())
+    return _words(report, before="" if is_whole else "at least ", after=" so far" if is_whole else "")
+
+
+def _words(report: CostReport, *, before: str = "", after: str = "") -> str:
     if not report.paid_usd and not report.credit_usd:
         return ""
     percent = report.saving_percent
     saved = f", {percent:.0f} % less than on demand" if percent is not None and percent > 0 else ""
-    return f"{'' if is_whole else 'at least '}{shown_usd(report.paid_usd)}{saved}"
+    return f"{before}{shown_usd(report.paid_usd)}{after}{saved}"
 
 
 def _some(jobs: Jobs, watched: Sequence[Job], most: int) -> list[Job]:
@@ -143,13 +158,22 @@ def units_of(jobs: Jobs, job: Job) -> list[Job]:
     return jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_UNITS))])
 
 
-def neighbours(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
-    """Units of other jobs of the same queues that may have shared the run's hosts."""
+def neighbours(jobs: Jobs, run: Sequence[Job], *, since: float | None = None) -> list[Job]:
+    """Units of other jobs of the same queues that may have shared the run's hosts.
+
+    `since`: when the first of these was launched (UTC epoch seconds): what had ended by then shared none of them.
+    """
     own = {job.parent_id for job in run}
-    since = min(job.created_at or time.time() for job in run) - _NEIGHBOURS_SECONDS
+    after = min(job.created_at or time.time() for job in run) - _NEIGHBOURS_SECONDS
     last = max(job.stopped_at or time.time() for job in run)
-    found = [one for queue in sorted({job.queue for job in run}) for one in jobs.created_after(queue, since)]
-    near = [one.id for one in found if one.id not in own and (one.created_at or 0) <= last]
+    found = [one for queue in sorted({job.queue for job in run}) for one in jobs.created_after(queue, after)]
+    near = [
+        one.id
+        for one in found
+        if one.id not in own
+        and (one.created_at or 0) <= last
+        and (since is None or one.stopped_at is None or one.stopped_at >= since)
+    ]
     units: list[Job] = []
     for other in jobs.describe(near):
         if len(units) >= _MOST_UNITS:
