@@ -232,3 +232,54 @@ def test_nobody_imports_what_another_file_keeps_for_itself() -> None:
             assert is_dunder or not last.startswith("_"), f"{path.relative_to(ROOT)}:{line} imports {name}"
             hidden = any(part.startswith("_") for part in module.split("."))
             assert own_room or not hidden, f"{path.relative_to(ROOT)}:{line} imports {name}"
+
+
+# ---- the rooms below the command line take values and give values ----
+
+SILENT = ("runs", "doctor", "rehearsal", "deployment")
+COMMANDS = PACKAGE / "cli" / "commands"
+
+
+@pytest.mark.parametrize("room", SILENT)
+def test_a_room_below_the_command_line_does_not_print(room: str) -> None:
+    """Progress goes through a callback or is yielded, so that a dashboard and a program can use the room too."""
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        where = path.relative_to(ROOT)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in ("print", "input"), f"{where}:{node.lineno} talks to a terminal"
+            if isinstance(node, ast.Attribute):
+                written = ast.unparse(node)
+                assert written not in ("sys.stdout", "sys.stderr"), f"{where}:{node.lineno} uses {written}"
+        for name, line in imported_names(path):
+            assert name.partition(".")[0] not in ("typer", "rich"), f"{where}:{line} imports {name}"
+
+
+def test_the_client_does_not_print() -> None:
+    text = (PACKAGE / "client.py").read_text(encoding="utf-8")
+    assert not [word for word in ("print(", "sys.std", "rich") if word in text]
+
+
+def test_every_file_of_the_commands_defines_a_command() -> None:
+    for path in sorted(COMMANDS.glob("*.py")):
+        if path.name == "__init__.py":  # the table of them
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        commands = [
+            node.name
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef)
+            and any(ast.unparse(each).startswith("app.command(") for each in node.decorator_list)
+        ]
+        assert commands, f"{path.relative_to(ROOT)} defines no command: it belongs elsewhere"
+
+
+MOST_LINES = 70  # what fits a screen
+
+
+def test_every_function_fits_a_screen() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert lines <= MOST_LINES, f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {lines} lines"

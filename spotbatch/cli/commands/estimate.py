@@ -16,18 +16,26 @@ _DEFAULT_MEMORY: Final = "2G"
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+Memory = Annotated[
+    str | None, typer.Option(help="Memory that a job asks for: 2048 (MiB), 4G (default: 2G, or as measured).")
+]
+Sample = Annotated[
+    str | None, typer.Option(help="Measure time, memory, saves in a run: a job, s3://.../runs/ID or a folder.")
+]
+InterruptionsPerHour = Annotated[
+    float | None, typer.Option(help="Of a host (default: from each type's Spot Instance Advisor band).")
+]
+CheapestShare = Annotated[float, typer.Option(help="Of the types that fit, by price: 1 is SPOT_CAPACITY_OPTIMIZED.")]
+
+
 @app.command()
 def estimate(
     jobs: Annotated[int, typer.Option("--jobs", "-n", help="How many jobs, or children of an array.")] = 100,
     time: Annotated[str, typer.Option("--time", help="How long one job works: 45m, 2h.")] = "1h",
     vcpus: Annotated[int, typer.Option(help="vCPUs that a job asks for.")] = 1,
-    memory: Annotated[
-        str | None, typer.Option(help="Memory that a job asks for: 2048 (MiB), 4G (default: 2G, or as measured).")
-    ] = None,
+    memory: Memory = None,
     gpus: Annotated[int, typer.Option(help="GPUs that a job asks for.")] = 0,
-    sample: Annotated[
-        str | None, typer.Option(help="Measure time, memory, saves in a run: a job, s3://.../runs/ID or a folder.")
-    ] = None,
+    sample: Sample = None,
     types: Annotated[str, typer.Option(help="Instance types and families, with commas, or `all`.")] = DEFAULT_TYPES,
     architecture: Annotated[str | None, typer.Option(help="Of the types: x86_64 or arm64.")] = None,
     max_vcpus: Annotated[int, typer.Option(help="The compute environment's limit.")] = 256,
@@ -36,13 +44,9 @@ def estimate(
     spread: Annotated[float, typer.Option(help="How uneven jobs are: standard deviation over mean.")] = 0.0,
     save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
     restart_time: Annotated[str, typer.Option(help="From a reclaim until the work goes on.")] = "3m",
-    interruptions_per_hour: Annotated[
-        float | None, typer.Option(help="Of a host (default: from each type's Spot Instance Advisor band).")
-    ] = None,
+    interruptions_per_hour: InterruptionsPerHour = None,
     on_demand_share: Annotated[float, typer.Option(help="Of the mixed fleet's hosts.")] = 0.25,
-    cheapest_share: Annotated[
-        float, typer.Option(help="Of the types that fit, by price: 1 is SPOT_CAPACITY_OPTIMIZED.")
-    ] = 1.0,
+    cheapest_share: CheapestShare = 1.0,
     samples: Annotated[int, typer.Option(help="How many runs are drawn.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
     idle: Annotated[bool, typer.Option("--idle", help="Only: what the stack costs while nothing runs.")] = False,

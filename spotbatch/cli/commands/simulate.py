@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spotbatch.pricing.history import Prices
     from spotbatch.pricing.report import CostReport
     from spotbatch.simulate.result import RunResult, Story
-    from spotbatch.simulate.scenario import Scenario
+    from spotbatch.simulate.scenario import Jobs, Scenario, Timings
     from spotbatch.simulate.weather import Weather
 
 _DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
@@ -71,29 +71,13 @@ def simulate(
 ) -> None:
     """Play a run against Spot's weather on virtual time, many times: cost, end, interruptions, work lost."""
     from spotbatch.pricing.history import prices_of
-    from spotbatch.simulate.montecarlo import MOST_RUNS
     from spotbatch.simulate.pools import pools_of
-    from spotbatch.simulate.scenario import Jobs, Scenario, Timings
+    from spotbatch.simulate.scenario import Scenario
 
     _check(
-        (model and trace is not None, "--trace and --model are two kinds of weather: give one of them"),
-        (polarity is not None and trace is None, "--polarity is of a --trace, and none is given"),
-        (not any(names(types)), "--types names no instance type"),
-        (not any(names(zones)), "--zones names no zone"),
-        (deadline is not None and gantt is not None, "--gantt shows many jobs: leave out --deadline"),
-        (deadline is not None and bill, "--bill is of many jobs: leave out --deadline"),
-        (deadline is not None and give_up is not None, "--give-up is of many jobs: leave out --deadline"),
-        (
-            deadline is not None and trace is not None and runs is not None,
-            "--runs does nothing here: with a --trace and a --deadline every window of the trace is played",
-        ),
-        (runs is not None and not 1 <= runs <= MOST_RUNS, f"--runs is 1 to {MOST_RUNS}, not {runs}"),
-        (price_ratio is not None and price_ratio <= 0, f"--price-ratio must be more than 0, not {price_ratio}"),
-        *(
-            (written is not None and parse.seconds(written) <= 0, f"{option} must be longer than 0 s, not {written!r}")
-            for option, written in (("--time", time), ("--deadline", deadline), ("--give-up", give_up))
-        ),
-        (deadline is None and price_ratio is not None, "--price-ratio is for one job with a --deadline: give that too"),
+        *_contradictions(trace=trace, polarity=polarity, is_model=model, types=types, zones=zones, runs=runs),
+        *_of_deadlines(deadline, gantt=gantt, bill=bill, give_up=give_up, trace=trace, runs=runs, ratio=price_ratio),
+        *_too_short(("--time", time), ("--deadline", deadline), ("--give-up", give_up)),
     )
     known = _catalogue()
     prices = prices_of(known)
@@ -105,44 +89,115 @@ def simulate(
             sources=["the price ratio: as given"] if price_ratio else prices.sources,
         )  # fmt: skip
     scenario = Scenario(
-        jobs=Jobs(
-            count=jobs,
-            work_seconds=parse.seconds(time),
-            work_spread=spread,
-            vcpus=vcpus,
-            memory_mib=parse.memory_mib(memory),
-        ),
+        jobs=_jobs(jobs, time, spread, vcpus, memory),
         pools=pools_of(known.expand(names(types)), tuple(names(zones)), is_spot=True),
         max_vcpus=max_vcpus,
-        timings=Timings(
-            boot_seconds=parse.seconds(boot_time),
-            checkpoint_every_seconds=parse.seconds(checkpoint_every),
-            checkpoint_seconds=parse.seconds(save_time),
-            is_saved_on_notice=notice,
-        ),
+        timings=_timings(boot_time, checkpoint_every, save_time, is_saved_on_notice=notice),
         weather=_weather(trace, polarity, is_model=model, rate=rate, correlation=correlation),
         seed=seed,
         most_days=parse.seconds(give_up) / _DAY if give_up else _MOST_DAYS,
     )
+    return _play(scenario, prices, runs, cores, plot=plot, gantt=gantt, is_billed=bill, as_json=as_json)
+
+
+# ---- options that contradict each other or would do nothing ----
+
+Rule = tuple[bool, str]
+
+
+def _contradictions(
+    *, trace: Path | None, polarity: str | None, is_model: bool, types: str, zones: str, runs: int | None
+) -> "Iterator[Rule]":
+    from spotbatch.simulate.montecarlo import MOST_RUNS
+
+    yield is_model and trace is not None, "--trace and --model are two kinds of weather: give one of them"
+    yield polarity is not None and trace is None, "--polarity is of a --trace, and none is given"
+    yield not any(names(types)), "--types names no instance type"
+    yield not any(names(zones)), "--zones names no zone"
+    yield runs is not None and not 1 <= runs <= MOST_RUNS, f"--runs is 1 to {MOST_RUNS}, not {runs}"
+
+
+def _of_deadlines(
+    deadline: str | None,
+    *,
+    gantt: Path | None,
+    bill: bool,
+    give_up: str | None,
+    trace: Path | None,
+    runs: int | None,
+    ratio: float | None,
+) -> "Iterator[Rule]":
+    yield ratio is not None and ratio <= 0, f"--price-ratio must be more than 0, not {ratio}"
+    if deadline is None:
+        yield ratio is not None, "--price-ratio is for one job with a --deadline: give that too"
+        return
+    yield gantt is not None, "--gantt shows many jobs: leave out --deadline"
+    yield bill, "--bill is of many jobs: leave out --deadline"
+    yield give_up is not None, "--give-up is of many jobs: leave out --deadline"
+    every_window = "--runs does nothing here: with a --trace and a --deadline every window of the trace is played"
+    yield trace is not None and runs is not None, every_window
+
+
+def _too_short(*given: tuple[str, str | None]) -> "Iterator[Rule]":
+    for option, written in given:
+        too_short = written is not None and parse.seconds(written) <= 0
+        yield too_short, f"{option} must be longer than 0 s, not {written!r}"
+
+
+def _jobs(count: int, time: str, spread: float, vcpus: int, memory: str) -> "Jobs":
+    from spotbatch.simulate.scenario import Jobs
+
+    return Jobs(
+        count=count,
+        work_seconds=parse.seconds(time),
+        work_spread=spread,
+        vcpus=vcpus,
+        memory_mib=parse.memory_mib(memory),
+    )
+
+
+def _timings(boot_time: str, checkpoint_every: str, save_time: str, *, is_saved_on_notice: bool) -> "Timings":
+    from spotbatch.simulate.scenario import Timings
+
+    return Timings(
+        boot_seconds=parse.seconds(boot_time),
+        checkpoint_every_seconds=parse.seconds(checkpoint_every),
+        checkpoint_seconds=parse.seconds(save_time),
+        is_saved_on_notice=is_saved_on_notice,
+    )
+
+
+# ---- a run of many jobs ----
+
+
+def _play(
+    scenario: "Scenario",
+    prices: "Prices",
+    runs: int,
+    cores: int | None,
+    *,
+    plot: Path | None,
+    gantt: Path | None,
+    is_billed: bool,
+    as_json: bool,
+) -> None:
+    """Play it so many times; draw, bill and show what was asked for."""
     results = _run(scenario, prices, runs, cores)
     if plot:
         from spotbatch.simulate.charts import draw_spread
 
         draw_spread(results, plot)
-    story = _first(scenario, prices, runs) if gantt or bill else None
+    story = _first(scenario, prices, runs) if gantt or is_billed else None
     if story and gantt:
         from spotbatch.simulate.charts import draw_gantt
 
         draw_gantt(story, gantt)
-    report = _report(story, prices) if story and bill else None
+    report = _report(story, prices) if story and is_billed else None
     if as_json:
         billed = {"bill": _bill_document(report)} if report else {}
         return json.write(_document(scenario, results, prices.sources) | billed)
     _say(scenario, results, prices.sources)
     return _say_bill(report) if report else None
-
-
-# ---- a run of many jobs ----
 
 
 def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -> "list[RunResult]":
