@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +22,7 @@ from spotbatch.web import actions
 from spotbatch.web.choice import CHILD_ORDERS, RUN_ORDERS, Choice, choice_of
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
-from spotbatch.web.render import ROOT, SCRIPTS, Pages, page_url
+from spotbatch.web.render import COMPARED, ROOT, SCRIPTS, Pages, page_url
 from spotbatch.web.run_units import run_units
 from spotbatch.web.state import State
 from spotbatch.web.target import Target
@@ -57,6 +57,7 @@ class Dashboard:
         """The whole application, with its guard around it."""
         routes = [
             Route("/", self.list_page),
+            Route("/compare", self.compare),
             Route("/runs/{id}", self.run_page),
             Route("/jobs/{id}", self.job_page),
             Route("/jobs/{id}/child", partial(self.child, kind="jobs")),
@@ -86,6 +87,18 @@ class Dashboard:
 
     async def job_page(self, request: Request) -> Response:
         return await self._page(_target(request, "jobs"), _choice(request, "jobs"))
+
+    async def compare(self, request: Request) -> Response:
+        """Two runs side by side: ?a=/runs/x&b=/jobs/y."""
+        wanted = {name: target for name in COMPARED if (target := _named(request.query_params.get(name, "")))}
+        try:
+            for target in [Target(kind="list"), *wanted.values()]:
+                await run_in_threadpool(self.poller.load, target)
+            for target in wanted.values():
+                await run_in_threadpool(self.poller.load_account, target)
+        except SpotbatchError as error:
+            return PlainTextResponse(f"{error}\n", status_code=404)
+        return HTMLResponse((await run_in_threadpool(self.pages.compare_page, wanted)).html)
 
     async def child(self, request: Request, kind: str) -> Response:
         """The form beside a heat map: to the page of the child that stands for an index of the run."""
@@ -188,6 +201,14 @@ def _target(request: Request, kind: str) -> Target:
     number = int(attempt) if _is_number(attempt) else None
     found = str(request.path_params["id"])[:_LONGEST_ID]
     return Target(kind="run" if kind == "runs" else "job", id=found, attempt=number)
+
+
+def _named(address: str) -> Target | None:
+    """The page that an address of ours leads to; None for any other text."""
+    kind, _, found = address.removeprefix("/").partition("/")
+    if kind not in ("runs", "jobs") or not found or "/" in found:
+        return None
+    return Target(kind="run" if kind == "runs" else "job", id=unquote(found)[:_LONGEST_ID])
 
 
 def _choice(request: Request, kind: str) -> Choice:

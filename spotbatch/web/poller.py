@@ -117,6 +117,19 @@ class Poller:
         finally:
             self._asking.release()
 
+    def load_account(self, target: Target) -> None:
+        """The bill of a page that is not watched, if it was not made or the work goes on. Raises as the prices do."""
+        if not self._asking.acquire(timeout=_WAITING_FOR_LOCK_SECONDS):
+            return
+        try:
+            known = self.state.accounts.get(target.id)
+            if known is None or known.unread or not known.is_over:
+                self.fetcher.account(target)
+        except Unavailable as error:
+            self._note_gap("money", str(error))
+        finally:
+            self._asking.release()
+
     def turn(self) -> float:
         """Do what is most overdue, if anything is and the rate limit allows; gives the seconds until the next turn."""
         if self._is_hurried:

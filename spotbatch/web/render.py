@@ -18,6 +18,7 @@ from spotbatch.batch.job import Job
 from spotbatch.pricing.ledger import Part
 from spotbatch.runs.attempt_story import outcome_text
 from spotbatch.web.choice import CHILD_ORDERS, NO_CHOICE, RUN_ORDERS, Choice
+from spotbatch.web.comparison import Compared, comparison
 from spotbatch.web.fetcher import log_key
 from spotbatch.web.log_lines import log_lines
 from spotbatch.web.money_view import CHART_HEIGHT, Drawings
@@ -31,6 +32,7 @@ from spotbatch.web.state import Detail, State
 from spotbatch.web.target import Target
 
 ROOT: Final = Path(__file__).resolve().parent
+COMPARED: Final = ("a", "b")  # the fields of the address that name two runs
 SCRIPTS: Final = ("idiomorph.min.js", "heat_map.js", "live.js")  # in this order; a live page has them all
 _SAID_SECONDS: Final = 60.0
 _LONGEST_LINE: Final = 2000
@@ -70,6 +72,32 @@ class Pages:
         html = frame.render(context, title=title, regions=regions, inline=inline, live_url=live_url(target, choice))
         return Page(title=title, html=html)
 
+    def compare_page(self, chosen: Mapping[str, Target]) -> Page:
+        """Two runs side by side (by the fields a and b), or the form to choose them. It is not kept fresh."""
+        both = [self._compared(chosen[name]) for name in COMPARED if name in chosen]
+        known = [each for each in both if each is not None]
+        context = self._context(Target(kind="list"), NO_CHOICE, is_export=False)
+        listed = [(row.href, f"{row.name}, {wording.ago(row.created_at, self.now())}") for row in context["rows"]]
+        named = {page_url(target): target.id for target in chosen.values()}
+        more = {
+            "rows": comparison(known[0], known[1]) if len(known) == len(COMPARED) else (),
+            "both": [
+                {"url": page_url(target), "id": target.id, "name": each.view.name, "status": each.view.progress.status}
+                for target, each in zip(chosen.values(), known, strict=False)
+            ],
+            "choices": [*listed, *((href, name) for href, name in named.items() if href not in dict(listed))],
+            "chosen": {name: page_url(chosen[name]) if name in chosen else "" for name in COMPARED},
+        }
+        html = self._template("compare.html").render({**context, **more})
+        frame = self._template("page.html")
+        around = {"title": "Two runs", "regions": {"compare": html}, "inline": None, "live_url": ""}
+        return Page(title="Two runs", html=frame.render({**context, **around, "is_compared": True}))
+
+    def _compared(self, target: Target) -> Compared | None:
+        view = run_view(self.state, target, self.drawings, NO_CHOICE, self.now())
+        with self.state.lock:
+            return Compared(view=view, account=self.state.accounts.get(target.id)) if view is not None else None
+
     def regions(self, target: Target, choice: Choice = NO_CHOICE) -> dict[str, str]:
         """The parts of a page that change, by the ids of their elements."""
         return self._rendered(self._context(target, choice, is_export=False))
@@ -105,6 +133,7 @@ class Pages:
             "choice": choice,
             "orders": RUN_ORDERS if target.kind == "list" else CHILD_ORDERS,
             "statuses": [status.value for status in BAR_ORDER],
+            "is_compared": False,
             "is_listed": self.state.is_listed,
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,

@@ -49,8 +49,9 @@
   }
 
   function fit(map, width) {
+    const most = width < 500 ? 150 : 340; // pixels high: a phone has little room
     let size = 34;
-    while (size > 2 && Math.ceil(map.cells.length / Math.max(1, Math.floor(width / size))) * size > 340) size -= 1;
+    while (size > 2 && Math.ceil(map.cells.length / Math.max(1, Math.floor(width / size))) * size > most) size -= 1;
     map.size = size;
     map.columns = Math.max(1, Math.floor(width / size));
   }

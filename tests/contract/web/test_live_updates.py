@@ -232,3 +232,36 @@ def test_forty_thousand_children_are_searched_and_updated_without_lag(
         )
         assert blocked < 1_000, f"the page stood still for {blocked:.0f} ms"
         assert seen.complaints == []
+
+
+def test_a_page_is_below_three_screens_on_a_phone(started: "Chromium", pages: WebPages, tmp_path: Path) -> None:
+    put(pages, [*some(failed=3, running=20), *(child(index, JobStatus.SUCCEEDED) for index in range(23, 40))])
+    pages.state.last_lines = {f"{ARRAY}:{index}": tuple(f"line {n}" for n in range(5)) for index in range(3)}
+    with browser(started, tmp_path, size=PHONE) as seen:
+        seen.page.goto(pages.url(f"/jobs/{ARRAY}"))
+        seen.page.locator("#r-money figure").wait_for()
+        seen.picture("phone-array")
+        height = seen.page.evaluate("document.documentElement.scrollHeight")
+        assert height < 3 * PHONE[1], f"{height / PHONE[1]:.1f} screens"
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_two_runs_are_compared(started: "Chromium", pages: WebPages, tmp_path: Path) -> None:
+    put(pages, some(failed=3, running=20))
+    other = ARRAY.replace("0a", "0d", 1)
+    of = replace(counted(5, [child(index, JobStatus.SUCCEEDED) for index in range(5)]), id=other, name="other")
+    pages.state.take([of], NOW)
+    pages.state.children_of(of)
+    done = [replace(child(index, JobStatus.SUCCEEDED), id=f"{other}:{index}") for index in range(5)]
+    pages.state.take(done, NOW)
+    pages.state.accounts[other] = Account(report=bill(done), at=NOW)
+    pages.state.is_listed = True
+    with browser(started, tmp_path) as seen:
+        seen.page.goto(pages.url(f"/compare?a=/jobs/{ARRAY}&b=/jobs/{other}"))
+        figures = seen.page.get_by_role("table")
+        figures.wait_for()
+        assert "FAILED\t3\t0\t-100 %" in figures.inner_text()
+        assert "other" in figures.inner_text()
+        seen.picture("compare")
+        assert seen.serious() == []
+        assert seen.complaints == []
