@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PRICE_LIST_REGION: Final = "us-east-1"  # the Pricing API answers in three regions only, for all of them
 _MOST_TYPES: Final = 2_000
-_MOST_PRICES: Final = 500_000  # 7 days of 531 types in 6 zones are about 20,000
+_MOST_PRICES: Final = 500_000  # 7 days of 708 types in 6 zones are about 27,000
 _NAMES_A_CALL: Final = 40  # a filter's value holds 1,024 characters
 _SCORED_TYPES: Final = 10  # scores of one or two types are low by themselves; AWS asks for three or more
 _Found = TypeVar("_Found")

@@ -43,7 +43,8 @@ def check(name: str) -> None:
     if dot and not _SIZE.fullmatch(size):
         raise ValueError(f"{name!r}: {size!r} is no instance size such as large, 2xlarge or metal")
     known = catalogue().families.get(family, ())  # of other families only the CDK's list of names is known
-    if dot and known and name not in catalogue():
+    is_metal = size.startswith("metal")  # the catalogue has no prices of bare metal
+    if dot and known and not is_metal and name not in catalogue():
         sizes = ", ".join(each.name.partition(".")[2] for each in known)
         raise ValueError(f"{name!r}: {family} has no size {size!r}; it has {sizes}")
 

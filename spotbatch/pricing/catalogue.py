@@ -16,7 +16,6 @@ from spotbatch.batch.errors import InvalidInput, NotFound
 ON_DEMAND_SOURCE: Final = "EC2 on-demand price list, us-east-1, Linux"
 SPOT_SOURCE: Final = "EC2 Spot Instance Advisor, us-east-1, Linux: mean saving of the last 30 days"
 
-
 _DATA: Final = Path(__file__).parent / "data" / "instance_types.csv"
 _BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
     # API reference, ComputeResource.instanceTypes: from 2025-11-01 on `optimal` means what default_x86_64 means.
@@ -138,7 +137,7 @@ class Catalogue:
 
 @lru_cache(maxsize=1)
 def catalogue() -> Catalogue:
-    """The shipped catalogue: the general families of us-east-1, read once."""
+    """The shipped catalogue: the current families of us-east-1, those with GPUs too, read once."""
     return Catalogue(read_types(_DATA.read_text(encoding="utf-8").splitlines()))
 
 

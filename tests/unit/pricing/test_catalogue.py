@@ -27,6 +27,23 @@ def test_a_type_states_its_price_with_its_day() -> None:
     assert found.spot_date == "2025-06-28"
 
 
+@pytest.mark.parametrize(
+    ("name", "gpus"),
+    [("g4dn.12xlarge", 4), ("g5.xlarge", 1), ("g6e.48xlarge", 8), ("p5.48xlarge", 8), ("inf2.xlarge", 0)],
+)
+def test_accelerated_types_state_their_gpus_and_a_dated_price(name: str, gpus: int) -> None:
+    found = catalogue().get(name)
+    assert found.gpus == gpus
+    assert found.on_demand_usd_per_hour > Decimal("0.2")
+    assert (found.on_demand_date, found.spot_date) == ("2026-07-20", "2025-06-28")
+
+
+def test_every_type_stands_once_and_every_family_has_one_architecture() -> None:
+    assert len(catalogue()) == len({each.name for each in catalogue()}) == 708
+    for family in catalogue().families.values():
+        assert len({each.architecture for each in family}) == 1, family[0].family
+
+
 def test_a_family_is_listed_from_small_to_large() -> None:
     sizes = [each.vcpus for each in catalogue().family("m7g")]
     assert sizes == sorted(sizes)
