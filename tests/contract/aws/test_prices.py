@@ -200,7 +200,7 @@ def test_refreshed_prices_are_kept_shown_with_their_age_and_used(
     assert shipped["on_demand_date"] == "2026-07-20"
     assert shown["age"].startswith("refreshed 0 hours ago")
     assert "placement scores were not refreshed" in shown["missing"][0]
-    assert any("for 529 others" in source for source in shown["sources"])
+    assert any("for 706 others" in source for source in shown["sources"])
 
 
 def test_a_bill_uses_the_refreshed_price_of_the_hosts_zone() -> None:
