@@ -93,18 +93,28 @@ def _lines(written: str) -> list[str]:
 
 
 def _objects(url: str) -> list[str]:
-    """The objects below a folder, or whose keys match a pattern, or else those whose keys begin so."""
+    """The objects below a folder, or whose keys match a pattern, or else those whose keys begin so.
+
+    The prefix is taken as it is written: to S3, `day/` and `day//` are two. Markers of empty folders are no inputs.
+    """
     bucket, _, wanted = url.removeprefix("s3://").partition("/")
     store = Bucket(url=f"s3://{bucket}", bucket=bucket, prefix="")
     literal = wanted[: min((wanted.find(each) for each in _GLOB if each in wanted), default=len(wanted))]
     try:
         if literal != wanted:
-            keys = [found.key for found in store.beginning_with(literal) if fnmatchcase(found.key, wanted)]
+            objects = [found for found in store.beginning_with(literal) if fnmatchcase(found.key, wanted)]
         else:
-            keys = [found.key for found in store.list(wanted)] or [found.key for found in store.beginning_with(wanted)]
+            folder = wanted if not wanted or wanted.endswith("/") else f"{wanted}/"
+            objects = list(store.beginning_with(folder)) or list(store.beginning_with(wanted))
     except SpotbatchError as error:
         raise type(error)(f"--inputs {url}: {error}") from error
-    return [f"s3://{bucket}/{key}" for key in keys if not key.endswith("/")]
+    for each in objects:
+        if each.key.endswith("/") and each.size_bytes:
+            raise InvalidInput(
+                f"--inputs {url}: the object {each.key!r} has {each.size_bytes} bytes and the name of a folder, so no "
+                "child can have it as a file: give it another key"
+            )
+    return [f"s3://{bucket}/{each.key}" for each in objects if not each.key.endswith("/")]
 
 
 def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:

@@ -1,30 +1,46 @@
-"""Fetching declared inputs into the input folder before the command starts."""
+"""Fetching declared inputs into the input folder before the command starts.
 
-import json
+A key of S3 is a string of bytes, and most of them, not all, can be the path of a file. What cannot (`a//b`, `./a`, a
+key `a` beside `a/b`, a name of 256 bytes) ends the start at once, by its key, before anything is fetched: no other
+object may pass for it, and no other attempt would do better.
+"""
+
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from spotbatch.batch import artifacts
-from spotbatch.batch.errors import InvalidSetting, Missing
+from spotbatch.batch.errors import BadName, Corrupt, HostFault, Invalid, InvalidSetting, Missing
 from spotbatch.runtime.deadline import Limit, retrying
-from spotbatch.runtime.storage.location import open_store, unquoted
+from spotbatch.runtime.errors import is_about_the_name
+from spotbatch.runtime.log import say
+from spotbatch.runtime.pending_outputs import listed
+from spotbatch.runtime.storage.download import Source, download
+from spotbatch.runtime.storage.input_source import open_input
 from spotbatch.runtime.storage.parallel import in_parallel
 from spotbatch.runtime.storage.store import Store
 
 WIDTH = 8
 OUTPUTS_OF = "outputs:"
+MOST_NAME_BYTES = 255
+READ_AGAIN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetch:
     """One object on its way into the input folder."""
 
-    store: Store
+    source: Source
     key: str
+    url: str  # as a person would name it
     path: str  # below the input folder
-    size: int
+    sha256: str = ""  # where it is known
+
+    @property
+    def is_folder(self) -> bool:
+        """The marker of a folder, which holds nothing."""
+        return self.path.endswith("/")
 
 
 def fetch_inputs(urls: Iterable[str], own: Store | None, folder: Path, limit: Limit) -> int:
@@ -35,23 +51,46 @@ def fetch_inputs(urls: Iterable[str], own: Store | None, folder: Path, limit: Li
 
     Raises:
         InvalidSetting: a URL that means nothing, or two inputs with one name.
+        BadName: a key that no file can have, or two that no folder can hold both.
         Missing: nothing is there.
         StoreError: the store did not answer within the limit.
     """
     wanted: dict[str, Fetch] = {}
     for url in urls:
         for fetch in _plan(url, own, limit):
-            if fetch.path in wanted:
-                raise InvalidSetting(f"two inputs would be {fetch.path!r} in the input folder; the second is {url!r}")
-            wanted[fetch.path] = fetch
+            name = fetch.path.rstrip("/")
+            if (other := wanted.get(name)) is not None and not (other.is_folder and fetch.is_folder):
+                raise _clash(other, fetch)
+            wanted[name] = fetch
+    _check_tree(wanted)
+    moved: list[int] = []
 
     def bring(fetch: Fetch) -> None:
-        target = folder / fetch.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        retrying(lambda: fetch.store.get_file(fetch.key, target), limit)
+        try:
+            moved.append(_bring(fetch, folder / fetch.path, limit))
+        except OSError as error:
+            if not is_about_the_name(error):
+                raise
+            raise BadName(f"the input {fetch.url} can be no file below {folder}: {error.strerror}") from error
 
     in_parallel(WIDTH, wanted.values(), bring)
-    return sum(fetch.size for fetch in wanted.values())
+    return sum(moved)
+
+
+def _bring(fetch: Fetch, target: Path, limit: Limit) -> int:
+    if fetch.is_folder:
+        target.mkdir(parents=True, exist_ok=True)
+        return 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(READ_AGAIN):
+        try:
+            return download(fetch.source, fetch.key, target, limit, fetch.sha256)
+        except Corrupt as problem:
+            say(f"{problem}: fetched again")
+    try:
+        return download(fetch.source, fetch.key, target, limit, fetch.sha256)
+    except Corrupt as problem:  # this host, or its way to the store, perhaps
+        raise HostFault(f"{problem}, also when fetched {READ_AGAIN} times again") from problem
 
 
 def _plan(url: str, own: Store | None, limit: Limit) -> list[Fetch]:
@@ -60,9 +99,10 @@ def _plan(url: str, own: Store | None, limit: Limit) -> list[Fetch]:
             raise InvalidSetting(f"the input {url!r} needs SPOTBATCH_ARTIFACTS_URL, which is not set")
         found = list(_outputs_of(url.removeprefix(OUTPUTS_OF), own, limit))
     elif url.endswith("/"):
-        found = _folder(url, limit)
+        found = list(_folder(url, limit))
     else:
-        found = [_file(url)]
+        source, key = open_input(url)
+        found = [_fetch(source, key, url, key.rpartition("/")[2])]
     if not found:
         raise Missing(f"the input {url} is not there")
     return found
@@ -75,30 +115,52 @@ def _outputs_of(run_id: str, own: Store, limit: Limit) -> Iterator[Fetch]:
         unit = marker.removeprefix(prefix).removesuffix("/output.json")
         if "/" in unit:
             continue  # a file of that name among the outputs themselves
-        body: dict[str, Any] = json.loads(retrying(lambda key=marker: own.get(key), limit))  # type: ignore[misc]
-        for file in body["files"]:
-            path = f"{unit}/{file['path']}"
-            yield Fetch(store=own, key=f"{prefix}{unit}/output/{file['path']}", path=_safe(path), size=file["bytes"])
+        data = retrying(lambda key=marker: own.get(key), limit)  # type: ignore[misc]
+        if (files := listed(data)) is None:
+            raise Invalid(f"{marker} does not list outputs as spotrun writes them")
+        for file in files.values():
+            key = f"{prefix}{unit}/output/{file.path}"
+            yield _fetch(own, key, key, f"{unit}/{file.path}", file.sha256)
 
 
-def _folder(url: str, limit: Limit) -> list[Fetch]:
-    store = open_store(url.rstrip("/") or url)
-    return [
-        Fetch(store=store, key=key, path=_safe(key), size=size)
-        for key, size in retrying(lambda: list(store.list("")), limit)
-        if not key.endswith("/")
-    ]
+def _folder(url: str, limit: Limit) -> Iterator[Fetch]:
+    """All objects below, and the markers of empty folders that consoles make: 0 bytes, and a slash at the end."""
+    source, prefix = open_input(url)
+    for key, size in source.list(prefix, limit):
+        path = key.removeprefix(prefix)
+        if (not path or path.endswith("/")) and size:
+            raise BadName(f"the input {url}: the object {key!r} has {size} bytes and the name of a folder")
+        yield _fetch(source, key, f"{url}{path}", path)
 
 
-def _file(url: str) -> Fetch:
-    above, _, name = url.rpartition("/")
-    if not name or "://" not in above:
-        raise InvalidSetting(f"the input {url!r} is no URL: s3://..., file:///... or outputs:RUN is wanted")
-    name = unquoted(name) if url.startswith("file:") else name
-    return Fetch(store=open_store(above), key=name, path=_safe(name), size=0)
+def _fetch(source: Source, key: str, url: str, path: str, sha256: str = "") -> Fetch:
+    """Raises BadName: the path can be no file's."""
+    names = path.removesuffix("/").split("/") if path else []
+    for name in names:
+        if name in ("", ".", "..") or "\0" in name or not _is_short(name):
+            raise BadName(f"the input {url!r}: no file can have the name {path!r} of this object: give it another key")
+    return Fetch(source=source, key=key, url=url, path=path if names else "./", sha256=sha256)
 
 
-def _safe(path: str) -> str:
-    if path.startswith("/") or ".." in PurePosixPath(path).parts:
-        raise InvalidSetting(f"the input's name {path!r} would leave the input folder")
-    return path
+def _is_short(name: str) -> bool:
+    try:
+        return len(os.fsencode(name)) <= MOST_NAME_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def _check_tree(wanted: dict[str, Fetch]) -> None:
+    """Nothing lies below a file."""
+    for path, fetch in wanted.items():
+        above = path.rpartition("/")[0]
+        while above:
+            if (other := wanted.get(above)) is not None and not other.is_folder:
+                raise _clash(other, fetch)
+            above = above.rpartition("/")[0]
+
+
+def _clash(one: Fetch, other: Fetch) -> BadName:
+    return BadName(
+        f"two inputs would be {one.path!r} and {other.path!r} in the input folder, which cannot hold both: "
+        f"{one.url!r} and {other.url!r}"
+    )

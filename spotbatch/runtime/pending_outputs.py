@@ -42,13 +42,13 @@ def listing(files: list[OutputFile]) -> bytes:
     return json.dumps(body, indent=1).encode()
 
 
-def listed(data: bytes) -> dict[str, OutputFile]:
-    """What such a document lists, by path; nothing where it is none that we understand."""
+def listed(data: bytes) -> dict[str, OutputFile] | None:
+    """What such a document lists, by path; None where it is none that we understand."""
     try:
         body: dict[str, Any] = json.loads(data)
         files = [OutputFile(path=str(f["path"]), size=int(f["bytes"]), sha256=str(f["sha256"])) for f in body["files"]]
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return {}
+        return None
     return {file.path: file for file in files}
 
 
@@ -59,7 +59,7 @@ def read_listing(store: Store, key: str, limit: Limit) -> dict[str, OutputFile]:
         StoreError: the store did not answer within the limit.
     """
     try:
-        return listed(retrying(lambda: store.get(key), limit))
+        return listed(retrying(lambda: store.get(key), limit)) or {}
     except (Missing, Corrupt):
         return {}
 

@@ -19,7 +19,7 @@ def open_store(url: str) -> Store:
     if scheme == "s3" and place:
         from spotbatch.runtime.storage.s3 import S3Store  # costs 30 ms, which a folder need not pay
 
-        return S3Store(bucket=place, prefix=path.strip("/"))
+        return S3Store(bucket=place, prefix=_checked(path.strip("/"), url))
     raise InvalidSetting(f"{url!r} is no artifact store: write s3://bucket/prefix or file:///absolute/folder")
 
 
@@ -30,3 +30,9 @@ def unquoted(text: str) -> str:
     from urllib.parse import unquote
 
     return unquote(text)
+
+
+def _checked(prefix: str, url: str) -> str:
+    if prefix and any(part in ("", ".", "..") for part in prefix.split("/")):
+        raise InvalidSetting(f"{url!r}: the prefix of an artifact store holds no empty name, no . and no ..")
+    return prefix

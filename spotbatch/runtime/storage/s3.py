@@ -6,14 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, PreconditionError, UnauthenticatedError
 from obstore.store import S3Store as Bucket
 
 from spotbatch.batch.errors import BadName, Corrupt, InvalidSetting, Missing, Refused, SpotbatchError, StoreError
+from spotbatch.runtime.storage.download import Changed, Stream
 from spotbatch.runtime.storage.store import OnBytes, ignore
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
 
 CONNECT_SECONDS = 5
 STILL_SECONDS = 60  # of an answer of which no more arrives
@@ -42,7 +46,7 @@ class S3Store:
     def __init__(self, *, bucket: str, prefix: str) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._endpoint = _endpoint()
+        self._endpoint = endpoint_url()
         self._store = self._client(ANSWER_SECONDS, still_seconds=STILL_SECONDS)
         self._patience = 0  # which of SEND_SECONDS
         self._senders = {0: self._client(SEND_SECONDS[0])}
@@ -112,11 +116,23 @@ class S3Store:
             raise self._translated(error, key) from error
         return [bytes(each) for each in found]
 
-    def get_file(self, key: str, file: Path) -> None:
+    def open_at(self, key: str, offset: int, version: str) -> Stream:
+        options: GetOptions = {"if_match": version} if version else {}
+        if offset:
+            options["range"] = {"offset": offset}
         try:
-            with file.open("wb") as out:
-                for piece in obstore.get(self._store, self._prefix + key).stream(min_chunk_size=PART_BYTES):
-                    out.write(piece)
+            answer = obstore.get(self._store, self._prefix + key, options=options)
+            meta = answer.meta
+        except PreconditionError as error:
+            raise Changed(f"s3://{self._bucket}/{self._prefix}{key} was written while it was read") from error
+        except _ERRORS as error:
+            raise self._translated(error, key) from error
+        return Stream(version=meta["e_tag"] or "", size=meta["size"], pieces=self._pieces(key, answer))
+
+    def _pieces(self, key: str, answer: "GetResult") -> Iterator[bytes | memoryview]:
+        try:
+            for piece in answer.stream(min_chunk_size=PIECE_BYTES):
+                yield memoryview(piece)
         except _ERRORS as error:
             raise self._translated(error, key) from error
 
@@ -178,7 +194,7 @@ class _Counted:
         return data
 
 
-def _endpoint() -> str | None:
+def endpoint_url() -> str | None:
     """Where S3 is, if not at AWS. The client would panic on what is no URL."""
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         if url := os.environ.get(name):

@@ -4,12 +4,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from spotbatch.batch.errors import Missing, Refused, StoreError
+from spotbatch.batch.errors import BadName, Missing, Refused, SpotbatchError, StoreError
+from spotbatch.runtime.errors import is_about_the_name
+from spotbatch.runtime.storage.download import Changed, Stream
 
 PART = ".part-"  # how the name of a file that is being written begins
 COPY_BYTES = 8 * 1024 * 1024
@@ -34,7 +37,8 @@ class Store(Protocol):
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Several (offset, length) of one object."""
 
-    def get_file(self, key: str, file: Path) -> None: ...
+    def open_at(self, key: str, offset: int, version: str) -> Stream:
+        """An object from an offset on, piece by piece (`download.Source`)."""
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """(key, bytes) of everything below a prefix, which ends at a slash."""
@@ -78,15 +82,24 @@ class FolderStore:
         except OSError as error:
             raise _translated(error, self._root / key) from error
 
-    def get_file(self, key: str, file: Path) -> None:
+    def open_at(self, key: str, offset: int, version: str) -> Stream:
+        path = self._path(key)
         try:
-            with file.open("wb", buffering=0) as out:
-                _copy_into(self._path(key), out.fileno(), ignore)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not hold us up
         except OSError as error:
-            raise _translated(error, self._root / key) from error
+            raise _translated(error, path) from error
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise Refused(f"{path} is no file")
+        now = f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        if version not in ("", now):
+            os.close(descriptor)
+            raise Changed(f"{path} was written while it was read")
+        return Stream(version=now, size=found.st_size, pieces=_pieces(descriptor, offset, path))
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        top = self._path(prefix.rstrip("/")) if prefix.strip("/") else self._root
+        top = self._path(prefix.removesuffix("/")) if prefix else self._root
         for folder, _, names in os.walk(top):
             for name in names:
                 if name.startswith(PART):
@@ -105,8 +118,8 @@ class FolderStore:
                 raise _translated(error, self._root / key) from error
 
     def _path(self, key: str) -> Path:
-        if key.startswith("/") or ".." in key.split("/"):
-            raise Refused(f"the key {key!r} would leave the store's folder")
+        if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
+            raise BadName(f"the key {key!r} can be no file below {self._root}")
         return self._root / key
 
     def _into_place(self, key: str, write: Callable[[int], None]) -> None:
@@ -132,7 +145,7 @@ class FolderStore:
         A living writer holds a lock on its part, in whatever container or on whatever host it is.
         """
         cleared = 0
-        for folder, _, names in os.walk(self._path(prefix.rstrip("/"))):
+        for folder, _, names in os.walk(self._path(prefix.removesuffix("/"))):
             for part in (Path(folder, name) for name in names if name.startswith(PART)):
                 with contextlib.suppress(OSError):
                     cleared += _removed_unless_locked(part)
@@ -190,7 +203,20 @@ def _copied(read: int, write: int) -> int:
     return len(data)
 
 
-def _translated(error: OSError, file: Path) -> StoreError:
+def _pieces(descriptor: int, offset: int, path: Path) -> Iterator[bytes]:
+    try:
+        while piece := os.pread(descriptor, COPY_BYTES, offset):
+            yield piece
+            offset += len(piece)
+    except OSError as error:
+        raise _translated(error, path) from error
+    finally:
+        os.close(descriptor)
+
+
+def _translated(error: OSError, file: Path) -> SpotbatchError:
+    if is_about_the_name(error):
+        return BadName(f"{file}: {error.strerror}")
     if isinstance(error, FileNotFoundError):
         return Missing(f"{file} is not there")
     if isinstance(error, PermissionError):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from spotbatch.batch.errors import Missing, Refused, StoreError
+from spotbatch.runtime.deadline import Limit
+from spotbatch.runtime.storage.download import download
 from spotbatch.runtime.storage.location import open_store
 from spotbatch.runtime.storage.store import FolderStore, Store
 from tests.contract.fault_proxy import Faults
@@ -36,7 +38,7 @@ def test_objects_come_back_whole_in_parts_and_in_lists(store: Store, tmp_path: P
     assert store.get_ranges("a/b", [(2, 3), (8, 2)]) == [b"234", b"89"]
     assert sorted(store.list("a/")) == [("a/b", 10), ("a/c/d", 3)]
     assert list(store.list("none/")) == []
-    store.get_file("a/b", tmp_path / "fetched")
+    assert download(store, "a/b", tmp_path / "fetched", Limit(10)) == 10
     assert (tmp_path / "fetched").read_bytes() == b"0123456789"
 
 

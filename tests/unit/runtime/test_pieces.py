@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotbatch.batch.attempt_record import AttemptRecord
-from spotbatch.batch.errors import Corrupt, InvalidSetting, Refused, StoreError
+from spotbatch.batch.errors import BadName, Corrupt, InvalidSetting, Refused, StoreError
 from spotbatch.runtime.array_index import apply_array_index
 from spotbatch.runtime.checkpoints.interval import (
     LONGEST_SECONDS,
@@ -72,7 +72,7 @@ def test_a_url_that_names_no_store_is_refused(url: str) -> None:
 
 
 def test_a_key_cannot_leave_the_stores_folder(tmp_path: Path) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(BadName):
         FolderStore(tmp_path).put("a/../../b", b"")
 
 

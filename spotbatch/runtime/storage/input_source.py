@@ -1,0 +1,88 @@
+"""Other people's objects, by whole keys: a bucket, or a folder."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from spotbatch.batch.errors import InvalidSetting
+from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.log import say
+from spotbatch.runtime.storage.download import Source, Stream
+from spotbatch.runtime.storage.location import unquoted
+from spotbatch.runtime.storage.store import FolderStore
+
+_CONTROL = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
+
+
+class InputSource(Source, Protocol):
+    """Where inputs are."""
+
+    def list(self, prefix: str, limit: Limit) -> Iterator[tuple[str, int]]:
+        """(key, bytes) of all objects whose keys begin so."""
+
+
+class InputBucket:
+    """A bucket. Keys that the fast client takes as they are go through it, all others through the REST interface."""
+
+    def __init__(self, bucket: str) -> None:
+        from spotbatch.runtime.storage.s3 import S3Store, endpoint_url
+        from spotbatch.runtime.storage.s3_rest import RestBucket
+
+        self._fast = S3Store(bucket=bucket, prefix="")
+        self._exact = RestBucket(bucket, endpoint_url())
+
+    def open_at(self, key: str, offset: int, version: str) -> Stream:
+        source: Source = self._fast if is_plain(key) else self._exact
+        return source.open_at(key, offset, version)
+
+    def list(self, prefix: str, limit: Limit) -> Iterator[tuple[str, int]]:
+        token = ""
+        while True:
+            page, token = retrying(lambda token=token: self._exact.page(prefix, token), limit)  # type: ignore[misc]
+            yield from page
+            if not token:
+                return
+
+
+class InputFolder:
+    """A folder of this machine, and the files below it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._store = FolderStore(folder)
+
+    def open_at(self, key: str, offset: int, version: str) -> Stream:
+        return self._store.open_at(key, offset, version)
+
+    def list(self, prefix: str, limit: Limit) -> Iterator[tuple[str, int]]:  # noqa: ARG002 - the face of every source
+        for key, size in self._store.list(prefix):
+            try:
+                is_file = stat.S_ISREG((self._folder / key).stat().st_mode)
+            except OSError:
+                continue  # gone meanwhile
+            if is_file:
+                yield key, size
+            else:
+                say(f"not fetched: {self._folder / key} is no file")
+
+
+def open_input(url: str) -> tuple[InputSource, str]:
+    """Where an input is, and its key there: of a folder, the prefix with its slash; all of it taken as it is written.
+
+    Raises:
+        InvalidSetting: the URL is none of s3://bucket/key and file:///path.
+    """
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    if scheme == "s3" and place and slash:
+        return InputBucket(place), path
+    if scheme == "file" and place in ("", "localhost") and path:
+        local = Path("/", unquoted(path))
+        return (InputFolder(local), "") if path.endswith("/") else (InputFolder(local.parent), local.name)
+    raise InvalidSetting(f"the input {url!r} is no URL: s3://bucket/key, file:///path or outputs:RUN is wanted")
+
+
+def is_plain(key: str) -> bool:
+    """Whether a client that takes keys for paths leaves this one as it is."""
+    return not _CONTROL.intersection(key) and all(part not in ("", ".", "..") for part in key.split("/"))
