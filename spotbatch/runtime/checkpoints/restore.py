@@ -15,6 +15,7 @@ from spotbatch.runtime.checkpoints.listing import Head, load, read_head
 from spotbatch.runtime.checkpoints.manifest import MANIFESTS, ManifestName, parse_name
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
+from spotbatch.runtime.storage.download import download
 from spotbatch.runtime.storage.store import Store
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _fetched(
     def read() -> Head:
         with tempfile.TemporaryDirectory(dir=scratch, prefix="manifest-") as folder:
             file = Path(folder, "manifest")
-            retrying(lambda: store.get_file(f"{prefix}/{MANIFESTS}/{name}", file), limit)
+            download(store, f"{prefix}/{MANIFESTS}/{name}", file, limit)
             head = understand(file)
         if (head.epoch, head.sequence, head.writer) != tuple(name):
             raise Invalid(f"the manifest {name} calls itself {head.name}")
