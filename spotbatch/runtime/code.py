@@ -7,7 +7,8 @@ from pathlib import Path
 from spotbatch.batch import artifacts
 from spotbatch.batch.environment import SPOTBATCH_ARTIFACTS_URL, SPOTBATCH_CODE
 from spotbatch.batch.errors import Corrupt, InvalidSetting, Missing
-from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.deadline import Limit
+from spotbatch.runtime.storage.download import download
 from spotbatch.runtime.storage.store import Store
 
 _PIECE = 1 << 20
@@ -26,7 +27,7 @@ def fetch_code(sha256: str, store: Store | None, folder: Path, limit: Limit) -> 
         raise InvalidSetting(f"{SPOTBATCH_CODE} needs {SPOTBATCH_ARTIFACTS_URL}, which is not set")
     archive = folder.with_suffix(".tar.gz")
     try:
-        retrying(lambda: store.get_file(artifacts.code_archive(sha256), archive), limit)
+        download(store, artifacts.code_archive(sha256), archive, limit)
     except Missing as error:
         raise InvalidSetting(
             f"the code of this job ({sha256[:12]}) is not in the store any more: submit it again"
