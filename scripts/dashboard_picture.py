@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.status import JobStatus
-from spotbatch.rehearsal.private_region import Stage, stage
+from spotbatch.rehearsal.private_region import PrivateRegion, private_region
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "dashboard.png"
@@ -38,7 +38,7 @@ def main() -> None:
     if chromium is None:
         sys.exit("Chromium is not installed: apt-get install chromium")
     needs = ResourceRequirements(vcpus=1, memory_mib=512)
-    with stage(needs=needs, max_vcpus=16, notice_seconds=0.5) as region:
+    with private_region(needs=needs, max_vcpus=16, notice_seconds=0.5) as region:
         size = ("--array", str(CHILDREN), "--retries", "3")
         submitted = command("submit", "--name", "score-genomes", *size, "--", "sh", "-c", WORK)
         dashboard = subprocess.Popen(spotbatch("dashboard", "--port", "0"), stdout=subprocess.PIPE, text=True)
@@ -60,7 +60,7 @@ def main() -> None:
         sys.exit(f"that is more than {LARGEST_BYTES:,} bytes")
 
 
-def take(page: Page, region: Stage, array: str) -> None:
+def take(page: Page, region: PrivateRegion, array: str) -> None:
     """Reclaim hosts on the way, then the picture."""
     for count in RECLAIM_AT:
         wait_for(lambda count=count: done(array) >= count)  # type: ignore[misc]  # a default binds the loop's value

@@ -11,7 +11,7 @@ _STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class DeployTarget:
     """A stack's name, and the profile and region that were given on the command line."""
 
     stack: str

@@ -26,7 +26,7 @@ _PASSED: Final = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRA
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stage:
+class PrivateRegion:
     """The running region."""
 
     info: RegionInfo
@@ -37,14 +37,14 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(
+def private_region(
     options: Sequence[str] = (),
     *,
     needs: ResourceRequirements,
     max_vcpus: int,
     notice_seconds: float,
     say: Callable[[str], object] = lambda _: None,
-) -> Iterator[Stage]:
+) -> Iterator[PrivateRegion]:
     """A region of its own; this process's AWS settings name it meanwhile, and are put back. Nothing stays behind.
 
     `say` takes what the region warns of.
@@ -64,7 +64,7 @@ def stage(
             os.environ.update(info.environment())
             os.environ["SPOTBATCH_HOME"] = str(home)
             os.environ[LOCAL_VARIABLE] = "1"
-            yield Stage(info=info)
+            yield PrivateRegion(info=info)
         finally:
             os.environ.clear()
             os.environ.update(before)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Weather:
+class ReclaimPlan:
     """How hosts are taken away. With a rate or a trace there are no rounds."""
 
     rounds: int = 2  # in each, every host with running children is reclaimed

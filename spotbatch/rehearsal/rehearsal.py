@@ -19,8 +19,8 @@ from spotbatch.batch.errors import JobFailed, Unavailable
 from spotbatch.batch.job import Job, ResourceRequirements
 from spotbatch.batch.status import JobStatus
 from spotbatch.rehearsal.outputs import Difference, Outputs, differences, read_outputs
-from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, Stage
-from spotbatch.rehearsal.reclaim_plan import Weather
+from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, PrivateRegion
+from spotbatch.rehearsal.reclaim_plan import ReclaimPlan
 from spotbatch.runs import artifact_store, records
 from spotbatch.runs.request import JobOptions, request
 from spotbatch.wording import count
@@ -28,16 +28,16 @@ from spotbatch.wording import count
 _POLL_SECONDS: Final = 0.1
 _RETRIES: Final = 9
 Say = Callable[[str], None]
-OpenStage = Callable[[Sequence[str]], AbstractContextManager[Stage]]
+OpenRegion = Callable[[Sequence[str]], AbstractContextManager[PrivateRegion]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class RehearsalRequest:
     """What is rehearsed, and how hard."""
 
     asked: JobOptions
     sample: int
-    weather: Weather  # of the second run
+    plan: ReclaimPlan  # of the second run
     limit_seconds: float  # for each of the two runs
 
 
@@ -59,7 +59,7 @@ class Rehearsed:
 
     needs: ResourceRequirements
     sample: int
-    weather: Weather
+    plan: ReclaimPlan
     rate: float | None  # of interruptions per host and hour, as was chosen; None: none was
     quiet: Trial
     disturbed: Trial
@@ -163,32 +163,30 @@ class Rehearsed:
         return fmean(self.measured_seconds)
 
 
-def rehearse(open_stage: OpenStage, wish: Wish, say: Say) -> Rehearsed:
+def rehearse(open_region: OpenRegion, wanted: RehearsalRequest, say: Say) -> Rehearsed:
     """Run the sample twice, each time in a region of its own.
 
     Raises JobFailed where it fails undisturbed, Unavailable where it does not end in time, and what a trace raises.
     """
-    options, rate = wish.weather.options(), wish.weather.interruptions_per_hour()
-    say(f"1/2  undisturbed: {wish.sample} of your jobs")
-    with open_stage(()) as stage:
-        quiet = _trial(stage, Jobs(), wish, rounds=0, about_seconds=0.0)
+    options, rate = wanted.plan.options(), wanted.plan.interruptions_per_hour()
+    say(f"1/2  undisturbed: {wanted.sample} of your jobs")
+    with open_region(()) as private_region:
+        quiet = _trial(private_region, Jobs(), wanted, rounds=0, about_seconds=0.0)
     if quiet.failed:
         raise JobFailed(
-            f"{quiet.failed} of {wish.sample} jobs FAILED without any interruption: mend that first "
+            f"{quiet.failed} of {wanted.sample} jobs FAILED without any interruption: mend that first "
             "(their last lines are above)"
         )
-    say(f"2/2  the same under {wish.weather.in_words} (undisturbed it took {quiet.seconds:.1f} s)")
-    with open_stage(options) as stage:
-        disturbed = _trial(stage, Jobs(), wish, rounds=wish.weather.in_rounds, about_seconds=quiet.seconds)
-    needs = ResourceRequirements(vcpus=wish.asked.vcpus or 1, memory_mib=wish.asked.memory_mib or 2048)
-    found = Rehearsed(
-        needs=needs, sample=wish.sample, weather=wish.weather, rate=rate, quiet=quiet, disturbed=disturbed
-    )
+    say(f"2/2  the same under {wanted.plan.in_words} (undisturbed it took {quiet.seconds:.1f} s)")
+    with open_region(options) as private_region:
+        disturbed = _trial(private_region, Jobs(), wanted, rounds=wanted.plan.in_rounds, about_seconds=quiet.seconds)
+    needs = ResourceRequirements(vcpus=wanted.asked.vcpus or 1, memory_mib=wanted.asked.memory_mib or 2048)
+    found = Rehearsed(needs=needs, sample=wanted.sample, plan=wanted.plan, rate=rate, quiet=quiet, disturbed=disturbed)
     if disturbed.failed or not found.differences:
         return found
     say(f"outputs differ ({found.differences[0].in_words}): once more undisturbed, to see what differs by itself")
-    with open_stage(()) as stage:
-        again = _trial(stage, Jobs(), wish, rounds=0, about_seconds=0.0)
+    with open_region(()) as private_region:
+        again = _trial(private_region, Jobs(), wanted, rounds=0, about_seconds=0.0)
     return replace(found, again=again)
 
 
@@ -196,12 +194,14 @@ def _and_more(found: Sequence[Difference]) -> str:
     return f", and {count(len(found) - 1, 'more file')}" if len(found) > 1 else ""
 
 
-def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, rounds: int, about_seconds: float) -> Trial:
-    size = wish.sample if wish.sample > 1 else None
-    asked = replace(wish.asked, array=size, retries=_RETRIES)
+def _trial(
+    private_region: PrivateRegion, jobs: Jobs, wanted: RehearsalRequest, *, rounds: int, about_seconds: float
+) -> Trial:
+    size = wanted.sample if wanted.sample > 1 else None
+    asked = replace(wanted.asked, array=size, retries=_RETRIES)
     began = time.monotonic()
     job_id = jobs.submit(request(asked, queue=QUEUE, definition=DEFINITION))
-    deadline = began + wish.limit_seconds
+    deadline = began + wanted.limit_seconds
     done = 0
     while True:
         job = jobs.get(job_id)
@@ -210,11 +210,11 @@ def _trial(stage: Stage, jobs: Jobs, wish: Wish, *, rounds: int, about_seconds: 
         if time.monotonic() > deadline:
             jobs.terminate(job_id, "the rehearsal's time is over")
             raise Unavailable(
-                f"the sample did not end within {wish.limit_seconds:.0f} s: a smaller one, or a longer --limit"
+                f"the sample did not end within {wanted.limit_seconds:.0f} s: a smaller one, or a longer --limit"
             )
         due = began + about_seconds * (done + 1) / (rounds + 1)
         if done < rounds and time.monotonic() >= due and _running(job):
-            done += bool(_reclaim_all(stage))
+            done += bool(_reclaim_all(private_region))
         time.sleep(_POLL_SECONDS)
     return _result(jobs, job, time.monotonic() - began)
 
@@ -225,10 +225,10 @@ def _running(job: Job) -> int:
     return job.array.status_summary.get(JobStatus.RUNNING, 0)
 
 
-def _reclaim_all(stage: Stage) -> list[str]:
+def _reclaim_all(private_region: PrivateRegion) -> list[str]:
     """The notice to every host that runs something and has none yet."""
-    hosts = [host.instance_id for host in stage.client.hosts() if host.running and host.noticed_at is None]
-    return stage.client.interrupt(instance_ids=hosts) if hosts else []
+    hosts = [host.instance_id for host in private_region.client.hosts() if host.running and host.noticed_at is None]
+    return private_region.client.interrupt(instance_ids=hosts) if hosts else []
 
 
 def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:

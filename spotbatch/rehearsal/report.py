@@ -33,7 +33,7 @@ def facts(found: Rehearsed, total: int) -> list[tuple[str, str]]:
 def _safety(found: Rehearsed) -> Iterator[tuple[str, str]]:
     yield "Spot-safe", found.verdict
     yield "jobs rehearsed", f"{found.sample}, {wording.count(found.disturbed.interruptions, 'interruption')}"
-    yield "hosts were reclaimed", f"by {found.weather.in_words}"
+    yield "hosts were reclaimed", f"by {found.plan.in_words}"
     yield "outputs compared", f"{wording.count(found.output_files, 'file')}; {_differ(len(found.differing))}"
     for each in found.differences[:_SHOWN_DIFFERENCES]:
         yield "under interruptions", each.in_words
@@ -113,7 +113,7 @@ def intervals(found: Rehearsed) -> list[Interval]:
     from spotbatch.pricing.instance_selection import interruptions_per_hour
 
     published = fmean(interruptions_per_hour(kind) for kind in catalogue().expand(_TYPES))
-    chosen = "trace" if found.weather.trace_file is not None else "rate"
+    chosen = "trace" if found.plan.trace_file is not None else "rate"
     rates = [] if found.rate is None else [(chosen, found.rate)]
     save = max(found.save_seconds or 0.0, 0.001)
     return [
@@ -168,7 +168,7 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
         "is_spot_safe": found.is_safe,
         "verdict": found.verdict,
         "sample": found.sample,
-        "reclaims": found.weather.in_words,
+        "reclaims": found.plan.in_words,
         "interruptions": found.disturbed.interruptions,
         "resumed_attempts": found.resumed,
         "output_files": found.output_files,

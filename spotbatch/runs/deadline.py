@@ -24,7 +24,7 @@ _PRICED_TYPES: Final = ("c5", "m5", "r5")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class DeadlineRequest:
     """What a user asks for beside the job itself."""
 
     deadline_seconds: float
@@ -33,7 +33,7 @@ class Wish:
     changeover_seconds: float | None = None
 
 
-def wish_of(asked: JobOptions, *, is_dry: bool) -> Wish | None:
+def deadline_request(asked: JobOptions, *, is_dry: bool) -> DeadlineRequest | None:
     """None where no deadline was given. Raises InvalidInput where half of it was."""
     if asked.deadline_seconds is None:
         work_seconds = None if is_dry else asked.work_seconds  # a dry run estimates with it
@@ -53,7 +53,7 @@ def wish_of(asked: JobOptions, *, is_dry: bool) -> Wish | None:
             "the on-demand queue when time gets short: the checkpoint goes with the same SPOTBATCH_RUN_ID"
         )
     queue = asked.on_demand_queue or _on_demand_queue(asked.stack)
-    return Wish(
+    return DeadlineRequest(
         deadline_seconds=asked.deadline_seconds,
         work_seconds=asked.work_seconds,
         on_demand_queue=queue,
@@ -61,7 +61,7 @@ def wish_of(asked: JobOptions, *, is_dry: bool) -> Wish | None:
     )
 
 
-def request_of(wanted: JobRequest, wish: Wish, *, jobs: Jobs) -> dict[str, Any]:
+def request_of(wanted: JobRequest, with_deadline: DeadlineRequest, *, jobs: Jobs) -> dict[str, Any]:
     """What the region is asked for. Raises NotFound."""
     run_id = wanted.environment.get(SPOTBATCH_RUN_ID) or new_run_id(wanted.name)
     own = replace(
@@ -71,12 +71,12 @@ def request_of(wanted: JobRequest, wish: Wish, *, jobs: Jobs) -> dict[str, Any]:
     )
     return {
         "request": submit_shape(own),
-        "deadline_seconds": wish.deadline_seconds,
-        "work_seconds": wish.work_seconds,
-        "changeover_seconds": wish.changeover_seconds,
+        "deadline_seconds": with_deadline.deadline_seconds,
+        "work_seconds": with_deadline.work_seconds,
+        "changeover_seconds": with_deadline.changeover_seconds,
         "price_ratio": _price_ratio(jobs, wanted),
         "spot_queue": wanted.queue,
-        "on_demand_queue": wish.on_demand_queue,
+        "on_demand_queue": with_deadline.on_demand_queue,
     }
 
 

@@ -14,7 +14,7 @@ from spotbatch.cli.confirm import agreed
 from spotbatch.cli.deploy_options import ProfileOption, RegionOption, StackNameOption, interruptible, point_at
 from spotbatch.cli.options import YesOption
 from spotbatch.cli.output import text
-from spotbatch.deployment.deploy_target import Place
+from spotbatch.deployment.deploy_target import DeployTarget
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -70,7 +70,7 @@ def cleanup(
 ) -> None:
     """Remove the stack. Safe to interrupt at any moment and to run again."""
     point_at(profile, region)
-    place = Place(stack=stack_name, profile=profile, region=region)
+    target = DeployTarget(stack=stack_name, profile=profile, region=region)
     with interruptible("the same command"):
         who = preflight.caller()
         text.say(f"account {who.account}, region {who.region}, stack {stack_name} (as {who.arn})")
@@ -78,13 +78,13 @@ def cleanup(
         question = f"from account {who.account} in {who.region}?"
         if found is None:
             text.say(f"there is no stack {stack_name} here (another --region or --profile?)")
-            _remove_what_was_kept(place, question, everything=everything, dry_run=dry_run, yes=yes)
+            _remove_what_was_kept(target, question, everything=everything, dry_run=dry_run, yes=yes)
         else:
-            _remove(found, place, question, everything=everything, dry_run=dry_run, yes=yes)
+            _remove(found, target, question, everything=everything, dry_run=dry_run, yes=yes)
 
 
-def _remove(stack: Stack, place: Place, question: str, *, everything: bool, dry_run: bool, yes: bool) -> None:
-    plan = _plan(stack, place, everything=everything)
+def _remove(stack: Stack, target: DeployTarget, question: str, *, everything: bool, dry_run: bool, yes: bool) -> None:
+    plan = _plan(stack, target, everything=everything)
     _show(plan)
     if dry_run:
         text.say("dry run: nothing was changed")
@@ -99,23 +99,23 @@ def _remove(stack: Stack, place: Place, question: str, *, everything: bool, dry_
             _empty(each)  # CloudFormation deletes no bucket and no repository that holds something
     stacks.delete(stack, say=text.say)
     text.say(f"stack {stack.name} is deleted")
-    _finish(place, everything=everything)
+    _finish(target, everything=everything)
 
 
-def _plan(stack: Stack, place: Place, *, everything: bool) -> _Plan:
+def _plan(stack: Stack, target: DeployTarget, *, everything: bool) -> _Plan:
     """Raises InvalidInput for a stack that is not ours to remove."""
     resources = [] if stack.status == stacks.EMPTY else stacks.resources(stack.stack_id)
     is_ours = stack.is_ours or any(each.kind == _QUEUE for each in resources)
     if resources and not is_ours:
         raise InvalidInput(
             f"{stack.name} was not made by deploy.sh, and has no AWS Batch queue: name the stack with --stack-name, or "
-            f"remove this one with `aws cloudformation delete-stack --stack-name {stack.name}{place.aws}`"
+            f"remove this one with `aws cloudformation delete-stack --stack-name {stack.name}{target.aws}`"
         )
     if stack.is_protected:
         raise InvalidInput(
             f"{stack.name} is protected against deletion, and nothing was changed. If that is no longer wanted: `aws "
             f"cloudformation update-termination-protection --no-enable-termination-protection "
-            f"--stack-name {stack.name}{place.aws}`"
+            f"--stack-name {stack.name}{target.aws}`"
         )
     ids = {each.physical_id for each in resources}
     earlier = [one for one in _data_of(stack.name, everything=everything) if one.name not in ids]
@@ -171,38 +171,38 @@ def _empty(each: Resource) -> None:
         text.say(f"repository {each.physical_id}: {text.count(count, 'image')} deleted")
 
 
-def _remove_what_was_kept(place: Place, question: str, *, everything: bool, dry_run: bool, yes: bool) -> None:
+def _remove_what_was_kept(target: DeployTarget, question: str, *, everything: bool, dry_run: bool, yes: bool) -> None:
     """The stack went earlier: its data may be there still."""
-    kept = [one for one in leftovers.find(place.stack) if one.can_be_deleted] if everything else []
+    kept = [one for one in leftovers.find(target.stack) if one.can_be_deleted] if everything else []
     for one in kept:
-        text.say(f"  {one}, kept when {place.stack} was removed: {_fate(one.kind, goes=True)}")
+        text.say(f"  {one}, kept when {target.stack} was removed: {_fate(one.kind, goes=True)}")
     if dry_run and kept:
         text.say("dry run: nothing was changed")
         return
-    if kept and not agreed(f"Delete what was kept of {place.stack} {question}", yes=yes):
+    if kept and not agreed(f"Delete what was kept of {target.stack} {question}", yes=yes):
         raise typer.Exit(1)
-    _finish(place, everything=everything and not dry_run)
+    _finish(target, everything=everything and not dry_run)
 
 
-def _finish(place: Place, *, everything: bool) -> None:
+def _finish(target: DeployTarget, *, everything: bool) -> None:
     """Delete what was kept where that is wanted; then ask AWS what is left, and say it."""
     if everything:
-        for one in leftovers.find(place.stack):
+        for one in leftovers.find(target.stack):
             if one.can_be_deleted:
                 leftovers.delete(one, say=text.say)
-    left = leftovers.find_settled(place.stack, say=text.say, limit_seconds=LAG_SECONDS)
+    left = leftovers.find_settled(target.stack, say=text.say, limit_seconds=LAG_SECONDS)
     if not left:
         text.say(
-            f"nothing is left of {place.stack}: AWS lists nothing with its tag, CloudFormation nothing that it kept"
+            f"nothing is left of {target.stack}: AWS lists nothing with its tag, CloudFormation nothing that it kept"
         )
         return
     surprises = [one for one in left if everything or not one.holds_data]
-    text.say(f"what is left of {place.stack}:")
+    text.say(f"what is left of {target.stack}:")
     for one in left:
         text.say(f"  {one}" + ("" if one in surprises else " (kept on purpose)"))
     if surprises:
         raise Unavailable(
             "what is left and not kept on purpose could not be deleted here: it may be going still, so run "
-            f"{place.script(_SCRIPT)} again in some minutes; what is left then, delete by hand"
+            f"{target.script(_SCRIPT)} again in some minutes; what is left then, delete by hand"
         )
-    text.say(f"delete them too: {place.script(_SCRIPT, '--everything')}")
+    text.say(f"delete them too: {target.script(_SCRIPT, '--everything')}")

@@ -17,7 +17,7 @@ from spotbatch.cli.deploy_options import ProfileOption, RegionOption, StackNameO
 from spotbatch.cli.options import YesOption
 from spotbatch.cli.output import text
 from spotbatch.deployment import cdk, docker, egress
-from spotbatch.deployment.deploy_target import Place, check_stack_name
+from spotbatch.deployment.deploy_target import DeployTarget, check_stack_name
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -40,46 +40,46 @@ def deploy(
     """Deploy the stack into your AWS account. Safe to interrupt and to run again."""
     check_stack_name(stack_name)
     point_at(profile, region)
-    place = Place(stack=stack_name, profile=profile, region=region)
+    target = DeployTarget(stack=stack_name, profile=profile, region=region)
     folder = cdk.project()
     with interruptible("the same command"), cdk.alone(folder):
-        _deploy(place, folder, settings or [], dry_run=dry_run, yes=yes)
+        _deploy(target, folder, settings or [], dry_run=dry_run, yes=yes)
 
 
-def _deploy(place: Place, folder: Path, given: list[str], *, dry_run: bool, yes: bool) -> None:
+def _deploy(target: DeployTarget, folder: Path, given: list[str], *, dry_run: bool, yes: bool) -> None:
     chosen = cdk.settings(given)
     program = cdk.program(folder)
     who = preflight.caller()
-    text.say(f"account {who.account}, region {who.region}, stack {place.stack} (as {who.arn})")
-    old = _ready(place, dry_run=dry_run)
+    text.say(f"account {who.account}, region {who.region}, stack {target.stack} (as {who.arn})")
+    old = _ready(target, dry_run=dry_run)
     deployed = stacks.template(old.stack_id) if old and old.status != stacks.EMPTY else {}
     if not deployed:
         chosen = _with_egress(folder, chosen, may_ask=not (dry_run or yes))
     zones = preflight.zones(cdk.zones_of(deployed))
-    template = cdk.synthesize(folder, place.stack, who, chosen, zones=zones, say=text.say)
+    template = cdk.synthesize(folder, target.stack, who, chosen, zones=zones, say=text.say)
     before, after = _settings_in(deployed), _settings_in(template)
     if old and deployed:
         _show_changes(before, after)
         _show_jobs(old, template)
     _show_idle_cost(template)
-    _check_quotas(template, place)
+    _check_quotas(template, target)
     _check_docker()
     if dry_run:
-        _say_what_would_be_done(place, old)
+        _say_what_would_be_done(target, old)
         return
-    if not agreed(f"Deploy {place.stack} to account {who.account} in {who.region}?", yes=yes):
+    if not agreed(f"Deploy {target.stack} to account {who.account} in {who.region}?", yes=yes):
         raise typer.Exit(1)
     if old and old.status == stacks.EMPTY:
         stacks.delete(old, say=text.say)
     _make_service_roles(yes=yes)
-    _bootstrap(program, folder, who, place, yes=yes)
-    arguments = ["deploy", place.stack, "--app", "cdk.out", "--require-approval", "never"]
-    cdk.run(program, folder, arguments, again=place.script(_SCRIPT), say=text.say)
+    _bootstrap(program, folder, who, target, yes=yes)
+    arguments = ["deploy", target.stack, "--app", "cdk.out", "--require-approval", "never"]
+    cdk.run(program, folder, arguments, again=target.script(_SCRIPT), say=text.say)
     if _TAG in before and _TAG in after and before[_TAG] != after[_TAG]:
-        _say_if_not_pushed(place.stack, after[_TAG])
+        _say_if_not_pushed(target.stack, after[_TAG])
     else:
-        _keep_pushed_image(place.stack)
-    _say_what_next(place)
+        _keep_pushed_image(target.stack)
+    _say_what_next(target)
 
 
 def _with_egress(folder: Path, chosen: Mapping[str, Any], *, may_ask: bool) -> Mapping[str, Any]:
@@ -106,9 +106,9 @@ def _with_egress(folder: Path, chosen: Mapping[str, Any], *, may_ask: bool) -> M
     return chosen
 
 
-def _ready(place: Place, *, dry_run: bool) -> Stack | None:
+def _ready(target: DeployTarget, *, dry_run: bool) -> Stack | None:
     """The stack as it is, once nothing changes it. Raises Unavailable, with the way out, where nothing can start."""
-    now = stacks.find(place.stack) if dry_run else stacks.settled(place.stack, say=text.say)
+    now = stacks.find(target.stack) if dry_run else stacks.settled(target.stack, say=text.say)
     if now is None:
         return None
     if now.status == stacks.EMPTY:
@@ -117,12 +117,12 @@ def _ready(place: Place, *, dry_run: bool) -> Stack | None:
     elif now.status in _ONLY_TO_BE_REMOVED:
         raise Unavailable(
             f"stack {now.name} is {now.status}: it can only be removed{_because(now)}. Run "
-            f"{place.script('cleanup.sh')}, mend the cause, then run this again"
+            f"{target.script('cleanup.sh')}, mend the cause, then run this again"
         )
     elif now.status == "UPDATE_ROLLBACK_FAILED":
         raise Unavailable(
             f"stack {now.name} is {now.status}{_because(now)}. Run `aws cloudformation continue-update-rollback "
-            f"--stack-name {now.name}{place.aws}`, then this again"
+            f"--stack-name {now.name}{target.aws}`, then this again"
         )
     elif not now.is_ours:
         raise InvalidInput(
@@ -194,7 +194,7 @@ def _show_idle_cost(template: Mapping[str, Any]) -> None:
     text.say(f"  (prices: {PROVENANCE}; `spotbatch estimate --idle` shows this again)")
 
 
-def _check_quotas(template: Mapping[str, Any], place: Place) -> None:
+def _check_quotas(template: Mapping[str, Any], target: DeployTarget) -> None:
     for quota, wanted in quotas.demands(template).items():
         allowed = quotas.limit(quota)
         if allowed is not None and allowed < wanted:
@@ -205,7 +205,7 @@ def _check_quotas(template: Mapping[str, Any], place: Place) -> None:
             )
             text.say(
                 f"  aws service-quotas request-service-quota-increase --service-code ec2 --quota-code {quota.code} "
-                f"--desired-value {wanted}{place.aws}"
+                f"--desired-value {wanted}{target.aws}"
             )
 
 
@@ -241,13 +241,13 @@ def _needs_bootstrap() -> bool:
         return False
 
 
-def _bootstrap(program: str, folder: Path, who: Caller, place: Place, *, yes: bool) -> None:
+def _bootstrap(program: str, folder: Path, who: Caller, target: DeployTarget, *, yes: bool) -> None:
     if not _needs_bootstrap():
         return
     where = f"aws://{who.account}/{who.region}"
     if not agreed(f"The CDK has not been bootstrapped in {where} (once for each account and region). Do it?", yes=yes):
-        raise Unavailable(f"without it nothing can be deployed: `cdk bootstrap {where}{place.aws}`")
-    cdk.run(program, folder, ["bootstrap", where, "--app", "cdk.out"], again=place.script(_SCRIPT), say=text.say)
+        raise Unavailable(f"without it nothing can be deployed: `cdk bootstrap {where}{target.aws}`")
+    cdk.run(program, folder, ["bootstrap", where, "--app", "cdk.out"], again=target.script(_SCRIPT), say=text.say)
 
 
 def _keep_pushed_image(stack: str) -> None:
@@ -270,7 +270,7 @@ def _say_if_not_pushed(stack: str, tag: str) -> None:
         text.say(f"note: {uri}:{tag} is not there yet: push it, or an image of any tag with `spotbatch image push`")
 
 
-def _say_what_would_be_done(place: Place, old: Stack | None) -> None:
+def _say_what_would_be_done(target: DeployTarget, old: Stack | None) -> None:
     text.say("dry run, nothing was changed. Without --dry-run this would:")
     if old and old.status.endswith("_IN_PROGRESS") and old.status != stacks.EMPTY:
         text.say(f"  wait until CloudFormation has ended what it does ({old.status})")
@@ -279,11 +279,11 @@ def _say_what_would_be_done(place: Place, old: Stack | None) -> None:
     if _needs_bootstrap():
         text.say("  bootstrap the CDK in this account and region")
     verb = "update" if old and old.status != stacks.EMPTY else "create"
-    text.say(f"  {verb} the stack {place.stack} from cdk.out")
+    text.say(f"  {verb} the stack {target.stack} from cdk.out")
 
 
-def _say_what_next(place: Place) -> None:
-    outputs = stack_outputs.read(place.stack)
+def _say_what_next(target: DeployTarget) -> None:
+    outputs = stack_outputs.read(target.stack)
     rows = [
         ["ECRRepositoryURI", outputs.repository_uri],
         ["JobQueueName", outputs.job_queue],
@@ -293,7 +293,7 @@ def _say_what_next(place: Place) -> None:
         ["LogGroupName", outputs.log_group],
     ]
     text.table(["output", "value"], rows)
-    options = f" --stack {place.stack}{place.aws}"
+    options = f" --stack {target.stack}{target.aws}"
     text.say("next:")
     text.say(f"  spotbatch image push . --file examples/flights/Dockerfile{options}")
     text.say(f"  spotbatch submit{options} --name flights --array 12 --watch -- python -m flights.bootstrap")

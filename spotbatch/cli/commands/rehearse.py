@@ -10,9 +10,9 @@ from spotbatch.batch.errors import InvalidInput, JobFailed
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.cli.options import JsonOption
 from spotbatch.cli.output import json, text
-from spotbatch.rehearsal.private_region import stage
-from spotbatch.rehearsal.reclaim_plan import Weather
-from spotbatch.rehearsal.rehearsal import Rehearsed, Wish, rehearse
+from spotbatch.rehearsal.private_region import private_region
+from spotbatch.rehearsal.reclaim_plan import ReclaimPlan
+from spotbatch.rehearsal.rehearsal import RehearsalRequest, Rehearsed, rehearse
 from spotbatch.runs import job_file, parse
 from spotbatch.runs.request import JobOptions
 
@@ -70,7 +70,7 @@ def rehearse_command(
         raise InvalidInput("there is nothing to rehearse: give the command after `--`, or a job file with a command")
     if html is not None and not html.parent.is_dir():
         raise InvalidInput(f"--html {html}: there is no folder {html.parent} to write it into")
-    weather = Weather(
+    plan = ReclaimPlan(
         rounds=rounds,
         reclaims_per_host_hour=rate,
         trace_file=trace_file,
@@ -78,7 +78,7 @@ def rehearse_command(
         trace_polarity=trace_polarity,
         seed=seed,
     )
-    found = _run(asked, sample, weather, parse.seconds(notice), parse.seconds(limit))
+    found = _run(asked, sample, plan, parse.seconds(notice), parse.seconds(limit))
     full = total or asked.array or sample
     if html is not None:
         html.write_text(as_html(found, asked.command, full), encoding="utf-8")
@@ -93,17 +93,17 @@ def rehearse_command(
         raise JobFailed(f"{'not' if word == 'no' else word + ' to be'} Spot-safe: {why}")
 
 
-def _run(asked: JobOptions, sample: int, weather: Weather, notice_seconds: float, limit_seconds: float) -> Rehearsed:
+def _run(asked: JobOptions, sample: int, plan: ReclaimPlan, notice_seconds: float, limit_seconds: float) -> Rehearsed:
     """In a region of its own, whatever the AWS settings say: nothing of this reaches the cloud."""
     needs = ResourceRequirements(
         vcpus=asked.vcpus or _DEFAULT_VCPUS, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB
     )
-    wish = Wish(
+    wanted = RehearsalRequest(
         asked=JobOptions(command=asked.command, vcpus=needs.vcpus, memory_mib=needs.memory_mib, env=asked.env),
         sample=sample,
-        weather=weather,
+        plan=plan,
         limit_seconds=limit_seconds,
     )
     max_vcpus = max(4, needs.vcpus * sample)
-    opened = partial(stage, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds, say=text.hint)
-    return rehearse(opened, wish, text.hint)
+    opened = partial(private_region, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds, say=text.hint)
+    return rehearse(opened, wanted, text.hint)

@@ -148,10 +148,10 @@ def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_chec
     jobs = Jobs()
     prepared = prepare(asked, jobs=jobs, is_checked=is_checked)
     wanted = prepared.request
-    if (wish := deadline.wish_of(asked, is_dry=is_dry)) is not None:
+    if (with_deadline := deadline.deadline_request(asked, is_dry=is_dry)) is not None:
         if not is_dry:
             send_along(jobs, prepared)
-        return _send_with_deadline(wanted, wish, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
+        return _send_with_deadline(wanted, with_deadline, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
     if is_dry:
         return _show_plan(jobs, prepared, asked.work_seconds, as_json=as_json)
     run = submit_prepared(jobs, prepared)
@@ -168,9 +168,9 @@ def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_chec
 
 
 def _send_with_deadline(
-    wanted: JobRequest, wish: deadline.Wish, jobs: Jobs, *, is_dry: bool, watch: bool, as_json: bool
+    wanted: JobRequest, with_deadline: deadline.DeadlineRequest, jobs: Jobs, *, is_dry: bool, watch: bool, as_json: bool
 ) -> None:
-    asked = deadline.request_of(wanted, wish, jobs=jobs)
+    asked = deadline.request_of(wanted, with_deadline, jobs=jobs)
     if is_dry:
         json.write(asked)
         return _show_price(jobs, wanted)

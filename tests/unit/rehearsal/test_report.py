@@ -9,19 +9,19 @@ from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.rehearsal.outputs import Output
-from spotbatch.rehearsal.reclaim_plan import Weather
+from spotbatch.rehearsal.reclaim_plan import ReclaimPlan
 from spotbatch.rehearsal.rehearsal import Rehearsed, Trial
 from spotbatch.rehearsal.report import as_document, facts
 
 
-def rehearsed(weather: Weather, *, save_seconds: float = 2.0) -> Rehearsed:
+def rehearsed(plan: ReclaimPlan, *, save_seconds: float = 2.0) -> Rehearsed:
     record = AttemptRecord(started_at=0.0, ended_at=60.0, checkpoints_saved=1, checkpoint_seconds=save_seconds)
     trial = Trial(seconds=60.0, outputs={None: {"n": Output(sha256="1")}}, records=[record], interruptions=1, failed=0)
     return Rehearsed(
         needs=ResourceRequirements(vcpus=1, memory_mib=512),
         sample=1,
-        weather=weather,
-        rate=weather.interruptions_per_hour(),
+        plan=plan,
+        rate=plan.interruptions_per_hour(),
         quiet=trial,
         disturbed=trial,
     )
@@ -38,7 +38,7 @@ def trace_file(folder: Path, available: list[int]) -> Path:
 
 
 def test_at_a_chosen_rate_the_interval_is_that_rates_and_ec2s_stands_beside_it() -> None:
-    page = said(rehearsed(Weather(reclaims_per_host_hour=4)))
+    page = said(rehearsed(ReclaimPlan(reclaims_per_host_hour=4)))
     # Daly by hand: sqrt(2 * 2 s * 900 s) - 2 s = 58 s
     assert page["save every, as rehearsed"].startswith("58 s (SPOTBATCH_CHECKPOINT_SECONDS=58)")
     assert "the chosen --rate: one interruption in 15 min 00 s" in page["save every, as rehearsed"]
@@ -46,7 +46,7 @@ def test_at_a_chosen_rate_the_interval_is_that_rates_and_ec2s_stands_beside_it()
 
 
 def test_without_a_rate_only_ec2s_interval_is_given_and_says_whence() -> None:
-    page = said(rehearsed(Weather()))
+    page = said(rehearsed(ReclaimPlan()))
     assert "save every, as rehearsed" not in page
     assert "EC2's published interruption bands" in page["save every, on EC2"]
 
@@ -55,17 +55,17 @@ def test_a_traces_rate_is_counted_at_its_own_pace_however_fast_it_was_played(tmp
     # 40 probes of 10 min: 36 with capacity (6 h), 2 interruptions; Jeffreys' estimate: 2.5 in 6 h
     trace = trace_file(tmp_path, ([1] * 18 + [0] * 2) * 2)
     for speed in (1.0, 600.0):
-        found = rehearsed(Weather(trace_file=trace, trace_speed=speed))
+        found = rehearsed(ReclaimPlan(trace_file=trace, trace_speed=speed))
         assert found.rate == pytest.approx(2.5 / 6)
         assert "the trace, at its own pace: one interruption in 2 h 24 min" in said(found)["save every, as rehearsed"]
 
 
 def test_a_trace_that_was_never_up_has_no_rate(tmp_path: Path) -> None:
-    assert Weather(trace_file=trace_file(tmp_path, [0, 0, 0])).interruptions_per_hour() is None
+    assert ReclaimPlan(trace_file=trace_file(tmp_path, [0, 0, 0])).interruptions_per_hour() is None
 
 
 def test_the_document_names_each_intervals_rate_and_source_the_chosen_one_first() -> None:
-    found = as_document(rehearsed(Weather(reclaims_per_host_hour=4)), 1)
+    found = as_document(rehearsed(ReclaimPlan(reclaims_per_host_hour=4)), 1)
     first, second = found["checkpoint_intervals"]
     assert (first["source"], first["interruptions_per_hour"], first["seconds"]) == ("rate", 4, pytest.approx(58))
     assert second["source"] == "published bands"
@@ -76,17 +76,18 @@ def test_the_document_names_each_intervals_rate_and_source_the_chosen_one_first(
 @pytest.mark.parametrize(("rate", "setting"), [(1e5, "0.05"), (1e-6, "86400")])
 def test_the_setting_it_gives_is_one_that_the_runtime_takes(rate: float, setting: str) -> None:
     save = 0.001 if rate > 1 else 2.0
-    page = said(rehearsed(Weather(reclaims_per_host_hour=rate), save_seconds=save))
+    page = said(rehearsed(ReclaimPlan(reclaims_per_host_hour=rate), save_seconds=save))
     assert f"SPOTBATCH_CHECKPOINT_SECONDS={setting})" in page["save every, as rehearsed"]
     assert "in 0 " not in page["save every, as rehearsed"]
 
 
 def test_the_full_runs_cost_says_that_it_supposes_ec2s_rates_not_the_chosen_one() -> None:
     assert (
-        "EC2's published interruption bands" in said(rehearsed(Weather(reclaims_per_host_hour=60)))["the full run of 1"]
+        "EC2's published interruption bands"
+        in said(rehearsed(ReclaimPlan(reclaims_per_host_hour=60)))["the full run of 1"]
     )
 
 
 def test_a_rate_that_no_clock_could_hold_is_refused() -> None:
     with pytest.raises(InvalidInput, match="above 0, not 1e-310"):
-        Weather(reclaims_per_host_hour=1e-310)
+        ReclaimPlan(reclaims_per_host_hour=1e-310)
