@@ -66,7 +66,7 @@ def take(page: Page, region: PrivateRegion, array: str) -> None:
         wait_for(lambda count=count: done(array) >= count)  # type: ignore[misc]  # a default binds the loop's value
         region.client.interrupt(count=1)
     wait_for(lambda: done(array) >= DONE_AT_PICTURE)
-    page.locator("#r-hosts path.reclaim").nth(len(RECLAIM_AT) - 1).wait_for(state="attached", timeout=60_000)
+    page.locator("#r-hosts path.reclaim").nth(len(RECLAIM_AT) - 1).wait_for(state="attached", timeout=180_000)
     page.locator("#r-money figure").wait_for()
     page.screenshot(path=PICTURE, full_page=True)
     with Image.open(PICTURE) as taken:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from spotbatch.pricing.report import shown_usd
 from spotbatch.web.fetcher import Fetcher
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import Pages
@@ -51,7 +50,7 @@ def test_a_run_that_was_repaired_is_succeeded_and_costs_what_the_command_says(wo
     fixed.touch()
     again = world.run("retry", "repair").out.strip()
     assert world.wait(again) == "SUCCEEDED"
-    listed = json.loads(world.run("cost", "repair", "--json").out)
+    before = json.loads(world.run("cost", "repair", "--json").out)
     with local_settings(world.home):
         fetcher = Fetcher(state=State(), scope=Scope(stack=STACK))
         run_id = fetcher.run_of(fetcher.jobs.get(again))[0].environment["SPOTBATCH_RUN_ID"]
@@ -60,14 +59,12 @@ def test_a_run_that_was_repaired_is_succeeded_and_costs_what_the_command_says(wo
     assert "FAILED" not in page["progress"]
     assert page["failures"].strip() == ""
     assert 'data-heat="5f55f5" data-indexes="0-5"' in page["children"]
-    assert len(listed["job_ids"]) == 2, "the command means the whole run too"
-    assert tile(page["money"], "Paid for hosts") == shown_usd_of(listed["paid_usd"])
-
-
-def shown_usd_of(amount: str) -> str:
-    from decimal import Decimal
-
-    return shown_usd(Decimal(amount)).removesuffix(" USD")
+    after = json.loads(world.run("cost", "repair", "--json").out)
+    assert len(before["job_ids"]) == 2, "the command means the whole run too"
+    paid = float(tile(page["money"], "Paid for hosts"))
+    first, last = (round(float(each["paid_usd"]), 6) for each in (before, after))
+    assert first <= paid <= last, "the hosts may still be there, and cost more each second"
+    assert last - first < 0.1 * last, "so the two bills leave room for one figure only"
 
 
 def test_ten_thousand_ended_children_are_all_read_when_the_region_is_on_this_machine(world: CliWorld) -> None:
