@@ -181,7 +181,8 @@ class Attempts(Turn):
         if self._attempt_ids.get((job_no, index)) == attempt_id:
             del self._attempt_ids[job_no, index]
         self._stopping.pop(attempt_id, None)
-        self._write_end(attempt_id, unit, exit_code, reason, status_reason)
+        now = self.now()
+        self._write_end(attempt_id, unit, exit_code, reason, status_reason, now)
         left = self._scratch.give_back(attempt_id, is_dead=exit_code is not None)
         if left is not None:
             self._loop.run_in_executor(None, partial(shutil.rmtree, left, ignore_errors=True))
@@ -193,14 +194,20 @@ class Attempts(Turn):
                 exit_code=exit_code,
                 reason=reason,
                 status_reason=status_reason,
-            )
+            ),
+            at=now,
         )
 
     def _write_end(
-        self, attempt_id: int, unit: tuple[int, int, int], exit_code: int | None, reason: str, status_reason: str
+        self,
+        attempt_id: int,
+        unit: tuple[int, int, int],
+        exit_code: int | None,
+        reason: str,
+        status_reason: str,
+        now: float,
     ) -> None:
         """One row for a start and an end that come in one turn, as those of short jobs do."""
-        now = self.now()
         started_at, number = self._started.pop(attempt_id, (None, 0))
         if number and self.journal.withdraw(number):
             self.journal.write(_ATTEMPT_RAN, (started_at, now, exit_code, reason, status_reason, *unit))

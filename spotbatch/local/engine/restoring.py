@@ -87,6 +87,6 @@ def _end_lost_attempts(engine: "LocalEngine") -> None:
         "WHERE job.ended_at IS NULL AND attempt.stopped_at IS NULL"
     )
     for job_no, index, attempt, instance_id in list(engine.journal.rows(query)):
-        reason = host_terminated(instance_id)
-        engine.write_attempt_end((job_no, index, attempt), None, "", reason, engine.now())
-        engine.apply(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason))
+        reason, now = host_terminated(instance_id), engine.now()
+        engine.write_attempt_end((job_no, index, attempt), None, "", reason, now)
+        engine.apply(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason), at=now)

@@ -38,6 +38,7 @@ class Turn(Reading):
         self.log_folder = settings.home / "logs"
         self._loop = asyncio.get_running_loop()
         self._clock = Clock()
+        self._at = 0.0  # when the event happened that is being applied
         self._rng = random.Random(settings.seed or None)  # noqa: S311 - reclaims and ids of pretended hosts
         self._effects: list[Callable[[], object]] = []
         self._requests: list[Request] = []
@@ -57,8 +58,12 @@ class Turn(Reading):
 
     # ---- the turn ----
 
-    def apply(self, event: ev.Event) -> None:
-        """Give one event to the scheduler, and note what it commands. Raises what the scheduler raises."""
+    def apply(self, event: ev.Event, *, at: float | None = None) -> None:
+        """Give one event to the scheduler, and note what it commands. Raises what the scheduler raises.
+
+        `at` (UTC epoch seconds) is when it happened, if that stands in a row already: what follows happened then too.
+        """
+        self._at = self.now() if at is None else at
         for command in self.scheduler.handle(event, self._clock.steady()):
             self._note(command)
         self._schedule_flush()
@@ -67,7 +72,7 @@ class Turn(Reading):
         """Write the rows that a command means, and keep what is to be done after the commit."""
         match command:
             case ev.UnitEnded(job_no=job_no, index=index):
-                row = (job_no, index, STATUSES.index(command.status), command.status_reason, self.now())
+                row = (job_no, index, STATUSES.index(command.status), command.status_reason, self._at)
                 self.journal.write("INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?)", row)
             case ev.JobEnded(job_no=job_no):
                 self._note_job_ended(job_no, command.status, command.status_reason)
@@ -82,7 +87,7 @@ class Turn(Reading):
             (
                 STATUSES.index(status),
                 reason,
-                self.now(),
+                self._at,
                 self.scheduler.statuses(job_no),
                 self.scheduler.attempts(job_no),
                 job_no,

@@ -308,3 +308,15 @@ def test_what_a_job_left_in_a_session_of_its_own_does_not_outlive_its_region(tmp
         assert left_behind(home, job_id)  # for some seconds: only stopped jobs are cleaned up after at once
 
     assert not carriers(home)
+
+
+def test_a_job_ends_in_the_instant_in_which_its_last_attempt_ends(region: RunningRegion) -> None:
+    batch = region.client("batch")
+    parent = submit(batch, "exit $((AWS_BATCH_JOB_ARRAY_INDEX % 3))", arrayProperties={"size": 40})
+    ended(batch, parent, "FAILED")
+    children = batch.describe_jobs(jobs=[f"{parent}:{index}" for index in range(40)])["jobs"]
+    assert len(children) == 40
+    for child in children:
+        assert child["stoppedAt"] == child["attempts"][-1]["stoppedAt"], child
+        assert child["startedAt"] == child["attempts"][-1]["startedAt"], child
+    assert job(batch, parent)["stoppedAt"] == max(child["stoppedAt"] for child in children)
