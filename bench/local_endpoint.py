@@ -82,7 +82,7 @@ def client(info: RegionInfo, service: str) -> Any:
 
 @contextmanager
 def running(home: Path) -> Iterator[RegionInfo]:
-    info = start(home, ["--boot-seconds", "0.05"])
+    info = start(home, ["--boot-seconds", "0.05", "--vcpu-quota", "none"])
     try:
         yield info
     finally:

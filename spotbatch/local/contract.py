@@ -7,7 +7,7 @@ asyncio loop. A coroutine here returns once what it did is on disk.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler.events import JobSubmitted
@@ -15,6 +15,9 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.policy.trace import Trace
 
 Json = Mapping[str, object]
+
+# The kind of a document {"name", "userData"} by a launch template's id: the engine reads what the ECS agent is told.
+LAUNCH_TEMPLATE: Final = "launch-template"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +127,8 @@ class EngineSettings:
     idle_seconds: float = 60.0
     stop_grace_seconds: float = 30.0
     vcpu_quota: int | None = None  # vCPUs of all hosts together, whatever the environments' maxima say
+    is_quota_of_machine: bool = False  # nobody asked for the quota: a job that needs a larger host gets one
+    draining: Literal["template", "on", "off"] = "template"  # whether hosts under notice get no new jobs
     reclaims_per_host_hour: float = 0.0
     traces: tuple[Trace, ...] = ()  # of Spot capacity; they go before the rate
     trace_speed: float = 1.0  # so many seconds of a trace pass in one

@@ -28,9 +28,10 @@ from spotbatch.local.contract import Engine, EngineSettings
 from spotbatch.local.deadline.placing import Deadlines
 from spotbatch.local.engine.turn import say
 from spotbatch.local.engine.unfinished import unfinished_in
+from spotbatch.local.machine import this_machine
 from spotbatch.local.moto_bridge import MotoBridge
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.settings import Arguments, RegionSettings, parse_arguments
+from spotbatch.local.settings import NO_QUOTA, Arguments, RegionSettings, parse_arguments
 from spotbatch.local.settings_change import check_start
 from spotbatch.local.settings_file import StartSettings
 from spotbatch.local.template_file import read_template, stack_name_of
@@ -61,6 +62,9 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
     with _lock(arguments.home), _stop_signals() as stop:
         start = _start_settings(arguments)
         settings = start.region_settings(arguments)
+        if not settings.vcpu_quota:
+            machine = this_machine()
+            say(f"hosts have {machine.vcpu_quota} vCPUs together ({machine}): --vcpu-quota N for more or less, or none")
         _make_artifacts_folder(settings)
         before = _last_info(settings.home)
         preferred = urlsplit(before.endpoint).port or 0 if before else 0
@@ -297,7 +301,9 @@ def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettin
         boot_seconds=settings.boot_seconds,
         idle_seconds=settings.idle_seconds,
         stop_grace_seconds=settings.stop_grace_seconds,
-        vcpu_quota=settings.vcpu_quota,
+        vcpu_quota=None if settings.vcpu_quota == NO_QUOTA else settings.vcpu_quota or this_machine().vcpu_quota,
+        is_quota_of_machine=settings.vcpu_quota == 0,
+        draining=settings.draining,
         reclaims_per_host_hour=settings.reclaims_per_host_hour,
         traces=settings.traces,
         trace_speed=settings.trace_speed,

@@ -17,6 +17,8 @@ _DEFAULT_REGION: Final = "us-east-1"
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _REGION: Final = re.compile(r"[a-z]{2,3}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 
+NO_QUOTA: Final = -1
+
 Number = TypeVar("Number", int, float)
 Option = str | int | float
 
@@ -40,7 +42,8 @@ class RegionSettings:
     boot_seconds: float = 1.0
     idle_seconds: float = 60.0
     stop_grace_seconds: float = 30.0
-    vcpu_quota: int | None = None
+    vcpu_quota: int = 0  # 0: by the machine; NO_QUOTA: none
+    draining: Literal["template", "on", "off"] = "template"
     reclaims_per_host_hour: float = 0.0
     traces: tuple[Trace, ...] = ()
     trace_speed: float = 1.0
@@ -144,7 +147,10 @@ def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
     add("--boot-seconds", type=_seconds, help="from a host's launch to its start (default: 1)")
     add("--idle-seconds", type=_seconds, help="a host without attempts is kept so long (default: 60)")
     add("--stop-grace-seconds", type=_seconds, help="from SIGTERM to SIGKILL (default: 30)")
-    add("--vcpu-quota", type=_positive, metavar="N", help="vCPUs of all hosts together (default: no quota)")
+    quota = "vCPUs of all hosts together, or none for no limit (default: by this machine's cores and memory)"
+    add("--vcpu-quota", type=_quota, metavar="N", help=quota)
+    draining = "whether hosts under notice get new jobs: as their launch template says (default), on: none, off: always"
+    add("--draining", choices=("template", "on", "off"), help=draining)
     add("--reclaims-per-host-hour", type=_seconds, help="seeded random reclaims (default: 0)")
     trace = "Spot capacity by zone from a recorded trace (CSV or JSON)"
     add("--trace-file", type=Path, default=None, metavar="FILE", help=trace)
@@ -203,10 +209,12 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> int:
+def _quota(text: str) -> int:
+    if text == "none":
+        return NO_QUOTA
     value = _number(int, text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
+        raise argparse.ArgumentTypeError(f"must be 1 or more, or none, not {text}")
     return value
 
 

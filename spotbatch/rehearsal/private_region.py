@@ -57,6 +57,7 @@ def private_region(
         template = Path(folder, "Rehearsal.template.json")
         template.write_text(json.dumps(_template(needs, max_vcpus)), encoding="utf-8")
         arguments = ["--template", str(template), "--images", str(images), "--boot-seconds", "0.5"]
+        arguments += ["--vcpu-quota", "none"]  # the rehearsal's own template says how much runs at once
         arguments += ["--notice-seconds", str(notice_seconds), "--stop-grace-seconds", str(max(1.0, notice_seconds))]
         arguments += [part for name in _PASSED if name in before for part in ("--pass-env", name)]
         info = start(home, [*arguments, *options], say=say)

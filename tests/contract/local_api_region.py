@@ -72,7 +72,8 @@ def running(home: Path, *arguments: str, module: str = "spotbatch.local") -> Ite
     """A region with its home in a folder; ended when the block ends, however it ends."""
     log = home.parent / f"{home.name}.log"
     with log.open("ab") as out:
-        command = [sys.executable, "-m", module, "--home", str(home), *arguments]
+        unlimited = ("--vcpu-quota", "none")  # what runs at once is no matter of the machine's size
+        command = [sys.executable, "-m", module, "--home", str(home), *unlimited, *arguments]
         process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=_environ())
     try:
         yield RunningRegion(info=_wait_until_ready(home, process, log), process=process)

@@ -169,6 +169,10 @@ class Scheduler:
         """vCPUs of all hosts, from their launch to their end."""
         return self.state.launched_vcpus
 
+    def set_quota(self, vcpus: int) -> None:
+        """Another limit of the vCPUs of all hosts together. What could not be launched is, with the next event."""
+        self.state.quota_vcpus = vcpus
+
     def has_queue(self, name: str) -> bool:
         """Whether a queue is there."""
         return name in self.state.queues

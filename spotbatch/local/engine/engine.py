@@ -8,14 +8,16 @@ from typing import Final
 from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.local.contract import Json, Submission
+from spotbatch.local.contract import EngineSettings, Json, Submission
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.disk import Disk
 from spotbatch.local.engine.hosting import Hosting
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.journal import Journal, Statement
+from spotbatch.local.engine.machine_quota import MachineQuota
 from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.restoring import ENVIRONMENT, QUEUE, restore
+from spotbatch.local.engine.turn import say
 
 _CLOSE_GRACE_SECONDS: Final = 5.0
 _PUT_RESOURCE: Final = "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)"
@@ -28,6 +30,11 @@ _INSERT_JOB: Final = (
 
 class LocalEngine(Hosting):
     """Implements `spotbatch.local.contract.Engine`; made by `open_engine`."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings)
+        is_ours = settings.is_quota_of_machine and settings.vcpu_quota is not None
+        self._machine_quota = MachineQuota(settings.vcpu_quota or 0, self.environments_of) if is_ours else None
 
     # ---- open and close ----
 
@@ -86,7 +93,29 @@ class LocalEngine(Hosting):
             self._take_back(kind, name, before, is_written=not isinstance(error, Unavailable))
             raise
 
+    def environments_of(self, queue: str) -> list[ComputeEnvironment]:
+        """A queue's environments as the documents have them, known to the scheduler or not yet."""
+        rules = self.resource_rules.get((QUEUE, queue))
+        names = () if rules is None else codec.decode(JobQueue, rules).environments
+        kept = (self.resource_rules.get((ENVIRONMENT, name)) for name in names)
+        return [codec.decode(ComputeEnvironment, one) for one in kept if one is not None]
+
+    def widen_quota(self, rules: ev.JobSubmitted) -> None:
+        """A quota that nobody asked for keeps no job from running."""
+        if self._machine_quota is not None and self._machine_quota.takes(rules.queue, rules.requirements):
+            self.scheduler.set_quota(self._machine_quota.vcpus)
+            say(f"hosts have {self._machine_quota.vcpus} vCPUs together from now on: a job fits on no smaller host")
+
+    def _environments_changed(self) -> None:
+        if self._machine_quota is not None:
+            self._machine_quota.environments_changed()
+            for job_no in self.scheduler.job_numbers():
+                if not self.scheduler.status(job_no).is_terminal:
+                    self.widen_quota(self.scheduler.submitted(job_no))
+
     def _tell(self, rules: ComputeEnvironment | JobQueue | None) -> None:
+        if rules is not None:
+            self._environments_changed()
         if isinstance(rules, ComputeEnvironment):
             self.apply(ev.EnvironmentPut(environment=rules))
         elif isinstance(rules, JobQueue):
@@ -141,6 +170,7 @@ class LocalEngine(Hosting):
 
     def _take(self, rules: ev.JobSubmitted, submission: Submission) -> None:
         self.enter_job(rules.job_no, submission.job_id, submission.created_at)
+        self.widen_quota(rules)
         try:
             self.apply(rules)
         except SpotbatchError:

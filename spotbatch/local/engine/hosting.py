@@ -3,13 +3,16 @@
 import asyncio
 import signal
 from collections.abc import Sequence
+from typing import Any
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import host_terminated
-from spotbatch.local.contract import EngineSettings, HostView
+from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView
 from spotbatch.local.engine.containers import Containers
+from spotbatch.local.engine.ecs_config import drains_on_notice
 from spotbatch.local.engine.orphans import Carrier
+from spotbatch.local.engine.restoring import ENVIRONMENT
 from spotbatch.local.engine.sky import PoolKey, RateSky, Sky, TraceSky
 from spotbatch.local.engine.strays import LATER_SECONDS, SOON_SECONDS, Strays
 
@@ -20,6 +23,7 @@ class Hosting(Containers):
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
         self._sky = _sky(settings, self._clock.steady())
+        self._open_under_notice: set[int] = set()  # hosts that got their notice and are not drained
         self._sky_timer: asyncio.TimerHandle | None = None
         self._strays = Strays(settings.home, self._of_ended_attempts)
 
@@ -87,14 +91,33 @@ class Hosting(Containers):
             self._sky.host_gone(host_no)
         now = self.now()
         self.host_book.noticed(host_no, now, now + notice_seconds)
-        self.apply(ev.HostNoticed(host_no=host_no))
+        if host.started_at is None or self._drains(host):
+            self.apply(ev.HostNoticed(host_no=host_no))
+        else:
+            self._open_under_notice.add(host_no)  # ECS goes on placing jobs there: only its jobs know of the notice
+            self._schedule_flush()
         self._later(notice_seconds, self._reclaim, host_no)
+
+    def _drains(self, host: HostView) -> bool:
+        """Whether the host's ECS agent drains it under a notice: as its launch template's user data has it."""
+        if self.settings.draining != "template":
+            return self.settings.draining == "on"
+        environment: Any = self.resources(ENVIRONMENT).get(host.environment, {})
+        template = environment.get("computeResources", {}).get("launchTemplate", {})
+        wanted = {template.get("launchTemplateId"), template.get("launchTemplateName")} - {None}
+        for template_id, kept in self.resources(LAUNCH_TEMPLATE).items():
+            if wanted & {template_id, kept.get("name", template_id)}:
+                return drains_on_notice(str(kept.get("userData", "")))
+        return False
 
     def _reclaim(self, host_no: int) -> None:
         """The instance goes, and everything on it at once."""
         host = self.host_book.alive.get(host_no)
         if host is None:
             return
+        if host_no in self._open_under_notice:
+            self._open_under_notice.discard(host_no)
+            self.apply(ev.HostNoticed(host_no=host_no))  # or what ends there now would be tried again there
         for job_no, index, _ in self.scheduler.host_units(host_no):
             attempt_id = self._attempt_ids[job_no, index]
             self._signal(attempt_id, signal.SIGKILL)
@@ -104,6 +127,7 @@ class Hosting(Containers):
     def _end_host(self, host_no: int, cause: str) -> None:
         if self._sky is not None:
             self._sky.host_gone(host_no)
+        self._open_under_notice.discard(host_no)
         self.host_book.ended(host_no, self.now(), cause)
         self.apply(ev.HostEnded(host_no=host_no))
 

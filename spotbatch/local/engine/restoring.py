@@ -48,6 +48,7 @@ def _restore_jobs(engine: "LocalEngine") -> None:
             statuses, attempts = _unit_books(engine, job_no, submitted.size or 1)
         try:
             engine.apply(ev.JobRestored(submitted=submitted, statuses=statuses, attempts=attempts))
+            engine.widen_quota(submitted)
         except (InvalidInput, NotFound) as error:  # the region was killed before it could take the job's row back
             engine.drop_job(job_no)
             engine.journal.write("DELETE FROM job WHERE job_no = ?", (job_no,))

@@ -1,0 +1,38 @@
+"""What a launch template's user data says to the ECS agent of its hosts. Pure."""
+
+import base64
+import binascii
+import re
+from email import message_from_bytes
+from typing import Final
+
+# The agent reads it by Go's strconv.ParseBool, and without it does not drain (amazon-ecs-agent, README, "Environment
+# Variables": ECS_ENABLE_SPOT_INSTANCE_DRAINING, default false).
+_DRAINING: Final = re.compile(
+    r"""^[^#\n]*\bECS_ENABLE_SPOT_INSTANCE_DRAINING\s*=\s*["']?(?P<value>\w+)""", re.MULTILINE
+)
+_TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+
+
+def drains_on_notice(user_data: str) -> bool:
+    """Whether hosts with this user data (plain, MIME or base64 of either) get no new jobs once they have a notice."""
+    said = [match["value"] for text in _texts(user_data) for match in _DRAINING.finditer(text)]
+    return bool(said) and said[-1] in _TRUE
+
+
+def _texts(user_data: str) -> list[str]:
+    """The scripts that cloud-init finds in it (cloud-init, "User data formats")."""
+    raw = _decoded(user_data)
+    message = message_from_bytes(raw)
+    if not message.is_multipart():
+        return [raw.decode("utf-8", "replace")]
+    parts = [part.get_payload(decode=True) for part in message.walk() if not part.is_multipart()]
+    return [part.decode("utf-8", "replace") for part in parts if isinstance(part, bytes)]
+
+
+def _decoded(user_data: str) -> bytes:
+    """EC2 takes and gives user data in base64; templates have it plain below Fn::Base64."""
+    try:
+        return base64.b64decode("".join(user_data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return user_data.encode()

@@ -1,0 +1,50 @@
+"""Whether user data lets the ECS agent drain a host that has an interruption notice."""
+
+import base64
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+
+import pytest
+
+from spotbatch.local.engine.ecs_config import drains_on_notice
+
+SET = "ECS_ENABLE_SPOT_INSTANCE_DRAINING"
+
+
+def mime(*scripts: str, charset: str = "us-ascii") -> str:
+    message = MIMEMultipart()
+    for script in scripts:
+        message.attach(MIMEText(script, "x-shellscript", charset))
+    return message.as_string()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"#!/bin/sh\necho {SET}=true >> /etc/ecs/ecs.config\n",
+        f"#!/bin/sh\ncat >> /etc/ecs/ecs.config <<EOF\nECS_CLUSTER=x\n{SET}=1\nEOF\n",
+        f'#cloud-config\nruncmd:\n  - echo "{SET}=True" >> /etc/ecs/ecs.config\n',
+        mime("echo hello", f"printf '%s\\n' {SET}=true >> /etc/ecs/ecs.config"),
+        mime(f"echo {SET}=true", charset="utf-8"),
+        f"echo {SET}=false > a\necho {SET}=true >> a\n",
+    ],
+)
+def test_hosts_drain_where_the_agent_is_told_to(text: str) -> None:
+    assert drains_on_notice(text)
+    assert drains_on_notice(base64.b64encode(text.encode()).decode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "#!/bin/sh\necho ECS_CLUSTER=x >> /etc/ecs/ecs.config\n",
+        f"echo {SET}=false >> /etc/ecs/ecs.config\n",
+        f"# {SET}=true\n",
+        f"echo {SET}=yes >> /etc/ecs/ecs.config\n",  # no truth for Go's strconv.ParseBool
+        f"echo {SET}=true > a\necho {SET}=false >> a\n",
+        mime("echo hello"),
+    ],
+)
+def test_hosts_do_not_drain_by_themselves(text: str) -> None:
+    assert not drains_on_notice(text)
