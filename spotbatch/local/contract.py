@@ -21,6 +21,24 @@ LAUNCH_TEMPLATE: Final = "launch-template"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JobFilter:
+    """One filter of ListJobs, by a column of the journal's jobs."""
+
+    member: Literal["name", "definition", "share", "created_at"]  # a definition as name:revision
+    value: str | float
+    is_prefix: bool = False  # names and definitions
+    is_after: bool = False  # of a time: later than it; else earlier
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobPlace:
+    """Where a page of a list ended: its last job."""
+
+    job_id: str
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerSpec:
     """What is run for each attempt, with `Ref::` parameters and overrides already applied."""
 
@@ -187,6 +205,18 @@ class Engine(Protocol):
         self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
     ) -> Sequence[str]:
         """Job ids, newest first; children in the order of their index."""
+        ...
+
+    def find_jobs(
+        self,
+        *,
+        queue: str,
+        status: JobStatus | None = None,
+        where: JobFilter | None = None,
+        after: JobPlace | None = None,
+        limit: int,
+    ) -> Sequence[str]:
+        """Ids of a queue's jobs, newest first: those behind a place, at most so many."""
         ...
 
     def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:

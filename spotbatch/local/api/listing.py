@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from spotbatch.batch.errors import NotFound
@@ -11,8 +11,9 @@ from spotbatch.local.api import multinode
 from spotbatch.local.api.described import array_properties, stops, times
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
-from spotbatch.local.api.paging import page
-from spotbatch.local.api.region import QUEUE, Document, Region
+from spotbatch.local.api.paging import page, token_after, window
+from spotbatch.local.api.region import DEFINITION, QUEUE, Document, Region
+from spotbatch.local.contract import JobFilter, JobPlace
 
 _MOST: Final = 1000
 _MOST_FILTERED: Final = 100
@@ -23,57 +24,72 @@ _LAST_JOB: Final = re.compile(r"(?P<moment>[0-9]{1,12}\.[0-9]{1,9}) (?P<id>[0-9a
 
 async def list_jobs(region: Region, asked: Document) -> Document:
     """ListJobs: of a queue, or the children of an array. Without a status or filter, the RUNNING ones."""
-    ids, most = _chosen(region, asked)
-
-    def key(job_id: str) -> str:
-        return f"{region.engine.view(job_id).created_at!r} {job_id}"
-
-    of_array = bool(asked.get("arrayJobId"))
-    part, token = page(ids, key, asked, most, lambda last: _position(region, ids, last, of_array=of_array))
-    summaries = [_summary(region, job_id) for job_id in part]
-    if asked.get("multiNodeJobId"):
-        summaries = [_node_summary(region, one) for one in summaries]
-    return {"jobSummaryList": summaries, **({"nextToken": token} if token else {})}
-
-
-def _position(region: Region, ids: Sequence[str], last: str, *, of_array: bool) -> int:
-    """Where what follows the last job of a page begins, even if that job is in another status by now."""
-    match = _LAST_JOB.fullmatch(last)
-    if match is None or (match["index"] is not None) is not of_array:
-        raise ClientException(f"nextToken ({last[:100]!r}) is not one that this list gave")
-    if of_array:
-        return bisect_right(ids, int(match["index"]), key=lambda one: int(one.partition(":")[2]))
-    if match["id"] in ids:
-        return ids.index(match["id"]) + 1
-    return bisect_right(ids, -float(match["moment"]), key=lambda one: -region.engine.view(one).created_at)
-
-
-def _chosen(region: Region, asked: Document) -> tuple[Sequence[str], int]:
     named = [name for name in ("jobQueue", "arrayJobId", "multiNodeJobId") if asked.get(name)]
     if len(named) != 1:
         raise ClientException(f"give exactly one of jobQueue, arrayJobId and multiNodeJobId, not {named}")
     status = JobStatus(asked["jobStatus"]) if "jobStatus" in asked else None
     if named == ["multiNodeJobId"]:
-        parent = asked["multiNodeJobId"]
-        _known_job(region, parent, is_array=False)
-        is_there = multinode.is_multinode(dict(region.engine.described(parent)))
-        return [parent] if is_there and region.engine.view(parent).status is (
-            status or JobStatus.RUNNING
-        ) else (), _MOST
-    if named == ["arrayJobId"]:
-        parent = asked["arrayJobId"]
-        _known_job(region, parent, is_array=True)
-        return region.engine.list_jobs(array_job_id=parent, status=status or JobStatus.RUNNING), _MOST
+        part, token = _nodes(region, asked, status or JobStatus.RUNNING), None
+    elif named == ["arrayJobId"]:
+        part, token = _children(region, asked, status or JobStatus.RUNNING)
+    else:
+        part, token = _of_queue(region, asked, status)
+    summaries = [_summary(region, job_id) for job_id in part]
+    if named == ["multiNodeJobId"]:
+        summaries = [_node_summary(region, one) for one in summaries]
+    return {"jobSummaryList": summaries, **({"nextToken": token} if token else {})}
+
+
+def _nodes(region: Region, asked: Document, status: JobStatus) -> Sequence[str]:
+    """The one node of a multi-node job that runs here, if it stands in that status."""
+    parent = asked["multiNodeJobId"]
+    _known_job(region, parent, is_array=False)
+    window(asked, _MOST)
+    is_there = multinode.is_multinode(dict(region.engine.described(parent)))
+    return [parent] if is_there and region.engine.view(parent).status is status else ()
+
+
+def _key(region: Region, job_id: str) -> str:
+    return f"{region.engine.view(job_id).created_at!r} {job_id}"
+
+
+def _children(region: Region, asked: Document, status: JobStatus) -> tuple[Sequence[str], str | None]:
+    parent = asked["arrayJobId"]
+    _known_job(region, parent, is_array=True)
+    ids = region.engine.list_jobs(array_job_id=parent, status=status)
+
+    def position(last: str) -> int:
+        index = int(_last_job(last, of_array=True)["index"])
+        return bisect_right(ids, index, key=lambda one: int(one.partition(":")[2]))
+
+    return page(ids, lambda job_id: _key(region, job_id), asked, _MOST, position)
+
+
+def _last_job(last: str, *, of_array: bool) -> "re.Match[str]":
+    """Where a page ended: the list goes on behind that job, even if it is in another status by now."""
+    match = _LAST_JOB.fullmatch(last)
+    if match is None or (match["index"] is not None) is not of_array:
+        raise ClientException(f"nextToken ({last[:100]!r}) is not one that this list gave")
+    return match
+
+
+def _of_queue(region: Region, asked: Document, status: JobStatus | None) -> tuple[Sequence[str], str | None]:
     queue = region.get(QUEUE, asked["jobQueue"])["jobQueueName"]
     filters = asked.get("filters", [])
-    if not filters:
-        return region.engine.list_jobs(queue=queue, status=status or JobStatus.RUNNING), _MOST
     if len(filters) > 1:
         raise ClientException(f"only one filter can be used at a time, not {len(filters)}")
-    keep = _filter(region, filters[0])
-    of_share = filters[0].get("name") == "SHARE_IDENTIFIER"
-    ids = region.engine.list_jobs(queue=queue, status=status if of_share else None)
-    return [job_id for job_id in ids if keep(job_id)], _MOST_FILTERED
+    where = _filter(region, filters[0]) if filters else None
+    if where is None:
+        status = status or JobStatus.RUNNING
+    elif where.member != "share":
+        status = None
+    size, last = window(asked, _MOST_FILTERED if where else _MOST)
+    after = None
+    if last is not None:
+        match = _last_job(last, of_array=False)
+        after = JobPlace(job_id=match["id"], created_at=float(match["moment"]))
+    ids = region.engine.find_jobs(queue=queue, status=status, where=where, after=after, limit=size + 1)
+    return ids[:size], token_after(_key(region, ids[size - 1])) if len(ids) > size else None
 
 
 def _known_job(region: Region, job_id: str, *, is_array: bool) -> Sequence[str]:
@@ -88,8 +104,8 @@ def _known_job(region: Region, job_id: str, *, is_array: bool) -> Sequence[str]:
     return ()
 
 
-def _filter(region: Region, entry: Document) -> Callable[[str], bool]:
-    """Whether a job passes (API reference, ListJobs).
+def _filter(region: Region, entry: Document) -> JobFilter:
+    """What a filter asks for (API reference, ListJobs).
 
     A job's name matches without regard to case, a definition's with it; a trailing * of either matches any end.
     """
@@ -97,42 +113,31 @@ def _filter(region: Region, entry: Document) -> Callable[[str], bool]:
     if len(values) != 1:
         raise ClientException(f"a filter has exactly one value, not {len(values)}")
     value = str(values[0])
-    if name in ("BEFORE_CREATED_AT", "AFTER_CREATED_AT"):
-        if not value.isdigit():
-            raise ClientException(f"{name}: the value is a time in milliseconds since 1970, not {value[:50]!r}")
-        moment, sign = int(value) / 1000, 1 if name == "AFTER_CREATED_AT" else -1
-        return lambda job_id: (region.engine.view(job_id).created_at - moment) * sign > 0
-    if name not in _BY_MEMBER:
-        raise ClientException(f"filter {name[:50]!r} is unknown")
-    member, matches = _BY_MEMBER[name]
-
-    def passes(job_id: str) -> bool:
-        return matches(value, str(region.engine.described(job_id).get(member, "")))
-
-    return passes
-
-
-def _is_named(pattern: str, name: str) -> bool:
-    return _matches(pattern.lower(), name.lower())
+    match name:
+        case "BEFORE_CREATED_AT" | "AFTER_CREATED_AT":
+            if not value.isdigit():
+                raise ClientException(f"{name}: the value is a time in milliseconds since 1970, not {value[:50]!r}")
+            return JobFilter(member="created_at", value=int(value) / 1000, is_after=name == "AFTER_CREATED_AT")
+        case "JOB_NAME":
+            return JobFilter(member="name", value=value.removesuffix("*"), is_prefix=value.endswith("*"))
+        case "JOB_DEFINITION":
+            return _of_definition(region, value)
+        case "SHARE_IDENTIFIER":
+            return JobFilter(member="share", value=value)
+        case _:
+            raise ClientException(f"filter {name[:50]!r} is unknown")
 
 
-def _is_of_definition(pattern: str, arn: str) -> bool:
+def _of_definition(region: Region, pattern: str) -> JobFilter:
     """By ARN it is that one revision; by name any of them, or the one that is given."""
     if pattern.startswith("arn:"):
-        return arn == pattern
-    reference = arn.rpartition("/")[2]
-    return _matches(pattern, reference if ":" in pattern else reference.partition(":")[0])
-
-
-def _matches(pattern: str, value: str) -> bool:
-    return value.startswith(pattern[:-1]) if pattern.endswith("*") else value == pattern
-
-
-_BY_MEMBER: Final[Mapping[str, tuple[str, Callable[[str, str], bool]]]] = {
-    "JOB_NAME": ("jobName", _is_named),
-    "JOB_DEFINITION": ("jobDefinition", _is_of_definition),
-    "SHARE_IDENTIFIER": ("shareIdentifier", str.__eq__),
-}
+        ours = region.names.arn(DEFINITION, "")
+        return JobFilter(member="definition", value=pattern.removeprefix(ours) if pattern.startswith(ours) else "")
+    if pattern.endswith("*"):
+        return JobFilter(member="definition", value=pattern[:-1], is_prefix=True)
+    if ":" in pattern:
+        return JobFilter(member="definition", value=pattern)
+    return JobFilter(member="definition", value=f"{pattern}:", is_prefix=True)
 
 
 def _node_summary(region: Region, summary: Document) -> Document:

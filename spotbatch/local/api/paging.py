@@ -22,12 +22,23 @@ def page(
     A token holds the key of the last item given; `position` tells where what follows a key begins, whether or not its
     item is still in the list: what comes and goes between two pages repeats nothing and skips nothing else.
     """
+    size, last = window(asked, most)
+    start = 0 if last is None else position(last)  # AWS's own scripts (awsbstat) begin with an empty token
+    end = start + size
+    return items[start:end], _encode(key(items[end - 1])) if end < len(items) else None
+
+
+def window(asked: Document, most: int) -> tuple[int, str | None]:
+    """How many items a page has, and the key of the last item of the page before; for lists that are not read whole."""
     max_results, token = asked.get("maxResults"), asked.get("nextToken")
     if max_results is not None and not 1 <= max_results <= most:
         raise ClientException(f"maxResults must be between 1 and {most}, not {max_results}")
-    start = position(_decode(token)) if token else 0  # AWS's own scripts (awsbstat) begin with an empty one
-    end = start + (max_results or most)
-    return items[start:end], _encode(key(items[end - 1])) if end < len(items) else None
+    return max_results or most, _decode(token) if token else None
+
+
+def token_after(key: str) -> str:
+    """The token of the page that follows the item of a key."""
+    return _encode(key)
 
 
 def check_count(member: str, named: Sequence[str], most: int) -> None:

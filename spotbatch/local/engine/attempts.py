@@ -246,6 +246,4 @@ class Attempts(Turn):
             self.attempt_over(attempt_id, None, "", host_terminated(instance_id))
 
     def _read_container(self, job_no: int) -> ContainerSpec:
-        found = self.journal.row("SELECT container FROM job WHERE job_no = ?", (job_no,))
-        assert found is not None  # noqa: S101 - a job's row is committed before its first attempt
-        return codec.decode(ContainerSpec, found[0])
+        return codec.decode(ContainerSpec, self.texts(job_no).container)

@@ -41,6 +41,7 @@ class Disk:
         self._requests: list[Request] = []
         self._syncing: asyncio.Task[None] | None = None
         self._checkpointing: asyncio.Task[None] | None = None
+        self._checking = None if journal.is_checked else self._loop.create_task(self._check_pages())
 
     def carry_out(self, requests: Sequence[Request]) -> None:
         """Do what was asked for, soon: the rows are committed. One without rows need not wait."""
@@ -86,6 +87,13 @@ class Disk:
         finally:
             self._checkpointing = None
 
+    async def _check_pages(self) -> None:
+        try:
+            await asyncio.to_thread(self._journal.check_pages)
+        except Unavailable as error:
+            self._on_failed(error)
+
     async def close(self) -> None:
         """Wait for what is under way."""
-        await asyncio.gather(*(each for each in (self._syncing, self._checkpointing) if each is not None))
+        under_way = (self._syncing, self._checkpointing, self._checking)
+        await asyncio.gather(*(each for each in under_way if each is not None))

@@ -16,6 +16,7 @@ from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.journal import Journal, Statement
 from spotbatch.local.engine.machine_quota import MachineQuota
 from spotbatch.local.engine.orphans import end_orphans
+from spotbatch.local.engine.packing import JobTexts, definition_of, pack
 from spotbatch.local.engine.restoring import ENVIRONMENT, QUEUE, restore
 from spotbatch.local.engine.turn import say
 
@@ -23,7 +24,7 @@ _CLOSE_GRACE_SECONDS: Final = 5.0
 _PUT_RESOURCE: Final = "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)"
 _DELETE_RESOURCE: Final = "DELETE FROM resource WHERE kind = ? AND name = ?"
 _INSERT_JOB: Final = (
-    "INSERT INTO job (job_no, id, name, queue, created_at, log_group, rules, container, described) "
+    "INSERT INTO job (job_no, id, name, queue, created_at, log_group, definition, share, packed) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
@@ -155,6 +156,11 @@ class LocalEngine(Hosting):
             raise NotFound(f"there is no job queue {submission.queue!r} to take job {submission.job_id}")
         job_no = self.new_job_no()
         rules = replace(submission.rules, job_no=job_no, dependencies=self._resolved(submission))
+        texts = JobTexts(
+            rules=codec.encode(rules),
+            container=codec.encode(submission.container),
+            described=self.to_json(submission.described),
+        )
         row = (
             job_no,
             submission.job_id,
@@ -162,13 +168,16 @@ class LocalEngine(Hosting):
             submission.queue,
             submission.created_at,
             submission.container.log_group,
-            codec.encode(rules),
-            codec.encode(submission.container),
-            self.to_json(submission.described),
+            definition_of(str(submission.described.get("jobDefinition", ""))),
+            rules.share,
+            pack(texts),
         )
         await self.accept((_INSERT_JOB, row), then=lambda: self._take(rules, submission))
 
     def _take(self, rules: ev.JobSubmitted, submission: Submission) -> None:
+        for dependency in rules.dependencies:
+            if dependency.job_no is not None:
+                self.recall(dependency.job_no)  # it may have been put away since it was looked up
         self.enter_job(rules.job_no, submission.job_id, submission.created_at)
         self.widen_quota(rules)
         try:

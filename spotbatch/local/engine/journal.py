@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from spotbatch.batch.errors import Unavailable
 from spotbatch.local.engine.commit_count import CommitCount
-from spotbatch.local.engine.schema import check, count_of, prepare
+from spotbatch.local.engine.schema import check, check_pages, count_of, prepare
 
 FILE_NAME: Final = "journal.sqlite"
 _BUSY_MILLISECONDS: Final = 5_000
@@ -40,7 +40,7 @@ class Journal:
         self._commits = CommitCount(home)
         _keep_to_owner(self.path)
         with self._explained("opened"):
-            self._check()
+            self.is_checked = self._check()
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             try:
                 self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
@@ -55,12 +55,23 @@ class Journal:
                 self._connection.close()
                 raise
 
-    def _check(self) -> None:
+    def _check(self) -> bool:
         """Without writing: closing a connection that may write moves the log into the file, and removes it."""
-        uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        with closing(self._read_only()) as connection:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-            check(connection, self.path, self._commits.expected())
+            return check(connection, self.path, self._commits.expected())
+
+    def check_pages(self) -> None:
+        """Read the whole of a journal that was too long for its start, from any thread. Raises Unavailable."""
+        with self._explained("read"), closing(self._read_only()) as connection:
+            try:
+                check_pages(connection)
+            except sqlite3.DatabaseError as error:
+                self.is_damaged = _says_damage(str(error))
+                raise
+
+    def _read_only(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
 
     @property
     def is_pending(self) -> bool:

@@ -2,14 +2,18 @@
 
 import json
 import math
+import sys
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.placement import BlockedReason
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import (
     CONTAINER_EXITED,
     DEPENDENCY_FAILED,
@@ -19,9 +23,12 @@ from spotbatch.batch.status import (
     TIMEOUT_EXCEEDED,
     JobStatus,
 )
-from spotbatch.local.contract import AttemptView, Json, UnitView
+from spotbatch.local.contract import AttemptView, JobFilter, JobPlace, Json, UnitView
+from spotbatch.local.engine import codec
+from spotbatch.local.engine.job_search import JobSearch
 from spotbatch.local.engine.journal import Journal
 from spotbatch.local.engine.logs import LogReader, log_file, unit_of_task
+from spotbatch.local.engine.packing import JobTexts, unpack
 
 _ATTEMPT_COLUMNS = (
     "attempt, attempt.started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, "
@@ -32,6 +39,8 @@ _STREAMS_OF_JOB = (
     "SELECT stopped_at, COALESCE(started_at, placed_at), task FROM attempt WHERE job_no = ? AND substr(task, 1, ?) = ?"
 )
 _DESCRIBED_KEPT = 20_000
+_ENDED_KEPT = 10_000
+_ENDED_UNITS_KEPT = 2_000_000
 _ENDED_BY_ITSELF = (  # how the reason begins of a job that nobody stopped
     CONTAINER_EXITED,
     TIMEOUT_EXCEEDED,
@@ -57,8 +66,17 @@ class Reading:
         self._no_of: dict[str, int] = {}
         self._id_of: dict[int, str] = {}
         self._created_at: dict[int, float] = {}
+        self._ended: OrderedDict[int, None] = OrderedDict()  # jobs in memory that may be put away, longest unused first
+        self._ended_units = 0
         self._log_reader = LogReader()
         self._described = lru_cache(maxsize=_DESCRIBED_KEPT)(self._read_described)
+
+    @cached_property
+    def _search(self) -> JobSearch:
+        def status_of(job_no: int) -> JobStatus | None:
+            return self.scheduler.status(job_no) if job_no in self._id_of else None
+
+        return JobSearch(self.journal, status_of)
 
     def settle(self) -> None:
         """Commit what waits, before an answer."""
@@ -105,10 +123,61 @@ class Reading:
         del self._no_of[self._id_of.pop(job_no)]
         del self._created_at[job_no]
 
+    # ---- ended jobs: in the journal, and in memory while they are asked for ----
+
+    def recall(self, job_no: int) -> None:
+        """Let the scheduler know a job that ended and was put away. Raises NotFound for a number that no job has."""
+        if job_no in self._id_of:
+            if job_no in self._ended:
+                self._ended.move_to_end(job_no)
+            return
+        row = self.journal.row("SELECT id, created_at, packed, statuses, attempts FROM job WHERE job_no = ?", (job_no,))
+        if row is None:
+            raise NotFound(f"job number {job_no} does not exist")
+        job_id, created_at, packed, statuses, attempts = row
+        submitted = codec.decode(ev.JobSubmitted, unpack(packed).rules)
+        self.enter_job(job_no, job_id, created_at)
+        for index, kind in self.journal.rows("SELECT idx, kind FROM stop WHERE job_no = ?", (job_no,)):
+            self.stops[job_no, None if index < 0 else index] = kind
+        # What it waited for is no matter any more, and may be forgotten.
+        ended = ev.JobRestored(submitted=replace(submitted, dependencies=()), statuses=statuses, attempts=attempts)
+        self.scheduler.handle(ended, self.scheduler_time())
+        self.job_ended(job_no)
+
+    def job_ended(self, job_no: int) -> None:
+        """It may be put away once others have been asked for."""
+        self._ended[job_no] = None
+        self._ended_units += self.scheduler.array_size(job_no) or 1
+        while len(self._ended) > 1 and (len(self._ended) > _ENDED_KEPT or self._ended_units > _ENDED_UNITS_KEPT):
+            self._put_away(next(iter(self._ended)))
+
+    def _put_away(self, job_no: int) -> None:
+        del self._ended[job_no]
+        self._ended_units -= self.scheduler.array_size(job_no) or 1
+        for index in [None, *range(self.scheduler.array_size(job_no))] if self.stops else []:
+            self.stops.pop((job_no, index), None)
+        self.scheduler.forget(job_no)
+        self.drop_job(job_no)
+
+    def scheduler_time(self) -> float:
+        """The scheduler's own now."""
+        raise NotImplementedError
+
+    def texts(self, job_no: int) -> JobTexts:
+        """What the journal keeps of a job."""
+        row = self.journal.row("SELECT packed FROM job WHERE job_no = ?", (job_no,))
+        assert row is not None  # noqa: S101 - `locate` found it, and `settle` wrote it
+        return unpack(row[0])
+
     def locate(self, job_id: str) -> tuple[int, int | None]:
         """(job number, array index) of a job, or of a child (`id:index`). Raises NotFound."""
         parent, _, child = job_id.partition(":")
         job_no = self._no_of.get(parent)
+        if job_no is None:
+            row = self.journal.row("SELECT job_no FROM job WHERE id = ? AND ended_at IS NOT NULL", (parent,))
+            job_no = None if row is None else row[0]
+        if job_no is not None:
+            self.recall(job_no)
         if job_no is None:
             raise NotFound(f"job {job_id} does not exist")
         if not child:
@@ -133,9 +202,7 @@ class Reading:
         return self._described(self.locate(job_id)[0])
 
     def _read_described(self, job_no: int) -> Json:
-        row = self.journal.row("SELECT described FROM job WHERE job_no = ?", (job_no,))
-        assert row is not None  # noqa: S101 - `locate` found it, and `settle` wrote it
-        found: dict[str, Any] = json.loads(row[0])
+        found: dict[str, Any] = json.loads(self.texts(job_no).described)
         return found
 
     # ---- views ----
@@ -252,11 +319,27 @@ class Reading:
         self.settle()
         if array_job_id is not None:
             return self._children(array_job_id, status)
-        return [
-            self._id_of[job_no]
-            for job_no in sorted(self._id_of, reverse=True)
-            if queue in (None, self.scheduler.queue_of(job_no)) and status in (None, self.scheduler.status(job_no))
-        ]
+        queues = self.queue_names() if queue is None else [queue]
+        found = [one for name in queues for one in self._search.find(queue=name, status=status, limit=sys.maxsize)]
+        return [job_id for _, job_id in sorted(found, reverse=True)]
+
+    def queue_names(self) -> list[str]:
+        """The queues of all jobs there ever were, deleted ones too."""
+        return [name for (name,) in self.journal.rows("SELECT DISTINCT queue FROM job")]
+
+    def find_jobs(
+        self,
+        *,
+        queue: str,
+        status: JobStatus | None = None,
+        where: JobFilter | None = None,
+        after: JobPlace | None = None,
+        limit: int,
+    ) -> Sequence[str]:
+        """Ids of a queue's jobs, newest first: those behind a place, at most so many."""
+        self.settle()
+        found = self._search.find(queue=queue, status=status, where=where, after=after, limit=limit)
+        return [job_id for _, job_id in found]
 
     def _children(self, array_job_id: str, status: JobStatus | None) -> list[str]:
         job_no, _ = self.locate(array_job_id)
@@ -287,7 +370,10 @@ class Reading:
     def job_of_stream(self, log_stream: str) -> str | None:
         """The job or child that wrote a log stream."""
         row = self._stream_row(log_stream)
-        return None if row is None else self.unit_id(row[0], row[1])
+        if row is None:
+            return None
+        self.recall(row[0])
+        return self.unit_id(row[0], row[1])
 
     def log_streams(self, log_group: str, prefix: str = "") -> Mapping[str, float]:
         """The streams of a group that begin with a prefix, and when each began, in the order of their attempts' ends.

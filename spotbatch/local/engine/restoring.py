@@ -7,6 +7,7 @@ from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
 from spotbatch.local.engine import codec
+from spotbatch.local.engine.packing import unpack
 from spotbatch.local.engine.turn import say
 
 if TYPE_CHECKING:
@@ -40,12 +41,17 @@ def _restore_documents(engine: "LocalEngine") -> None:
 
 
 def _restore_jobs(engine: "LocalEngine") -> None:
-    query = "SELECT job_no, id, created_at, rules, statuses, attempts FROM job ORDER BY job_no"
-    for job_no, job_id, created_at, rules, statuses, attempts in engine.journal.rows(query):
-        submitted = codec.decode(ev.JobSubmitted, rules)
+    """Those that have not ended. An ended one is looked up when it is asked for, or when one of these depends on it."""
+    (last,) = engine.journal.row("SELECT COALESCE(MAX(job_no), 0) FROM job") or (0,)
+    engine.next_job_no = max(engine.next_job_no, last + 1)
+    query = "SELECT job_no, id, created_at, packed FROM job WHERE ended_at IS NULL ORDER BY job_no"
+    for job_no, job_id, created_at, packed in list(engine.journal.rows(query)):
+        submitted = codec.decode(ev.JobSubmitted, unpack(packed).rules)
+        for dependency in submitted.dependencies:
+            if dependency.job_no is not None:
+                engine.recall(dependency.job_no)
         engine.enter_job(job_no, job_id, created_at)
-        if statuses is None:
-            statuses, attempts = _unit_books(engine, job_no, submitted.size or 1)
+        statuses, attempts = _unit_books(engine, job_no, submitted.size or 1)
         try:
             engine.apply(ev.JobRestored(submitted=submitted, statuses=statuses, attempts=attempts))
             engine.widen_quota(submitted)
@@ -70,7 +76,8 @@ def _unit_books(engine: "LocalEngine", job_no: int, units: int) -> tuple[bytes, 
 
 def _restore_stops(engine: "LocalEngine") -> None:
     """What was accepted before the region went holds, though it may not have been carried out."""
-    for job_no, number, kind, reason in list(engine.journal.rows("SELECT job_no, idx, kind, reason FROM stop")):
+    query = "SELECT job_no, idx, kind, reason FROM stop JOIN job USING (job_no) WHERE job.ended_at IS NULL"
+    for job_no, number, kind, reason in list(engine.journal.rows(query)):
         index = None if number < 0 else number
         engine.stops[job_no, index] = kind
         if engine.scheduler.status(job_no, index).is_terminal:

@@ -1,25 +1,36 @@
 """The tables of the journal, and how a journal of an earlier version becomes one of today's."""
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import Final
 
 from spotbatch.batch.errors import Unavailable
 from spotbatch.local.engine.commit_count import FILE_NAME as COUNT_FILE
+from spotbatch.local.engine.packing import JobTexts, definition_of, pack
 
-VERSION: Final = 3
+VERSION: Final = 4
+LONG_BYTES: Final = 128 << 20  # a start does not wait until more than this was read
 _FIRST_WITH_COUNT: Final = 3
+FIRST_PACKED: Final = 4  # a job's texts are one blob since then
 
 _TABLES: Final = """
 CREATE TABLE commits (count INTEGER NOT NULL);
 INSERT INTO commits VALUES (0);
 CREATE TABLE resource (kind TEXT, name TEXT, body TEXT NOT NULL, rules TEXT, PRIMARY KEY (kind, name)) WITHOUT ROWID;
 CREATE TABLE job (
-    job_no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, queue TEXT NOT NULL,
-    created_at REAL NOT NULL, log_group TEXT NOT NULL,
-    rules TEXT NOT NULL, container TEXT NOT NULL, described TEXT NOT NULL,
+    job_no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL COLLATE NOCASE, queue TEXT NOT NULL,
+    created_at REAL NOT NULL, log_group TEXT NOT NULL, definition TEXT NOT NULL, share TEXT NOT NULL,
+    packed BLOB NOT NULL,
     status INTEGER, status_reason TEXT, ended_at REAL, statuses BLOB, attempts BLOB
 );
+CREATE INDEX job_open ON job (queue) WHERE ended_at IS NULL;
+CREATE INDEX job_status ON job (queue, status) WHERE status IS NOT NULL;
+CREATE INDEX job_name ON job (queue, name);
+CREATE INDEX job_definition ON job (queue, definition);
+CREATE INDEX job_share ON job (queue, share, status) WHERE share != '';
+CREATE INDEX job_created ON job (queue, created_at);
+CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
 CREATE TABLE unit (
     job_no INTEGER, idx INTEGER, status INTEGER NOT NULL, status_reason TEXT NOT NULL, ended_at REAL NOT NULL,
     PRIMARY KEY (job_no, idx)
@@ -58,11 +69,33 @@ DROP INDEX attempt_open;
 CREATE TABLE commits (count INTEGER NOT NULL);
 INSERT INTO commits VALUES (0);
 """,
+    3: """
+ALTER TABLE job RENAME TO old_job;
+CREATE TABLE job (
+    job_no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL COLLATE NOCASE, queue TEXT NOT NULL,
+    created_at REAL NOT NULL, log_group TEXT NOT NULL, definition TEXT NOT NULL, share TEXT NOT NULL,
+    packed BLOB NOT NULL,
+    status INTEGER, status_reason TEXT, ended_at REAL, statuses BLOB, attempts BLOB
+);
+INSERT INTO job SELECT
+    job_no, id, name, queue, created_at, log_group, definition_of(described),
+    COALESCE(json_extract(rules, '$.share'), ''), packed_texts(rules, container, described),
+    status, status_reason, ended_at, statuses, attempts
+FROM old_job ORDER BY job_no;
+DROP TABLE old_job;
+CREATE INDEX job_open ON job (queue) WHERE ended_at IS NULL;
+CREATE INDEX job_status ON job (queue, status) WHERE status IS NOT NULL;
+CREATE INDEX job_name ON job (queue, name);
+CREATE INDEX job_definition ON job (queue, definition);
+CREATE INDEX job_share ON job (queue, share, status) WHERE share != '';
+CREATE INDEX job_created ON job (queue, created_at);
+CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
+""",
 }
 
 
-def check(connection: sqlite3.Connection, path: Path, expected_commits: int | None) -> None:
-    """Read a journal before anything changes it.
+def check(connection: sqlite3.Connection, path: Path, expected_commits: int | None) -> bool:
+    """Read a journal before anything changes it. False if it is so long that `check_pages` may come later.
 
     Raises Unavailable for one of a newer version, or that lacks commits, DatabaseError for one that is damaged.
     """
@@ -72,9 +105,9 @@ def check(connection: sqlite3.Connection, path: Path, expected_commits: int | No
             f"the journal {path} has version {found}, this spotbatch reads version {VERSION} and older: "
             "use the spotbatch that wrote it, or another --home"
         )
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(f"it is malformed: {' '.join(verdict.split())}")
+    is_short = path.stat().st_size <= LONG_BYTES
+    if is_short:
+        check_pages(connection)
     count = count_of(connection) if found >= _FIRST_WITH_COUNT else 0
     if expected_commits is not None and count < expected_commits:
         raise Unavailable(
@@ -83,6 +116,14 @@ def check(connection: sqlite3.Connection, path: Path, expected_commits: int | No
             f"Nothing was changed. Put both files back from a copy, use another --home, or remove "
             f"{path.with_name(COUNT_FILE)} to go on without what is lost"
         )
+    return is_short
+
+
+def check_pages(connection: sqlite3.Connection) -> None:
+    """Read every page. Raises DatabaseError for a journal that SQLite finds damaged."""
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"it is malformed: {' '.join(verdict.split())}")
 
 
 def count_of(connection: sqlite3.Connection) -> int:
@@ -96,6 +137,8 @@ def prepare(connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == VERSION:
         return
+    connection.create_function("packed_texts", 3, _packed, deterministic=True)
+    connection.create_function("definition_of", 1, _definition_of, deterministic=True)
     script = _TABLES if found == 0 else "".join(_STEPS[version] for version in range(found, VERSION))
     try:
         connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {VERSION}; COMMIT;")
@@ -103,3 +146,11 @@ def prepare(connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _packed(rules: str, container: str, described: str) -> bytes:
+    return pack(JobTexts(rules=rules, container=container, described=described))
+
+
+def _definition_of(described: str) -> str:
+    return definition_of(str(json.loads(described).get("jobDefinition", "")))

@@ -56,6 +56,9 @@ class Turn(Reading):
         """UTC epoch seconds that never go back."""
         return self._clock.now()
 
+    def scheduler_time(self) -> float:
+        return self._clock.steady()
+
     # ---- the turn ----
 
     def apply(self, event: ev.Event, *, at: float | None = None) -> None:
@@ -76,6 +79,7 @@ class Turn(Reading):
                 self.journal.write("INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?)", row)
             case ev.JobEnded(job_no=job_no):
                 self._note_job_ended(job_no, command.status, command.status_reason)
+                self._effects.append(lambda: self.job_ended(job_no))
             case ev.AttemptRetried():
                 pass  # the ended attempt's row says it
             case _:
