@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import Names
+from spotbatch.local.contract import LAUNCH_TEMPLATE as LAUNCH_TEMPLATE
 from spotbatch.local.contract import Engine, UnitView
 
 # The resources' documents, as DescribeX answers them. Their keys are AWS's; the service model checked their shapes.
@@ -19,7 +20,6 @@ DEFINITION: Final = "job-definition"
 POLICY: Final = "scheduling-policy"
 JOB_TAGS: Final = "job-tags"
 STACK: Final = "stack"
-LAUNCH_TEMPLATE: Final = "launch-template"  # those that loaded stacks made, by their ids
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
