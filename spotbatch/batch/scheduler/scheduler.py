@@ -90,6 +90,10 @@ class Scheduler:
 
     # ---- queries: jobs ----
 
+    def job_numbers(self) -> list[int]:
+        """All jobs that are known, in the order in which they came to be known."""
+        return list(self.state.jobs)
+
     def submitted(self, job_no: int) -> ev.JobSubmitted:
         """The event by which a job came in. Raises NotFound."""
         return self.state.job(job_no).submitted
