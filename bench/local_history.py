@@ -21,7 +21,7 @@ from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import JobQueue
 from spotbatch.batch.retry import spot_safe
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.batch.status import STATUSES, JobStatus
+from spotbatch.batch.status import CONTAINER_EXITED, STATUSES, JobStatus
 from spotbatch.local.contract import ContainerSpec, EngineSettings, JobFilter, JobPlace
 from spotbatch.local.engine import codec, open_engine
 from spotbatch.local.engine.engine import LocalEngine
@@ -61,7 +61,7 @@ def _write_job(journal: Journal, number: int, chance: random.Random) -> None:
     created = FIRST_SECOND + number
     status = JobStatus.FAILED if number % 100 == 0 else JobStatus.SUCCEEDED
     texts = _texts(number, job_id, name, definition, share)
-    code, reason = STATUSES.index(status), "Essential container in task exited"
+    code, reason = STATUSES.index(status), CONTAINER_EXITED
     journal.write(
         "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (

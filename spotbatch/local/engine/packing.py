@@ -16,7 +16,7 @@ _ARTIFACTS: Final = "file:///home//.local/state/spotbatch/artifacts"
 # A job of the first version's kind, as its three texts have it; beside them, what some jobs have besides.
 _RULES: Final = (
     '{"job_no":1000,"queue":"","size":0,"requirements":{"vcpus":1,"memory_mib":2048,"gpus":0},"retry":{"attempts":10,'
-    '"evaluate_on_exit":[{"action":"RETRY","on_exit_code":null,"on_reason":null,"on_status_reason":"Host EC2*"},'
+    '"evaluate_on_exit":[{"action":"RETRY","on_exit_code":null,"on_reason":null,"on_status_reason":""},'
     '{"action":"RETRY","on_exit_code":"210","on_reason":null,"on_status_reason":null},{"action":"EXIT",'
     '"on_exit_code":null,"on_reason":"*","on_status_reason":null}]},"timeout_seconds":null,"dependencies":[],'
     '"share":"","priority":0}'
@@ -29,7 +29,7 @@ _CONTAINER: Final = (
 _DESCRIBED: Final = (
     f'{{"jobArn":"{_ARN}/","jobName":"","jobId":"","jobQueue":"{_ARN}-queue/","jobDefinition":"{_ARN}-definition/:1",'
     '"tags":{},"propagateTags":false,"platformCapabilities":["EC2"],"parameters":{},"retryStrategy":{"attempts":10,'
-    '"evaluateOnExit":[{"action":"retry","onStatusReason":"Host EC2*"},{"action":"retry","onExitCode":"210"},'
+    '"evaluateOnExit":[{"action":"retry","onStatusReason":""},{"action":"retry","onExitCode":"210"},'
     '{"action":"exit","onReason":"*"}]},"dependsOn":[],"container":{"command":[""],"environment":[{"name":'
     f'"SPOTBATCH_ARTIFACTS_URL","value":"{_ARTIFACTS}"}},{{"name":"SPOTBATCH_RUN_ID","value":""}}],"mountPoints":[],'
     '"resourceRequirements":[{"type":"VCPU","value":"1"},{"type":"MEMORY","value":"2048"}],"secrets":[],"ulimits":[],'

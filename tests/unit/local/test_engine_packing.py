@@ -7,7 +7,7 @@ import pytest
 from spotbatch.local.engine import packing
 from spotbatch.local.engine.packing import JobTexts, pack, unpack
 
-CHECKSUM = 1336474017
+CHECKSUM = 2930555354
 TEXTS = JobTexts(rules='{"job_no":1}', container='{"image":"ü"}', described='{"jobName":"a\\n\\"b"}')
 
 
