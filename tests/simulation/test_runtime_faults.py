@@ -13,13 +13,14 @@ import pytest
 from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.storage.location import open_store
-from tests.contract.fault_proxy import Faults
+from tests.contract.fault_proxy import BY_CHANCE, EXPIRED, FLIP, HALF_ANSWER, NOT_THERE, Faults
 from tests.contract.runtime_world import BUCKET, Run, Spot, moto_s3, s3_environment, spot
 
 STEPS = 120
 SOME = range(4)
-ALL = range(200)
+ALL = range(300)
 MOST_ATTEMPTS = 60
+KINDS = (*BY_CHANCE, FLIP, HALF_ANSWER, NOT_THERE, EXPIRED)  # S3's listings are never stale: not among them
 
 COUNT = """
 import hashlib, json, os, sys, time
@@ -141,7 +142,10 @@ def attempts_until_done(world: Spot, faults: Faults, chance: random.Random, fold
 def one_life(seed: int, s3: str, folder: Path) -> None:
     chance = random.Random(seed)
     url = f"s3://{BUCKET}/seed-{seed}-{folder.name}"
-    with Faults(s3, seed=seed, share=0.15) as faults, spot(folder, url, **s3_environment(faults.url)) as world:
+    with (
+        Faults(s3, seed=seed, share=0.15, kinds=KINDS) as faults,
+        spot(folder, url, **s3_environment(faults.url)) as world,
+    ):
         world.environment |= {"SPOTBATCH_RESTORE_SECONDS": "20", "SPOTBATCH_UPLOAD_SECONDS": "20"}
         attempts = attempts_until_done(world, faults, chance, folder)
         print(f"seed {seed}: {attempts} attempts, faults {faults.injected}")  # noqa: T201 - shown when it fails
@@ -156,5 +160,5 @@ def test_a_count_goes_on_from_the_last_whole_checkpoint_whatever_is_killed(seed:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [each for each in ALL if each not in SOME])
-def test_the_same_for_two_hundred_seeds(seed: int, s3: str, tmp_path: Path) -> None:
+def test_the_same_for_three_hundred_seeds(seed: int, s3: str, tmp_path: Path) -> None:
     one_life(seed, s3, tmp_path)
