@@ -1,5 +1,7 @@
 """The checkpoint contract as a property: a restore gives a published state, none older than the last acknowledged."""
 
+import mmap
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -74,6 +76,7 @@ class Life:
     lives: int = 0
     folder: Path = field(init=False)
     writer: Writer = field(init=False)
+    maps: dict[str, mmap.mmap] = field(default_factory=dict)  # into files of the folder, their descriptors closed
 
     def begin(self) -> None:
         """A new attempt: it must find an allowed state, and then only that one and later ones are allowed."""
@@ -81,7 +84,8 @@ class Life:
         self.lives += 1
         self.folder = self.top / f"life-{self.lives}"
         self.folder.mkdir()
-        self.writer = Writer(self.store, PREFIX, self.folder)
+        self.maps.clear()
+        self.writer = Writer(self.store, PREFIX, self.folder, processes=lambda: (os.getpid(),))
         self.writer.claim(Limit(2))
         found = restore(self.store, PREFIX, self.folder, Limit(2))
         assert not found.corrupt
@@ -93,6 +97,25 @@ class Life:
     def state(self) -> State:
         return {file.name: file.read_bytes() for file in self.folder.iterdir()}
 
+    def write_through_map(self, name: str, content: bytes) -> None:
+        """As a program does that keeps its state in a map: no time of the file need change."""
+        file = self.folder / name
+        if not file.exists() or file.stat().st_size != len(content):
+            file.write_bytes(content)
+        if name not in self.maps:
+            with file.open("r+b") as opened:
+                self.maps[name] = mmap.mmap(opened.fileno(), len(content))
+        if self.maps[name].size() == len(content):
+            self.maps[name][:] = content
+
+    def save_without_folder(self) -> None:
+        """Nothing is published of a folder that is not there."""
+        aside = self.folder.with_name("aside")
+        self.folder.rename(aside)
+        with pytest.raises(Torn):
+            self.writer.save(Limit(0.2))
+        aside.rename(self.folder)
+
     def save(self) -> None:
         state = self.state()
         self.allowed.append(state)  # from the moment that the manifest may have landed
@@ -100,6 +123,7 @@ class Life:
             saved = self.writer.save(Limit(5))
         except (StoreError, Torn):  # Torn: just emptied, which is not taken for a state of its own
             return
+        assert not saved.missed
         if saved.name:  # an empty folder, before anything was ever saved, is no checkpoint
             self.allowed = [state]
         if saved.is_new:
@@ -109,7 +133,7 @@ class Life:
                 return
 
 
-def apply(life: Life, step: tuple[object, ...]) -> None:
+def apply(life: Life, step: tuple[object, ...]) -> None:  # noqa: C901 - one case a step
     match step:
         case ("write", str(name), int(content)):
             beside = life.folder.parent / "beside"
@@ -119,6 +143,16 @@ def apply(life: Life, step: tuple[object, ...]) -> None:
             (life.folder / name).write_bytes(b"%d" % content * 9)
         case ("remove", str(name)):
             (life.folder / name).unlink(missing_ok=True)
+        case ("map", str(name), int(content)):
+            life.write_through_map(name, b"%d" % content * 9)
+        case ("unmap", str(name)):
+            if (gone := life.maps.pop(name, None)) is not None:
+                gone.close()
+        case ("set the time back", str(name)):
+            if (life.folder / name).exists():
+                os.utime(life.folder / name, ns=(10**18, 10**18))
+        case ("folder is away",):
+            life.save_without_folder()
         case ("save",):
             life.save()
         case ("kill",):
@@ -150,6 +184,10 @@ STEPS = st.lists(
         st.tuples(st.just("write"), NAMES, st.integers(0, 3)),
         st.tuples(st.just("overwrite"), NAMES, st.integers(0, 3)),
         st.tuples(st.just("remove"), NAMES),
+        st.tuples(st.just("map"), NAMES, st.integers(0, 3)),
+        st.tuples(st.just("unmap"), NAMES),
+        st.tuples(st.just("set the time back"), NAMES),
+        st.tuples(st.just("folder is away")),
         st.tuples(st.just("save")),
         st.tuples(st.just("kill")),
         st.tuples(st.just("save and fail"), st.integers(0, 6), st.booleans(), st.booleans()),

@@ -179,7 +179,8 @@ class Folder:
                 half = self._policy.unfinished(file, seen.opened, "it is open, and being written to its end")
                 if half is not None and self._is_half(key, half):
                     missed[key] = half.why
-        if not seen.restless - missed.keys():
+        is_still = not seen.differences and not seen.moving - missed.keys()  # since the pass before: open, and at rest
+        if is_still or not seen.restless - missed.keys():
             return None, missed
         at, problem = self._copy_frozen(seen, reader, frozenset(missed))
         if problem:

