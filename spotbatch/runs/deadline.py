@@ -91,9 +91,14 @@ def submit(asked: Mapping[str, Any]) -> Mapping[str, Any]:
 def _on_demand_queue(stack: str | None) -> str:
     found = stack_outputs.read(stack)
     if not found.on_demand_queue:
+        make = (
+            'set "on_demand_queue": true under "spotbatch" in cdk.json, then: '
+            f"python app.py && spotbatch local load cdk.out/{found.stack}.template.json"
+            if session.is_local()
+            else "./deploy.sh --set on_demand_queue=true"
+        )
         raise NotFound(
-            f"stack {found.stack} has no queue for on-demand capacity: deploy it with --set on_demand_queue=true, or "
-            "name one with --on-demand-queue"
+            f"stack {found.stack} has no queue for on-demand capacity: {make}; or name one with --on-demand-queue"
         )
     return found.on_demand_queue
 

@@ -74,3 +74,9 @@ def test_a_folder_that_cannot_go_along_is_told_before_anything_is_sent(world: Cl
     (home / "out").symlink_to("/etc/passwd")
     assert "out is a link to /etc/passwd" in world.run("submit", "--code", ".", "--", "true", code=2).err
     assert "there is no such folder" in world.run("submit", "--code", "none", "--", "true", code=3).err
+
+
+def test_a_deadline_without_an_on_demand_queue_says_how_to_get_one_here(world: CliWorld) -> None:
+    answer = world.run("submit", "--deadline", "30m", "--work", "3s", "--", "true", code=3)
+    assert 'set "on_demand_queue": true under "spotbatch" in cdk.json' in answer.err
+    assert "spotbatch local load cdk.out/Tested.template.json" in answer.err
