@@ -18,14 +18,14 @@ from spotbatch.infra import (
     Artifacts,
     Compute,
     Images,
+    JobLogs,
     Jobs,
     Monitoring,
     Network,
     Queue,
     StackSettings,
-    Watching,
 )
-from spotbatch.infra.judged import acknowledge
+from spotbatch.infra.nag_suppressions import acknowledge
 from spotbatch.infra.settings import CONTEXT_KEY
 
 from aws_cdk import App, CfnOutput, Environment, Stack, Tags  # isort: skip  # after infra, which chooses its Node
@@ -52,14 +52,14 @@ class CostOptimizedBatchProcessingStack(Stack):
         network = Network(self, "Network", settings=self.settings)
         images = Images(self, "Images", settings=self.settings)
         artifacts = Artifacts(self, "Artifacts", settings=self.settings)
-        monitoring = Monitoring(self, "Monitoring", settings=self.settings)
+        job_logs = JobLogs(self, "Monitoring", settings=self.settings)
         access = Access(
             self,
             "Access",
             settings=self.settings,
             repository=images.repository,
             bucket=artifacts.bucket,
-            log_group=monitoring.log_group,
+            log_group=job_logs.log_group,
         )
         compute = Compute(
             self,
@@ -81,7 +81,7 @@ class CostOptimizedBatchProcessingStack(Stack):
             settings=self.settings,
             repository=images.repository,
             bucket=artifacts.bucket,
-            log_group=monitoring.log_group,
+            log_group=job_logs.log_group,
             job_role=access.job_role,
             execution_role=access.execution_role,
         )
@@ -96,14 +96,14 @@ class CostOptimizedBatchProcessingStack(Stack):
         self._output("JobDefinitionName", jobs.definition_name, "Submit jobs with this definition")
         self._output("ComputeEnvironmentName", compute.environment_name, "Where the Spot hosts run")
         self._output("ArtifactsBucketName", artifacts.bucket.bucket_name, "Checkpoints, outputs, attempt records")
-        self._output("LogGroupName", monitoring.log_group.log_group_name, "What the jobs print")
+        self._output("LogGroupName", job_logs.log_group.log_group_name, "What the jobs print")
         if compute.on_demand_arn and self.settings.on_demand_queue:
             on_demand = Queue(self, "OnDemandQueue", environment_arns=[compute.on_demand_arn])
             watched.append(on_demand.queue_arn)
             self._output("OnDemandJobQueueName", on_demand.queue_name, "Submit what must not be interrupted here")
         if self.settings.monitoring:
             environments = [compute.environment_arn, *([compute.on_demand_arn] if compute.on_demand_arn else [])]
-            Watching(self, "Watching", settings=self.settings, queue_arns=watched, environment_arns=environments)
+            Monitoring(self, "Watching", settings=self.settings, queue_arns=watched, environment_arns=environments)
         if self.settings.permissions_boundary:  # of every role, whatever made it
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", self.settings.permissions_boundary)
             iam.PermissionsBoundary.of(self).apply(boundary)

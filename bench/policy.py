@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from statistics import correlation, fmean, stdev
 
+from spotbatch.policy.baselines import UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fit import FitSettings, fit
 from spotbatch.policy.fitted import FITTED
@@ -26,7 +27,6 @@ from spotbatch.policy.interface import Move, Policy, Terms, View
 from spotbatch.policy.pools import replay_pools
 from spotbatch.policy.replay import replay, saving
 from spotbatch.policy.table import solve
-from spotbatch.policy.yardsticks import UniformProgress
 from spotbatch.simulate.deadlines import Score, drawn_windows, policies, table, windows_of
 from spotbatch.simulate.montecarlo import percentile
 from spotbatch.simulate.trace import read_traces

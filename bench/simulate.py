@@ -11,9 +11,9 @@ from multiprocessing import get_context
 from spotbatch.batch.placement import Pool
 from spotbatch.simulate.engine import World
 from spotbatch.simulate.montecarlo import MonteCarlo, run_many
+from spotbatch.simulate.observer import Watcher
 from spotbatch.simulate.scenario import Jobs, Scenario
-from spotbatch.simulate.watching import Watcher
-from spotbatch.simulate.weather import RateWeather
+from spotbatch.simulate.spot_capacity import CapacityAtRate
 
 
 def scenario(jobs: int, seed: int = 1) -> Scenario:
@@ -26,7 +26,7 @@ def scenario(jobs: int, seed: int = 1) -> Scenario:
         jobs=Jobs(count=jobs, work_seconds=600.0, work_spread=0.3),
         pools=pools,
         max_vcpus=2000,
-        weather=RateWeather(reclaims_per_hour=0.05),
+        capacity=CapacityAtRate(reclaims_per_hour=0.05),
         seed=seed,
     )
 

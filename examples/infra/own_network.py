@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spotbatch.infra import Access, Compute, Images, Jobs, Monitoring, Queue, StackSettings
+from spotbatch.infra import Access, Compute, Images, JobLogs, Jobs, Queue, StackSettings
 
 from aws_cdk import CfnOutput, Stack  # isort: skip  # after spotbatch.infra, which chooses its Node
 from aws_cdk import aws_ec2 as ec2  # isort: skip
@@ -20,7 +20,7 @@ class OwnNetworkStack(Stack):
         settings = StackSettings(max_vcpus=512)
         group = ec2.SecurityGroup(self, "Hosts", vpc=vpc, allow_all_outbound=True, description="Batch hosts")
         images = Images(self, "Images", settings=settings)
-        logs = Monitoring(self, "Monitoring", settings=settings).log_group
+        logs = JobLogs(self, "Monitoring", settings=settings).log_group
         access = Access(self, "Access", settings=settings, repository=images.repository, bucket=bucket, log_group=logs)
         compute = Compute(
             self,

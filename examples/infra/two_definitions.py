@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from spotbatch.infra import Access, Artifacts, Compute, Images, Jobs, Monitoring, Network, Queue, StackSettings
+from spotbatch.infra import Access, Artifacts, Compute, Images, JobLogs, Jobs, Network, Queue, StackSettings
 
 from aws_cdk import Stack  # isort: skip  # after spotbatch.infra, which chooses its Node
 from constructs import Construct  # isort: skip
@@ -23,7 +23,7 @@ class TwoDefinitionsStack(Stack):
         network = Network(self, "Network", settings=settings)
         images = Images(self, "Images", settings=settings)
         artifacts = Artifacts(self, "Artifacts", settings=settings)
-        logs = Monitoring(self, "Monitoring", settings=settings).log_group
+        logs = JobLogs(self, "Monitoring", settings=settings).log_group
         access = {
             name: Access(
                 self,

@@ -24,12 +24,12 @@ from spotbatch.infra.access import Access  # noqa: E402 - the Node must be chose
 from spotbatch.infra.artifacts import Artifacts  # noqa: E402
 from spotbatch.infra.compute import Compute  # noqa: E402
 from spotbatch.infra.images import Images  # noqa: E402
+from spotbatch.infra.job_logs import JobLogs  # noqa: E402
 from spotbatch.infra.jobs import Jobs  # noqa: E402
 from spotbatch.infra.monitoring import Monitoring  # noqa: E402
 from spotbatch.infra.network import Network  # noqa: E402
 from spotbatch.infra.queue import Queue  # noqa: E402
 from spotbatch.infra.settings import Egress, StackSettings  # noqa: E402
-from spotbatch.infra.watching import Watching  # noqa: E402
 
 __all__ = [
     "Access",
@@ -37,10 +37,10 @@ __all__ = [
     "Compute",
     "Images",
     "Jobs",
-    "Monitoring",
+    "JobLogs",
     "Network",
     "Queue",
-    "Watching",
+    "Monitoring",
     "Egress",
     "StackSettings",
 ]

@@ -8,7 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from spotbatch.infra.monitoring import retention
+from spotbatch.infra.job_logs import retention
 from spotbatch.infra.nat_instance import NatInstance
 from spotbatch.infra.settings import Egress, StackSettings
 

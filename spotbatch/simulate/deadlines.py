@@ -8,15 +8,15 @@ from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import Pool
+from spotbatch.policy.baselines import Greedy, OnDemandOnly, SpotOnly, UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fitted import FITTED
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Policy, Terms
-from spotbatch.policy.optimum import Optimum
+from spotbatch.policy.oracle import Optimum
 from spotbatch.policy.replay import replay, saving
-from spotbatch.policy.yardsticks import Greedy, OnDemandOnly, SpotOnly, UniformProgress
 from spotbatch.simulate.montecarlo import percentile
-from spotbatch.simulate.weather import ModelWeather
+from spotbatch.simulate.spot_capacity import CapacityByModel
 
 _BATCH: Final = 100
 
@@ -71,7 +71,7 @@ def drawn_windows(model: HazardModel, terms: Terms, count: int, seed: int) -> di
     nowhere = Pool(instance_type="any", zone="model", vcpus=1, memory_mib=1)
     windows: list[Sequence[bool]] = []
     for number in range(count):
-        outages = ModelWeather(model=model, correlation=0.0).outages(nowhere, Random(f"{seed}/{number}"))  # noqa: S311 - seeded
+        outages = CapacityByModel(model=model, correlation=0.0).outages(nowhere, Random(f"{seed}/{number}"))  # noqa: S311 - seeded
         outage = next(outages)
         window = []
         for tick in range(terms.ticks):

@@ -15,9 +15,9 @@ from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.scheduler.job_record import key_of
 from spotbatch.batch.status import JobStatus, host_terminated
 from spotbatch.simulate.fleet import SimulatedHost, SimulatedPool
+from spotbatch.simulate.observer import Watcher
 from spotbatch.simulate.result import RunResult
 from spotbatch.simulate.scenario import Scenario
-from spotbatch.simulate.watching import Watcher
 from spotbatch.simulate.work import Attempt, Work
 
 _QUEUE: Final = "simulated"
@@ -131,7 +131,7 @@ class World:
         self._hosts[host.host_no] = pool.hosts[host.host_no] = host
         self._launched += 1
         self._at(self._now + self._timings.boot_seconds, self._boot, host)
-        rate = self._scenario.weather.host_reclaims_per_hour
+        rate = self._scenario.capacity.host_reclaims_per_hour
         if rate and self._scenario.is_spot:
             self._at(self._now + pool.random.expovariate(rate / 3600.0), self._notice, host)
 
@@ -246,7 +246,7 @@ class World:
     def _pool(self, pool: Pool) -> SimulatedPool:
         found = self._pools.get(pool)
         if found is None:
-            found = self._pools[pool] = SimulatedPool(pool, self._scenario.weather, self._scenario.seed)
+            found = self._pools[pool] = SimulatedPool(pool, self._scenario.capacity, self._scenario.seed)
             if found.has_capacity(self._now):
                 self._recover(found)
             else:
@@ -263,7 +263,7 @@ class World:
         work = self._work
         return RunResult(
             seed=self._scenario.seed,
-            offset_seconds=getattr(self._scenario.weather, "offset_seconds", 0.0),
+            offset_seconds=getattr(self._scenario.capacity, "offset_seconds", 0.0),
             is_finished=not self._open_units,
             makespan_seconds=self._last_end if not self._open_units else self._now,
             attempts=self._attempts,

@@ -1,4 +1,4 @@
-"""The simulated EC2: pools with their weather, and hosts that boot, are refused, noticed and reclaimed."""
+"""The simulated EC2: pools with their capacity, and hosts that boot, are refused, noticed and reclaimed."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from spotbatch.batch.placement import Pool
-from spotbatch.simulate.weather import Outage, Weather
+from spotbatch.simulate.spot_capacity import Outage, SpotCapacity
 
 _LONGEST_REFUSAL_SECONDS: Final = 1800.0
 
@@ -30,9 +30,9 @@ class SimulatedPool:
 
     __slots__ = ("_outages", "_refusals", "hosts", "next_outage", "random")
 
-    def __init__(self, pool: Pool, weather: Weather, seed: int) -> None:
+    def __init__(self, pool: Pool, capacity: SpotCapacity, seed: int) -> None:
         self.random = Random(f"{seed}/{pool.instance_type}/{pool.zone}")  # noqa: S311 - a seeded world is no secret
-        self._outages: Iterator[Outage] = weather.outages(pool, self.random)
+        self._outages: Iterator[Outage] = capacity.outages(pool, self.random)
         self.next_outage = next(self._outages, None)
         self._refusals = 0  # in a row
         self.hosts: dict[int, SimulatedHost] = {}

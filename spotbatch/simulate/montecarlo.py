@@ -11,10 +11,10 @@ from typing import Final
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.history import Prices
 from spotbatch.simulate.engine import World
+from spotbatch.simulate.observer import Watcher
 from spotbatch.simulate.result import RunResult
 from spotbatch.simulate.scenario import Scenario
-from spotbatch.simulate.watching import Watcher
-from spotbatch.simulate.weather import Calm, ModelWeather, TraceWeather
+from spotbatch.simulate.spot_capacity import Calm, CapacityByModel, CapacityFromTrace
 
 MOST_RUNS: Final = 100_000
 _SEED_STEP: Final = 1_000_003
@@ -34,15 +34,15 @@ class MonteCarlo:
 
     def scenario_of(self, number: int) -> Scenario:
         """The scenario of one run."""
-        weather = self.scenario.weather
-        if isinstance(weather, TraceWeather):
-            seconds = min(each.seconds for each in weather.traces.values())
-            offset = weather.offset_seconds + seconds * number / self.runs
-            weather = replace(weather, offset_seconds=offset % seconds, _taken={})
+        capacity = self.scenario.capacity
+        if isinstance(capacity, CapacityFromTrace):
+            seconds = min(each.seconds for each in capacity.traces.values())
+            offset = capacity.offset_seconds + seconds * number / self.runs
+            capacity = replace(capacity, offset_seconds=offset % seconds, _taken={})
         seed = self.scenario.seed * _SEED_STEP + number
-        if isinstance(weather, ModelWeather):
-            weather = replace(weather, common_seed=seed)
-        return replace(self.scenario, weather=weather, seed=seed)
+        if isinstance(capacity, CapacityByModel):
+            capacity = replace(capacity, common_seed=seed)
+        return replace(self.scenario, capacity=capacity, seed=seed)
 
 
 def run_many(
@@ -68,7 +68,7 @@ def run_many(
 
 def undisturbed_usd(plan: MonteCarlo) -> Decimal:
     """What the jobs cost on demand, where nothing interrupts them: one run with the plan's first seed."""
-    calm = replace(plan.scenario_of(0), weather=Calm(), is_spot=False)
+    calm = replace(plan.scenario_of(0), capacity=Calm(), is_spot=False)
     return World(calm, Watcher(plan.prices, is_spot=False)).run().usd
 
 

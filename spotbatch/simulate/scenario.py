@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import AllocationStrategy, Pool
-from spotbatch.simulate.weather import Calm, Weather
+from spotbatch.simulate.spot_capacity import Calm, SpotCapacity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class Scenario:
     is_spot: bool = True
     strategy: AllocationStrategy = AllocationStrategy.SPOT_CAPACITY_OPTIMIZED
     timings: Timings = field(default_factory=Timings)
-    weather: Weather = field(default_factory=Calm)
+    capacity: SpotCapacity = field(default_factory=Calm)
     seed: int = 0
     most_days: float = 365.0  # a run that takes longer is given up
 

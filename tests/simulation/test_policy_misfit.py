@@ -5,11 +5,11 @@ from statistics import fmean
 
 import pytest
 
+from spotbatch.policy.baselines import UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fitted import FITTED
 from spotbatch.policy.interface import Terms
 from spotbatch.policy.replay import replay, saving
-from spotbatch.policy.yardsticks import UniformProgress
 
 TERMS = Terms(
     work_seconds=48 * 3600,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fitted import FITTED
 from spotbatch.policy.interface import EPSILON_SECONDS, Move, Terms, View
-from spotbatch.policy.optimum import Optimum, grid_step
+from spotbatch.policy.oracle import Optimum, grid_step
 from spotbatch.policy.replay import replay
 
 POLICY = DeadlinePolicy(model=FITTED)

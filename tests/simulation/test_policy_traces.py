@@ -9,12 +9,12 @@ from statistics import fmean
 
 import pytest
 
+from spotbatch.policy.baselines import Greedy, UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fit import fit
 from spotbatch.policy.interface import Policy, Terms
-from spotbatch.policy.optimum import Optimum
+from spotbatch.policy.oracle import Optimum
 from spotbatch.policy.replay import replay, saving
-from spotbatch.policy.yardsticks import Greedy, UniformProgress
 from spotbatch.simulate.deadlines import windows_of
 from spotbatch.simulate.trace import read_traces
 

@@ -1,4 +1,4 @@
-"""`spotbatch simulate`: play a run, or one job with a deadline, against Spot's weather, many times, with a seed."""
+"""`spotbatch simulate`: play a run, or one job with a deadline, against Spot's capacity, many times, with a seed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spotbatch.pricing.report import CostReport
     from spotbatch.simulate.result import RunResult, Story
     from spotbatch.simulate.scenario import Jobs, Scenario, Timings
-    from spotbatch.simulate.weather import Weather
+    from spotbatch.simulate.spot_capacity import SpotCapacity
 
 _DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
 _DEFAULT_ZONES: Final = "us-east-1a,us-east-1b,us-east-1c"
@@ -69,7 +69,7 @@ def simulate(
     bill: Annotated[bool, typer.Option("--bill", help="Also the bill of the first run, by what it went to.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Play a run against Spot's weather on virtual time, many times: cost, end, interruptions, work lost."""
+    """Play a run against Spot's capacity on virtual time, many times: cost, end, interruptions, work lost."""
     from spotbatch.pricing.history import prices_of
     from spotbatch.simulate.pools import pools_of
     from spotbatch.simulate.scenario import Scenario
@@ -93,7 +93,7 @@ def simulate(
         pools=pools_of(known.expand(names(types)), tuple(names(zones)), is_spot=True),
         max_vcpus=max_vcpus,
         timings=_timings(boot_time, checkpoint_every, save_time, is_saved_on_notice=notice),
-        weather=_weather(trace, polarity, is_model=model, rate=rate, correlation=correlation),
+        capacity=_capacity(trace, polarity, is_model=model, rate=rate, correlation=correlation),
         seed=seed,
         most_days=parse.seconds(give_up) / _DAY if give_up else _MOST_DAYS,
     )
@@ -110,7 +110,7 @@ def _contradictions(
 ) -> "Iterator[Rule]":
     from spotbatch.simulate.montecarlo import MOST_RUNS
 
-    yield is_model and trace is not None, "--trace and --model are two kinds of weather: give one of them"
+    yield is_model and trace is not None, "--trace and --model are two kinds of capacity: give one of them"
     yield polarity is not None and trace is None, "--polarity is of a --trace, and none is given"
     yield not any(names(types)), "--types names no instance type"
     yield not any(names(zones)), "--zones names no zone"
@@ -209,9 +209,10 @@ def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -
 
 def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Story":
     """The first run again, with the lives of its hosts and attempts."""
+    from spotbatch.simulate.watching import Recorder
+
     from spotbatch.simulate.engine import World
     from spotbatch.simulate.montecarlo import MonteCarlo
-    from spotbatch.simulate.watching import Recorder
 
     first = MonteCarlo(scenario=scenario, runs=runs).scenario_of(0)
     recorder = Recorder(prices, first)
@@ -244,13 +245,17 @@ def _say_bill(report: "CostReport") -> None:
     text.table(["", "amount"], rows, right=(1,))
 
 
-def _weather(trace: Path | None, polarity: str | None, *, is_model: bool, rate: float, correlation: float) -> "Weather":
+def _capacity(
+    trace: Path | None, polarity: str | None, *, is_model: bool, rate: float, correlation: float
+) -> "SpotCapacity":
     from spotbatch.policy.fitted import FITTED
-    from spotbatch.simulate.weather import ModelWeather, RateWeather, TraceWeather
+    from spotbatch.simulate.spot_capacity import CapacityAtRate, CapacityByModel, CapacityFromTrace
 
     if trace is not None:
-        return TraceWeather(traces={each.zone: each for each in traces_of(trace, polarity)}, is_by_order=True)
-    return ModelWeather(model=FITTED) if is_model else RateWeather(reclaims_per_hour=rate, correlation=correlation)
+        return CapacityFromTrace(traces={each.zone: each for each in traces_of(trace, polarity)}, is_by_order=True)
+    return (
+        CapacityByModel(model=FITTED) if is_model else CapacityAtRate(reclaims_per_hour=rate, correlation=correlation)
+    )
 
 
 def _document(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence[str]) -> dict[str, object]:
@@ -258,7 +263,7 @@ def _document(scenario: "Scenario", results: "Sequence[RunResult]", sources: Seq
         "is_simulated": True,
         "jobs": asdict(scenario.jobs),
         "timings": asdict(scenario.timings),
-        "weather": type(scenario.weather).__name__,
+        "capacity": type(scenario.capacity).__name__,
         "max_vcpus": scenario.max_vcpus,
         "seed": scenario.seed,
         "summary": {name: _quantiles(values) for name, values in _columns(results)},
@@ -267,12 +272,12 @@ def _document(scenario: "Scenario", results: "Sequence[RunResult]", sources: Seq
     }
 
 
-def _in_words(weather: "Weather") -> str:
-    from spotbatch.simulate.weather import ModelWeather, RateWeather
+def _in_words(capacity: "SpotCapacity") -> str:
+    from spotbatch.simulate.spot_capacity import CapacityAtRate, CapacityByModel
 
-    if isinstance(weather, RateWeather):
-        return f"{weather.reclaims_per_hour:g} reclaims per host and hour"
-    return "weather of the fitted model" if isinstance(weather, ModelWeather) else "weather of the traces"
+    if isinstance(capacity, CapacityAtRate):
+        return f"{capacity.reclaims_per_hour:g} reclaims per host and hour"
+    return "capacity of the fitted model" if isinstance(capacity, CapacityByModel) else "capacity of the traces"
 
 
 def _columns(results: "Sequence[RunResult]") -> "Iterator[tuple[str, list[float]]]":
@@ -298,7 +303,7 @@ def _say(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence
     jobs = scenario.jobs
     text.say(
         f"{jobs.count} jobs of {text.duration(jobs.work_seconds)}, {jobs.vcpus} vCPUs, {jobs.memory_mib} MiB, on up to "
-        f"{scenario.max_vcpus} vCPUs; {len(results)} runs, seed {scenario.seed}, {_in_words(scenario.weather)}"
+        f"{scenario.max_vcpus} vCPUs; {len(results)} runs, seed {scenario.seed}, {_in_words(scenario.capacity)}"
     )
     text.say()
     shown: dict[str, tuple[str, Callable[[float], str]]] = {

@@ -57,7 +57,7 @@ def test_a_trace_gives_the_weather_and_its_polarity_is_asked_for(
     assert main([*SMALL, "--trace", str(trace)]) == 2
     assert "--polarity available or --polarity reclaimed" in capsys.readouterr().err
     assert main([*SMALL, "--trace", str(trace), "--polarity", "available", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["weather"] == "TraceWeather"
+    assert json.loads(capsys.readouterr().out)["capacity"] == "CapacityFromTrace"
     assert main([*OF_A_TRACE, "--trace", str(trace), "--polarity", "available", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["terms"]["tick_seconds"] == 600.0
 

@@ -8,7 +8,7 @@ import pytest
 
 from spotbatch.batch.environment import EXIT_INTERRUPTED
 from spotbatch.batch.status import CONTAINER_EXITED, NOT_STARTED, TIMEOUT_EXCEEDED, host_terminated
-from spotbatch.infra.watching import COUNTS, LONGEST_PATTERN, checked_pattern
+from spotbatch.infra.monitoring import COUNTS, LONGEST_PATTERN, checked_pattern
 from tests.unit.infra.log_filter import matches
 
 HOST_GONE: Final = host_terminated("i-0123456789abcdef0")

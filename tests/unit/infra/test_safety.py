@@ -7,7 +7,7 @@ import pytest
 
 from app import CostOptimizedBatchProcessingStack, _context_of_the_project
 from spotbatch.infra import StackSettings
-from spotbatch.infra.judged import judgements
+from spotbatch.infra.nag_suppressions import suppressions
 
 from aws_cdk import App, Validations  # isort: skip  # after infra, which chooses its Node
 from cdk_nag import AwsSolutionsChecks  # isort: skip
@@ -31,7 +31,7 @@ def test_cdk_nag_finds_nothing_that_is_not_judged(settings: dict[str, Any], tmp_
 
 
 def test_an_unsafe_stack_is_found_out(tmp_path: Path) -> None:
-    """The check above can fail: without the judgements it does."""
+    """The check above can fail: without the suppressions it does."""
     from aws_cdk import Stack
     from aws_cdk import aws_s3 as s3
 
@@ -44,6 +44,6 @@ def test_an_unsafe_stack_is_found_out(tmp_path: Path) -> None:
 
 def test_every_judgement_has_a_reason_in_a_sentence() -> None:
     for settings in ({}, ALL_ON):
-        for each in judgements(StackSettings.read(settings)):
+        for each in suppressions(StackSettings.read(settings)):
             assert len(each.reason.split()) >= 8, each
             assert each.reason.endswith(".")

@@ -22,8 +22,8 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.deployment.egress import choices
 from spotbatch.infra import StackSettings
 from spotbatch.infra.look.look import INVALID_WEIGHT
-from spotbatch.infra.looking import source
-from spotbatch.infra.watching import COUNTS
+from spotbatch.infra.monitoring import COUNTS
+from spotbatch.infra.queue_metrics import source
 from spotbatch.local.template import Template as LocalTemplate
 from spotbatch.pricing.footprint import footprint
 from spotbatch.pricing.units import idle_cost, total

@@ -5,12 +5,12 @@ from random import Random
 import pytest
 
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.policy.baselines import SpotOnly, UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fitted import FITTED
 from spotbatch.policy.interface import Terms
 from spotbatch.policy.pools import replay_pools
 from spotbatch.policy.replay import replay
-from spotbatch.policy.yardsticks import SpotOnly, UniformProgress
 
 TERMS = Terms(work_seconds=14400, deadline_seconds=21600, changeover_seconds=300, tick_seconds=600, price_ratio=3.0)
 

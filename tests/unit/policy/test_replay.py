@@ -3,10 +3,10 @@
 import pytest
 
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.policy.baselines import Greedy, OnDemandOnly, SpotOnly, UniformProgress
 from spotbatch.policy.interface import Move, Terms, View, is_safe
-from spotbatch.policy.optimum import Optimum, grid_step
+from spotbatch.policy.oracle import Optimum, grid_step
 from spotbatch.policy.replay import replay, saving
-from spotbatch.policy.yardsticks import Greedy, OnDemandOnly, SpotOnly, UniformProgress
 
 SPOT, ON_DEMAND, WAIT = Move.SPOT, Move.ON_DEMAND, Move.WAIT
 
@@ -143,6 +143,6 @@ def test_a_grid_that_is_not_exact_bounds_the_optimum_closely(monkeypatch: pytest
     )
     seen = trace("1110000011000100000001111000000" * 4)
     exact = Optimum().cost(job, seen)
-    monkeypatch.setattr("spotbatch.policy.optimum._MOST_CELLS", 417)
+    monkeypatch.setattr("spotbatch.policy.oracle._MOST_CELLS", 417)
     assert grid_step(job) == 97.5, "a sixth of a tick"
     assert 0.98 * exact < Optimum().cost(job, seen) <= exact

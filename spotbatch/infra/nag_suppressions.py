@@ -13,7 +13,7 @@ _PACK: Final = "AwsSolutions::AwsSolutions-"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judgement:
+class Suppression:
     """A finding at a construct (its path's end) that stays, and why."""
 
     path: str
@@ -22,44 +22,44 @@ class Judgement:
 
 
 ALWAYS: Final = (
-    Judgement(
+    Suppression(
         path="Access/InstanceRole",
         rule="IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role]",
         reason="AWS Batch documents this policy for its instances and keeps it in step with the ECS agent; the "
         "slice of jobs' containers is denied the metadata service, which alone hands the role out.",
     ),
-    Judgement(
+    Suppression(
         path="Access/JobRole",
         rule="IAM5[Resource::<{bucket}.Arn>/runs/*]",
         reason="Run ids are made when a job is submitted, so objects cannot be named here; the statement reaches only "
         "the prefix runs/ of this stack's bucket, with five object actions.",
     ),
-    Judgement(
+    Suppression(
         path="Access/ExecutionRole",
         rule="IAM5[Resource::*]",
         reason="ecr:GetAuthorizationToken knows no resource (Service Authorization Reference); it is the statement's "
         "only action.",
     ),
 )
-NO_FLOW_LOG: Final = Judgement(
+NO_FLOW_LOG: Final = Suppression(
     path="Network/Vpc",
     rule="VPC7",
     reason="Flow logs cost by the GiB, and nothing here listens: there is no ingress anywhere. The setting flow_logs "
     "turns them on.",
 )
-NO_ACCESS_LOGS: Final = Judgement(
+NO_ACCESS_LOGS: Final = Suppression(
     path="Artifacts/Bucket",
     rule="S1",
     reason="The bucket is private and one role writes to it. The setting access_logs turns server access logs on.",
 )
-LOG_BUCKET: Final = Judgement(
+LOG_BUCKET: Final = Suppression(
     path="Artifacts/AccessLogs",
     rule="S1",
     reason="It is the bucket that holds the access logs; a log of its own would grow without end.",
 )
 _HERE: Final = "<AWS::Region>:<AWS::AccountId>:*"
 DEDICATED_ROLE: Final = tuple(
-    Judgement(path="Access/BatchServiceRole", rule=f"IAM5[Resource::{resource}]", reason=reason)
+    Suppression(path="Access/BatchServiceRole", rule=f"IAM5[Resource::{resource}]", reason=reason)
     for resource, reason in (
         ("*", "Describe and List actions that know no resource; they only look, and only in this region."),
         (f"arn:<AWS::Partition>:autoscaling:{_HERE}", "AWS Batch names its groups itself, after the template is made."),
@@ -81,7 +81,7 @@ DEDICATED_ROLE: Final = tuple(
 
 
 LOOKING: Final = tuple(
-    Judgement(path="Watching/Looking/Role", rule=f"IAM5[Resource::{resource}]", reason=reason)
+    Suppression(path="Watching/Looking/Role", rule=f"IAM5[Resource::{resource}]", reason=reason)
     for resource, reason in (
         ("*", "batch:ListJobs, DescribeJobs and DescribeComputeEnvironments know no resource; they only look."),
         (
@@ -96,7 +96,7 @@ LOOKING: Final = tuple(
 )
 
 
-def judgements(settings: StackSettings) -> Iterator[Judgement]:
+def suppressions(settings: StackSettings) -> Iterator[Suppression]:
     """Those that apply to a stack with these settings."""
     yield from ALWAYS
     yield LOG_BUCKET if settings.access_logs else NO_ACCESS_LOGS
@@ -109,8 +109,8 @@ def judgements(settings: StackSettings) -> Iterator[Judgement]:
 
 
 def acknowledge(stack: Construct, settings: StackSettings, *, bucket_id: str) -> None:
-    """Write the judgements to the constructs, where cdk-nag and its report find them. `bucket_id`: logical id."""
-    for each in judgements(settings):
+    """Write the suppressions to the constructs, where cdk-nag and its report find them. `bucket_id`: logical id."""
+    for each in suppressions(settings):
         rule = _PACK + each.rule.replace("{bucket}", bucket_id)
         Validations.of(_at(stack, each.path)).acknowledge(Acknowledgment(id=rule, reason=each.reason))
 

@@ -12,7 +12,7 @@ from aws_cdk import aws_lambda as functions
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from spotbatch.infra.monitoring import retention
+from spotbatch.infra.job_logs import retention
 from spotbatch.infra.settings import StackSettings
 
 _CODE: Final = Path(__file__).parent / "look" / "look.py"
@@ -32,7 +32,7 @@ def source() -> str:
     return ast.unparse(tree)
 
 
-class Looking(Construct):
+class QueueMetrics(Construct):
     """`metric(name)` of what the function finds: DepthRunnable ..., VcpusDesired, VcpusRunning, Stalled."""
 
     def __init__(

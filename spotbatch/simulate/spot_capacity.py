@@ -1,4 +1,4 @@
-"""The weather of Spot: when a pool has no capacity, from a trace, from the fitted model, or from a seeded rate."""
+"""The capacity of Spot: when a pool has no capacity, from a trace, from the fitted model, or from a seeded rate."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ class Outage(NamedTuple):
     ends: float
 
 
-class Weather(Protocol):
+class SpotCapacity(Protocol):
     """Where outages come from."""
 
     def outages(self, pool: Pool, random: Random) -> Iterator[Outage]:
@@ -39,12 +39,12 @@ class Calm:
 
     host_reclaims_per_hour: float = 0.0
 
-    def outages(self, pool: Pool, random: Random) -> Iterator[Outage]:  # noqa: ARG002 - the face of Weather
+    def outages(self, pool: Pool, random: Random) -> Iterator[Outage]:  # noqa: ARG002 - the face of SpotCapacity
         return iter(())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RateWeather:
+class CapacityAtRate:
     """Reclaims at a rate (each host sees `reclaims_per_hour`), of which the part `correlation` takes a whole pool.
 
     On one type and zone interruptions come together, so the default is high. A pool that was taken is without capacity
@@ -76,7 +76,7 @@ class RateWeather:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelWeather:
+class CapacityByModel:
     """Outages drawn from the fitted model: each pool gets a regime, and periods that end as old ones do.
 
     Two pools of a region are up and down together with the given correlation: each follows its region's common course
@@ -118,7 +118,7 @@ def _drawn_period(model: HazardModel, rates: tuple[float, ...], random: Random) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class TraceWeather:
+class CapacityFromTrace:
     """Outages as traces have them, from `offset_seconds` on; at a trace's end it begins again.
 
     A pool's trace is that of its zone. Zones without one take the traces in turn if `is_by_order`.
