@@ -209,10 +209,9 @@ def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -
 
 def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Story":
     """The first run again, with the lives of its hosts and attempts."""
-    from spotbatch.simulate.watching import Recorder
-
     from spotbatch.simulate.engine import World
     from spotbatch.simulate.montecarlo import MonteCarlo
+    from spotbatch.simulate.observer import Recorder
 
     first = MonteCarlo(scenario=scenario, runs=runs).scenario_of(0)
     recorder = Recorder(prices, first)
