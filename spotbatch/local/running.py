@@ -25,8 +25,8 @@ from spotbatch.local.api.region import QUEUE, STACK, Region
 from spotbatch.local.api.server import Server, bind, server_of
 from spotbatch.local.api.sigv4 import Verifier
 from spotbatch.local.contract import Engine, EngineSettings
-from spotbatch.local.deadline.placing import Deadlines
-from spotbatch.local.engine.turn import say
+from spotbatch.local.deadline.controller import Deadlines
+from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.unfinished import unfinished_in
 from spotbatch.local.machine import this_machine
 from spotbatch.local.moto_bridge import MotoBridge

@@ -1,4 +1,4 @@
-"""Reading a job's log forwards and backwards, a bounded piece at a time, with room for other requests in between."""
+"""Queries a job's log forwards and backwards, a bounded piece at a time, with room for other requests in between."""
 
 import asyncio
 import re

@@ -18,14 +18,14 @@ from spotbatch.batch.status import (
 from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.container import Place, Unit, command_line, image_entry, own_variables, shared_variables
+from spotbatch.local.engine.group_commit import GroupCommit
 from spotbatch.local.engine.helper_link import MOST_PLANS, Calls, Plan, Start
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.launcher import Launcher
+from spotbatch.local.engine.leaked_processes import end_orphans
 from spotbatch.local.engine.logs import log_file, task_id
-from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.scratch import Scratch
 from spotbatch.local.engine.secrets import MissingSecret, fetched
-from spotbatch.local.engine.turn import Turn
 
 _MIB: Final = 1 << 20
 _CONTAINERS_KEPT: Final = 1_000
@@ -45,7 +45,7 @@ _ATTEMPT_RAN: Final = (
 UnitKey = tuple[int, int]
 
 
-class Attempts(Turn):
+class Attempts(GroupCommit):
     """What runs, by an attempt id of our own: a unit may have a second attempt before news of its first comes."""
 
     host_book: Hosts

@@ -10,7 +10,7 @@ from typing import Final
 
 from spotbatch.batch import environment as names
 from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView, ImageEntry
-from spotbatch.local.engine.orphans import COOKIE_VARIABLE, cookie_of
+from spotbatch.local.engine.leaked_processes import COOKIE_VARIABLE, cookie_of
 
 _PLAIN_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGES_OWN: Final = ("PATH", "HOME", "TMPDIR", "LANG")

@@ -12,10 +12,10 @@ from spotbatch.local.contract import EngineSettings, HostView
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.container import in_container
 from spotbatch.local.engine.docker import REGION_LABEL, Docker, HowItEnded, Mount, run_command
+from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.helper_link import Start
+from spotbatch.local.engine.leaked_processes import cookie_of
 from spotbatch.local.engine.logs import log_file
-from spotbatch.local.engine.orphans import cookie_of
-from spotbatch.local.engine.turn import say
 
 _NO_LIMIT_OF_OURS: Final = 1 << 60  # the engine's control group holds the container to its memory
 _TELLING_CODES: Final = (125, 126, 127, 137)  # Docker's own, or its engine killed the container

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from spotbatch.batch.errors import Unavailable
 from spotbatch.local.contract import ContainerSpec
-from spotbatch.local.engine.orphans import cookie_of
+from spotbatch.local.engine.leaked_processes import cookie_of
 
 REGION_LABEL: Final = "spotbatch.region"
 JOB_LABEL: Final = "spotbatch.job"

@@ -11,14 +11,14 @@ from spotbatch.batch.scheduler import events as ev
 from spotbatch.local.contract import EngineSettings, Json, Submission
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.disk import Disk
+from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.hosting import Hosting
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.journal import Journal, Statement
+from spotbatch.local.engine.leaked_processes import end_orphans
 from spotbatch.local.engine.machine_quota import MachineQuota
-from spotbatch.local.engine.orphans import end_orphans
 from spotbatch.local.engine.packing import JobTexts, definition_of, pack
 from spotbatch.local.engine.restoring import ENVIRONMENT, QUEUE, restore
-from spotbatch.local.engine.turn import say
 
 _CLOSE_GRACE_SECONDS: Final = 5.0
 _PUT_RESOURCE: Final = "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)"
@@ -67,7 +67,7 @@ class LocalEngine(Hosting):
         while self._running and self._loop.time() < deadline:
             await asyncio.sleep(0.02)
         await self._launcher.close()
-        await self._strays.close()
+        await self._leak_sweep.close()
         await asyncio.to_thread(end_orphans, self.settings.home)
         await self.close_containers()
         await self.disk.close()

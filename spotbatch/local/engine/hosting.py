@@ -1,4 +1,4 @@
-"""Hosts in the engine: launches and boots, interruption notices and reclaims, by hand or as the sky has them."""
+"""Hosts in the engine: launches and boots, interruption notices and reclaims, by hand or as Spot capacity changes."""
 
 import asyncio
 import signal
@@ -11,10 +11,9 @@ from spotbatch.batch.status import host_terminated
 from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView
 from spotbatch.local.engine.containers import Containers
 from spotbatch.local.engine.ecs_config import drains_on_notice
-from spotbatch.local.engine.orphans import Carrier
+from spotbatch.local.engine.leaked_processes import LATER_SECONDS, SOON_SECONDS, Carrier, LeakSweep
 from spotbatch.local.engine.restoring import ENVIRONMENT
-from spotbatch.local.engine.sky import PoolKey, RateSky, Sky, TraceSky
-from spotbatch.local.engine.strays import LATER_SECONDS, SOON_SECONDS, Strays
+from spotbatch.local.engine.spot_capacity import CapacityAtRate, CapacityFromTrace, PoolKey, SpotCapacity
 
 
 class Hosting(Containers):
@@ -22,16 +21,16 @@ class Hosting(Containers):
 
     def __init__(self, settings: EngineSettings) -> None:
         super().__init__(settings)
-        self._sky = _sky(settings, self._clock.steady())
+        self._capacity = _capacity(settings, self._clock.steady())
         self._open_under_notice: set[int] = set()  # hosts that got their notice and are not drained
         self._sky_timer: asyncio.TimerHandle | None = None
-        self._strays = Strays(settings.home, self._of_ended_attempts)
+        self._leak_sweep = LeakSweep(settings.home, self._of_ended_attempts)
 
     def attempt_over(self, attempt_id: int, exit_code: int | None, reason: str, status_reason: str) -> None:
         """The end of an attempt is that of all it started, though some may have left its group of processes."""
         ended_by_itself = exit_code is not None and attempt_id not in self._stopping and not reason
         super().attempt_over(attempt_id, exit_code, reason, status_reason)
-        self._strays.look_within(LATER_SECONDS if ended_by_itself else SOON_SECONDS)
+        self._leak_sweep.look_within(LATER_SECONDS if ended_by_itself else SOON_SECONDS)
 
     def _of_ended_attempts(self, found: Sequence[Carrier]) -> Sequence[Carrier]:
         """Those whose attempts do not run. What runs is in the books before it starts, and an attempt starts once."""
@@ -58,12 +57,12 @@ class Hosting(Containers):
         if host is None or host.noticed_at is not None:
             return
         now, pool = self._clock.steady(), PoolKey(instance_type=host.instance_type, zone=host.zone)
-        if host.is_spot and self._sky is not None:
-            if not self._sky.has_capacity(pool, now):
+        if host.is_spot and self._capacity is not None:
+            if not self._capacity.has_capacity(pool, now):
                 self.host_book.never_came(host_no)
-                self.apply(ev.HostEnded(host_no=host_no, relaunch_seconds=self._sky.relaunch_seconds))
+                self.apply(ev.HostEnded(host_no=host_no, relaunch_seconds=self._capacity.relaunch_seconds))
                 return
-            self._sky.host_up(host_no, pool, now)
+            self._capacity.host_up(host_no, pool, now)
             self._watch_sky()
         self.host_book.started(host_no, self.now())
         self.apply(ev.HostStarted(host_no=host_no))
@@ -72,14 +71,14 @@ class Hosting(Containers):
         """One timer, for the moment at which a reclaim may be due."""
         if self._sky_timer is not None:
             self._sky_timer.cancel()
-        when = None if self._sky is None else self._sky.next_look(self._clock.steady())
+        when = None if self._capacity is None else self._capacity.next_look(self._clock.steady())
         self._sky_timer = (
             None if when is None else self._later(max(0.0, when - self._clock.steady()), self._sky_changed)
         )
 
     def _sky_changed(self) -> None:
-        if self._sky is not None:
-            for host_no in self._sky.due(self._clock.steady()):
+        if self._capacity is not None:
+            for host_no in self._capacity.due(self._clock.steady()):
                 self._notice(host_no, self.settings.notice_seconds)
         self._watch_sky()
 
@@ -87,8 +86,8 @@ class Hosting(Containers):
         host = self.host_book.alive.get(host_no)
         if host is None or host.noticed_at is not None:
             return
-        if self._sky is not None:
-            self._sky.host_gone(host_no)
+        if self._capacity is not None:
+            self._capacity.host_gone(host_no)
         now = self.now()
         self.host_book.noticed(host_no, now, now + notice_seconds)
         if host.started_at is None or self._drains(host):
@@ -125,8 +124,8 @@ class Hosting(Containers):
         self._end_host(host_no, "RECLAIMED")
 
     def _end_host(self, host_no: int, cause: str) -> None:
-        if self._sky is not None:
-            self._sky.host_gone(host_no)
+        if self._capacity is not None:
+            self._capacity.host_gone(host_no)
         self._open_under_notice.discard(host_no)
         self.host_book.ended(host_no, self.now(), cause)
         self.apply(ev.HostEnded(host_no=host_no))
@@ -171,10 +170,10 @@ class Hosting(Containers):
         return self.host_book.all(running)
 
 
-def _sky(settings: EngineSettings, now: float) -> Sky | None:
+def _capacity(settings: EngineSettings, now: float) -> SpotCapacity | None:
     """Where reclaims come from; None where they come by hand only."""
     if settings.traces:
-        return TraceSky(settings.traces, begins=now, speed=settings.trace_speed)
+        return CapacityFromTrace(settings.traces, begins=now, speed=settings.trace_speed)
     if settings.reclaims_per_host_hour > 0:
-        return RateSky(per_host_hour=settings.reclaims_per_host_hour, seed=settings.seed)
+        return CapacityAtRate(per_host_hour=settings.reclaims_per_host_hour, seed=settings.seed)
     return None

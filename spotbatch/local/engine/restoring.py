@@ -7,8 +7,8 @@ from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import STATUSES, JobStatus, host_terminated
 from spotbatch.local.engine import codec
+from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.packing import unpack
-from spotbatch.local.engine.turn import say
 
 if TYPE_CHECKING:
     from spotbatch.local.engine.engine import LocalEngine

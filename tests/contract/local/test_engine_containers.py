@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from spotbatch.local.engine.docker import REGION_LABEL
-from spotbatch.local.engine.orphans import cookie_of
+from spotbatch.local.engine.leaked_processes import cookie_of
 from tests.contract.docker_world import docker, make_image, why_no_engine
 from tests.contract.local.test_engine_processes import FAST, ended, job, lines, prepare, submit
 from tests.contract.local_api_region import CONTAINER, RunningRegion, running, until

@@ -15,7 +15,7 @@ from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import ContainerSpec, EngineSettings, Submission, UnitView
-from spotbatch.local.engine import open_engine, reading
+from spotbatch.local.engine import open_engine, queries
 from spotbatch.local.engine.engine import LocalEngine
 
 POOL = Pool(instance_type="c5.xlarge", zone="us-east-1a", vcpus=4, memory_mib=7_600)
@@ -80,7 +80,7 @@ def run(home: Path, work: Callable[[LocalEngine], Awaitable[None]]) -> None:
 
 @pytest.fixture(autouse=True)
 def few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_ENDED_KEPT", 2)
+    monkeypatch.setattr(queries, "_ENDED_KEPT", 2)
 
 
 def test_what_was_put_away_is_told_as_before(tmp_path: Path) -> None:

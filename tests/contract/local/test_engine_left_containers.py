@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.local.engine.docker import REGION_LABEL
-from spotbatch.local.engine.orphans import cookie_of
+from spotbatch.local.engine.leaked_processes import cookie_of
 from tests.contract.local_api_region import running
 
 # Keeps the ids of its containers in a file, and answers what the engine asks: version, ps, rm.

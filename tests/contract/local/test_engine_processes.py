@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from spotbatch.local.engine import orphans
-from spotbatch.local.engine.orphans import COOKIE_VARIABLE, cookie_of, end_orphans
+from spotbatch.local.engine import leaked_processes
+from spotbatch.local.engine.leaked_processes import COOKIE_VARIABLE, cookie_of, end_orphans
 from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, RunningRegion, running, until
 
 FAST = ("--boot-seconds", "0.05", "--notice-seconds", "0.3", "--stop-grace-seconds", "0.5")
@@ -280,7 +280,7 @@ def _cpu_seconds(pid: int) -> float:
 
 def left_behind(home: Path, job_id: str) -> list[int]:
     """Living processes of a job."""
-    return [one.pid for one in orphans.carriers(home) if one.job_id == job_id]
+    return [one.pid for one in leaked_processes.carriers(home) if one.job_id == job_id]
 
 
 def test_what_a_stopped_job_started_in_groups_and_sessions_of_its_own_goes_with_it(

@@ -1,4 +1,4 @@
-"""Reading a body: whole, on disk once it is large, within a limit, and not for ever."""
+"""Queries a body: whole, on disk once it is large, within a limit, and not for ever."""
 
 import asyncio
 import hashlib

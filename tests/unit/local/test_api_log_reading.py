@@ -1,4 +1,4 @@
-"""Reading job logs backwards: only the end of the file that is asked for is touched."""
+"""Queries job logs backwards: only the end of the file that is asked for is touched."""
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ import pytest
 from spotbatch.batch.errors import Unavailable
 from spotbatch.local.contract import ContainerSpec
 from spotbatch.local.engine.docker import Docker, Mount, run_command
-from spotbatch.local.engine.orphans import cookie_of
+from spotbatch.local.engine.leaked_processes import cookie_of
 
 
 def order(tmp_path: Path, **asked: object) -> tuple[list[str], dict[str, str]]:

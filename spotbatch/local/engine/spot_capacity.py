@@ -26,7 +26,7 @@ class PoolKey(NamedTuple):
     zone: str
 
 
-class Sky(Protocol):
+class SpotCapacity(Protocol):
     """What the engine asks. Times are seconds of any epoch that never goes back."""
 
     def host_up(self, host_no: int, pool: PoolKey, now: float) -> None:
@@ -55,7 +55,7 @@ class Sky(Protocol):
         ...
 
 
-class RateSky:
+class CapacityAtRate:
     """Each host sees `per_host_hour` reclaims; most of them take its pool's other hosts too, within minutes.
 
     A pool is struck as a whole at 0.92 of the rate, a host alone at the rest, both exponential: so the rate of a host
@@ -83,14 +83,14 @@ class RateSky:
         if pool is not None and pool not in self._alive.values():
             self._strikes.pop(pool, None)  # exponential: it may begin anew with the next host
 
-    def has_capacity(self, pool: PoolKey, now: float) -> bool:  # noqa: ARG002 - the face of Sky
+    def has_capacity(self, pool: PoolKey, now: float) -> bool:  # noqa: ARG002 - the protocol of SpotCapacity
         return True
 
     @property
     def relaunch_seconds(self) -> float:
         return RELAUNCH_SECONDS
 
-    def next_look(self, now: float) -> float | None:  # noqa: ARG002 - the face of Sky
+    def next_look(self, now: float) -> float | None:  # noqa: ARG002 - the protocol of SpotCapacity
         while self._heap and self._heap[0][1] not in self._alive:
             heapq.heappop(self._heap)
         first = self._heap[0][0] if self._heap else math.inf
@@ -122,7 +122,7 @@ class RateSky:
         return found
 
 
-class TraceSky:
+class CapacityFromTrace:
     """Capacity as traces have it, `speed` times as fast, from `begins` on; at its end a trace begins again.
 
     A zone follows the trace of its name; zones without one take the traces in the order of their names. While a zone
@@ -143,7 +143,7 @@ class TraceSky:
             return self._traces[zone]
         return self._traces[self._taken.setdefault(zone, self._names[len(self._taken) % len(self._names)])]
 
-    def host_up(self, host_no: int, pool: PoolKey, now: float) -> None:  # noqa: ARG002 - the face of Sky
+    def host_up(self, host_no: int, pool: PoolKey, now: float) -> None:  # noqa: ARG002 - the protocol of SpotCapacity
         self._alive[host_no] = pool.zone
 
     def host_gone(self, host_no: int) -> None:

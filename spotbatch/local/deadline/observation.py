@@ -5,7 +5,7 @@ from typing import Final
 
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import HostView, UnitView
-from spotbatch.local.deadline.promise import Promise
+from spotbatch.local.deadline.run import DeadlineRun
 from spotbatch.policy.interface import Move, View, is_safe
 
 _RECLAIMED: Final = "RECLAIMED"
@@ -13,7 +13,12 @@ _FIRST_QUESTION: Final = 0.05  # of the deadline's length: how long after leavin
 
 
 def view_of(
-    promise: Promise, unit: UnitView, hosts: Sequence[HostView], done_seconds: float, now: float, boot_seconds: float
+    promise: DeadlineRun,
+    unit: UnitView,
+    hosts: Sequence[HostView],
+    done_seconds: float,
+    now: float,
+    boot_seconds: float,
 ) -> View:
     """What is known now. A host that has its notice is as good as gone."""
     instance, began_at = _instance(promise, unit, hosts)
@@ -29,7 +34,7 @@ def view_of(
 
 
 def _may_have_spot(
-    promise: Promise, unit: UnitView, hosts: Sequence[HostView], now: float, boot_seconds: float
+    promise: DeadlineRun, unit: UnitView, hosts: Sequence[HostView], now: float, boot_seconds: float
 ) -> bool:
     """Away from Spot nobody sees whether it came back: the job itself asks, by moving, and less often each time."""
     last = promise.parts[-1]
@@ -41,7 +46,7 @@ def _may_have_spot(
     return is_spot_available(hosts, waiting_since, now, 3 * boot_seconds + promise.terms.tick_seconds)
 
 
-def _instance(promise: Promise, unit: UnitView, hosts: Sequence[HostView]) -> tuple[Move, float | None]:
+def _instance(promise: DeadlineRun, unit: UnitView, hosts: Sequence[HostView]) -> tuple[Move, float | None]:
     """What the job has, and since when it was asked for; a host on demand is sure to come once it was asked for."""
     by_id = {host.instance_id: host for host in hosts}
     last = unit.attempts[-1] if unit.attempts else None
@@ -74,7 +79,7 @@ def _was_reclaimed(host: HostView) -> bool:
     return host.noticed_at is not None or host.end_cause == _RECLAIMED
 
 
-def why(promise: Promise, view: View, move: Move) -> str:
+def why(promise: DeadlineRun, view: View, move: Move) -> str:
     """The reason for a move, in words and figures."""
     terms = promise.terms
     left = terms.deadline_seconds - view.elapsed_seconds

@@ -51,7 +51,7 @@ _ENDED_BY_ITSELF = (  # how the reason begins of a job that nobody stopped
 )
 
 
-class Reading:
+class Queries:
     """The books that answers are made from; `LocalEngine` adds what changes them."""
 
     scheduler: Scheduler

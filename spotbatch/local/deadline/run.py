@@ -29,7 +29,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Going:
+class PendingMove:
     """A move that was decided: written down before anything is done, and finished after a crash."""
 
     to: Literal["SPOT", "ON_DEMAND"]
@@ -38,7 +38,7 @@ class Going:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Promise:
+class DeadlineRun:
     """What was promised, and how it goes. Times are UTC epoch seconds."""
 
     run_id: str
@@ -52,7 +52,7 @@ class Promise:
     on_demand_queue: str
     request: Mapping[str, Any]  # SubmitJob's, without its queue
     parts: tuple[Part, ...] = ()
-    going: Going | None = None
+    going: PendingMove | None = None
     outcome: Outcome = "running"
     ended_at: float | None = None
 
@@ -74,7 +74,7 @@ class Promise:
         return self.spot_queue if place == "SPOT" else self.on_demand_queue
 
     def goes(self, to: Literal["SPOT", "ON_DEMAND"], at: float, why: str) -> Self:
-        return replace(self, going=Going(to=to, at=at, why=why))
+        return replace(self, going=PendingMove(to=to, at=at, why=why))
 
     def went(self, job_id: str, at: float) -> Self:
         """The move is done: the job is submitted in its new place."""
@@ -99,14 +99,14 @@ class Promise:
         return {key: value for key, value in asdict(self).items() if key != "request"}
 
 
-def promise_from(document: Mapping[str, Any]) -> Promise:
+def promise_from(document: Mapping[str, Any]) -> DeadlineRun:
     """The promise that `to_document` made this of."""
     going = document["going"]
     own = {**document, "parts": tuple(Part(**part) for part in document["parts"])}
-    return Promise(**{**own, "going": Going(**going) if going else None})
+    return DeadlineRun(**{**own, "going": PendingMove(**going) if going else None})
 
 
-def promise_of(asked: Mapping[str, Any], *, now: float, changeover_seconds: float) -> Promise:
+def promise_of(asked: Mapping[str, Any], *, now: float, changeover_seconds: float) -> DeadlineRun:
     """A new promise, from what a client asks for. `changeover_seconds` is taken where the client names none.
 
     Raises InvalidInput: a wrong value, or a deadline that cannot be kept.
@@ -119,7 +119,7 @@ def promise_of(asked: Mapping[str, Any], *, now: float, changeover_seconds: floa
     length = _positive(asked, "deadline_seconds")
     if asked.get("changeover_seconds") is not None:
         changeover_seconds = _positive(asked, "changeover_seconds")
-    made = Promise(
+    made = DeadlineRun(
         run_id=_run_id(request),
         name=str(request.get("jobName", "")),
         created_at=now,

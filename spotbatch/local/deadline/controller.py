@@ -23,9 +23,9 @@ from spotbatch.local.api import operations, service_model
 from spotbatch.local.api.errors import ApiError
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Region
 from spotbatch.local.contract import UnitView
+from spotbatch.local.deadline.observation import view_of, why
 from spotbatch.local.deadline.progress import done_seconds
-from spotbatch.local.deadline.promise import PART_TAG, Outcome, Promise, place_of, promise_from, promise_of
-from spotbatch.local.deadline.seeing import view_of, why
+from spotbatch.local.deadline.run import PART_TAG, DeadlineRun, Outcome, place_of, promise_from, promise_of
 from spotbatch.policy.interface import Move, Pilot, Policy, View
 
 KIND: Final = "deadline"
@@ -83,19 +83,19 @@ class Deadlines:
         """The name of a queue that is there, by its name or ARN."""
         return str(self.region.get(QUEUE, queue)["jobQueueName"])
 
-    async def _pilot(self, promise: Promise) -> Pilot:
+    async def _pilot(self, promise: DeadlineRun) -> Pilot:
         """Solving the table takes a second or two, beside the loop."""
         try:
             return await asyncio.to_thread(self.policy.start, promise.terms)
         except ImportError as error:
             raise Unavailable(f"a deadline needs numpy: pip install 'spotbatch[money]' ({error})") from error
 
-    def _begin(self, promise: Promise, pilot: Pilot | None = None) -> None:
+    def _begin(self, promise: DeadlineRun, pilot: Pilot | None = None) -> None:
         task = asyncio.create_task(self._keep_safely(promise, pilot))
         self._kept[promise.run_id] = task
         self.region.keep(task)
 
-    async def _keep_safely(self, promise: Promise, pilot: Pilot | None) -> None:
+    async def _keep_safely(self, promise: DeadlineRun, pilot: Pilot | None) -> None:
         """Whatever goes wrong with one promise is said, and tried again: a job must not stand still for it."""
         try:
             while True:
@@ -108,7 +108,7 @@ class Deadlines:
         finally:
             self._kept.pop(promise.run_id, None)
 
-    async def _keep(self, promise: Promise, given: Pilot | None) -> None:
+    async def _keep(self, promise: DeadlineRun, given: Pilot | None) -> None:
         """Until the job has ended."""
         pilot = given if given is not None else await self._pilot(promise)
         changes = aiter(self.region.engine.changes())
@@ -139,19 +139,19 @@ class Deadlines:
             with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
                 await news
 
-    def _see(self, promise: Promise, unit: UnitView, now: float) -> View:
+    def _see(self, promise: DeadlineRun, unit: UnitView, now: float) -> View:
         done = done_seconds(self.artifacts, promise.run_id, promise.work_seconds, now)
         seen = view_of(promise, unit, self.region.engine.hosts(), done, now, self.boot_seconds)
         return seen if self._takes_spot(promise) else seen._replace(is_spot_available=seen.instance is Move.SPOT)
 
-    def _takes_spot(self, promise: Promise) -> bool:
+    def _takes_spot(self, promise: DeadlineRun) -> bool:
         """Whether an environment of the Spot queue launches hosts at all."""
         order = self.region.get(QUEUE, promise.spot_queue)["computeEnvironmentOrder"]
         environments = [self.region.find(ENVIRONMENT, one["computeEnvironment"]) for one in order]
         return any(each is not None and each["state"] == "ENABLED" for each in environments)
 
     @staticmethod
-    def _decide(promise: Promise, unit: UnitView, view: View, pilot: Pilot, now: float) -> Promise:
+    def _decide(promise: DeadlineRun, unit: UnitView, view: View, pilot: Pilot, now: float) -> DeadlineRun:
         late = view.elapsed_seconds >= promise.terms.deadline_seconds
         move = Move.ON_DEMAND if late else pilot.decide(view)
         to = place_of(move)
@@ -160,7 +160,7 @@ class Deadlines:
             return promise
         return promise.goes(to, now, why(promise, view, move))
 
-    async def _finish_move(self, promise: Promise) -> Promise:
+    async def _finish_move(self, promise: DeadlineRun) -> DeadlineRun:
         """End the job where it is, and submit it where it goes. Done again after a crash, from any point on."""
         if promise.going is None:
             return promise
@@ -184,14 +184,14 @@ class Deadlines:
         await changes.aclose()  # type: ignore[attr-defined]  # it is a generator
         return unit
 
-    async def _submit(self, promise: Promise) -> Promise:
+    async def _submit(self, promise: DeadlineRun) -> DeadlineRun:
         job_id = self._submitted_before(promise)
         if job_id is None:
             answer: Any = await operations.perform(self.region, "SubmitJob", promise.next_request())
             job_id = str(answer["jobId"])
         return await self._write(promise.went(job_id, self.clock()))
 
-    def _submitted_before(self, promise: Promise) -> str | None:
+    def _submitted_before(self, promise: DeadlineRun) -> str | None:
         """The job of a move that was submitted just before the region was killed."""
         assert promise.going is not None  # noqa: S101 - callers come from `goes`
         wanted = f"{promise.run_id}/{len(promise.parts) + 1}"
@@ -202,14 +202,14 @@ class Deadlines:
                 return job_id
         return None
 
-    async def _end(self, promise: Promise, unit: UnitView) -> None:
+    async def _end(self, promise: DeadlineRun, unit: UnitView) -> None:
         ended_at = unit.stopped_at or self.clock()
         outcome: Outcome = "failed"
         if unit.status is JobStatus.SUCCEEDED:
             outcome = "met" if ended_at <= promise.deadline_at else "late"
         await self._write(promise.ended(outcome, ended_at))
 
-    async def _write(self, promise: Promise) -> Promise:
+    async def _write(self, promise: DeadlineRun) -> DeadlineRun:
         """Into the journal, which counts, and as a file beside the run's artifacts, which `spotbatch show` reads."""
         await self.region.engine.put_resource(KIND, promise.run_id, promise.to_document())
         file = self.artifacts / layout.deadline_story(promise.run_id)

@@ -20,13 +20,13 @@ from spotbatch.local.contract import EngineSettings, UnitView
 from spotbatch.local.engine.clock import Clock
 from spotbatch.local.engine.disk import Disk, Request
 from spotbatch.local.engine.journal import Statement
-from spotbatch.local.engine.reading import Reading
+from spotbatch.local.engine.queries import Queries
 
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 10.0
 
 
-class Turn(Reading):
+class GroupCommit(Queries):
     """The scheduler between the journal and the world; what its commands mean is added by the chapters after this."""
 
     disk: Disk

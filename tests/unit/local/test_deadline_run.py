@@ -8,9 +8,9 @@ import pytest
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import AttemptView, HostView, UnitView
+from spotbatch.local.deadline.observation import in_words, is_spot_available, view_of, why
 from spotbatch.local.deadline.progress import measured
-from spotbatch.local.deadline.promise import Promise, promise_from, promise_of
-from spotbatch.local.deadline.seeing import in_words, is_spot_available, view_of, why
+from spotbatch.local.deadline.run import DeadlineRun, promise_from, promise_of
 from spotbatch.policy.interface import Move
 
 HOUR = 3600.0
@@ -33,11 +33,11 @@ def asked(**changes: Any) -> Mapping[str, Any]:
     return {**plain, **changes}
 
 
-def promised(**changes: Any) -> Promise:
+def promised(**changes: Any) -> DeadlineRun:
     return promise_of(asked(**changes), now=0.0, changeover_seconds=180.0)
 
 
-def on_spot(promise: Promise, at: float = 0.0) -> Promise:
+def on_spot(promise: DeadlineRun, at: float = 0.0) -> DeadlineRun:
     return promise.goes("SPOT", at, "begins").went("job-1", at)
 
 
