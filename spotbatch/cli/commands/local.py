@@ -26,6 +26,10 @@ Home = Annotated[
     typer.Option(help="The region's folder (default: $SPOTBATCH_HOME, or spotbatch in the user's state folder)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+# localstack/awscli-local #76; boto3's changelog of 1.28.0
+_READERS_OF_ENDPOINT: Final = (
+    "the AWS CLI reads AWS_ENDPOINT_URL from 1.29 and 2.13 on, boto3 from 1.28 on; an older one talks to AWS"
+)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -136,6 +140,8 @@ def env(home: Home = None, as_json: AsJson = False) -> None:
         return json.write(variables)
     for name, value in variables.items():
         text.say(f"export {name}={shlex.quote(value)}")
+    # last, so that it hides nothing where the answer is evaluated as one line
+    text.say(f"# {_READERS_OF_ENDPOINT}")
     return None
 
 
