@@ -21,6 +21,7 @@ from spotbatch.batch.job import Job, JobRequest
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs import artifact_store, bill, cancel, endpoint, logs, lookup, parse, retry, submit
 from spotbatch.runs.bill import Bill
+from spotbatch.runs.code import pack
 from spotbatch.runs.follow import Following, Look
 from spotbatch.runs.inputs import Inputs, input_names
 from spotbatch.runs.manifest import RunManifest, unit_at
@@ -265,10 +266,15 @@ class Run:
         """
         return aws_session.connected_steps(self._at.connection, self._lines(index, attempt, tail))
 
-    def retry(self) -> "Run":
-        """Run again, from its checkpoints, what FAILED; the same run, to follow. Raises NotFound where nothing has."""
+    def retry(self, *, code: "str | PathLike[str] | None" = None) -> "Run":
+        """Run again, from its checkpoints, what FAILED; the same run, to follow. Raises NotFound where nothing has.
+
+        Args:
+            code: a folder to run in from now on, instead of the one that was sent along at first.
+        """
+        packed = pack(Path(code)) if code is not None else None
         with self._at.connected():
-            made = retry.retry_run(self._at.jobs(), self._jobs(), stack=self._at.stack)
+            made = retry.retry_run(self._at.jobs(), self._jobs(), stack=self._at.stack, code=packed)
             self._manifest = replace(self._manifest, parts=(*self._manifest.parts, *made))
         return self
 

@@ -119,5 +119,6 @@ def short(line: str) -> str:
 
 
 def signature(line: str) -> str:
-    """What lines have in common that differ only in numbers and hashes, so that failures can be counted."""
-    return re.sub(r"\b[0-9a-f]{8,}\b|\d+", "#", line)
+    """What lines have in common that differ only in numbers, hashes and folders, so that failures can be counted."""
+    without_folders = re.sub(r"(?:/[^\s/'\":]+)+/", "/", line)  # of a scratch folder, say, which no two attempts share
+    return re.sub(r"\b[0-9a-f]{8,}\b|\d+", "#", without_folders)

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from spotbatch.runs import artifact_store
 
 _GLOB: Final = frozenset("*?[")
 _MOST_INPUTS: Final = 1_000_000
+_SENT_FILE: Final = re.compile(r".+/inputs/files/[0-9]{7}/(.+)")
 _LONGEST_LINE: Final = 8192
 
 
@@ -126,9 +128,17 @@ def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:
 
 
 def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
-    key = f"{layout.run_prefix(run_id)}/inputs/files/{number:07d}/{path.name}"
+    """Under the path by which the user named it, so that every screen can say it so again."""
+    named = path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+    key = f"{layout.run_prefix(run_id)}/inputs/files/{number:07d}/{named}"
     store.upload(path, key)
-    return f"{store.url.rstrip('/')}/{key.removesuffix(path.name)}{path.name.replace('%', '%25')}"
+    return f"{store.url.rstrip('/')}/{key.removesuffix(named)}{named.replace('%', '%25')}"
+
+
+def input_label(line: str) -> str:
+    """An input as its user knows it: of a file that `submit` sent to the store its path, any other line as it is."""
+    found = _SENT_FILE.fullmatch(line)
+    return found[1].replace("%25", "%") if found is not None else line
 
 
 @dataclass(kw_only=True)
@@ -140,7 +150,7 @@ class InputNames:
     _lists: dict[str, list[str]] = field(default_factory=dict)
 
     def of(self, index: int | None) -> str:
-        """The input of a child by its index in the run; "" where it has none."""
+        """The input of a child by its index in the run, as the user named it; "" where it has none."""
         if self.store is None or index is None:
             return ""
         key = layout.input_list(self.run_id, index)
@@ -151,7 +161,7 @@ class InputNames:
                 self._lists[key] = []
         lines = self._lists[key]
         place = index % layout.INPUTS_A_LIST
-        return str(lines[place]) if place < len(lines) else ""
+        return input_label(str(lines[place])) if place < len(lines) else ""
 
 
 def input_names(job: Job) -> InputNames:

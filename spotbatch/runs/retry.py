@@ -1,17 +1,18 @@
 """Running what FAILED of a run again, from its checkpoints."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import ArrayIndexes
-from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_RUN_ID
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_CODE, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.runs import artifact_store
+from spotbatch.runs.code import Code, send_code
 from spotbatch.runs.manifest import RunManifest, RunPart, indexes_held, read_manifest, write_manifest
 from spotbatch.runs.units import FailedUnit, failed_of, run_index
 
@@ -26,36 +27,53 @@ def indexes_of_failed(failed: Sequence[FailedUnit]) -> list[int]:
 
 
 def retry_run(
-    jobs: Jobs, run: Sequence[Job], *, note: Note = lambda _: None, stack: str | None = None
+    jobs: Jobs,
+    run: Sequence[Job],
+    *,
+    note: Note = lambda _: None,
+    stack: str | None = None,
+    code: Code | None = None,
 ) -> list[RunPart]:
     """Run again all that FAILED of a run and was not run again since. `note` takes what could not be kept.
 
-    Raises NotFound where nothing has FAILED.
+    With `code` it runs in that folder from now on, else in the one that was sent along at first, if any. Raises
+    NotFound where nothing has FAILED.
     """
     failed = failed_of(jobs, run)
     if not failed:
         raise NotFound(f"nothing of run {artifact_store.run_id(run[0])} has FAILED, so there is nothing to run again")
+    if code is not None:
+        send_code(artifact_store.store_of(run[0], stack=stack), code)
+    changed = {SPOTBATCH_CODE: code.sha256} if code is not None else {}
     return [
         part
         for own in run
         if (mine := [each for each in failed if each.job.id == own.id])
-        for part in again(jobs, own, indexes_of_failed(mine), note=note, stack=stack)
+        for part in again(jobs, own, indexes_of_failed(mine), note=note, stack=stack, changed=changed)
     ]
 
 
-def again(jobs: Jobs, found: Job, failed: list[int], *, note: Note, stack: str | None = None) -> list[RunPart]:
+def again(
+    jobs: Jobs,
+    found: Job,
+    failed: list[int],
+    *,
+    note: Note,
+    stack: str | None = None,
+    changed: Mapping[str, str] | None = None,
+) -> list[RunPart]:
     """Submit what FAILED of a job once more, and add it to the run's list; `note` takes what could not be kept.
 
-    Raises NotFound where nothing has FAILED.
+    `changed` are variables with other values than at first. Raises NotFound where nothing has FAILED.
     """
     if not failed:
         raise NotFound(f"nothing of job {found.id} ({found.status}) has FAILED, so there is nothing to run again")
     run_id = artifact_store.run_id(found)
     if found.array is None and found.array_index is None and run_index(found) is None:
-        new = jobs.again(found.id, environment={SPOTBATCH_RUN_ID: run_id}, array_size=None)
+        new = jobs.again(found.id, environment={**(changed or {}), SPOTBATCH_RUN_ID: run_id}, array_size=None)
         parts = [RunPart(job_id=new, indexes="")]
     else:
-        parts = resubmit(jobs, found.parent_id, run_id, failed)
+        parts = resubmit(jobs, found.parent_id, run_id, failed, changed or {})
     _remember(found, run_id, parts, stack, note)
     return parts
 
@@ -75,12 +93,12 @@ def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None, no
         note(f"the run's list of jobs could not be kept: {error}")
 
 
-def resubmit(jobs: Jobs, job_id: str, run_id: str, indexes: Sequence[int]) -> list[RunPart]:
-    """Run some of a run's indexes again, as the job that held them was submitted."""
+def resubmit(jobs: Jobs, job_id: str, run_id: str, indexes: Sequence[int], changed: Mapping[str, str]) -> list[RunPart]:
+    """Run some of a run's indexes again, as the job that held them was submitted but for the changed variables."""
     parts = []
     for chunk in ArrayIndexes.of(indexes).chunks(most=MAX_ARRAY_SIZE, longest_text=_LONGEST_INDEXES):
         text = str(chunk)
-        own = {SPOTBATCH_RUN_ID: run_id, SPOTBATCH_ARRAY_INDEXES: text}
+        own = {**changed, SPOTBATCH_RUN_ID: run_id, SPOTBATCH_ARRAY_INDEXES: text}
         size = len(chunk) if len(chunk) > 1 else None
         parts.append(RunPart(job_id=jobs.again(job_id, environment=own, array_size=size), indexes=text))
     return parts

@@ -1,5 +1,6 @@
 """Submitting a run: one job, an array, or as many arrays as its inputs take."""
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None, is
     `listed` are inputs that the caller holds already; `is_checked`: refuse what the queue could never run. Raises
     InvalidInput, InvalidJob, NotFound.
     """
+    _check_unquoted(options)
     inputs = find_inputs(options.inputs) if options.inputs is not None else listed
     if inputs is not None and options.array is not None:
         raise InvalidInput(f"--inputs makes the array: leave --array {options.array} out")
@@ -70,6 +72,22 @@ def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None, is
         for each in prepared.requests[:1]:
             preflight.check(each, jobs=jobs, folder=Path.cwd() if code is None else None)
     return prepared
+
+
+def _check_unquoted(options: JobOptions) -> None:
+    """`--inputs data/*.txt` that the shell has expanded: the first file is taken for a list, the rest for the command.
+
+    Raises InvalidInput.
+    """
+    program = Path(options.command[0]) if options.command else None
+    if options.inputs is None or program is None or not program.is_file() or os.access(program, os.X_OK):
+        return
+    if Path(options.inputs).is_file() and Path(options.inputs).suffix == program.suffix:
+        pattern = Path(options.inputs).parent / f"*{program.suffix}"
+        raise InvalidInput(
+            f"the command begins with {program}, which is no program: was a pattern of --inputs without quotes? "
+            f"--inputs '{pattern}' -- COMMAND"
+        )
 
 
 def send_along(jobs: Jobs, prepared: Submission) -> None:

@@ -1,6 +1,5 @@
 """The runtime's records of the units on open pages, each unit's read once for every attempt that ended."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,7 +19,6 @@ _READ_AT_ONCE: Final = 20  # units, from S3
 _READ_AT_ONCE_LOCAL: Final = 500
 _ALL_READ_UP_TO: Final = 500  # units; of larger runs only those that were interrupted
 _KEPT: Final = 50_000
-_SENT_FILE: Final = re.compile(r".+/inputs/files/[0-9]{7}/([^/]+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,13 +86,7 @@ class UnitRecords:
         """The name of a unit's input; "" where it has none. Raises as the store does."""
         if unit.parent_id not in self._names:
             self._names[unit.parent_id] = input_names(unit)
-        return input_label(self._names[unit.parent_id].of(run_index(unit)))
-
-
-def input_label(line: str) -> str:
-    """An input as its user knows it: of a file that `submit` sent to the store its name, any other line as it is."""
-    found = _SENT_FILE.fullmatch(line)
-    return found[1].replace("%25", "%") if found is not None else line
+        return self._names[unit.parent_id].of(run_index(unit))
 
 
 def _ended_attempts(unit: Job) -> int:

@@ -115,7 +115,8 @@ def _show_groups(by: str, groups: Sequence[Group]) -> None:
 
 
 def _show(run: Sequence[Job], report: CostReport) -> None:
-    called = f"{run[0].name} ({run[0].id}{f' and {len(run) - 1} more jobs' if len(run) > 1 else ''})"
+    more = f" and {text.count(len(run) - 1, 'more job')}" if len(run) > 1 else ""
+    called = f"{run[0].name} ({run[0].id}{more})"
     if not report.hosts:
         return text.say(f"{called} has run on no host that is known: it cost nothing that can be shown")
     reclaimed = f", {report.reclaimed_hosts} of them reclaimed" if report.reclaimed_hosts else ""

@@ -64,7 +64,9 @@ def results(
     total = text.size(sum(each.size_bytes for each in files))
     text.say(f"{text.count(len(files), 'file')}, {total}, verified, in {destination} ({fetched} fetched now)")
     if missing:
-        text.hint(f"no outputs yet of {text.count(len(missing), 'child')}: {_few(missing, names)}")
+        text.hint(
+            f"no outputs of {text.count(len(missing), 'child')}, which FAILED or have not ended: {_few(missing, names)}"
+        )
     return None
 
 

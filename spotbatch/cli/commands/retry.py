@@ -1,16 +1,19 @@
 """`spotbatch retry`: run the failed children again, from their checkpoints."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import ArrayIndexes
+from spotbatch.batch.environment import SPOTBATCH_CODE
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, lookup
+from spotbatch.runs.code import pack
 from spotbatch.runs.manifest import RunPart
 from spotbatch.runs.retry import indexes_of_failed, retry_run
 from spotbatch.runs.units import failed_of
@@ -23,6 +26,9 @@ def retry(
     job: JobArgument,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which children, and submit nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    code: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Run in this folder, not in the one that was sent at first.")
+    ] = None,
     queue: QueueOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
@@ -42,7 +48,10 @@ def retry(
         raise NotFound(f"nothing of {job} has FAILED, so there is nothing to run again")
     if dry_run:
         return _say_plan(described[0], run_id, indexes_of_failed(failed), as_json=as_json)
-    parts = retry_run(jobs, described, note=text.hint, stack=stack)
+    packed = pack(code) if code is not None else None
+    parts = retry_run(jobs, described, note=text.hint, stack=stack, code=packed)
+    if packed is None and SPOTBATCH_CODE in described[0].environment:
+        text.hint("it runs the code that was sent along at first; --code FOLDER sends what was mended since")
     _say_done(parts, run_id, indexes_of_failed(failed), as_json=as_json)
     if watch:
         from spotbatch.cli.commands.watch import follow
@@ -65,4 +74,6 @@ def _say_done(parts: list[RunPart], run_id: str, failed: list[int], *, as_json: 
     for part in parts:
         text.say(part.job_id)
     called = run_id if len(parts) > 1 else parts[0].job_id
-    return text.hint(f"{len(failed):,} run again from their checkpoints; follow: spotbatch watch {called}")
+    return text.hint(
+        f"{len(failed):,} run again, from checkpoints where there are any; follow: spotbatch watch {called}"
+    )

@@ -186,7 +186,7 @@ def _show_plan(jobs: Jobs, prepared: Submission, work_seconds: float | None, *, 
     wanted, inputs = prepared.request, prepared.inputs
     count = inputs.count if inputs is not None else wanted.array_size or 1
     if inputs is not None:
-        text.hint(f"{inputs.count:,} inputs from {inputs.source}")
+        text.hint(f"{text.count(inputs.count, 'input')} from {inputs.source}")
     shapes: list[dict[str, Any]] = [submit_shape(each) for each in prepared.requests]
     if work_seconds is None:
         json.write(shapes[0] if inputs is None else shapes)
@@ -272,5 +272,5 @@ def _say_run(run: RunManifest, called: str, *, as_json: bool, watch: bool) -> No
     text.say(called)
     if not watch:
         many = f" in {len(run.parts)} arrays" if len(run.parts) > 1 else ""
-        text.hint(f"{run.count:,} inputs{many}; follow: spotbatch watch {called}")
+        text.hint(f"{text.count(run.count, 'input')}{many}; follow: spotbatch watch {called}")
     return None

@@ -80,3 +80,29 @@ def test_a_deadline_without_an_on_demand_queue_says_how_to_get_one_here(world: C
     answer = world.run("submit", "--deadline", "30m", "--work", "3s", "--", "true", code=3)
     assert 'set "on_demand_queue": true under "spotbatch" in cdk.json' in answer.err
     assert "spotbatch local load cdk.out/Tested.template.json" in answer.err
+
+
+def test_a_pattern_without_quotes_is_noticed(world: CliWorld, home: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (home / name).write_text("x")
+    answer = world.run("submit", "--inputs", "a.txt", "--code", ".", "--", "b.txt", "python", "count.py", code=2)
+    assert "was a pattern of --inputs without quotes? --inputs '*.txt' -- COMMAND" in answer.err
+
+
+def test_a_retry_runs_the_code_that_was_sent_or_what_was_mended_since(
+    world: CliWorld, home: Path, tmp_path: Path
+) -> None:
+    (home / "data").mkdir()
+    for name in ("one", "two"):
+        (home / "data" / name).write_text(name)
+    (home / "helper.py").write_text("raise SystemExit(9)\n")
+    job = world.submit("--name", "mended", "--code", ".", "--inputs", "data/*", "--", "python", "count.py")
+    assert world.wait(job) == "FAILED"
+    assert "data/one" in world.run("logs", "mended", "--failed").out, "the input by the user's own name"
+    (home / "helper.py").write_text("word = 'counted '\n")
+    again = world.run("retry", job)
+    assert "it runs the code that was sent along at first; --code FOLDER" in again.err
+    assert world.wait(again.out.split()[0]) == "FAILED"
+    assert world.wait(world.run("retry", "mended", "--code", ".").out.split()[0]) == "SUCCEEDED"
+    world.run("results", "mended", str(tmp_path / "out"))
+    assert len(list((tmp_path / "out").rglob("n"))) == 2

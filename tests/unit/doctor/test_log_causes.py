@@ -52,5 +52,6 @@ def test_the_nearest_line_to_the_end_wins() -> None:
 def test_lines_that_differ_only_in_numbers_look_alike_and_a_long_line_is_cut() -> None:
     assert signature("row 17 of 0a1b2c3d4e is bad") == signature("row 4 of ffffffffff is bad")
     assert signature("row 17 is bad") != signature("row 17 is good")
+    assert signature("File '/tmp/spotrun-9rgmb5f_/code/a.py'") == signature("File '/tmp/spotrun-xy_z/code/a.py'")
     assert last_line(["a", "  b " + "x" * 300, " "]).endswith("…")
     assert last_line([]) == ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spotbatch.web.unit_records import input_label
+from spotbatch.runs.inputs import input_label
 
 
 @pytest.mark.parametrize(
@@ -10,6 +10,7 @@ from spotbatch.web.unit_records import input_label
     [
         ("s3://bucket/artifacts/runs/logs-20261129-a1b2c3/inputs/files/0000007/app-007.log.gz", "app-007.log.gz"),
         ("s3://bucket/artifacts/runs/r/inputs/files/0000007/100%25.txt", "100%.txt"),
+        ("s3://bucket/runs/r/inputs/files/0000007/logs/app-007.log.gz", "logs/app-007.log.gz"),
         ("s3://raw/2026/11/x.csv", "s3://raw/2026/11/x.csv"),
         ("chromosome 7", "chromosome 7"),
         ("", ""),
