@@ -23,7 +23,7 @@ need_cdk() {
         case $(cdk --version 2>/dev/null) in 2.*) return ;; esac
     fi
     printf 'installing the CDK command line into node_modules (once) ...\n' >&2
-    npm install --no-audit --no-fund --no-package-lock --no-update-notifier --loglevel=error ||
+    "${NPM:-npm}" install --no-audit --no-fund --no-package-lock --no-update-notifier --loglevel=error ||
         fail "the CDK command line could not be installed: see above; \`npm install\` here does the same"
     touch $installed
 }

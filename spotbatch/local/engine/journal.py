@@ -38,6 +38,8 @@ class Journal:
         self._checkpoint_at = _CHECKPOINT_STATEMENTS
         self._log: int | None = None  # descriptor of the write-ahead log
         self._commits = CommitCount(home)
+        if self.path.exists() and not self.path.is_file():
+            raise Unavailable(f"the journal {self.path} is no file: move it away, or choose another --home")
         _keep_to_owner(self.path)
         with self._explained("opened"):
             self.is_checked = self._check()

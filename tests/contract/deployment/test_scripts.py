@@ -212,7 +212,7 @@ def test_the_cdk_is_installed_once_and_again_when_another_version_is_pinned(acco
         for newer in (False, False, True):
             if newer:
                 (account.checkout / "package.json").touch()
-            run = account.run("deploy.sh", AWS_SECRET_ACCESS_KEY="wrong", STANDIN_CDK_VERSION="3.0.0")
+            run = account.run("deploy.sh", AWS_SECRET_ACCESS_KEY="wrong", STANDIN_CDK_VERSION="3.0.0", NPM=str(npm))
             said.append("installing the CDK command line" in run.stderr)
     finally:
         shutil.rmtree(account.checkout / "node_modules")

@@ -188,7 +188,7 @@ def test_what_cannot_be_promised_is_refused_with_the_reason(world: CliWorld) -> 
 def test_without_an_on_demand_queue_the_error_names_the_setting(world: CliWorld) -> None:
     said = world.run("submit", "--deadline", "1h", "--work", "5m", "--", "true", code=None)
     assert said.code != 0
-    assert "on_demand_queue=true" in said.err
+    assert 'set "on_demand_queue": true' in said.err
 
 
 def test_on_aws_nothing_is_promised(tmp_path: Path) -> None:

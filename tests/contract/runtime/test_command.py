@@ -348,12 +348,21 @@ def test_a_command_that_is_not_there_ends_with_127(world: Spot) -> None:
 
 
 def test_an_unreachable_store_does_not_let_the_work_begin_anew(world: Spot) -> None:
+    code, text = world.run(
+        "sh", "-c", "echo has begun",
+        SPOTBATCH_ARTIFACTS_URL="s3://bucket/x", SPOTBATCH_RESTORE_SECONDS="0.5",
+        AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_REGION="us-east-1", AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b",
+    )  # fmt: skip
+    assert code == 210
+    assert "has begun" not in text
+
+
+def test_a_store_that_can_never_be_one_ends_the_work_at_once(world: Spot) -> None:
     blocked = world.folder / "file"
     blocked.write_text("no folder", encoding="ascii")
-    code, text = world.run(
-        "sh", "-c", "echo has begun", SPOTBATCH_ARTIFACTS_URL=blocked.as_uri(), SPOTBATCH_RESTORE_SECONDS="0.5"
-    )
-    assert code == 210
+    code, text = world.run("sh", "-c", "echo has begun", SPOTBATCH_ARTIFACTS_URL=blocked.as_uri())
+    assert code == 125
+    assert str(blocked) in text
     assert "has begun" not in text
 
 
