@@ -222,7 +222,8 @@ def cli_world(folder: Path, *arguments: str, **environment: Any) -> Iterator[Cli
     images = folder / "images.toml"
     images.write_text(IMAGES)
     home = folder / "home"
-    options = ("--boot-seconds", "0.05", "--notice-seconds", "0.3", "--stop-grace-seconds", "2")
+    # as the stack's hosts do: without draining an attempt may begin on a host that is gone before it says anything
+    options = ("--boot-seconds", "0.05", "--notice-seconds", "0.3", "--stop-grace-seconds", "2", "--draining", "on")
     with running(home, *options, "--images", str(images), *arguments) as region:
         region.admin.load_stack(STACK, template(**environment))
         yield CliWorld(region=region, home=home)
