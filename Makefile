@@ -6,6 +6,9 @@ PEERS := .cache/bench/peers
 LOCK := --quiet --universal --python-version 3.11 --custom-compile-command 'make lock'
 SOURCES := app.py spotbatch tests examples bench scripts
 
+# Everything here starts hundreds of Python processes: where this is set, each would compile boto3 and the rest anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo environment-for-demo test check bench clients chaos slow docs dist format lock clean
 
