@@ -67,6 +67,7 @@ class World:
             ev.UnitEnded: self.unit_ended,
             ev.JobEnded: self.note,
             ev.AttemptRetried: self.note,
+            ev.UnitsReleased: self.note,
             ev.StopAttempt: self.note,
         }
         for queue in (

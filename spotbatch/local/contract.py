@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import JobStatus
+from spotbatch.local.changes import Observer
 from spotbatch.policy.trace import Trace
 
 Json = Mapping[str, object]
@@ -152,6 +153,7 @@ class EngineSettings:
     trace_speed: float = 1.0  # so many seconds of a trace pass in one
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
+    observers: tuple[Observer, ...] = ()  # who hears of what happens: see spotbatch.local.changes
     secret_of: Callable[[str], str | None] = lambda _value_from: None  # what a secret's `valueFrom` means
 
 

@@ -54,6 +54,7 @@ class World:
             ev.UnitEnded: self._unit_ended,
             ev.JobEnded: self._job_ended,
             ev.AttemptRetried: self._retried,
+            ev.UnitsReleased: self._released,
         }
 
     def run(self) -> RunResult:
@@ -147,6 +148,9 @@ class World:
         self._running[key] = attempt
         self._at(self._now, self._started, command)
         self._at(self._now + seconds, self._end, (command, exit_code))
+
+    def _released(self, command: ev.UnitsReleased) -> None:
+        """Nothing is done about it: the scheduler finds a host for them by itself."""
 
     def _retried(self, command: ev.AttemptRetried) -> None:
         """It stands in its queue again; nothing is to be done."""

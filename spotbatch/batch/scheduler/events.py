@@ -238,6 +238,14 @@ class AttemptRetried:
     index: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitsReleased:
+    """What a unit waited for is there: PENDING becomes RUNNABLE. `index` None: all of the job that were PENDING."""
+
+    job_no: int
+    index: int | None
+
+
 @_told_each_attempt
 class UnitEnded:
     """A unit reached its last status."""
@@ -257,4 +265,6 @@ class JobEnded:
     status_reason: str
 
 
-Command = LaunchHost | TerminateHost | StartAttempt | StopAttempt | AttemptRetried | UnitEnded | JobEnded
+Command = (
+    LaunchHost | TerminateHost | StartAttempt | StopAttempt | AttemptRetried | UnitsReleased | UnitEnded | JobEnded
+)

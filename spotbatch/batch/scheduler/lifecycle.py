@@ -151,17 +151,20 @@ def _release_job(state: State, record: JobRecord) -> None:
     if record.unit_deps is None:
         waiting = record.counts[PENDING]
         record.move_all(PENDING, RUNNABLE)
+        state.out.append(ev.UnitsReleased(job_no=record.job_no, index=None))
         queue.order.line(record).add_job(record)
         queue.waiting_vcpus += waiting * record.needs.vcpus
     else:
         for index, waits in enumerate(record.unit_deps):
             if not waits and record.status[index] == PENDING:
-                _queue_unit(queue, record, index)
+                _queue_unit(state, record, index)
     fill_unless_blocked(state, queue)
 
 
-def _queue_unit(queue: QueueRecord, record: JobRecord, index: int) -> None:
+def _queue_unit(state: State, record: JobRecord, index: int) -> None:
+    queue = record.queue
     record.move(index, RUNNABLE)
+    state.out.append(ev.UnitsReleased(job_no=record.job_no, index=index))
     queue.order.line(record).add(record, index)
     queue.waiting_vcpus += record.needs.vcpus
 
@@ -286,7 +289,7 @@ def _tell_unit(state: State, record: JobRecord, index: int, code: int, ended: _E
         return
     record.unit_deps[index] -= 1
     if record.unit_deps[index] == 0 and record.deps_left == 0:
-        _queue_unit(record.queue, record, index)
+        _queue_unit(state, record, index)
         fill_unless_blocked(state, record.queue)
 
 

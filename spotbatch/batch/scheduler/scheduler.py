@@ -185,6 +185,17 @@ class Scheduler:
         """Why the head of a queue can never start as things are; None if it only waits its turn, or nothing waits."""
         return why_blocked(self.state, self.state.queues[queue])
 
+    def blocked_head(self, queue: str) -> tuple[int, int, BlockedReason] | None:
+        """(job number, index, why) of a queue's head where it can never start as things are."""
+        of = self.state.queues[queue]
+        blocked = None if of.blocked_head is None else why_blocked(self.state, of)
+        head = None if blocked is None else of.order.head(self.state.now)
+        return None if head is None or blocked is None else (head[0].job_no, head[1], blocked)
+
+    def queue_names(self) -> list[str]:
+        """The queues that are there."""
+        return list(self.state.queues)
+
     def host_units(self, host_no: int) -> list[tuple[int, int, int]]:
         """(job number, index, attempt) of what is starting or running on a host."""
         host = self.state.hosts[host_no]

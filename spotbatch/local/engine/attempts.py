@@ -73,6 +73,9 @@ class Attempts(GroupCommit):
         )
         self._launcher = Launcher(calls)
 
+    def instance_id_of(self, host_no: int) -> str:
+        return self.host_book.alive[host_no].instance_id
+
     def _note(self, command: ev.Command) -> None:
         match command:
             case ev.StartAttempt():

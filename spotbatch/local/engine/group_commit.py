@@ -17,6 +17,7 @@ from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.contract import EngineSettings, UnitView
+from spotbatch.local.engine.change_log import ChangeLog
 from spotbatch.local.engine.clock import Clock
 from spotbatch.local.engine.disk import Disk, Request
 from spotbatch.local.engine.journal import Statement
@@ -35,6 +36,9 @@ class GroupCommit(Queries):
         super().__init__()
         self.settings = settings
         self.scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
+        self.change_log = ChangeLog(
+            settings.observers, self.scheduler, job_id_of=self.job_id, instance_id_of=self.instance_id_of
+        )
         self.log_folder = settings.home / "logs"
         self._loop = asyncio.get_running_loop()
         self._clock = Clock()
@@ -52,6 +56,10 @@ class GroupCommit(Queries):
         self._retry_seconds = _FIRST_RETRY_SECONDS
         self._broken = asyncio.Event()
 
+    def instance_id_of(self, host_no: int) -> str:
+        """The id of a living host."""
+        raise NotImplementedError
+
     def now(self) -> float:
         """UTC epoch seconds that never go back."""
         return self._clock.now()
@@ -67,7 +75,9 @@ class GroupCommit(Queries):
         `at` (UTC epoch seconds) is when it happened, if that stands in a row already: what follows happened then too.
         """
         self._at = self.now() if at is None else at
-        for command in self.scheduler.handle(event, self._clock.steady()):
+        commands = self.scheduler.handle(event, self._clock.steady())
+        self.change_log.scheduled(event, commands, self._at)
+        for command in commands:
             self._note(command)
         self._schedule_flush()
 
@@ -80,8 +90,8 @@ class GroupCommit(Queries):
             case ev.JobEnded(job_no=job_no):
                 self._note_job_ended(job_no, command.status, command.status_reason)
                 self._effects.append(lambda: self.job_ended(job_no))
-            case ev.AttemptRetried():
-                pass  # the ended attempt's row says it
+            case ev.AttemptRetried() | ev.UnitsReleased():
+                pass  # the ended attempt's row says it, or that of what was waited for
             case _:
                 raise AssertionError(f"nobody carries out {command}")
 
@@ -134,6 +144,7 @@ class GroupCommit(Queries):
         self.disk.look_after()
         for event in self._watchers:
             event.set()
+        self.change_log.hand_on(self.now())
         self._set_wakeup()
 
     def _commit_failed(self, error: Unavailable) -> None:

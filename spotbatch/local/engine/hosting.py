@@ -8,6 +8,7 @@ from typing import Any
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import host_terminated
+from spotbatch.local.changes import HostState
 from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView
 from spotbatch.local.engine.containers import Containers
 from spotbatch.local.engine.ecs_config import drains_on_notice
@@ -49,7 +50,9 @@ class Hosting(Containers):
     def _launch_host(self, command: ev.LaunchHost) -> None:
         environment = self.scheduler.environment(command.environment)
         assert environment is not None  # noqa: S101 - it is there as long as it has a host
-        self.host_book.launch(command.host_no, environment, command.pool, self.now())
+        now = self.now()
+        host = self.host_book.launch(command.host_no, environment, command.pool, now)
+        self.change_log.host(host, HostState.LAUNCHED, now)
         self._effects.append(lambda: self._later(self.settings.boot_seconds, self._host_booted, command.host_no))
 
     def _host_booted(self, host_no: int) -> None:
@@ -60,11 +63,13 @@ class Hosting(Containers):
         if host.is_spot and self._capacity is not None:
             if not self._capacity.has_capacity(pool, now):
                 self.host_book.never_came(host_no)
+                self.change_log.host(host, HostState.NEVER_CAME, self.now())
                 self.apply(ev.HostEnded(host_no=host_no, relaunch_seconds=self._capacity.relaunch_seconds))
                 return
             self._capacity.host_up(host_no, pool, now)
             self._watch_sky()
-        self.host_book.started(host_no, self.now())
+        started_at = self.now()
+        self.change_log.host(self.host_book.started(host_no, started_at), HostState.STARTED, started_at)
         self.apply(ev.HostStarted(host_no=host_no))
 
     def _watch_sky(self) -> None:
@@ -89,8 +94,11 @@ class Hosting(Containers):
         if self._capacity is not None:
             self._capacity.host_gone(host_no)
         now = self.now()
-        self.host_book.noticed(host_no, now, now + notice_seconds)
+        noticed = self.host_book.noticed(host_no, now, now + notice_seconds)
+        self.change_log.host(noticed, HostState.NOTICED, now)
         if host.started_at is None or self._drains(host):
+            if host.started_at is not None:
+                self.change_log.host(noticed, HostState.DRAINING, now)
             self.apply(ev.HostNoticed(host_no=host_no))
         else:
             self._open_under_notice.add(host_no)  # ECS goes on placing jobs there: only its jobs know of the notice
@@ -127,7 +135,8 @@ class Hosting(Containers):
         if self._capacity is not None:
             self._capacity.host_gone(host_no)
         self._open_under_notice.discard(host_no)
-        self.host_book.ended(host_no, self.now(), cause)
+        now = self.now()
+        self.change_log.host(self.host_book.ended(host_no, now, cause), HostState.ENDED, now)
         self.apply(ev.HostEnded(host_no=host_no))
 
     async def interrupt(

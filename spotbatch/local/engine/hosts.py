@@ -49,13 +49,12 @@ class Hosts:
         )
         with contextlib.suppress(OSError):  # as in `noticed`
             self.notice_file(host.instance_id).parent.mkdir(parents=True, exist_ok=True)
-        self._keep(host_no, host)
-        return host
+        return self._keep(host_no, host)
 
-    def started(self, host_no: int, now: float) -> None:
-        self._keep(host_no, replace(self.alive[host_no], started_at=now))
+    def started(self, host_no: int, now: float) -> HostView:
+        return self._keep(host_no, replace(self.alive[host_no], started_at=now))
 
-    def noticed(self, host_no: int, now: float, reclaim_at: float) -> None:
+    def noticed(self, host_no: int, now: float, reclaim_at: float) -> HostView:
         """Write the interruption notice, as the instance metadata words it (EC2 user guide, spot/instance-action)."""
         host = replace(self.alive[host_no], noticed_at=now)
         self._keep(host_no, host)
@@ -65,11 +64,13 @@ class Hosts:
         with contextlib.suppress(OSError):  # a full disk: EC2's notice is best effort too, and the reclaim comes
             beside.write_text(json.dumps({"action": "terminate", "time": moment}), encoding="utf-8")
             beside.replace(file)
+        return host
 
-    def ended(self, host_no: int, now: float, cause: str) -> None:
+    def ended(self, host_no: int, now: float, cause: str) -> HostView:
         host = replace(self.alive.pop(host_no), ended_at=now, end_cause=cause)
         self._journal.write(_PUT, _row(host))
         shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
+        return host
 
     def never_came(self, host_no: int) -> None:
         """Its pool had no capacity: there was no instance, and none is billed."""
@@ -102,9 +103,10 @@ class Hosts:
             key=lambda host: (host.launched_at, host.instance_id),
         )
 
-    def _keep(self, host_no: int, host: HostView) -> None:
+    def _keep(self, host_no: int, host: HostView) -> HostView:
         self.alive[host_no] = host
         self._journal.write(_PUT, _row(host))
+        return host
 
 
 def _row(host: HostView) -> tuple[object, ...]:

@@ -96,5 +96,6 @@ def _end_lost_attempts(engine: "LocalEngine") -> None:
     )
     for job_no, index, attempt, instance_id in list(engine.journal.rows(query)):
         reason, now = host_terminated(instance_id), engine.now()
+        engine.change_log.placed((job_no, index, attempt), instance_id)
         engine.write_attempt_end((job_no, index, attempt), None, "", reason, now)
         engine.apply(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason), at=now)

@@ -45,7 +45,7 @@ def after(job: int, kind: DependencyType = DependencyType.PLAIN) -> tuple[ev.Res
 
 def test_a_job_on_an_empty_environment_launches_a_host_from_zero(world: World) -> None:
     job = world.submit()
-    assert kinds(world.commands) == ["LaunchHost"]
+    assert kinds(world.commands) == ["UnitsReleased", "LaunchHost"]
     assert world.status(job) is RUNNABLE
     assert kinds(world.boot()) == ["StartAttempt"]
     assert world.status(job) is STARTING
