@@ -11,8 +11,9 @@ from collections.abc import MutableMapping
 from spotbatch.batch import artifacts
 from spotbatch.batch import environment as env
 from spotbatch.batch.errors import InvalidInput, InvalidSetting
-from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.settings import Identity
+from spotbatch.runtime.storage.download import fetch_bytes, reading_again
 from spotbatch.runtime.storage.store import Store
 
 
@@ -51,10 +52,24 @@ def fetch_own_input(
     index = identity.array_index
     if store is None or index is None:
         raise InvalidSetting(f"{env.SPOTBATCH_INPUT_LIST} needs {env.SPOTBATCH_ARTIFACTS_URL} and a child of an array")
-    lines = json.loads(retrying(lambda: store.get(artifacts.input_list(identity.run_id, index)), limit))
+    key = artifacts.input_list(identity.run_id, index)
+    lines = _lines(reading_again(lambda: fetch_bytes(store, key, limit), limit), key)
     place = index % artifacts.INPUTS_A_LIST
     if place >= len(lines):
         raise InvalidSetting(f"the run's list of inputs has no line for child {index}")
-    line = str(lines[place])
+    line = lines[place]
     variables[env.SPOTBATCH_INPUT] = line
     return (line,) if line.startswith(("s3://", "file://")) and not line.endswith("/") else ()
+
+
+def _lines(data: bytes, key: str) -> list[str]:
+    """Raises InvalidSetting: it is no list of lines."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if type(found) is not list or not all(type(line) is str for line in found):
+        raise InvalidSetting(
+            f"{key} is no list of inputs as `spotbatch submit --inputs` writes it: submit the run again"
+        )
+    return found

@@ -52,7 +52,7 @@ class AttemptStore:
         """Number this attempt after those of the same job; another job of the same run does not lose its records."""
         prefix = f"{artifacts.unit_prefix(self._run, self._index)}/attempts/"
         keys = retrying(lambda: sorted(key for key, _ in self._store.list(prefix)), limit)
-        numbers = {int(stem) for key in keys if (stem := Path(key).stem).isdigit()}
+        numbers = {int(stem) for key in keys if (stem := Path(key).stem).isdecimal()}
         unhealthy, mine = 0, self._identity.attempt
         for key in keys:
             record = self._read_json(key, limit)
@@ -72,9 +72,11 @@ class AttemptStore:
         """Raises HostFault: this host could verify no checkpoint, and there are some."""
         make_room(self._folder)
         prefix = artifacts.checkpoint_prefix(self._run, self._index)
-        found = restore(self._store, prefix, self._folder, limit, self._scratch)
+        found = restore(self._store, prefix, self._folder, limit, self._scratch, seen=self._writer.names_seen)
         if found.manifest is None and found.corrupt:
             self._begin_anew(found, limit)
+        elif found.manifest is not None and found.manifest.epoch >= self._writer.epoch:
+            self._writer.claim(limit, above=found.manifest.epoch)  # a listing did not show it when we claimed
         self._writer.start_from(found)
         return found
 
@@ -161,6 +163,6 @@ class AttemptStore:
     def _read_json(self, key: str, limit: Limit) -> dict[str, object]:
         try:
             found = json.loads(retrying(lambda: self._store.get(key), limit))
-        except (Missing, ValueError):
+        except (Missing, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -50,7 +50,9 @@ def run(arguments: list[str]) -> int:
     except SpotbatchError as problem:
         say(str(problem))
         return EXIT_INTERRUPTED if may_pass(problem) else EXIT_OURS
-    except Exception:  # noqa: BLE001 - Python would end with 1, which would pass for the command's own exit code
+    except BaseException as error:  # Python would end with 1, which would pass for the command's own exit code
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         import traceback  # costs 10 ms, which nobody needs to pay who has no bug
 
         say(f"an error of spotrun itself, exit code {EXIT_INTERNAL}; please report it:\n{traceback.format_exc()}")

@@ -1,6 +1,5 @@
 """Unpacking the folder that a user sent along with the job (`spotbatch submit --code`), for the command to run in."""
 
-import hashlib
 import os
 import shutil
 import tarfile
@@ -8,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from spotbatch.batch import artifacts
 from spotbatch.batch.environment import SPOTBATCH_ARTIFACTS_URL, SPOTBATCH_CODE
-from spotbatch.batch.errors import HostFault, InvalidSetting, Missing
+from spotbatch.batch.errors import Corrupt, HostFault, InvalidSetting, Missing
 from spotbatch.runtime.deadline import Limit
-from spotbatch.runtime.storage.download import download
+from spotbatch.runtime.storage.download import download, reading_again
 from spotbatch.runtime.storage.store import Store
 
 _PIECE = 1 << 20
@@ -29,13 +28,13 @@ def fetch_code(sha256: str, store: Store | None, folder: Path, limit: Limit) -> 
         raise InvalidSetting(f"{SPOTBATCH_CODE} needs {SPOTBATCH_ARTIFACTS_URL}, which is not set")
     archive = folder.with_suffix(".tar.gz")
     try:
-        download(store, artifacts.code_archive(sha256), archive, limit)
+        reading_again(lambda: download(store, artifacts.code_archive(sha256), archive, limit, sha256), limit)
     except Missing as error:
         raise InvalidSetting(
             f"the code of this job ({sha256[:12]}) is not in the store any more: submit it again"
         ) from error
-    if (found := _sha256(archive)) != sha256:
-        raise HostFault(f"the code of this job came back with SHA-256 {found[:12]}, and {sha256[:12]} was sent")
+    except Corrupt as error:
+        raise HostFault(f"the code of this job did not come back as it was sent: {error}") from error
     try:
         with tarfile.open(archive) as packed:
             _unpack(packed, folder)
@@ -68,8 +67,3 @@ def _unpack(packed: tarfile.TarFile, folder: Path) -> None:
             if not Path(os.path.normpath(link.parent / member.linkname)).is_relative_to(folder):
                 raise ValueError(f"the link {member.name!r} leads out of the folder")
             link.symlink_to(member.linkname)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -14,9 +14,8 @@ from spotbatch.batch import artifacts
 from spotbatch.batch.errors import BadName, Corrupt, HostFault, Invalid, InvalidSetting, Missing
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import is_about_the_name
-from spotbatch.runtime.log import say
 from spotbatch.runtime.pending_outputs import listed
-from spotbatch.runtime.storage.download import Source, download
+from spotbatch.runtime.storage.download import Source, download, fetch_bytes, reading_again
 from spotbatch.runtime.storage.input_source import open_input
 from spotbatch.runtime.storage.parallel import in_parallel
 from spotbatch.runtime.storage.store import Store
@@ -24,7 +23,6 @@ from spotbatch.runtime.storage.store import Store
 WIDTH = 8
 OUTPUTS_OF = "outputs:"
 MOST_NAME_BYTES = 255
-READ_AGAIN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,15 +80,10 @@ def _bring(fetch: Fetch, target: Path, limit: Limit) -> int:
         target.mkdir(parents=True, exist_ok=True)
         return 0
     target.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(READ_AGAIN):
-        try:
-            return download(fetch.source, fetch.key, target, limit, fetch.sha256)
-        except Corrupt as problem:
-            say(f"{problem}: fetched again")
     try:
-        return download(fetch.source, fetch.key, target, limit, fetch.sha256)
+        return reading_again(lambda: download(fetch.source, fetch.key, target, limit, fetch.sha256), limit)
     except Corrupt as problem:  # this host, or its way to the store, perhaps
-        raise HostFault(f"{problem}, also when fetched {READ_AGAIN} times again") from problem
+        raise HostFault(f"{problem}, also when fetched again and again") from problem
 
 
 def _plan(url: str, own: Store | None, limit: Limit) -> list[Fetch]:
@@ -115,7 +108,7 @@ def _outputs_of(run_id: str, own: Store, limit: Limit) -> Iterator[Fetch]:
         unit = marker.removeprefix(prefix).removesuffix("/output.json")
         if "/" in unit:
             continue  # a file of that name among the outputs themselves
-        data = retrying(lambda key=marker: own.get(key), limit)  # type: ignore[misc]
+        data = reading_again(lambda key=marker: fetch_bytes(own, key, limit), limit)  # type: ignore[misc]
         if (files := listed(data)) is None:
             raise Invalid(f"{marker} does not list outputs as spotrun writes them")
         for file in files.values():

@@ -3,28 +3,23 @@ and only then does a checkpoint give way to the one before."""
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from spotbatch.batch.errors import Corrupt, Invalid, Missing
+from spotbatch.batch.errors import Corrupt, Invalid, Missing, Refused
 from spotbatch.runtime.checkpoints.fetch import fetch_files
 from spotbatch.runtime.checkpoints.layout import finish, is_restore_under_way, prepare
 from spotbatch.runtime.checkpoints.listing import Head, load, read_head
 from spotbatch.runtime.checkpoints.manifest import MANIFESTS, ManifestName, parse_name
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
-from spotbatch.runtime.storage.download import download
+from spotbatch.runtime.storage.download import download, reading_again
 from spotbatch.runtime.storage.store import Store
 
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
-
-T = TypeVar("T")
-
-READ_AGAIN = 3  # times, before what came back is believed
-READ_AGAIN_SECONDS = 0.1  # before the first of them; doubled each time
 
 
 @dataclass(kw_only=True)
@@ -43,9 +38,18 @@ class Restored:
         return self.corrupt - self.invalid
 
 
-def restore(store: Store, prefix: str, folder: Path, limit: Limit, scratch: Path | None = None) -> Restored:
+def restore(
+    store: Store,
+    prefix: str,
+    folder: Path,
+    limit: Limit,
+    scratch: Path | None = None,
+    *,
+    seen: Iterable[ManifestName] = (),
+) -> Restored:
     """Fill a folder with the newest whole checkpoint below `prefix`. The folder is empty, or holds what an earlier
-    restore into it left: what of that is right by its checksum is not fetched again.
+    restore into it left: what of that is right by its checksum is not fetched again. `seen` are manifests that another
+    listing has shown: the listings of some stores are late, and one that lacks the newest must not cost its work.
 
     Raises:
         StoreError: the store did not answer within the limit: whether there is a checkpoint is not known.
@@ -53,7 +57,8 @@ def restore(store: Store, prefix: str, folder: Path, limit: Limit, scratch: Path
     """
     found = Restored()
     while True:
-        names = retrying(lambda: manifest_names(store, prefix), limit)
+        listed = retrying(lambda: manifest_names(store, prefix), limit)
+        names = with_unlisted(store, prefix, {*listed, *seen}, limit)
         left = [name for name in names if name not in found.corrupt]
         if not left:
             if is_restore_under_way(folder):
@@ -80,6 +85,30 @@ def manifest_names(store: Store, prefix: str) -> list[ManifestName]:
     """Those in the store, oldest first."""
     names = (parse_name(PurePosixPath(key).name) for key, _ in store.list(f"{prefix}/{MANIFESTS}/"))
     return sorted(name for name in names if name is not None)
+
+
+def with_unlisted(store: Store, prefix: str, names: Iterable[ManifestName], limit: Limit) -> list[ManifestName]:
+    """These, oldest first, and those that follow the newest of them: a writer numbers its checkpoints one by one, so
+    the next can be asked for by its name, which no late listing hides.
+    """
+    found = sorted(names)
+    while found:
+        newest = found[-1]
+        following = newest._replace(sequence=newest.sequence + 1)
+        if not _is_there(store, f"{prefix}/{MANIFESTS}/{following}", limit):
+            break
+        found.append(following)
+    return found
+
+
+def _is_there(store: Store, key: str, limit: Limit) -> bool:
+    try:
+        retrying(lambda: store.get_ranges(key, [(0, 1)]), limit)
+    except (Missing, Refused):  # a role that may not list is refused what is not there
+        return False
+    except Corrupt:  # it is there, and empty: who reads it will say so
+        return True
+    return True
 
 
 def load_manifest(
@@ -128,21 +157,3 @@ def _new_index(scratch: Path | None) -> "Index":
     from spotbatch.runtime.checkpoints.index import Index  # SQLite costs 10 ms, which a first attempt need not pay
 
     return Index(None if scratch is None else scratch / f"index-{os.urandom(4).hex()}")
-
-
-def reading_again(read: Callable[[], T], limit: Limit) -> T:
-    """What `read` returns. One look that finds it damaged or gone is not believed: a proxy, a cable or this host's
-    memory may have done it.
-
-    Raises:
-        Corrupt, Missing: each time. Invalid: at once, its checksum is right.
-    """
-    for number in range(READ_AGAIN):
-        try:
-            return read()
-        except Invalid:
-            raise
-        except (Corrupt, Missing) as problem:
-            say(f"{problem}: reading it again")
-            limit.wait(READ_AGAIN_SECONDS * 2**number)
-    return read()

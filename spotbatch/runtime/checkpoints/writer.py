@@ -79,6 +79,7 @@ class Writer:
         self._scratch = scratch
         self._policy = OpenPolicy(open_rule)
         self._writer = os.urandom(3).hex()
+        self.names_seen: list[ManifestName] = []  # when we claimed
         self._epoch = 0
         self._sequence = 0
         self._opened: tuple[Index, Folder] | None = None
@@ -97,11 +98,15 @@ class Writer:
     def epoch(self) -> int:
         return self._epoch
 
-    def claim(self, limit: Limit) -> None:
-        """Take the next epoch, before anything is restored: an older attempt that still runs will see it and stop."""
-        epochs = [name.epoch for name in retrying(lambda: manifest_names(self._store, self._prefix), limit)]
+    def claim(self, limit: Limit, *, above: int = 0) -> None:
+        """Take the next epoch, before anything is restored: an older attempt that still runs will see it and stop.
+
+        `above` is an epoch that is known to be taken, whatever the listings show.
+        """
+        self.names_seen = retrying(lambda: manifest_names(self._store, self._prefix), limit)
+        epochs = [name.epoch for name in self.names_seen]
         epochs += [_epoch_of(claim) for claim in retrying(self._claims, limit)]
-        self._epoch = max(epochs, default=0) + 1
+        self._epoch = max([*epochs, above]) + 1
         # Somebody may have looked when we did: then both of us see it here, or one of us.
         while rivals := self._claimed_beside(limit):
             self._epoch += 1 if self._writer < min(rivals) else 2
@@ -222,7 +227,10 @@ class Writer:
             StoreError, Superseded.
         """
         claims = self.check_fence(limit)
-        names = retrying(lambda: manifest_names(self._store, self._prefix), limit)
+        names = self._names(limit)
+        if any(name.epoch == self._epoch and name.writer != self._writer for name in names):
+            self._rise_above(limit)
+            names = self._names(limit)
         if not self._has_listed_packs:
             listed = retrying(lambda: list(self._store.list(f"{self._prefix}/{PACKS}/")), limit)
             self._stored.update((PurePosixPath(key).name, size) for key, size in listed)
@@ -230,7 +238,7 @@ class Writer:
         kept = self._newest_whole(names, limit)
         gone = [name for name in names if name not in kept and name not in self._corrupt]
         needed, unknown_epoch = self._packs_of_others(names, limit)
-        needed = needed.union(*(self._references[name].packs for name in kept))
+        needed = needed.union(*(each.packs for name, each in self._references.items() if name not in gone))
         self._store.delete(f"{self._prefix}/{MANIFESTS}/{name}" for name in gone)
         unneeded = [
             name for name in self._stored if name not in needed and unknown_epoch < _epoch_of(name) <= self._epoch
@@ -238,6 +246,17 @@ class Writer:
         self._store.delete(f"{self._prefix}/{PACKS}/{name}" for name in unneeded)
         self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if _epoch_of(name) < self._epoch)
         self._forget(set(unneeded), gone)
+
+    def _names(self, limit: Limit) -> list[ManifestName]:
+        """Those in the store, also the ones of ours that a late listing does not show: they are not to be lost."""
+        return sorted({*retrying(lambda: manifest_names(self._store, self._prefix), limit), *self._references})
+
+    def _rise_above(self, limit: Limit) -> None:
+        """An attempt before us has the same epoch, since a listing did not show it when we claimed. What it saved later
+        than we would pass for newer than ours: take another epoch, and publish what we have once more.
+        """
+        self.claim(limit, above=self._epoch)
+        self._publish(self._known()[0], limit)
 
     def check_fence(self, limit: Limit) -> list[str]:
         """The claims on this work. Raises Superseded where a newer attempt has made one."""

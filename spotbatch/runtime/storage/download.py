@@ -1,17 +1,40 @@
-"""Fetching an object of any size into a file: what arrived stays, and a retry goes on behind it."""
+"""Fetching an object of any size: what arrived stays, a retry goes on behind it, what came damaged is read again."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, TypeVar, cast
 
-from spotbatch.batch.errors import Corrupt, StoreError
+from spotbatch.batch.errors import Corrupt, Invalid, Missing, StoreError
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.log import say
+
+T = TypeVar("T")
+
+READ_AGAIN = 3  # times, before what came back is believed
+READ_AGAIN_SECONDS = 0.1  # before the first of them; doubled each time
+_MD5 = re.compile(r"[0-9a-f]{32}")
 
 
 class Changed(StoreError):
     """The object is not the one that was begun: it is fetched from its beginning."""
+
+
+@dataclass(kw_only=True)
+class Tags:
+    """Whether a bucket's entity tags are MD5 sums of its objects. They are for what was sent in one request, unless it
+    is encrypted with a key of KMS or of the customer (Amazon S3 API Reference, "Object", ETag).
+    """
+
+    are_md5: bool = True
+
+    def md5_in(self, tag: str) -> str:
+        """Empty where there is none."""
+        found = tag.strip('"')
+        return found if self.are_md5 and _MD5.fullmatch(found) else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +44,8 @@ class Stream:
     version: str  # of the object; another one when it was written over
     size: int  # of the whole object, bytes
     pieces: Iterator[bytes | memoryview]  # raises what `open_at` raises
+    md5: str = ""  # of the whole object, where the store gives it
+    tags: Tags = field(default_factory=Tags)
 
 
 class Source(Protocol):
@@ -39,35 +64,94 @@ def download(source: Source, key: str, target: Path, limit: Limit, sha256: str =
     """Fetch an object; answers the bytes moved.
 
     Raises:
-        Corrupt: it is not what the checksum says. StoreError: nothing moved for as long as the limit says.
+        Corrupt: it is not what the checksum says, also when it was read again.
+        StoreError: nothing moved for as long as the limit says.
+        Missing, Refused, BadName.
         OSError: the file cannot be written.
     """
-    done, moved, version = 0, 0, ""
     with target.open("wb", buffering=0) as out:
-
-        def rest() -> None:
-            nonlocal done, moved, version
-            try:
-                stream = source.open_at(key, done, version)
-            except Changed:
-                done, version = 0, ""
-                raise
-            version = stream.version
-            out.seek(done)
-            out.truncate(done)
-            for piece in stream.pieces:
-                left = memoryview(piece)
-                while left:
-                    left = left[out.write(left) :]
-                done, moved = done + len(piece), moved + len(piece)
-                limit.moved(len(piece))
-            if done != stream.size:
-                raise StoreError(f"{key!r} ended after {done} of {stream.size} bytes")
-
-        retrying(rest, limit)
+        moved = _fetch(source, key, cast("BinaryIO", out), limit)
     if sha256 and (found := _digest(target)) != sha256:
         raise Corrupt(f"{key!r} has the SHA-256 {found[:16]}..., not {sha256[:16]}... as it was stored")
     return moved
+
+
+def fetch_bytes(source: Source, key: str, limit: Limit) -> bytes:
+    """A small object; raises as `download` does."""
+    out = io.BytesIO()
+    _fetch(source, key, out, limit)
+    return out.getvalue()
+
+
+def reading_again(read: Callable[[], T], limit: Limit) -> T:
+    """What `read` returns. One look that finds it damaged or gone is not believed: a proxy, a cable or this host's
+    memory may have done it.
+
+    Raises:
+        Corrupt, Missing: each time. Invalid: at once, its checksum is right.
+    """
+    for number in range(READ_AGAIN):
+        try:
+            return read()
+        except Invalid:
+            raise
+        except (Corrupt, Missing) as problem:
+            say(f"{problem}: reading it again")
+            limit.wait(READ_AGAIN_SECONDS * 2**number)
+    return read()
+
+
+def _fetch(source: Source, key: str, out: BinaryIO, limit: Limit) -> int:
+    """Where the store gives an MD5, what does not match it is fetched again. The same content twice is what is stored:
+    then the tags of this store are none.
+    """
+    total, seen = 0, set[str]()
+    for number in range(READ_AGAIN + 1):
+        moved, found, stream = _fetch_once(source, key, out, limit)
+        total += moved
+        if found in ("", stream.md5):
+            return total
+        if found in seen:
+            stream.tags.are_md5 = False
+            return total
+        seen.add(found)
+        if number < READ_AGAIN:
+            say(
+                f"{key!r} came with the MD5 {found[:12]}..., and the store gives {stream.md5[:12]}...: reading it again"
+            )
+            limit.wait(READ_AGAIN_SECONDS * 2**number)
+    raise Corrupt(f"{key!r} came with {len(seen)} different contents: the way to the store, or this host, changes them")
+
+
+def _fetch_once(source: Source, key: str, out: BinaryIO, limit: Limit) -> tuple[int, str, Stream]:
+    """The bytes moved, the MD5 of what came, if it is of use, and where it came from last."""
+    done, moved, version = 0, 0, ""
+    digest = hashlib.md5(usedforsecurity=False)
+    stream = Stream(version="", size=0, pieces=iter(()))
+
+    def rest() -> None:
+        nonlocal done, moved, version, digest, stream
+        try:
+            stream = source.open_at(key, done, version)
+        except Changed:
+            done, version, digest = 0, "", hashlib.md5(usedforsecurity=False)
+            raise
+        version = stream.version
+        out.seek(done)
+        out.truncate(done)
+        for piece in stream.pieces:
+            if stream.md5:
+                digest.update(piece)
+            left = memoryview(piece)
+            while left:
+                left = left[out.write(left) :]
+            done, moved = done + len(piece), moved + len(piece)
+            limit.moved(len(piece))
+        if done != stream.size:
+            raise StoreError(f"{key!r} ended after {done} of {stream.size} bytes")
+
+    retrying(rest, limit)
+    return moved, digest.hexdigest() if stream.md5 else "", stream
 
 
 def _digest(file: Path) -> str:

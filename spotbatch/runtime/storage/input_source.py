@@ -9,10 +9,9 @@ from spotbatch.batch.errors import InvalidSetting
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.download import Source, Stream
+from spotbatch.runtime.storage.keys import is_bucket, is_plain
 from spotbatch.runtime.storage.location import unquoted
 from spotbatch.runtime.storage.store import FolderStore
-
-_CONTROL = frozenset(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
 
 
 class InputSource(Source, Protocol):
@@ -59,8 +58,10 @@ class InputFolder:
         for key, size in self._store.list(prefix):
             try:
                 is_file = stat.S_ISREG((self._folder / key).stat().st_mode)
-            except OSError:
-                continue  # gone meanwhile
+            except OSError as error:
+                if (self._folder / key).is_symlink():
+                    say(f"not fetched: {self._folder / key} is a link that leads nowhere ({error.strerror})")
+                continue  # else it is gone meanwhile
             if is_file:
                 yield key, size
             else:
@@ -75,14 +76,9 @@ def open_input(url: str) -> tuple[InputSource, str]:
     """
     scheme, _, rest = url.partition("://")
     place, slash, path = rest.partition("/")
-    if scheme == "s3" and place and slash:
+    if scheme == "s3" and is_bucket(place) and slash:
         return InputBucket(place), path
     if scheme == "file" and place in ("", "localhost") and path:
         local = Path("/", unquoted(path))
         return (InputFolder(local), "") if path.endswith("/") else (InputFolder(local.parent), local.name)
     raise InvalidSetting(f"the input {url!r} is no URL: s3://bucket/key, file:///path or outputs:RUN is wanted")
-
-
-def is_plain(key: str) -> bool:
-    """Whether a client that takes keys for paths leaves this one as it is."""
-    return not _CONTROL.intersection(key) and all(part not in ("", ".", "..") for part in key.split("/"))

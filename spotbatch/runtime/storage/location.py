@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spotbatch.batch.errors import InvalidSetting
+from spotbatch.runtime.storage.keys import is_bucket
 from spotbatch.runtime.storage.store import FolderStore, Store
 
 
@@ -16,7 +17,7 @@ def open_store(url: str) -> Store:
     place, _, path = rest.partition("/")
     if scheme == "file" and place in ("", "localhost") and rest != place:
         return FolderStore(Path("/", unquoted(path)))
-    if scheme == "s3" and place:
+    if scheme == "s3" and is_bucket(place):
         from spotbatch.runtime.storage.s3 import S3Store  # costs 30 ms, which a folder need not pay
 
         return S3Store(bucket=place, prefix=_checked(path.strip("/"), url))

@@ -13,7 +13,8 @@ from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, 
 from obstore.store import S3Store as Bucket
 
 from spotbatch.batch.errors import BadName, Corrupt, InvalidSetting, Missing, Refused, SpotbatchError, StoreError
-from spotbatch.runtime.storage.download import Changed, Stream
+from spotbatch.runtime.storage.download import Changed, Stream, Tags
+from spotbatch.runtime.storage.keys import is_plain
 from spotbatch.runtime.storage.store import OnBytes, ignore
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ PART_BYTES = 16 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
 _NO_BUCKET = "NoSuchBucket"
 _BEYOND_END = "InvalidRange"
+_ODD_KEY = "invalid path"
+MOST_KEY_BYTES = 1024  # Amazon S3 user guide, "Naming Amazon S3 objects"
 # Refusals of a moment or of this host's clock (Amazon S3 API Reference, "Error responses"): newer credentials, or
 # another host, are served.
 _OF_THE_MOMENT = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")
@@ -48,6 +51,7 @@ class S3Store:
         self._prefix = f"{prefix}/" if prefix else ""
         self._endpoint = endpoint_url()
         self._store = self._client(ANSWER_SECONDS, still_seconds=STILL_SECONDS)
+        self._tags = Tags()
         self._patience = 0  # which of SEND_SECONDS
         self._senders = {0: self._client(SEND_SECONDS[0])}
 
@@ -78,20 +82,32 @@ class S3Store:
         return self._senders[level]
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None:
+        name = self._name_to_write(key)
         try:
-            obstore.put(self._sender(), self._prefix + key, data, use_multipart=False)
+            obstore.put(self._sender(), name, data, use_multipart=False)
         except _ERRORS as error:
             self._be_patient(error)
             raise self._translated(error, key) from error
 
     def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
+        name = self._name_to_write(key)
         with file.open("rb") as opened:
             source = cast("BinaryIO", _Counted(opened, on_bytes))
             try:
-                obstore.put(self._sender(), self._prefix + key, source, chunk_size=PART_BYTES, max_concurrency=4)
+                obstore.put(self._sender(), name, source, chunk_size=PART_BYTES, max_concurrency=4)
             except _ERRORS as error:
                 self._be_patient(error)
                 raise self._translated(error, key) from error
+
+    def _name_to_write(self, key: str) -> str:
+        """Raises BadName: S3 takes no such key."""
+        name = self._prefix + key
+        if len(name) * 4 > MOST_KEY_BYTES and len(name.encode(errors="surrogateescape")) > MOST_KEY_BYTES:
+            raise BadName(
+                f"a key of S3 has at most {MOST_KEY_BYTES} bytes, and this has more: use shorter names for "
+                f"{key[:60]!r}...{key[-60:]!r}"
+            )
+        return name
 
     def _be_patient(self, error: Exception) -> None:
         """After a request that sent for too long, the next may take twice the time: the way may be that slow."""
@@ -127,7 +143,14 @@ class S3Store:
             raise Changed(f"s3://{self._bucket}/{self._prefix}{key} was written while it was read") from error
         except _ERRORS as error:
             raise self._translated(error, key) from error
-        return Stream(version=meta["e_tag"] or "", size=meta["size"], pieces=self._pieces(key, answer))
+        tag = meta["e_tag"] or ""
+        return Stream(
+            version=tag,
+            size=meta["size"],
+            pieces=self._pieces(key, answer),
+            md5=self._tags.md5_in(tag),
+            tags=self._tags,
+        )
 
     def _pieces(self, key: str, answer: "GetResult") -> Iterator[bytes | memoryview]:
         try:
@@ -137,12 +160,33 @@ class S3Store:
             raise self._translated(error, key) from error
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        last = ""
         try:
             for page in obstore.list(self._store, prefix=self._prefix + prefix):
                 for each in page:
-                    yield each["path"].removeprefix(self._prefix), each["size"]
+                    last = each["path"]
+                    yield last.removeprefix(self._prefix), each["size"]
         except _ERRORS as error:
-            raise self._translated(error, prefix) from error
+            if _ODD_KEY not in str(error):
+                raise self._translated(error, prefix) from error
+        else:
+            return
+        yield from self._list_beside_odd_keys(self._prefix + prefix, last)
+
+    def _list_beside_odd_keys(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:
+        """Somebody has put a key there that the client does not understand (`a//b`): that one is none of ours, and
+        must not hide all others.
+        """
+        from spotbatch.runtime.storage.s3_rest import RestBucket  # nobody else needs it here
+
+        bucket, token = RestBucket(self._bucket, self._endpoint), ""
+        while True:
+            page, token = bucket.page(prefix, token)
+            for key, size in page:
+                if is_plain(key) and key.encode() > after.encode():
+                    yield key.removeprefix(self._prefix), size
+            if not token:
+                return
 
     def delete(self, keys: Iterable[str]) -> None:
         left = iter(keys)

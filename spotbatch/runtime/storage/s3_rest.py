@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote_plus, urlsplit
 
 from spotbatch.batch.errors import Missing, Refused, StoreError
 from spotbatch.runtime.storage.credentials import CredentialChain, Credentials
-from spotbatch.runtime.storage.download import Changed, Stream
+from spotbatch.runtime.storage.download import Changed, Stream, Tags
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -62,6 +62,7 @@ class RestBucket:
         self._region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         self._place = Place.of(bucket, self._region, endpoint)
         self._credentials = CredentialChain()
+        self._tags = Tags()
 
     def page(self, prefix: str, token: str) -> tuple[list[tuple[str, int]], str]:
         """Up to a thousand (key, bytes) that begin with a prefix, and the token of the next page, or "".
@@ -93,7 +94,8 @@ class RestBucket:
             connection.close()
             raise Changed(f"{self._url(key)}: the store sends no part of an object")
         pieces = self._pieces(key, connection, answer)
-        return Stream(version=answer.headers.get("ETag", ""), size=size, pieces=pieces)
+        tag = answer.headers.get("ETag", "")
+        return Stream(version=tag, size=size, pieces=pieces, md5=self._tags.md5_in(tag), tags=self._tags)
 
     def _pieces(
         self, key: str, connection: http.client.HTTPConnection, answer: http.client.HTTPResponse

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from spotbatch.batch.errors import BadName, Missing, Refused, SpotbatchError, St
 from spotbatch.runtime.errors import is_about_the_name
 from spotbatch.runtime.storage.download import Changed, Stream
 
-PART = ".part-"  # how the name of a file that is being written begins
+PART = re.compile(r"\.part-[0-9]+-[0-9]+")  # the name of a file that is being written: process, number
 COPY_BYTES = 8 * 1024 * 1024
 OnBytes = Callable[[int], object]
 
@@ -100,15 +101,18 @@ class FolderStore:
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         top = self._path(prefix.removesuffix("/")) if prefix else self._root
-        for folder, _, names in os.walk(top):
-            for name in names:
-                if name.startswith(PART):
-                    continue
-                file = Path(folder, name)
-                try:
-                    yield file.relative_to(self._root).as_posix(), file.stat().st_size
-                except OSError:
-                    continue  # pruned by another attempt while we looked
+        try:
+            for folder, _, names in os.walk(top, onerror=_raise_unless_gone):
+                for name in names:
+                    if PART.fullmatch(name):
+                        continue
+                    file = Path(folder, name)
+                    try:
+                        yield file.relative_to(self._root).as_posix(), file.lstat().st_size
+                    except FileNotFoundError:
+                        continue  # pruned by another attempt while we looked
+        except OSError as error:  # what cannot be listed is not empty
+            raise _translated(error, Path(error.filename or top)) from error
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -126,7 +130,7 @@ class FolderStore:
         target = self._path(key)
         with self._lock:
             self._counter += 1
-            beside = target.with_name(f"{PART}{os.getpid()}-{self._counter}")
+            beside = target.with_name(f".part-{os.getpid()}-{self._counter}")
         for is_last in (False, False, True):
             try:
                 return _write_beside(target, beside, write)
@@ -146,10 +150,15 @@ class FolderStore:
         """
         cleared = 0
         for folder, _, names in os.walk(self._path(prefix.removesuffix("/"))):
-            for part in (Path(folder, name) for name in names if name.startswith(PART)):
+            for part in (Path(folder, name) for name in names if PART.fullmatch(name)):
                 with contextlib.suppress(OSError):
                     cleared += _removed_unless_locked(part)
         return cleared
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _write_beside(target: Path, beside: Path, write: Callable[[int], None]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch.runtime.log import say_on_change
-from spotbatch.runtime.storage.store import PART, FolderStore
+from spotbatch.runtime.storage.store import FolderStore
 from tests.contract.runtime_world import Spot, record, spot, wait_for
 
 
@@ -57,7 +57,7 @@ def test_the_wait_for_the_host_ends_when_the_host_stays(world: Spot, monkeypatch
 def test_what_killed_attempts_left_half_written_in_the_store_is_cleared_by_the_next(world: Spot) -> None:
     unit = world.folder / "store/runs/work/job"
     left = [unit / "checkpoints/packs/.part-77-1", unit / "output/deep/.part-77-2", unit / ".part-1-3"]
-    living = unit / f"output/{PART}88-1"
+    living = unit / "output/.part-88-1"
     for part in [*left, living]:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(b"half")
@@ -81,7 +81,7 @@ def test_a_write_whose_part_was_cleared_away_in_the_wrong_moment_is_written_agai
             def write(descriptor: int) -> None:
                 if not cleared:  # as if somebody had cleared it between its making and its lock
                     cleared.append(1)
-                    next(tmp_path.rglob(f"{PART}*")).unlink()
+                    next(tmp_path.rglob(".part-*")).unlink()
                 import os
 
                 os.write(descriptor, b"whole")

@@ -73,7 +73,7 @@ def test_an_archive_of_somebody_else_makes_nothing_outside(
 
 
 def test_an_archive_that_came_back_changed_is_for_another_attempt_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
-    with pytest.raises(HostFault, match="came back with SHA-256"):
+    with pytest.raises(HostFault, match="did not come back as it was sent"):
         fetched(tmp_path, made_of(member("a")), sha256="0" * 64)
     with pytest.raises(InvalidSetting, match="not in the store any more"):
         fetch_code("1" * 64, FolderStore(tmp_path / "store"), tmp_path / "code", Limit.standing_still(5))
