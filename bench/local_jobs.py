@@ -69,7 +69,7 @@ async def drained(engine: LocalEngine, job_ids: list[str]) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         waiting = set(job_ids)
         async for _ in engine.changes():
-            waiting -= {each for each in waiting if engine.scheduler.status(engine.locate(each)[0]).is_terminal}
+            waiting -= {each for each in waiting if engine.view(each).status.is_terminal}
             if not waiting:
                 break
     assert all(engine.view(each).status is JobStatus.SUCCEEDED for each in job_ids)

@@ -2,6 +2,7 @@
 
 from spotbatch.local.contract import EngineSettings
 from spotbatch.local.engine.engine import LocalEngine
+from spotbatch.local.engine.journal import Journal
 
 
 async def open_engine(settings: EngineSettings) -> LocalEngine:
@@ -9,6 +10,6 @@ async def open_engine(settings: EngineSettings) -> LocalEngine:
 
     Raises Unavailable if the journal cannot be opened or belongs to a newer version.
     """
-    engine = LocalEngine(settings)
+    engine = LocalEngine(settings, Journal(settings.home))
     await engine.open()
     return engine

@@ -1,9 +1,7 @@
-"""Attempts: from the scheduler's StartAttempt to a process group, and from its end back to the scheduler."""
+"""The books of attempts: from the scheduler's StartAttempt to a runner, and from an attempt's end to the scheduler."""
 
-import shutil
 import signal
-from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from spotbatch.batch.errors import Unavailable
@@ -15,20 +13,14 @@ from spotbatch.batch.status import (
     OUT_OF_MEMORY_REASON,
     host_terminated,
 )
-from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView
-from spotbatch.local.engine import codec
-from spotbatch.local.engine.container import Place, Unit, command_line, image_entry, own_variables, shared_variables
+from spotbatch.local.contract import EngineSettings
 from spotbatch.local.engine.group_commit import GroupCommit
-from spotbatch.local.engine.helper_link import MOST_PLANS, Calls, Plan, Start
 from spotbatch.local.engine.hosts import Hosts
-from spotbatch.local.engine.launcher import Launcher
-from spotbatch.local.engine.leaked_processes import end_orphans
-from spotbatch.local.engine.logs import log_file, task_id
-from spotbatch.local.engine.scratch import Scratch
-from spotbatch.local.engine.secrets import MissingSecret, fetched
+from spotbatch.local.engine.job_book import JobBook
+from spotbatch.local.engine.leaked_processes import LATER_SECONDS, SOON_SECONDS, Carrier, LeakSweep
+from spotbatch.local.engine.logs import task_id
+from spotbatch.local.engine.running_attempt import AttemptNews, Runner, RunningAttempt
 
-_MIB: Final = 1 << 20
-_CONTAINERS_KEPT: Final = 1_000
 _OF_THE_UNIT: Final = "WHERE job_no = ? AND idx = ? AND attempt = ?"
 _ATTEMPT_PLACED: Final = (
     "INSERT OR REPLACE INTO attempt (job_no, idx, attempt, task, instance_id, placed_at) VALUES (?, ?, ?, ?, ?, ?)"
@@ -42,211 +34,188 @@ _ATTEMPT_RAN: Final = (
     + _OF_THE_UNIT
 )
 
-UnitKey = tuple[int, int]
+AttemptKey = tuple[int, int, int]
 
 
-class Attempts(GroupCommit):
-    """What runs, by an attempt id of our own: a unit may have a second attempt before news of its first comes."""
+class Attempts:
+    """What runs, by an attempt id of our own. Implements `AttemptNews` for the runner that it is given."""
 
-    host_book: Hosts
+    def __init__(
+        self,
+        *,
+        settings: EngineSettings,
+        commit: GroupCommit,
+        book: JobBook,
+        hosts: Hosts,
+        make_runner: Callable[[AttemptNews], Runner],
+    ) -> None:
+        self._settings = settings
+        self._commit = commit
+        self._book = book
+        self._hosts = hosts
+        self._last_id = 0
+        self._running: dict[int, RunningAttempt] = {}
+        self._of_unit: dict[tuple[int, int], RunningAttempt] = {}
+        self._leak_sweep = LeakSweep(settings.home, self._of_ended_attempts)
+        self._runner = make_runner(self)
+        commit.carry_out({ev.StartAttempt: self._placed, ev.StopAttempt: self._told_to_stop})
 
-    def __init__(self, settings: EngineSettings) -> None:
-        super().__init__(settings)
-        self._scratch = Scratch(settings.home / "scratch")
-        self._attempt_no = 0
-        self._running: dict[int, tuple[int, int, int]] = {}  # attempt id -> (job, index, attempt)
-        self._attempt_ids: dict[UnitKey, int] = {}
-        self._started: dict[int, tuple[float, int]] = {}  # attempt id -> when, and the number of that row
-        self._stopping: dict[int, str] = {}  # attempt id -> status reason
-        self._overran: set[int] = set()  # attempt ids that were ended for their memory
-        self._plan_no = 0
-        self._plan = lru_cache(maxsize=MOST_PLANS)(self._make_plan)
-        self._container = lru_cache(maxsize=_CONTAINERS_KEPT)(self._read_container)
-        calls = Calls(
-            on_started=self._process_started,
-            on_failed=self._process_failed,
-            on_overran=self._process_overran,
-            on_ended=self._process_ended,
-            on_lost=self._helper_lost,
-            news_begins=self.news_begins,
-            news_ends=self.news_ends,
-        )
-        self._launcher = Launcher(calls)
+    async def open(self) -> None:
+        """Be ready to run attempts. Raises Unavailable where what is to run them is not there."""
+        await self._runner.open()
 
-    def instance_id_of(self, host_no: int) -> str:
-        return self.host_book.alive[host_no].instance_id
+    async def close(self) -> None:
+        """End what still runs. What the journal says is running then is taken up as lost at the next start."""
+        await self._runner.close()
+        await self._leak_sweep.close()
 
-    def _note(self, command: ev.Command) -> None:
-        match command:
-            case ev.StartAttempt():
-                self._note_start(command)
-            case ev.StopAttempt(job_no=job_no, index=index):
-                self._effects.append(lambda: self._stop((job_no, index), command.status_reason))
-            case _:
-                super()._note(command)
+    @property
+    def is_any_running(self) -> bool:
+        return bool(self._running)
 
-    def _note_start(self, command: ev.StartAttempt) -> None:
+    # ---- what the scheduler commands ----
+
+    def _placed(self, command: ev.StartAttempt) -> None:
         """The intent goes to disk first; the process starts after the commit."""
-        job_no, index, attempt = command.job_no, command.index, command.attempt
-        host = self.host_book.alive[command.host_no]
-        task = task_id(self.job_id(job_no), job_no, index, attempt)
-        self.journal.write(_ATTEMPT_PLACED, (job_no, index, attempt, task, host.instance_id, self.now()))
-        self._attempt_no += 1
-        attempt_id = self._attempt_no
-        self._running[attempt_id] = (job_no, index, attempt)
-        self._attempt_ids[job_no, index] = attempt_id
-        self._effects.append(lambda: self._start(attempt_id, host, task))
+        job_no, index, number = command.job_no, command.index, command.attempt
+        host = self._hosts.alive[command.host_no]
+        task = task_id(self._book.job_id(job_no), job_no, index, number)
+        now = self._commit.clock.now()
+        self._commit.journal.write(_ATTEMPT_PLACED, (job_no, index, number, task, host.instance_id, now))
+        self._last_id += 1
+        attempt = RunningAttempt(
+            attempt_id=self._last_id, job_no=job_no, index=index, attempt=number, host=host, task=task
+        )
+        self._running[attempt.attempt_id] = self._of_unit[job_no, index] = attempt
+        self._commit.after_commit(lambda: self._start(attempt))
 
-    def _start(self, attempt_id: int, host: HostView, task: str) -> None:
-        if attempt_id not in self._running or self._is_closing:
+    def _start(self, attempt: RunningAttempt) -> None:
+        if attempt.attempt_id not in self._running or self._commit.is_closing:
             return  # its host went in the same turn
         try:
-            self._order(attempt_id, host, task)
+            start_error = self._book.container(attempt.job_no).start_error
+            if start_error:
+                self.over(attempt.attempt_id, None, "", start_error)
+            else:
+                self._runner.start(attempt)
         except (OSError, Unavailable) as error:  # no room for its folder, or a row that cannot be read
-            self._process_failed(attempt_id, str(error))
+            self.failed(attempt.attempt_id, str(error))
 
-    def _order(self, attempt_id: int, host: HostView, task: str) -> None:
-        job_no = self._running[attempt_id][0]
-        container = self._container(job_no)
-        if container.start_error:
-            self.attempt_over(attempt_id, None, "", container.start_error)
+    def _told_to_stop(self, command: ev.StopAttempt) -> None:
+        unit, reason = (command.job_no, command.index), command.status_reason
+        self._commit.after_commit(lambda: self._stop(unit, reason))
+
+    def _stop(self, unit: tuple[int, int], reason: str) -> None:
+        """SIGTERM, the grace, SIGKILL (user guide, "Job timeouts": 30 seconds)."""
+        attempt = self._of_unit.get(unit)
+        if attempt is None:
             return
-        secrets = fetched(self.settings.secret_of, container.secrets)
-        if isinstance(secrets, MissingSecret):
-            self.attempt_over(attempt_id, None, secrets.reason, NOT_STARTED)
+        attempt.stop_reason = reason
+        self._runner.signal(attempt.attempt_id, signal.SIGTERM)
+        self._commit.later(self._settings.stop_grace_seconds, self._kill, attempt.attempt_id)
+
+    def _kill(self, attempt_id: int) -> None:
+        if attempt_id in self._running:
+            self._runner.signal(attempt_id, signal.SIGKILL)
+
+    # ---- what their hosts and the region's end do to them ----
+
+    def lose(self, units: Sequence[AttemptKey]) -> None:
+        """Their host goes, and they with it, at once."""
+        for job_no, index, _ in units:
+            attempt = self._of_unit[job_no, index]
+            self._runner.signal(attempt.attempt_id, signal.SIGKILL)
+            self.over(attempt.attempt_id, None, "", host_terminated(attempt.host.instance_id))
+
+    def ask_all_to_stop(self) -> None:
+        """SIGTERM for all, as their hosts' end would bring it."""
+        for attempt_id in list(self._running):
+            self._runner.signal(attempt_id, signal.SIGTERM)
+
+    # ---- news of the runner ----
+
+    def is_running(self, attempt_id: int) -> bool:
+        """Whether an attempt is not over."""
+        return attempt_id in self._running
+
+    def started(self, attempt_id: int) -> None:
+        attempt = self._running.get(attempt_id)
+        if attempt is None:
             return
-        plan, folder = self._plan(job_no, host)
-        if not plan.argv:
-            self._process_failed(attempt_id, "no command specified")
-            return
-        scratch = self._scratch.take(attempt_id)
-        order = Start(
-            attempt_id=attempt_id,
-            plan=plan,
-            own_environment=own_variables(self._unit(attempt_id), scratch, plan.environment) | secrets,
-            folder=folder or scratch,
-            log=log_file(self.log_folder, task),
-        )
-        self._launcher.start(order)
+        attempt.started_at = now = self._commit.clock.now()
+        attempt.start_row = self._commit.journal.write(_ATTEMPT_STARTED, (now, *attempt.key))
+        self._commit.apply(ev.AttemptStarted(job_no=attempt.job_no, index=attempt.index, attempt=attempt.attempt))
 
-    def _make_plan(self, job_no: int, host: HostView) -> tuple[Plan, str | None]:
-        """What a job's attempts on one host have in common, and the folder that its image's entry gives them."""
-        container = self._container(job_no)
-        entry = image_entry(self.settings.images, container.image)
-        notice = self.host_book.notice_file(host.instance_id)
-        shared = shared_variables(self.settings, entry, container, self._place(job_no), host, notice)
-        memory_bytes = container.memory_mib * _MIB
-        plan = self._new_plan(command_line(entry, container), shared, memory_bytes)
-        return plan, str(entry.working_directory) if entry.working_directory else None
-
-    def _new_plan(self, argv: Sequence[str], environment: Mapping[str, str], memory_bytes: int) -> Plan:
-        self._plan_no += 1
-        return Plan(number=self._plan_no, argv=argv, environment=environment, memory_bytes=memory_bytes)
-
-    def _place(self, job_no: int) -> Place:
-        submitted = self.scheduler.submitted(job_no)
-        return Place(queue=submitted.queue, array_size=submitted.size)
-
-    def _unit(self, attempt_id: int) -> Unit:
-        job_no, index, attempt = self._running[attempt_id]
-        is_child = self.scheduler.array_size(job_no) > 0
-        return Unit(job_id=self.unit_id(job_no, index), attempt=attempt, array_index=index if is_child else None)
-
-    def _process_started(self, attempt_id: int, pid: int) -> None:  # noqa: ARG002 - the helper signals by id
-        unit = self._running.get(attempt_id)
-        if unit is None:
-            return
-        now = self.now()
-        self._started[attempt_id] = (now, self.journal.write(_ATTEMPT_STARTED, (now, *unit)))
-        self.apply(ev.AttemptStarted(job_no=unit[0], index=unit[1], attempt=unit[2]))
-
-    def _process_failed(self, attempt_id: int, why: str) -> None:
+    def failed(self, attempt_id: int, why: str) -> None:
         """The command could not be started: the attempt fails as a container's would, and the engine goes on."""
-        self.attempt_over(attempt_id, None, f"{CANNOT_START_REASON} {why}", NOT_STARTED)
+        self.over(attempt_id, None, f"{CANNOT_START_REASON} {why}", NOT_STARTED)
 
-    def _process_overran(self, attempt_id: int, used: int) -> None:  # noqa: ARG002 - AWS does not say how much either
-        self._overran.add(attempt_id)
+    def overran(self, attempt_id: int) -> None:
+        attempt = self._running.get(attempt_id)
+        if attempt is not None:
+            attempt.has_overrun = True
 
-    def _process_ended(self, attempt_id: int, exit_code: int) -> None:
-        reason = OUT_OF_MEMORY_REASON if attempt_id in self._overran else ""
-        self._overran.discard(attempt_id)
-        if self._is_closing and exit_code != 0:
-            self._running.pop(attempt_id, None)  # the region stopped it: as lost as with its host, and tried again
+    def ended(self, attempt_id: int, exit_code: int) -> None:
+        attempt = self._running.get(attempt_id)
+        if attempt is None:
             return
-        self.attempt_over(attempt_id, exit_code, reason, self._stopping.get(attempt_id, CONTAINER_EXITED))
-
-    def attempt_over(self, attempt_id: int, exit_code: int | None, reason: str, status_reason: str) -> None:
-        """Journal the end of an attempt and let the rules decide. News of an attempt that is over does nothing."""
-        unit = self._running.pop(attempt_id, None)
-        if unit is None:
+        if self._commit.is_closing and exit_code != 0:
+            del self._running[attempt_id]  # the region stopped it: as lost as with its host, and tried again
             return
-        job_no, index, attempt = unit
-        if self._attempt_ids.get((job_no, index)) == attempt_id:
-            del self._attempt_ids[job_no, index]
-        self._stopping.pop(attempt_id, None)
-        now = self.now()
-        self._write_end(attempt_id, unit, exit_code, reason, status_reason, now)
-        left = self._scratch.give_back(attempt_id, is_dead=exit_code is not None)
-        if left is not None:
-            self._loop.run_in_executor(None, partial(shutil.rmtree, left, ignore_errors=True))
-        self.apply(
+        reason = OUT_OF_MEMORY_REASON if attempt.has_overrun else ""
+        status_reason = CONTAINER_EXITED if attempt.stop_reason is None else attempt.stop_reason
+        self.over(attempt_id, exit_code, reason, status_reason)
+
+    def lost(self) -> None:
+        for attempt in list(self._running.values()):
+            self.over(attempt.attempt_id, None, "", host_terminated(attempt.host.instance_id))
+
+    def over(self, attempt_id: int, exit_code: int | None, reason: str, status_reason: str) -> None:
+        """Journal the end of an attempt and let the rules decide. News of an attempt that is over does nothing.
+
+        The end of an attempt is that of all it started, though some may have left its group of processes.
+        """
+        attempt = self._running.pop(attempt_id, None)
+        if attempt is None:
+            return
+        if self._of_unit.get((attempt.job_no, attempt.index)) is attempt:
+            del self._of_unit[attempt.job_no, attempt.index]
+        now = self._commit.clock.now()
+        self._write_end(attempt, exit_code, reason, status_reason, now)
+        self._runner.release(attempt_id, is_dead=exit_code is not None)
+        self._commit.apply(
             ev.AttemptEnded(
-                job_no=job_no,
-                index=index,
-                attempt=attempt,
+                job_no=attempt.job_no,
+                index=attempt.index,
+                attempt=attempt.attempt,
                 exit_code=exit_code,
                 reason=reason,
                 status_reason=status_reason,
             ),
             at=now,
         )
+        ended_by_itself = exit_code is not None and attempt.stop_reason is None and not reason
+        self._leak_sweep.look_within(LATER_SECONDS if ended_by_itself else SOON_SECONDS)
 
     def _write_end(
-        self,
-        attempt_id: int,
-        unit: tuple[int, int, int],
-        exit_code: int | None,
-        reason: str,
-        status_reason: str,
-        now: float,
+        self, attempt: RunningAttempt, exit_code: int | None, reason: str, status_reason: str, now: float
     ) -> None:
         """One row for a start and an end that come in one turn, as those of short jobs do."""
-        started_at, number = self._started.pop(attempt_id, (None, 0))
-        if number and self.journal.withdraw(number):
-            self.journal.write(_ATTEMPT_RAN, (started_at, now, exit_code, reason, status_reason, *unit))
+        journal = self._commit.journal
+        if attempt.start_row and journal.withdraw(attempt.start_row):
+            journal.write(_ATTEMPT_RAN, (attempt.started_at, now, exit_code, reason, status_reason, *attempt.key))
         else:
-            self.write_attempt_end(unit, exit_code, reason, status_reason, now)
+            journal.write(_ATTEMPT_ENDED, (now, exit_code, reason, status_reason, *attempt.key))
 
-    def write_attempt_end(
-        self, unit: tuple[int, int, int], exit_code: int | None, reason: str, status_reason: str, now: float
-    ) -> None:
-        self.journal.write(_ATTEMPT_ENDED, (now, exit_code, reason, status_reason, *unit))
+    def lost_before_the_start(self, key: AttemptKey, instance_id: str) -> None:
+        """An attempt without an end was running when the region went, and its host went too."""
+        job_no, index, attempt = key
+        reason, now = host_terminated(instance_id), self._commit.clock.now()
+        self._commit.change_log.placed(key, instance_id)
+        self._commit.journal.write(_ATTEMPT_ENDED, (now, None, "", reason, *key))
+        self._commit.apply(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason), at=now)
 
-    def _stop(self, unit: UnitKey, reason: str) -> None:
-        """SIGTERM, the grace, SIGKILL (user guide, "Job timeouts": 30 seconds)."""
-        attempt_id = self._attempt_ids.get(unit)
-        if attempt_id is None:
-            return
-        self._stopping[attempt_id] = reason
-        self._signal(attempt_id, signal.SIGTERM)
-        self._loop.call_later(self.settings.stop_grace_seconds, self._launcher_kill, attempt_id)
-
-    def _signal(self, attempt_id: int, number: signal.Signals) -> None:
-        self._launcher.signal(attempt_id, number)
-
-    def _launcher_kill(self, attempt_id: int) -> None:
-        if attempt_id in self._running and not self._is_closing:
-            self._signal(attempt_id, signal.SIGKILL)
-
-    def _helper_lost(self) -> None:
-        """The helper process was killed: its processes are orphans. They are ended, and their attempts lost."""
-        end_orphans(self.settings.home)
-        self._launcher.open_again()
-        for attempt_id, (job_no, index, _) in list(self._running.items()):
-            host = self.scheduler.host_of(job_no, index)
-            assert host is not None  # noqa: S101 - what runs here was placed here
-            instance_id = self.host_book.alive[host].instance_id
-            self.attempt_over(attempt_id, None, "", host_terminated(instance_id))
-
-    def _read_container(self, job_no: int) -> ContainerSpec:
-        return codec.decode(ContainerSpec, self.texts(job_no).container)
+    def _of_ended_attempts(self, found: Sequence[Carrier]) -> Sequence[Carrier]:
+        """Those whose attempts do not run. What runs is in the books before it starts, and an attempt starts once."""
+        running = {(self._book.unit_id(each.job_no, each.index), str(each.attempt)) for each in self._running.values()}
+        return [one for one in found if one.job_id and (one.job_id, one.attempt) not in running]

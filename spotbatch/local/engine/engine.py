@@ -1,231 +1,262 @@
-"""The local region's engine: the scheduler driven by a real clock, its journal, its hosts and its processes."""
+"""The local region's engine: its parts put together, and the face that the endpoint asks."""
 
 import asyncio
-import signal
-from dataclasses import replace
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
-from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
-from spotbatch.batch.scheduler import events as ev
-from spotbatch.local.contract import EngineSettings, Json, Submission
-from spotbatch.local.engine import codec
-from spotbatch.local.engine.disk import Disk
-from spotbatch.local.engine.group_commit import say
-from spotbatch.local.engine.hosting import Hosting
+from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.status import JobStatus
+from spotbatch.local.contract import EngineSettings, HostView, JobFilter, JobPlace, Json, Submission, UnitView
+from spotbatch.local.engine.attempts import Attempts
+from spotbatch.local.engine.change_log import ChangeLog
+from spotbatch.local.engine.clock import Clock
+from spotbatch.local.engine.container_runner import ContainerRunner
+from spotbatch.local.engine.control_plane import ControlPlane
+from spotbatch.local.engine.group_commit import GroupCommit
+from spotbatch.local.engine.host_lifecycle import HostLifecycle
 from spotbatch.local.engine.hosts import Hosts
-from spotbatch.local.engine.journal import Journal, Statement
+from spotbatch.local.engine.job_book import JobBook
+from spotbatch.local.engine.job_control import JobControl
+from spotbatch.local.engine.job_views import JobViews
+from spotbatch.local.engine.journal import Journal
 from spotbatch.local.engine.leaked_processes import end_orphans
-from spotbatch.local.engine.machine_quota import MachineQuota
-from spotbatch.local.engine.packing import JobTexts, definition_of, pack
-from spotbatch.local.engine.restoring import ENVIRONMENT, QUEUE, restore
+from spotbatch.local.engine.log_streams import LogStreams
+from spotbatch.local.engine.process_runner import ProcessRunner
+from spotbatch.local.engine.restore import Restore
+from spotbatch.local.engine.scratch import Scratch
 
 _CLOSE_GRACE_SECONDS: Final = 5.0
-_PUT_RESOURCE: Final = "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)"
-_DELETE_RESOURCE: Final = "DELETE FROM resource WHERE kind = ? AND name = ?"
-_INSERT_JOB: Final = (
-    "INSERT INTO job (job_no, id, name, queue, created_at, log_group, definition, share, packed) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 
 
-class LocalEngine(Hosting):
-    """Implements `spotbatch.local.contract.Engine`; made by `open_engine`."""
+class LocalEngine:
+    """Implements `spotbatch.local.contract.Engine`; made by `open_engine`.
 
-    def __init__(self, settings: EngineSettings) -> None:
-        super().__init__(settings)
-        is_ours = settings.is_quota_of_machine and settings.vcpu_quota is not None
-        self._machine_quota = MachineQuota(settings.vcpu_quota or 0, self.environments_of) if is_ours else None
+    Here stands which part has which others, and no rule: `GroupCommit` drives the scheduler, `JobControl` and
+    `ControlPlane` take what callers ask for, `HostLifecycle` and `Attempts` carry out what the scheduler commands,
+    `JobViews` and `LogStreams` answer. What is answered from the journal is committed first (`settle`).
+    """
+
+    def __init__(self, settings: EngineSettings, journal: Journal) -> None:
+        self._settings = settings
+        self._journal = journal
+        clock, log_folder = Clock(), settings.home / "logs"
+        rng = random.Random(settings.seed or None)  # noqa: S311 - ids of pretended hosts
+        scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
+        self._clock = clock
+        self._hosts = hosts = Hosts(journal, settings.home / "hosts", rng)
+        self._book = book = JobBook(journal=journal, scheduler=scheduler, clock=clock)
+        change_log = ChangeLog(
+            settings.observers, scheduler, job_id_of=book.job_id, instance_id_of=hosts.instance_id_of
+        )
+        self._commit = commit = GroupCommit(journal=journal, scheduler=scheduler, clock=clock, change_log=change_log)
+        self._control_plane = ControlPlane(settings=settings, commit=commit, scheduler=scheduler)
+        self._jobs = JobControl(commit=commit, scheduler=scheduler, book=book, control_plane=self._control_plane)
+        self._scratch = Scratch(settings.home / "scratch")
+        make_processes = partial(
+            ProcessRunner,
+            settings=settings,
+            log_folder=log_folder,
+            commit=commit,
+            scheduler=scheduler,
+            book=book,
+            hosts=hosts,
+            scratch=self._scratch,
+        )
+        self._attempts = Attempts(
+            settings=settings,
+            commit=commit,
+            book=book,
+            hosts=hosts,
+            make_runner=lambda news: ContainerRunner(
+                settings=settings,
+                commit=commit,
+                book=book,
+                hosts=hosts,
+                make_processes=lambda ours: make_processes(news=ours),
+                news=news,
+            ),
+        )
+        self._host_lifecycle = HostLifecycle(
+            settings=settings,
+            commit=commit,
+            scheduler=scheduler,
+            hosts=hosts,
+            attempts=self._attempts,
+            documents=self._control_plane.documents,
+        )
+        self._views = JobViews(journal=journal, scheduler=scheduler, book=book)
+        self._streams = LogStreams(journal=journal, book=book, folder=log_folder)
+        self._restore = Restore(
+            journal=journal,
+            commit=commit,
+            scheduler=scheduler,
+            book=book,
+            control_plane=self._control_plane,
+            attempts=self._attempts,
+        )
+        log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     # ---- open and close ----
 
     async def open(self) -> None:
-        """Open the journal and take up what it holds. Raises Unavailable."""
-        self.log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.journal = Journal(self.settings.home)
-        self.disk = Disk(self.journal, on_failed=self._commit_failed)
-        await asyncio.to_thread(end_orphans, self.settings.home)
-        await self.open_containers()
+        """Take up what the journal holds. Raises Unavailable."""
+        await asyncio.to_thread(end_orphans, self._settings.home)
         self._scratch.open()
-        self.host_book = Hosts(self.journal, self.settings.home / "hosts", self._rng)
-        self.host_book.end_all(self.now())
-        self._launcher.open()
-        restore(self)
-        self._flush()
-        self.settle()
+        await self._attempts.open()
+        self._hosts.end_all(self._clock.now())
+        self._restore.run()
+        self._commit.flush()
+        self._commit.settle()
 
     async def close(self) -> None:
         """End attempts as their hosts' end would: SIGTERM, a short grace, SIGKILL. The journal keeps them as lost."""
-        if self._is_closing:
+        if self._commit.is_closing:
             return
-        self._is_closing = True
-        if self._wakeup is not None:
-            self._wakeup.cancel()
-        for attempt_id in list(self._running):
-            self._signal(attempt_id, signal.SIGTERM)
-        deadline = self._loop.time() + min(_CLOSE_GRACE_SECONDS, self.settings.stop_grace_seconds)
-        while self._running and self._loop.time() < deadline:
+        self._commit.begin_to_close()
+        self._attempts.ask_all_to_stop()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(_CLOSE_GRACE_SECONDS, self._settings.stop_grace_seconds)
+        while self._attempts.is_any_running and loop.time() < deadline:
             await asyncio.sleep(0.02)
-        await self._launcher.close()
-        await self._leak_sweep.close()
-        await asyncio.to_thread(end_orphans, self.settings.home)
-        await self.close_containers()
-        await self.disk.close()
-        self.host_book.end_all(self.now())
-        for event in self._watchers:
-            event.set()
+        await self._attempts.close()
+        await asyncio.to_thread(end_orphans, self._settings.home)
+        await self._commit.close()
+        self._hosts.end_all(self._clock.now())
         try:
-            self.journal.close()
+            self._journal.close()
         finally:
             self._scratch.close()
 
+    async def failed(self) -> None:
+        """Waits until the engine cannot go on, and raises Unavailable with the reason then."""
+        await self._commit.failed()
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yields whenever something changed; bursts are merged. Ends when the engine closes."""
+        return self._commit.changes()
+
     # ---- control plane ----
+
+    def resources(self, kind: str) -> Mapping[str, Json]:
+        """All documents of a kind by their names."""
+        return self._control_plane.documents(kind)
 
     async def put_resource(
         self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
     ) -> None:
         """Keep a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
-        before = self.resource_row(kind, name)
-        kept = self.resource_rules.get((kind, name)) if rules is None else codec.encode(rules)
-        self.remember_resource(kind, name, body, kept)  # at once: two callers must not both create it
-        try:
-            await self.accept((_PUT_RESOURCE, (kind, name, self.to_json(body), kept)), then=lambda: self._tell(rules))
-        except SpotbatchError as error:
-            self._take_back(kind, name, before, is_written=not isinstance(error, Unavailable))
-            raise
-
-    def environments_of(self, queue: str) -> list[ComputeEnvironment]:
-        """A queue's environments as the documents have them, known to the scheduler or not yet."""
-        rules = self.resource_rules.get((QUEUE, queue))
-        names = () if rules is None else codec.decode(JobQueue, rules).environments
-        kept = (self.resource_rules.get((ENVIRONMENT, name)) for name in names)
-        return [codec.decode(ComputeEnvironment, one) for one in kept if one is not None]
-
-    def widen_quota(self, rules: ev.JobSubmitted) -> None:
-        """A quota that nobody asked for keeps no job from running."""
-        if self._machine_quota is not None and self._machine_quota.takes(rules.queue, rules.requirements):
-            self.scheduler.set_quota(self._machine_quota.vcpus)
-            say(f"hosts have {self._machine_quota.vcpus} vCPUs together from now on: a job fits on no smaller host")
-
-    def _environments_changed(self) -> None:
-        if self._machine_quota is not None:
-            self._machine_quota.environments_changed()
-            for job_no in self.scheduler.job_numbers():
-                if not self.scheduler.status(job_no).is_terminal:
-                    self.widen_quota(self.scheduler.submitted(job_no))
-
-    def _tell(self, rules: ComputeEnvironment | JobQueue | None) -> None:
-        if rules is not None:
-            self._environments_changed()
-        if isinstance(rules, ComputeEnvironment):
-            self.apply(ev.EnvironmentPut(environment=rules))
-        elif isinstance(rules, JobQueue):
-            self.apply(ev.QueuePut(queue=rules))
-
-    def _take_back(self, kind: str, name: str, before: tuple[Json, str | None] | None, *, is_written: bool) -> None:
-        if before is None:
-            self.forget_resource(kind, name)
-            statement: Statement = (_DELETE_RESOURCE, (kind, name))
-        else:
-            self.remember_resource(kind, name, *before)
-            statement = (_PUT_RESOURCE, (kind, name, self.to_json(before[0]), before[1]))
-        if is_written:
-            self.journal.write(*statement)
-            self._schedule_flush()
+        await self._control_plane.put(kind, name, body, rules=rules)
 
     async def delete_resource(self, kind: str, name: str) -> None:
         """Forget a document. Raises NotFound, or Unavailable, changing nothing."""
-        if name not in self.resources(kind):
-            raise NotFound(f"there is no {kind} {name!r}")
-        await self.accept((_DELETE_RESOURCE, (kind, name)), then=lambda: self._delete(kind, name))
-
-    def _delete(self, kind: str, name: str) -> None:
-        if name not in self.resources(kind):
-            return  # another caller was quicker
-        self.forget_resource(kind, name)
-        if self.scheduler.has_queue(name) and kind == QUEUE:
-            self.apply(ev.QueueRemoved(name=name))
-        elif self.scheduler.environment(name) is not None and kind == ENVIRONMENT:
-            self.apply(ev.EnvironmentRemoved(name=name))
+        await self._control_plane.delete(kind, name)
 
     # ---- jobs ----
 
     async def submit(self, submission: Submission) -> None:
         """Take a job. Returns once it is on disk. Raises NotFound, InvalidInput or Unavailable, changing nothing."""
-        if not self.scheduler.has_queue(submission.queue):
-            raise NotFound(f"there is no job queue {submission.queue!r} to take job {submission.job_id}")
-        job_no = self.new_job_no()
-        rules = replace(submission.rules, job_no=job_no, dependencies=self._resolved(submission))
-        texts = JobTexts(
-            rules=codec.encode(rules),
-            container=codec.encode(submission.container),
-            described=self.to_json(submission.described),
-        )
-        row = (
-            job_no,
-            submission.job_id,
-            submission.name,
-            submission.queue,
-            submission.created_at,
-            submission.container.log_group,
-            definition_of(str(submission.described.get("jobDefinition", ""))),
-            rules.share,
-            pack(texts),
-        )
-        await self.accept((_INSERT_JOB, row), then=lambda: self._take(rules, submission))
-
-    def _take(self, rules: ev.JobSubmitted, submission: Submission) -> None:
-        for dependency in rules.dependencies:
-            if dependency.job_no is not None:
-                self.recall(dependency.job_no)  # it may have been put away since it was looked up
-        self.enter_job(rules.job_no, submission.job_id, submission.created_at)
-        self.widen_quota(rules)
-        try:
-            self.apply(rules)
-        except SpotbatchError:
-            self.drop_job(rules.job_no)
-            self.journal.write("DELETE FROM job WHERE job_no = ?", (rules.job_no,))
-            self._schedule_flush()
-            raise
-
-    def _resolved(self, submission: Submission) -> tuple[ev.ResolvedDependency, ...]:
-        found = []
-        for dependency, job_id in zip(submission.rules.dependencies, submission.depends_on_ids, strict=True):
-            if job_id:
-                job_no, index = self.locate(job_id)
-                found.append(replace(dependency, job_no=job_no, index=index))
-            else:
-                found.append(dependency)
-        return tuple(found)
+        await self._jobs.submit(submission)
 
     async def cancel(self, job_id: str, reason: str) -> None:
         """Cancel what has not started. Returns once that is on disk. Raises NotFound or Unavailable."""
-        job_no, index = self.locate(job_id)
-        await self._stop_job("cancelled", ev.JobCancelled(job_no=job_no, index=index, reason=reason))
+        await self._jobs.cancel(job_id, reason)
 
     async def terminate(self, job_id: str, reason: str) -> None:
         """Stop it wherever it stands. Returns once that is on disk. Raises NotFound or Unavailable."""
-        job_no, index = self.locate(job_id)
-        await self._stop_job("terminated", ev.JobTerminated(job_no=job_no, index=index, reason=reason))
+        await self._jobs.terminate(job_id, reason)
 
-    async def _stop_job(self, kind: str, event: ev.JobCancelled | ev.JobTerminated) -> None:
-        """Only a job that has not ended can be stopped: a late call changes nothing (API reference, TerminateJob)."""
-        if not self._can_stop(kind, event):
-            self.settle()
-            return
-        unit = (event.job_no, -1 if event.index is None else event.index)
+    def described(self, job_id: str) -> Json:
+        """The unchanging part of DescribeJobs' answer; a child's is its parent's."""
+        self._commit.settle()
+        return self._book.described(self._book.locate(job_id)[0])
 
-        def stop() -> None:
-            if self._can_stop(kind, event):  # still: the disk took its time
-                self.stops[event.job_no, event.index] = kind
-                self.apply(event)
-            elif (event.job_no, event.index) not in self.stops:
-                self.journal.write("DELETE FROM stop WHERE job_no = ? AND idx = ?", unit)
-                self._schedule_flush()
+    def view(self, job_id: str) -> UnitView:
+        """What changes about a job, a parent or a child. Raises NotFound."""
+        self._commit.settle()
+        return self._views.view(job_id)
 
-        row = (*unit, kind, event.reason)
-        await self.accept(("INSERT OR REPLACE INTO stop VALUES (?, ?, ?, ?)", row), then=stop)
+    def still_holds(self, job_id: str, view: UnitView) -> bool:
+        """Whether an earlier view of a job that had not ended would be the same now. Raises NotFound."""
+        return self._views.still_holds(job_id, view)
 
-    def _can_stop(self, kind: str, event: ev.JobCancelled | ev.JobTerminated) -> bool:
-        status = self.scheduler.status(event.job_no, event.index)
-        return not status.is_terminal if kind == "terminated" else status.is_cancellable
+    def list_jobs(
+        self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
+    ) -> Sequence[str]:
+        """Job ids, newest first; children in the order of their index. Raises NotFound for an unknown array."""
+        self._commit.settle()
+        return self._views.list_jobs(queue=queue, array_job_id=array_job_id, status=status)
+
+    def find_jobs(
+        self,
+        *,
+        queue: str,
+        status: JobStatus | None = None,
+        where: JobFilter | None = None,
+        after: JobPlace | None = None,
+        limit: int,
+    ) -> Sequence[str]:
+        """Ids of a queue's jobs, newest first: those behind a place, at most so many."""
+        self._commit.settle()
+        return self._views.find_jobs(queue=queue, status=status, where=where, after=after, limit=limit)
+
+    def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
+        """(id, since when) of the first RUNNABLE jobs of a queue, in the order of dispatch."""
+        return self._views.front_of_queue(queue, limit=limit)
+
+    def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
+        """The vCPUs that a queue's jobs have now, together and by share."""
+        return self._views.queue_usage(queue)
+
+    def environment_vcpus(self, name: str) -> int:
+        """The vCPUs of a compute environment's hosts, from their launch to their end."""
+        return self._views.environment_vcpus(name)
+
+    def jobs_in_memory(self) -> int:
+        """How many jobs are held now: those that have not ended, and some of those that have."""
+        return self._book.jobs_in_memory()
+
+    # ---- logs ----
+
+    def job_of_stream(self, log_stream: str) -> str | None:
+        """The job or child that wrote a log stream."""
+        return self._streams.job_of(log_stream)
+
+    def log_streams(self, log_group: str, prefix: str = "") -> Mapping[str, float]:
+        """The streams of a group that begin with a prefix, and when each began, in the order of their attempts' ends.
+
+        Those that still run come last.
+        """
+        self._commit.settle()
+        return self._streams.of_group(log_group, prefix)
+
+    def read_log(
+        self, log_stream: str, *, offset: int = 0, limit: int = 10_000
+    ) -> tuple[Sequence[tuple[float, str]], int]:
+        """(time, line) pairs from a byte offset on, and the offset after them. Raises NotFound."""
+        self._commit.settle()
+        return self._streams.read(log_stream, offset=offset, limit=limit)
+
+    def read_log_back(
+        self, log_stream: str, *, stop: int | None = None, limit: int = 10_000
+    ) -> tuple[int, Sequence[tuple[float, str]], int]:
+        """The last lines before a byte offset or the end, where they begin and where they end. Raises NotFound."""
+        self._commit.settle()
+        return self._streams.read_back(log_stream, stop=stop, limit=limit)
+
+    # ---- hosts ----
+
+    def hosts(self) -> Sequence[HostView]:
+        """The living and the past, in the order of their launch."""
+        self._commit.settle()
+        return self._host_lifecycle.views()
+
+    async def interrupt(
+        self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None
+    ) -> Sequence[str]:
+        """Give hosts the notice, then reclaim them. Raises NotFound, or InvalidInput for an on-demand host."""
+        return await self._host_lifecycle.interrupt(
+            instance_ids=instance_ids, count=count, notice_seconds=notice_seconds
+        )

@@ -7,65 +7,51 @@ caller asks for is on disk before the scheduler hears of it: if the disk refuses
 
 import asyncio
 import contextlib
-import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from spotbatch.batch.errors import Unavailable
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.batch.status import STATUSES, JobStatus
-from spotbatch.local.contract import EngineSettings, UnitView
 from spotbatch.local.engine.change_log import ChangeLog
 from spotbatch.local.engine.clock import Clock
 from spotbatch.local.engine.disk import Disk, Request
-from spotbatch.local.engine.journal import Statement
-from spotbatch.local.engine.queries import Queries
+from spotbatch.local.engine.journal import Journal, Statement
 
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 10.0
 
+Carrier = Callable[[Any], None]  # writes the rows that one kind of command means, and names what follows the commit
 
-class GroupCommit(Queries):
-    """The scheduler between the journal and the world; what its commands mean is added by the chapters after this."""
 
-    disk: Disk
+class GroupCommit:
+    """The scheduler between the journal and the world. What its commands mean is registered by `carry_out`."""
 
-    def __init__(self, settings: EngineSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
-        self.change_log = ChangeLog(
-            settings.observers, self.scheduler, job_id_of=self.job_id, instance_id_of=self.instance_id_of
-        )
-        self.log_folder = settings.home / "logs"
+    def __init__(self, *, journal: Journal, scheduler: Scheduler, clock: Clock, change_log: ChangeLog) -> None:
+        self.journal = journal
+        self.scheduler = scheduler
+        self.clock = clock
+        self.change_log = change_log
+        self.at = 0.0  # when the event happened that is being applied, UTC epoch seconds
+        self.is_closing = False
         self._loop = asyncio.get_running_loop()
-        self._clock = Clock()
-        self._at = 0.0  # when the event happened that is being applied
-        self._rng = random.Random(settings.seed or None)  # noqa: S311 - reclaims and ids of pretended hosts
+        self._disk = Disk(journal, on_failed=self._commit_failed)
+        self._carriers: dict[type[ev.Command], Carrier] = {}
         self._effects: list[Callable[[], object]] = []
         self._requests: list[Request] = []
         self._watchers: set[asyncio.Event] = set()
         self._flush_is_due = False
         self._is_in_news = False
-        self._is_closing = False
         self._wakeup: asyncio.TimerHandle | None = None
         self._trouble: Unavailable | None = None  # why the journal cannot be written now
         self._retry: asyncio.TimerHandle | None = None
         self._retry_seconds = _FIRST_RETRY_SECONDS
         self._broken = asyncio.Event()
 
-    def instance_id_of(self, host_no: int) -> str:
-        """The id of a living host."""
-        raise NotImplementedError
-
-    def now(self) -> float:
-        """UTC epoch seconds that never go back."""
-        return self._clock.now()
-
-    def scheduler_time(self) -> float:
-        return self._clock.steady()
+    def carry_out(self, carriers: Mapping[type[ev.Command], Carrier]) -> None:
+        """Who carries out which commands. All kinds must have somebody before the first event is applied."""
+        self._carriers.update(carriers)
 
     # ---- the turn ----
 
@@ -74,45 +60,29 @@ class GroupCommit(Queries):
 
         `at` (UTC epoch seconds) is when it happened, if that stands in a row already: what follows happened then too.
         """
-        self._at = self.now() if at is None else at
-        commands = self.scheduler.handle(event, self._clock.steady())
-        self.change_log.scheduled(event, commands, self._at)
+        self.at = self.clock.now() if at is None else at
+        commands = self.scheduler.handle(event, self.clock.steady())
+        self.change_log.scheduled(event, commands, self.at)
         for command in commands:
-            self._note(command)
-        self._schedule_flush()
+            self._carriers[type(command)](command)
+        self.schedule()
 
-    def _note(self, command: ev.Command) -> None:
-        """Write the rows that a command means, and keep what is to be done after the commit."""
-        match command:
-            case ev.UnitEnded(job_no=job_no, index=index):
-                row = (job_no, index, STATUSES.index(command.status), command.status_reason, self._at)
-                self.journal.write("INSERT OR REPLACE INTO unit VALUES (?, ?, ?, ?, ?)", row)
-            case ev.JobEnded(job_no=job_no):
-                self._note_job_ended(job_no, command.status, command.status_reason)
-                self._effects.append(lambda: self.job_ended(job_no))
-            case ev.AttemptRetried() | ev.UnitsReleased():
-                pass  # the ended attempt's row says it, or that of what was waited for
-            case _:
-                raise AssertionError(f"nobody carries out {command}")
+    def write(self, statement: str, row: tuple[Any, ...]) -> int:
+        """Buffer a row that does not come with an event, for the next commit."""
+        number = self.journal.write(statement, row)
+        self.schedule()
+        return number
 
-    def _note_job_ended(self, job_no: int, status: JobStatus, reason: str) -> None:
-        self.journal.write(
-            "UPDATE job SET status = ?, status_reason = ?, ended_at = ?, statuses = ?, attempts = ? WHERE job_no = ?",
-            (
-                STATUSES.index(status),
-                reason,
-                self._at,
-                self.scheduler.statuses(job_no),
-                self.scheduler.attempts(job_no),
-                job_no,
-            ),
-        )
+    def after_commit(self, effect: Callable[[], object]) -> None:
+        """Have something done once all rows that are buffered now are committed."""
+        self._effects.append(effect)
 
-    def _schedule_flush(self) -> None:
+    def schedule(self) -> None:
+        """Commit soon what is buffered."""
         if not self._flush_is_due:
             self._flush_is_due = True
             if not self._is_in_news:
-                self._loop.call_soon(self._flush)
+                self._loop.call_soon(self.flush)
 
     def news_begins(self) -> None:
         """More events come at once: they make one turn."""
@@ -122,9 +92,9 @@ class GroupCommit(Queries):
         """All of them are applied: the turn is done now, without another round of the event loop."""
         self._is_in_news = False
         if self._flush_is_due:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Commit, then act, then let the disk take what was asked for, and answer."""
         self._flush_is_due = False
         requests, self._requests = self._requests, []
@@ -140,11 +110,11 @@ class GroupCommit(Queries):
         effects, self._effects = self._effects, []
         for effect in effects:
             effect()
-        self.disk.carry_out(requests)
-        self.disk.look_after()
+        self._disk.carry_out(requests)
+        self._disk.look_after()
         for event in self._watchers:
             event.set()
-        self.change_log.hand_on(self.now())
+        self.change_log.hand_on(self.clock.now())
         self._set_wakeup()
 
     def _commit_failed(self, error: Unavailable) -> None:
@@ -160,8 +130,8 @@ class GroupCommit(Queries):
 
     def _try_again(self) -> None:
         self._retry = None
-        if not self._is_closing:
-            self._flush()
+        if not self.is_closing:
+            self.flush()
 
     def _commit_done(self) -> None:
         if self._trouble is None:
@@ -172,6 +142,8 @@ class GroupCommit(Queries):
             self._retry.cancel()
             self._retry = None
 
+    # ---- who asks ----
+
     def settle(self) -> None:
         """Before an answer: what was applied is committed, so that no answer tells of what a kill could undo.
 
@@ -179,7 +151,7 @@ class GroupCommit(Queries):
         """
         if not self.journal.is_pending:
             return
-        self._flush()
+        self.flush()
         if self._trouble is not None:
             raise self._trouble
 
@@ -190,7 +162,7 @@ class GroupCommit(Queries):
         """
         request = Request(rows=rows, then=then, answer=self._loop.create_future())
         self._requests.append(request)
-        self._schedule_flush()
+        self.schedule()
         await request.answer
 
     async def failed(self) -> None:
@@ -198,42 +170,54 @@ class GroupCommit(Queries):
         await self._broken.wait()
         raise self._trouble or Unavailable(f"the journal {self.journal.path} is damaged")
 
-    def _set_wakeup(self) -> None:
-        if self._wakeup is not None:
-            self._wakeup.cancel()
-            self._wakeup = None
-        when = self.scheduler.next_wakeup
-        if when is not None and not self._is_closing:
-            self._wakeup = self._loop.call_later(max(0.0, when - self._clock.steady()), self._time_passed)
-
-    def _time_passed(self) -> None:
-        self._wakeup = None
-        self.apply(ev.TimePassed())
-
-    # ---- live views ----
-
     async def changes(self) -> AsyncIterator[None]:
         """Yields whenever something changed; bursts are merged. Ends when the engine closes."""
         event = asyncio.Event()
         self._watchers.add(event)
         try:
-            while not self._is_closing:
+            while not self.is_closing:
                 await event.wait()
                 event.clear()
                 yield None
         finally:
             self._watchers.discard(event)
 
-    def view(self, job_id: str) -> UnitView:
-        self.settle()
-        return super().view(job_id)
+    # ---- time ----
 
-    def _later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
+    def later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
+        """Call something then, unless the engine closes before."""
+
         def run() -> None:
-            if not self._is_closing:
+            if not self.is_closing:
                 call(*arguments)
 
         return self._loop.call_later(seconds, run)
+
+    def _set_wakeup(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+            self._wakeup = None
+        when = self.scheduler.next_wakeup
+        if when is not None and not self.is_closing:
+            self._wakeup = self._loop.call_later(max(0.0, when - self.clock.steady()), self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._wakeup = None
+        self.apply(ev.TimePassed())
+
+    # ---- the end ----
+
+    def begin_to_close(self) -> None:
+        """Nothing is waited for any more; what still happens is committed."""
+        self.is_closing = True
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+
+    async def close(self) -> None:
+        """Wait for the disk, and let those go who watch."""
+        await self._disk.close()
+        for event in self._watchers:
+            event.set()
 
 
 def say(line: str) -> None:

@@ -51,6 +51,10 @@ class Hosts:
             self.notice_file(host.instance_id).parent.mkdir(parents=True, exist_ok=True)
         return self._keep(host_no, host)
 
+    def instance_id_of(self, host_no: int) -> str:
+        """The id of a living host."""
+        return self.alive[host_no].instance_id
+
     def started(self, host_no: int, now: float) -> HostView:
         return self._keep(host_no, replace(self.alive[host_no], started_at=now))
 

@@ -15,7 +15,7 @@ from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import ContainerSpec, EngineSettings, Submission, UnitView
-from spotbatch.local.engine import open_engine, queries
+from spotbatch.local.engine import job_book, open_engine
 from spotbatch.local.engine.engine import LocalEngine
 
 POOL = Pool(instance_type="c5.xlarge", zone="us-east-1a", vcpus=4, memory_mib=7_600)
@@ -80,7 +80,7 @@ def run(home: Path, work: Callable[[LocalEngine], Awaitable[None]]) -> None:
 
 @pytest.fixture(autouse=True)
 def few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "_ENDED_KEPT", 2)
+    monkeypatch.setattr(job_book, "_ENDED_KEPT", 2)
 
 
 def test_what_was_put_away_is_told_as_before(tmp_path: Path) -> None:
@@ -89,9 +89,9 @@ def test_what_was_put_away_is_told_as_before(tmp_path: Path) -> None:
         for number in range(1, 7):
             await engine.submit(submission(number, f"echo hello; exit {number % 2}", size=2 if number == 3 else 0))
             first.append(await ended(engine, number))
-        assert len(engine.scheduler.job_numbers()) <= 3
+        assert engine.jobs_in_memory() <= 3
         assert [engine.view(job_id_of(number)) for number in range(1, 7)] == first
-        assert len(engine.scheduler.job_numbers()) <= 3
+        assert engine.jobs_in_memory() <= 3
         assert engine.list_jobs(queue="q") == [job_id_of(number) for number in range(6, 0, -1)]
         assert len(engine.list_jobs(array_job_id=job_id_of(3), status=JobStatus.FAILED)) == 2
         child = engine.view(f"{job_id_of(3)}:1")

@@ -1,0 +1,193 @@
+"""Hosts in the engine: launches and boots, interruption notices and reclaims, by hand or as Spot capacity changes."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler import events as ev
+from spotbatch.local.changes import HostState
+from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView, Json
+from spotbatch.local.engine.attempts import Attempts
+from spotbatch.local.engine.control_plane import ENVIRONMENT
+from spotbatch.local.engine.ecs_config import drains_on_notice
+from spotbatch.local.engine.group_commit import GroupCommit
+from spotbatch.local.engine.hosts import Hosts
+from spotbatch.local.engine.spot_capacity import CapacityAtRate, CapacityFromTrace, PoolKey, SpotCapacity
+
+
+class HostLifecycle:
+    """The simulated instances that attempts run on; the records of them stand in `Hosts`."""
+
+    def __init__(
+        self,
+        *,
+        settings: EngineSettings,
+        commit: GroupCommit,
+        scheduler: Scheduler,
+        hosts: Hosts,
+        attempts: Attempts,
+        documents: Callable[[str], Mapping[str, Json]],
+    ) -> None:
+        self._settings = settings
+        self._commit = commit
+        self._clock = commit.clock
+        self._scheduler = scheduler
+        self._hosts = hosts
+        self._attempts = attempts
+        self._documents = documents  # of a kind, by their names
+        self._capacity = _capacity(settings, self._clock.steady())
+        self._open_under_notice: set[int] = set()  # hosts that got their notice and are not drained
+        self._capacity_timer: asyncio.TimerHandle | None = None
+        commit.carry_out({ev.LaunchHost: self._launch, ev.TerminateHost: self._terminate})
+
+    # ---- from the launch to the end ----
+
+    def _launch(self, command: ev.LaunchHost) -> None:
+        environment = self._scheduler.environment(command.environment)
+        assert environment is not None  # noqa: S101 - it is there as long as it has a host
+        now = self._clock.now()
+        host = self._hosts.launch(command.host_no, environment, command.pool, now)
+        self._commit.change_log.host(host, HostState.LAUNCHED, now)
+        self._commit.after_commit(
+            lambda: self._commit.later(self._settings.boot_seconds, self._booted, command.host_no)
+        )
+
+    def _booted(self, host_no: int) -> None:
+        host = self._hosts.alive.get(host_no)
+        if host is None or host.noticed_at is not None:
+            return
+        steady, pool = self._clock.steady(), PoolKey(instance_type=host.instance_type, zone=host.zone)
+        if host.is_spot and self._capacity is not None:
+            if not self._capacity.has_capacity(pool, steady):
+                self._never_came(host_no, host, self._capacity.relaunch_seconds)
+                return
+            self._capacity.host_up(host_no, pool, steady)
+            self._watch_capacity()
+        now = self._clock.now()
+        self._commit.change_log.host(self._hosts.started(host_no, now), HostState.STARTED, now)
+        self._commit.apply(ev.HostStarted(host_no=host_no))
+
+    def _never_came(self, host_no: int, host: HostView, relaunch_seconds: float) -> None:
+        self._hosts.never_came(host_no)
+        self._commit.change_log.host(host, HostState.NEVER_CAME, self._clock.now())
+        self._commit.apply(ev.HostEnded(host_no=host_no, relaunch_seconds=relaunch_seconds))
+
+    def _terminate(self, command: ev.TerminateHost) -> None:
+        host_no, cause = command.host_no, command.cause.value
+        self._commit.after_commit(lambda: self._end(host_no, cause))
+
+    def _end(self, host_no: int, cause: str) -> None:
+        if self._capacity is not None:
+            self._capacity.host_gone(host_no)
+        self._open_under_notice.discard(host_no)
+        now = self._clock.now()
+        self._commit.change_log.host(self._hosts.ended(host_no, now, cause), HostState.ENDED, now)
+        self._commit.apply(ev.HostEnded(host_no=host_no))
+
+    # ---- notices and reclaims ----
+
+    def _watch_capacity(self) -> None:
+        """One timer, for the moment at which a reclaim may be due."""
+        if self._capacity_timer is not None:
+            self._capacity_timer.cancel()
+        when = None if self._capacity is None else self._capacity.next_look(self._clock.steady())
+        self._capacity_timer = (
+            None if when is None else self._commit.later(max(0.0, when - self._clock.steady()), self._capacity_changed)
+        )
+
+    def _capacity_changed(self) -> None:
+        if self._capacity is not None:
+            for host_no in self._capacity.due(self._clock.steady()):
+                self._notice(host_no, self._settings.notice_seconds)
+        self._watch_capacity()
+
+    def _notice(self, host_no: int, notice_seconds: float) -> None:
+        host = self._hosts.alive.get(host_no)
+        if host is None or host.noticed_at is not None:
+            return
+        if self._capacity is not None:
+            self._capacity.host_gone(host_no)
+        now = self._clock.now()
+        noticed = self._hosts.noticed(host_no, now, now + notice_seconds)
+        self._commit.change_log.host(noticed, HostState.NOTICED, now)
+        if host.started_at is None or self._drains(host):
+            if host.started_at is not None:
+                self._commit.change_log.host(noticed, HostState.DRAINING, now)
+            self._commit.apply(ev.HostNoticed(host_no=host_no))
+        else:
+            self._open_under_notice.add(host_no)  # ECS goes on placing jobs there: only its jobs know of the notice
+            self._commit.schedule()
+        self._commit.later(notice_seconds, self._reclaim, host_no)
+
+    def _drains(self, host: HostView) -> bool:
+        """Whether the host's ECS agent drains it under a notice: as its launch template's user data has it."""
+        if self._settings.draining != "template":
+            return self._settings.draining == "on"
+        environment: Any = self._documents(ENVIRONMENT).get(host.environment, {})
+        template = environment.get("computeResources", {}).get("launchTemplate", {})
+        wanted = {template.get("launchTemplateId"), template.get("launchTemplateName")} - {None}
+        for template_id, kept in self._documents(LAUNCH_TEMPLATE).items():
+            if wanted & {template_id, kept.get("name", template_id)}:
+                return drains_on_notice(str(kept.get("userData", "")))
+        return False
+
+    def _reclaim(self, host_no: int) -> None:
+        """The instance goes, and everything on it at once."""
+        if host_no not in self._hosts.alive:
+            return
+        if host_no in self._open_under_notice:
+            self._open_under_notice.discard(host_no)
+            self._commit.apply(ev.HostNoticed(host_no=host_no))  # or what ends there now would be tried again there
+        self._attempts.lose(self._scheduler.host_units(host_no))
+        self._end(host_no, "RECLAIMED")
+
+    # ---- who asks ----
+
+    async def interrupt(
+        self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None
+    ) -> Sequence[str]:
+        """Give hosts the notice, then reclaim them. Raises NotFound, or InvalidInput for an on-demand host."""
+        numbers = [self._host_number(instance_id) for instance_id in instance_ids] or self._busiest(count)
+        wait = self._settings.notice_seconds if notice_seconds is None else notice_seconds
+        chosen = [self._hosts.alive[number].instance_id for number in numbers]
+
+        def notice() -> None:
+            for number in numbers:
+                self._notice(number, wait)
+
+        await self._commit.accept(then=notice)
+        self._commit.settle()
+        return chosen
+
+    def _host_number(self, instance_id: str) -> int:
+        for number, host in self._hosts.alive.items():
+            if host.instance_id == instance_id:
+                if not host.is_spot:
+                    raise InvalidInput(f"host {instance_id} is on-demand: EC2 reclaims Spot hosts only")
+                return number
+        raise NotFound(f"there is no living host {instance_id}")
+
+    def _busiest(self, count: int) -> list[int]:
+        """Hosts with running attempts, the oldest first."""
+        candidates = [
+            (host.launched_at, number)
+            for number, host in self._hosts.alive.items()
+            if host.is_spot and host.noticed_at is None and self._scheduler.host_units(number)
+        ]
+        return [number for _, number in sorted(candidates)[:count]]
+
+    def views(self) -> Sequence[HostView]:
+        """The living and the past, in the order of their launch."""
+        running = {number: len(self._scheduler.host_units(number)) for number in self._scheduler.host_numbers()}
+        return self._hosts.all(running)
+
+
+def _capacity(settings: EngineSettings, now: float) -> SpotCapacity | None:
+    """Where reclaims come from; None where they come by hand only."""
+    if settings.traces:
+        return CapacityFromTrace(settings.traces, begins=now, speed=settings.trace_speed)
+    if settings.reclaims_per_host_hour > 0:
+        return CapacityAtRate(per_host_hour=settings.reclaims_per_host_hour, seed=settings.seed)
+    return None
