@@ -7,7 +7,8 @@ true, in the order in which it happened: never with what a kill could undo. It m
 loop's log and stops nothing. A kill between the commit and the call loses the call: who needs more compares with the
 engine's views at its start. What `Engine.view` answers at the call may be later than the change.
 
-Without observers nothing is recorded, and nothing costs.
+Without observers, or while `EngineSettings.is_observed` says that none wants anything, nothing is recorded, and nothing
+costs. Of an attempt that was placed meanwhile the instance is not told.
 """
 
 from collections.abc import Callable, Sequence

@@ -46,9 +46,13 @@ class RegionClient:
         *,
         parameters: Mapping[str, str] | None = None,
         imports: Mapping[str, str] | None = None,
+        file: str = "",
     ) -> Mapping[str, Any]:
-        """Make or update a stack: {"stack", "registered", "resources", "outputs"}, and "left" for what would not go."""
-        asked = {"parameters": dict(parameters or {}), "imports": dict(imports or {})}
+        """Make or update a stack: {"stack", "registered", "resources", "outputs"}, and "left" for what would not go.
+
+        `file` is where the template stands on this machine: the assets that the CDK wrote beside it are found there.
+        """
+        asked = {"parameters": dict(parameters or {}), "imports": dict(imports or {}), "file": file}
         return self._call("POST", "stacks", {"name": name, "template": template, **asked})
 
     def promise(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:

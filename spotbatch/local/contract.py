@@ -154,6 +154,7 @@ class EngineSettings:
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
     observers: tuple[Observer, ...] = ()  # who hears of what happens: see spotbatch.local.changes
+    is_observed: Callable[[], bool] = lambda: True  # whether any of them wants anything now
     secret_of: Callable[[str], str | None] = lambda _value_from: None  # what a secret's `valueFrom` means
 
 

@@ -13,10 +13,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes, urlencode
 
-from spotbatch.local import moto_values
+from spotbatch.local import moto_resources, moto_values
 from spotbatch.local.api.http import Body, Head, Response
 
 _THREADS: Final = 8
@@ -39,12 +39,24 @@ _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data"
 _PRESERVED_NAMES: Final = "moto.preserved_header_names"  # moto.core.request reads it
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Given = TypeVar("Given")
+Asset = Callable[[str], bytes | None]  # by its key in S3
 
 
 class MotoBridge:
     """moto as one asynchronous function from a request to a response."""
 
-    def __init__(self, *, account_id: str, region: str, port: int) -> None:
+    def __init__(
+        self,
+        *,
+        account_id: str,
+        region: str,
+        port: int,
+        asset_of: Asset = lambda _key: None,
+    ) -> None:
+        self.on_loaded: Callable[[], None] = lambda: None  # called on moto's thread, before anything is made
+        self.on_promised: Callable[[], None] = lambda: None  # called when what works here is to be made or removed
+        self._asset_of = asset_of
         self._account_id = account_id
         self._region = region
         self._port = port
@@ -52,22 +64,28 @@ class MotoBridge:
         self._app: Future[WsgiApp] | None = None
         self._making = asyncio.Lock()
         self._has_policies = False
-        self._made: set[tuple[str, str]] = set()
+        self._made: dict[tuple[str, str], Mapping[str, Any]] = {}  # what stands, or is to: its content by type and name
         self._held: list[tuple[str, str, Mapping[str, Any]]] = []  # type, name and content of what is yet to be made
+        self._dropped: list[tuple[str, str, Mapping[str, Any]]] = []  # what is yet to be removed
 
     def warm_up(self) -> None:
         """Begin to import moto now, on its thread. Idempotent."""
         if self._app is None:
-            self._app = self._pool.submit(_load_moto, self._account_id)
+            self._app = self._pool.submit(_load_moto, self._account_id, self.on_loaded)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether moto has been imported: until then it holds nothing."""
+        return self._app is not None and self._app.done()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether moto holds everything that was promised."""
+        return self.is_loaded and not self._held and not self._dropped
 
     async def answer(self, head: Head, body: Body) -> Response:
         """What moto answers to a request whose signature has been verified."""
-        self.warm_up()
-        app = await asyncio.wrap_future(self._loaded())
-        async with self._making:  # a request that comes meanwhile waits, so that it finds what was promised
-            while self._held:
-                await self._make(app, *self._held[0])
-                del self._held[0]  # only now: until then it is looked up here
+        app = await self._ready()
         if not self._has_policies and _needs_policies(head, body):
             self._has_policies = True
             loading = asyncio.get_running_loop().run_in_executor(
@@ -76,13 +94,68 @@ class MotoBridge:
             await loading
         return await self._in_thread(app, head, body)
 
+    async def _ready(self) -> WsgiApp:
+        """moto, with everything made that was promised."""
+        self.warm_up()
+        app = await asyncio.wrap_future(self._loaded())
+        async with self._making:  # a request that comes meanwhile waits, so that it finds what was promised
+            while self._dropped:
+                await self._in_moto(moto_resources.remove, *self._dropped.pop(0))
+            while self._held:
+                kind, name, content = self._held[0]
+                if kind in moto_resources.KINDS:
+                    await self._in_moto(moto_resources.make, kind, name, content)
+                else:
+                    await self._make(app, kind, name, content)
+                del self._held[0]  # only now: until then it is looked up here
+        return app
+
+    async def run(self, function: Callable[..., Given], *arguments: Any) -> Given:
+        """What a function gives that reads or changes what moto holds; it runs on one of moto's threads."""
+        await self._ready()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+    async def _in_moto(self, work: Callable[..., None], kind: str, name: str, content: Mapping[str, Any]) -> None:
+        place = moto_resources.Place(account_id=self._account_id, region=self._region, code_of=self._code_of)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, work, place, kind, name, content)
+        except Exception as error:  # noqa: BLE001  (one resource that moto refuses must not keep the others away)
+            sys.stderr.write(f"{kind} {name}: moto refuses it: {type(error).__name__}: {error!s:.300}\n")
+
+    def _code_of(self, bucket: str, key: str) -> bytes | None:
+        """The archive of a function: an asset that came with its template, or an object of this region's S3."""
+        return self._asset_of(key) or moto_values.s3_object(self._account_id, bucket, key)
+
     def will_hold(self, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
-        """A resource of a CloudFormation type to be made before the next request is answered. Unknown types are not."""
-        if kind in _NEED_CONTENT and content is None:
+        """A resource of a CloudFormation type to be made before the next request is answered. Unknown types are not.
+
+        One of another content than before is changed, if its type is of those that work here (moto_resources).
+        """
+        is_working = kind in moto_resources.KINDS
+        if (kind in _NEED_CONTENT or is_working) and content is None:
             return
-        if kind in _MAKERS and (kind, name) not in self._made:
-            self._made.add((kind, name))
+        if (kind in _MAKERS or is_working) and (
+            (kind, name) not in self._made or (is_working and self._made[kind, name] != content)
+        ):
+            self._made[kind, name] = content or {}
+            self._held = [one for one in self._held if one[:2] != (kind, name)]
             self._held.append((kind, name, content or {}))
+            if is_working:
+                self.on_promised()
+
+    def will_drop(self, kind: str, name: str) -> None:
+        """A resource of those that work here is removed before the next request is answered."""
+        content = self._made.pop((kind, name), None) if kind in moto_resources.KINDS else None
+        if content is None:
+            return
+        self._held = [one for one in self._held if one[:2] != (kind, name)]
+        if self.is_loaded:  # else nothing was made yet
+            self._dropped.append((kind, name, content))
+        self.on_promised()
+
+    def promised(self, kind: str) -> dict[str, Mapping[str, Any]]:
+        """The resources of a type that templates have, made in moto or not yet, by their names."""
+        return {name: content for (one, name), content in self._made.items() if one == kind}
 
     def lookup(self, service: str, name: str) -> str | None:
         """The value of an SSM parameter or of a secret, None where there is none.
@@ -180,12 +253,13 @@ def _needs_policies(head: Head, body: Body) -> bool:
     return b"iam%3A%3Aaws%3Apolicy" in content or b"iam::aws:policy" in content or b"Action=ListPolicies" in content
 
 
-def _load_moto(account_id: str) -> WsgiApp:
+def _load_moto(account_id: str, on_loaded: Callable[[], None]) -> WsgiApp:
     os.environ["MOTO_ACCOUNT_ID"] = account_id
     os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # no page of any other origin has business here
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
+    on_loaded()
     _be_fair_to_the_loop()
     return app
 

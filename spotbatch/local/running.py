@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import secrets
 import signal
@@ -28,6 +29,9 @@ from spotbatch.local.contract import Engine, EngineSettings
 from spotbatch.local.deadline.controller import Deadlines
 from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.unfinished import unfinished_in
+from spotbatch.local.events import moto_hooks
+from spotbatch.local.events.functions.assets import Assets
+from spotbatch.local.events.monitor import Monitor
 from spotbatch.local.machine import this_machine
 from spotbatch.local.moto_bridge import MotoBridge
 from spotbatch.local.region_file import RegionInfo
@@ -71,12 +75,33 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
         with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
             info = _info(settings, listener.getsockname()[1], before)
             with settings_file.kept_for_the_next_start(settings.home, start):  # before a job can be taken with them
-                moto = MotoBridge(account_id=info.account_id, region=info.region, port=listener.getsockname()[1])
-                engine_settings = replace(_engine_settings(settings, info), secret_of=moto.secret_of_job)
+                assets = Assets(settings.home / "assets")
+                moto = MotoBridge(
+                    account_id=info.account_id,
+                    region=info.region,
+                    port=listener.getsockname()[1],
+                    asset_of=assets.content,
+                )
+                monitor = Monitor(
+                    moto=moto,
+                    account_id=info.account_id,
+                    region=info.region,
+                    home=settings.home,
+                    environment=_function_environment(info),
+                )
+                moto.on_loaded = functools.partial(moto_hooks.install, monitor.hooks())
+                moto.on_promised = monitor.rules_changed
+                engine_settings = replace(
+                    _engine_settings(settings, info),
+                    secret_of=moto.secret_of_job,
+                    observers=(monitor.observe,),
+                    is_observed=lambda: monitor.is_wanted,
+                )
                 engine = await _opened(open_engine, engine_settings)
             try:
-                await _serve(settings, info, engine, moto, listener, stop)
+                await _serve(settings, info, engine, moto, monitor, assets, listener, stop)
             finally:
+                await monitor.close()
                 try:
                     await engine.close()
                 finally:
@@ -121,6 +146,8 @@ async def _serve(
     info: RegionInfo,
     engine: Engine,
     moto: MotoBridge,
+    monitor: Monitor,
+    assets: Assets,
     listener: socket.socket,
     stop: asyncio.Event,
 ) -> None:
@@ -128,10 +155,13 @@ async def _serve(
     names = Names(region=info.region, account_id=info.account_id)
     region = Region(engine=engine, names=names, artifacts_url=info.artifacts_url, idle_seconds=settings.idle_seconds)
     region.user_data_of = moto.user_data_of
+    monitor.attach(region)
 
     async def load(
-        name: str, body: dict[str, Any], parameters: Mapping[str, str], imports: Mapping[str, str]
+        name: str, body: dict[str, Any], parameters: Mapping[str, str], imports: Mapping[str, str], beside: str = ""
     ) -> dict[str, Any]:
+        if beside:
+            await asyncio.to_thread(assets.take, Path(beside))
         return await stacks.load(region, moto, name, body, parameters=parameters, imports=imports)
 
     def secret_of(access_key: str) -> str | None:
@@ -151,6 +181,8 @@ async def _serve(
         port=port,
         moto=moto.answer,
         elsewhere=moto,
+        functions=monitor.answer_lambda,
+        rules_changed=monitor.rules_changed,
         is_unsafe=settings.unsafe_no_auth,
     )
     try:
@@ -159,7 +191,7 @@ async def _serve(
         for path, body in _templates(settings):
             known = body.get("Parameters") or {}
             given = {name: value for name, value in settings.parameters.items() if name in known}
-            await load(stack_name_of(path), body, given, settings.imports)
+            await load(stack_name_of(path), body, given, settings.imports, str(path))
         async with _watched(engine, stop):
             await _until_stopped(server_of(application), listener, stop, settings.home, info)
     finally:
@@ -194,7 +226,7 @@ def _take_up(region: Region, moto: MotoBridge) -> None:
     for name, stack in region.documents(STACK).items():
         stacks.recall(moto, stack)
         if stack["StackStatus"] == "DELETE_IN_PROGRESS":
-            region.keep(asyncio.create_task(cloudformation.take_up(region, name)))
+            region.keep(asyncio.create_task(cloudformation.take_up(region, moto, name)))
     for name, queue in region.documents(QUEUE).items():
         if queue["status"] == "DELETING":
             region.keep(asyncio.create_task(queues.finish_deletion(region, name)))
@@ -287,6 +319,11 @@ def _info(settings: RegionSettings, port: int, before: RegionInfo | None) -> Reg
         pid=pid,
         pid_started=region_file.process_started(pid),
     )
+
+
+def _function_environment(info: RegionInfo) -> dict[str, str]:
+    """What each function of the region gets: the endpoint, and the region's own keys in place of its role's."""
+    return {**info.environment(), "AWS_DEFAULT_REGION": info.region, "AWS_REGION": info.region}
 
 
 def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettings:

@@ -190,6 +190,7 @@ def load(
         read_template(template),
         parameters=_named_values("--parameter", parameter or ()),
         imports=_named_values("--import", imported or ()),
+        file=str(template.absolute()),
     )
     if as_json:
         return json.write(loaded)

@@ -14,7 +14,8 @@ from spotbatch.local.api.region import Region
 PREFIX: Final = "/spotbatch/"
 
 Promise = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-LoadStack = Callable[[str, dict[str, Any], dict[str, str], dict[str, str]], Awaitable[dict[str, Any]]]
+# Name, template, parameters, imports, and the template's file on this machine or "".
+LoadStack = Callable[[str, dict[str, Any], dict[str, str], dict[str, str], str], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +73,10 @@ class Admin:
         if not isinstance(name, str) or not isinstance(template, dict):
             raise InvalidInput("give the stack's name and its template, a JSON object")
         parameters, imports = (_texts(asked, member) for member in ("parameters", "imports"))
-        return json_response(await self.load_stack(name, template, parameters, imports))
+        file = asked.get("file", "")
+        if not isinstance(file, str):
+            raise InvalidInput(f"file is the path of the template, not {file!r:.100}")
+        return json_response(await self.load_stack(name, template, parameters, imports, file))
 
 
 def _texts(asked: dict[str, Any], member: str) -> dict[str, str]:

@@ -34,6 +34,7 @@ _MAX_BODY: Final = 16 << 20
 _MAX_OBJECT: Final = 1 << 30  # an S3 object or part in one request; larger ones go in parts
 _MAX_STRANGER: Final = 1 << 20
 _STALL_SECONDS: Final = 20.0
+_MAY_CHANGE_RULES: Final = frozenset({"events", "cloudformation"})  # cloudformation: stacks that are moto's
 _XML_CODES: Final = {  # the names that S3 and the query services have for the same refusals
     "UnrecognizedClientException": "InvalidAccessKeyId",
     "InvalidSignatureException": "SignatureDoesNotMatch",
@@ -52,6 +53,8 @@ class Application:
     port: int
     moto: Callable[[Head, Body], Awaitable[Response]]
     elsewhere: Elsewhere  # what moto is to know of besides, and what it holds
+    functions: Callable[[Head, Body], Awaitable[Response | None]]  # calls of functions; None for what is moto's
+    rules_changed: Callable[[], None]  # EventBridge was asked for something, or a stack is another now
     is_unsafe: bool = False  # without signatures
     stall_seconds: float = _STALL_SECONDS
 
@@ -126,6 +129,9 @@ class Application:
             message = f"moto, which answers for {service} here, cannot do this: {type(error).__name__}: {error!s:.300}"
             sys.stderr.write(f"{message}\n")
             return _error_for(head, "NotImplemented", message, 501)
+        finally:
+            if service in _MAY_CHANGE_RULES:
+                self.rules_changed()
 
     async def _ours(self, service: str, head: Head, body: Body) -> Response | None:
         if service == "logs":
@@ -134,6 +140,8 @@ class Application:
             return await logs.answer(self.region, head, body.read())
         if service == "cloudformation":
             return await cloudformation.answer(self.region, self.elsewhere, body.read())
+        if service == "lambda":
+            return await self.functions(head, body)
         if service == "ec2":
             return await ec2.answer(self.region, body.read(), lambda: self.moto(head, body))
         if service == "ecs":

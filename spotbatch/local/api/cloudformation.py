@@ -115,20 +115,20 @@ async def _update(region: Region, elsewhere: Elsewhere, form: Form) -> str | Non
     return f"<StackId>{escape(before['StackId'])}</StackId>"
 
 
-async def _delete(region: Region, _elsewhere: Elsewhere, form: Form) -> str | None:
+async def _delete(region: Region, elsewhere: Elsewhere, form: Form) -> str | None:
     """DeleteStack answers at once; the stack is DELETE_IN_PROGRESS until its queues' jobs have ended."""
     stack = _stack(region, form)
     if stack is None:
         return None
     if stack["StackStatus"] != "DELETE_IN_PROGRESS":
         await region.engine.put_resource(STACK, stack["StackName"], {**stack, "StackStatus": "DELETE_IN_PROGRESS"})
-        region.keep(asyncio.create_task(_finish_deletion(region, stack["StackName"])))
+        region.keep(asyncio.create_task(_finish_deletion(region, elsewhere, stack["StackName"])))
     return ""
 
 
-async def _finish_deletion(region: Region, name: str) -> None:
+async def _finish_deletion(region: Region, elsewhere: Elsewhere, name: str) -> None:
     try:
-        await stacks.unload(region, name)
+        await stacks.unload(region, elsewhere, name)
     except (InvalidInput, NotFound, ApiError) as error:
         stack = region.find(STACK, name)
         if stack is not None:
@@ -136,9 +136,9 @@ async def _finish_deletion(region: Region, name: str) -> None:
             await region.engine.put_resource(STACK, name, {**stack, **failed})
 
 
-async def take_up(region: Region, name: str) -> None:
+async def take_up(region: Region, elsewhere: Elsewhere, name: str) -> None:
     """Go on with the deletion of a stack that the region's end has interrupted."""
-    await _finish_deletion(region, name)
+    await _finish_deletion(region, elsewhere, name)
 
 
 def _template(elsewhere: Elsewhere, form: Form, before: Document | None = None) -> tuple[str, Document | None]:

@@ -48,14 +48,15 @@ def _job(region: Region, job_id: str) -> bytes | None:
         if last is not None and region.engine.still_holds(job_id, last.view):
             return last.json
         view = region.engine.view(job_id)
-        answer = _render(region, job_id, view)
+        answer = render(region, job_id, view)
     except NotFound:
         return None
     _remember(region.answers, job_id, Answer(view=view, json=answer))
     return answer
 
 
-def _render(region: Region, job_id: str, view: UnitView) -> bytes:
+def render(region: Region, job_id: str, view: UnitView) -> bytes:
+    """A job as DescribeJobs has it, with this view of what changes. Raises NotFound for one that is not there."""
     fixed = _rendered(region, job_id.partition(":")[0])
     head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region, view, fixed.task)}
     if fixed.task is not None:

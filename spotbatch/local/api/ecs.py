@@ -192,11 +192,12 @@ def _describe_container_instances(region: Region, asked: Document) -> Document |
         if host is None:
             missing.append({"arn": one, "reason": "MISSING"})
         else:
-            found.append(_instance(region, host, used.get(host.instance_id, (0, 0))))
+            found.append(instance_document(region, host, used.get(host.instance_id, (0, 0))))
     return {"containerInstances": found, "failures": missing}
 
 
-def _instance(region: Region, host: HostView, used: tuple[int, int]) -> Document:
+def instance_document(region: Region, host: HostView, used: tuple[int, int] = (0, 0)) -> Document:
+    """A container instance as DescribeContainerInstances has it; `used` are the vCPUs and MiB of its tasks."""
     cpu, memory = host.vcpus * _CPU_A_VCPU, host.memory_mib
     attributes = {"ecs.instance-type": host.instance_type, "ecs.availability-zone": host.zone}
     return {
@@ -305,7 +306,7 @@ def _describe_tasks(region: Region, asked: Document) -> Document | None:
         if task is None or task[2].environment != environment:
             missing.append({"arn": one, "reason": "MISSING"})
         else:
-            found.append(_task(region, *task))
+            found.append(task_document(region, *task))
     return {"tasks": found, "failures": missing}
 
 
@@ -322,7 +323,8 @@ def _task_of(region: Region, arn: str) -> Task | None:
     return next(((job_id, view, one) for one in view.attempts if one.log_stream.endswith(f"/{task}")), None)
 
 
-def _task(region: Region, job_id: str, view: UnitView, attempt: AttemptView) -> Document:
+def task_document(region: Region, job_id: str, view: UnitView, attempt: AttemptView) -> Document:
+    """A task as DescribeTasks has it, but for its times, which are UTC epoch seconds."""
     cluster = cluster_of(region, attempt.environment)
     vcpus, memory = _needs(region, job_id)
     family = _family(region, job_id)

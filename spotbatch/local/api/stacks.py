@@ -5,6 +5,8 @@ CloudFormation would replace it; what is gone from the template is removed in or
 fails leaves everything as it was before.
 """
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from spotbatch.local.api import definitions, launch_templates, stack_resources
 from spotbatch.local.api.cfn_properties import OPERATIONS, parameters_of
 from spotbatch.local.api.region import LAUNCH_TEMPLATE, STACK, Document, Region
 from spotbatch.local.api.stack_resources import NAMES, Kept, Undo
+from spotbatch.local.moto_resources import KINDS, name_in
 from spotbatch.local.template import Resource, Template, stack_arn
 from spotbatch.local.template_names import MADE_UP_SUFFIX
 from spotbatch.local.template_values import Value
@@ -30,6 +33,10 @@ class Elsewhere(Protocol):
 
     def will_hold(self, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
         """From now on there is a resource of this CloudFormation type and name."""
+        ...
+
+    def will_drop(self, kind: str, name: str) -> None:
+        """There is no such resource any more, if it is of those that work here."""
         ...
 
     def lookup(self, service: str, name: str) -> str | None:
@@ -78,6 +85,10 @@ async def load(
     document, leftovers = await _apply(region, template, resources, old, new, before, told)
     await region.engine.put_resource(STACK, name, document)
     recall(elsewhere, document)
+    stands = set(_working(document))
+    for kind, named in _working(before or {}):
+        if (kind, named) not in stands:
+            elsewhere.will_drop(kind, named)
     failed = await _clean_up(region, leftovers)
     outputs = {output["OutputKey"]: output["OutputValue"] for output in document["Outputs"]}
     registered = [one.logical_id for one in new.values()]
@@ -132,7 +143,7 @@ def _now(region: Region) -> str:
     return datetime.fromtimestamp(region.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-async def unload(region: Region, name: str) -> None:
+async def unload(region: Region, elsewhere: Elsewhere, name: str) -> None:
     """Remove a stack and what it made, in order. Raises InvalidInput where a resource cannot be removed yet."""
     stack = region.get(STACK, name)
     failed = await _clean_up(region, [one for one in _kept_of(stack).values() if not one.keeps_when_deleted])
@@ -142,15 +153,40 @@ async def unload(region: Region, name: str) -> None:
         if body.get("stack") == name:
             await region.engine.delete_resource(LAUNCH_TEMPLATE, key)
     await region.engine.delete_resource(STACK, name)
+    for kind, named in _working(stack):
+        elsewhere.will_drop(kind, named)
 
 
 def recall(elsewhere: Elsewhere, stack: Document) -> None:
     """Make the names that a stack holds in other services, at loading and after a restart."""
     held = stack.get("Held", {})
     for resource in stack["Resources"]:
+        if resource["ResourceType"] in KINDS:
+            continue
         content = held.get(resource["LogicalResourceId"])
         name = resource["PhysicalResourceId"].rpartition(":secret:")[2].removesuffix(MADE_UP_SUFFIX)
         elsewhere.will_hold(resource["ResourceType"], name, content)
+    for kind, name in _working(stack):
+        elsewhere.will_hold(kind, name, held[_key(stack, kind, name)])
+
+
+def _working(stack: Document) -> list[tuple[str, str]]:
+    """Type and name of what a stack has that works here, in the order in which it is made."""
+    held = stack.get("Held", {})
+    found = [
+        (one["ResourceType"], name_in(one["ResourceType"], one["PhysicalResourceId"]))
+        for one in stack.get("Resources", ())
+        if one["ResourceType"] in KINDS and one["LogicalResourceId"] in held
+    ]
+    return sorted(found, key=lambda one: KINDS.index(one[0]))
+
+
+def _key(stack: Document, kind: str, name: str) -> str:
+    return next(
+        str(one["LogicalResourceId"])
+        for one in stack["Resources"]
+        if one["ResourceType"] == kind and name_in(kind, one["PhysicalResourceId"]) == name
+    )
 
 
 def _exports(region: Region, own: str) -> dict[str, str]:
@@ -380,9 +416,19 @@ def _shown(template: Template, key: str, value: str) -> str:
 
 
 def _held(template: Template, resources: list[Resource]) -> Document:
-    """What parameters and secrets of the stack hold, where that is known before a cloud is asked."""
+    """What parameters and secrets of the stack hold, and all properties of what works here, where they are known."""
     found: Document = {}
     for one in resources:
+        if one.type in KINDS:
+            where = f"Resources.{one.logical_id}.Properties"
+            with contextlib.suppress(InvalidInput):  # what only a cloud can tell: it is named, and does not work
+                found[one.logical_id] = template.resolve(one.properties, where)
+            continue
+        if one.type == "AWS::IAM::Role" and one.properties.get("AssumeRolePolicyDocument") is not None:
+            with contextlib.suppress(InvalidInput):  # who may assume it: moto looks at that where a function has it
+                policy = template.resolve(one.properties["AssumeRolePolicyDocument"], f"Resources.{one.logical_id}")
+                found[one.logical_id] = {"AssumeRolePolicyDocument": json.dumps(policy)}
+            continue
         member = {"AWS::SSM::Parameter": "Value", "AWS::SecretsManager::Secret": "SecretString"}.get(one.type)
         if member is not None and one.properties.get(member) is not None:
             try:

@@ -28,9 +28,16 @@ class ChangeLog:
     """Of one engine. It is asked for the ids of jobs that the scheduler tells of, and of hosts that are alive."""
 
     def __init__(
-        self, observers: Sequence[Observer], scheduler: Scheduler, *, job_id_of: IdOf, instance_id_of: IdOf
+        self,
+        observers: Sequence[Observer],
+        scheduler: Scheduler,
+        *,
+        is_observed: Callable[[], bool],
+        job_id_of: IdOf,
+        instance_id_of: IdOf,
     ) -> None:
         self._observers = observers
+        self._is_observed = is_observed
         self._scheduler = scheduler
         self._job_id_of = job_id_of
         self._instance_id_of = instance_id_of
@@ -42,8 +49,8 @@ class ChangeLog:
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody observes: else nothing needs to be recorded."""
-        return bool(self._observers)
+        """Whether anybody observes now: else nothing needs to be recorded."""
+        return bool(self._observers) and self._is_observed()
 
     def hand_on(self, now: float) -> None:
         """What was recorded is on disk: the observers hear of it, one round of the event loop later."""
@@ -71,6 +78,7 @@ class ChangeLog:
     def scheduled(self, event: ev.Event, commands: Sequence[ev.Command], at: float) -> None:
         """The scheduler took an event and commanded something. Hosts have their own way of telling."""
         if not self.is_on:
+            self._instance_of.clear()
             return
         self._is_due = True
         match event:

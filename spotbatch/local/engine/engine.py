@@ -49,7 +49,11 @@ class LocalEngine:
         self._hosts = hosts = Hosts(journal, settings.home / "hosts", rng)
         self._book = book = JobBook(journal=journal, scheduler=scheduler, clock=clock)
         change_log = ChangeLog(
-            settings.observers, scheduler, job_id_of=book.job_id, instance_id_of=hosts.instance_id_of
+            settings.observers,
+            scheduler,
+            is_observed=settings.is_observed,
+            job_id_of=book.job_id,
+            instance_id_of=hosts.instance_id_of,
         )
         self._commit = commit = GroupCommit(journal=journal, scheduler=scheduler, clock=clock, change_log=change_log)
         self._control_plane = ControlPlane(settings=settings, commit=commit, scheduler=scheduler)

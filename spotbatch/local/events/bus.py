@@ -1,0 +1,221 @@
+"""The region's event bus: what was put is matched with rules and delivered, beside the engine, never in its way.
+
+Delivery is at least once and not always in order, as EventBridge's is. Events wait in memory in a small form; while
+more keep coming, the bus takes a tenth of the time at most, so that starting jobs goes before telling of them.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from spotbatch.batch.errors import InvalidInput, NotFound
+from spotbatch.local.engine.group_commit import say
+from spotbatch.local.events import shapes
+from spotbatch.local.events.rule import Rule
+from spotbatch.local.events.shapes import Event
+from spotbatch.local.events.target_input import message_for
+
+Deliver = Callable[[Mapping[str, Any], Sequence[str]], Any]
+Source = Callable[[], Iterable[Event]]  # renders what was put, when its turn has come
+
+_GATHER_SECONDS: Final = 0.1  # what comes together is delivered together
+_MOST_AT_ONCE: Final = 200
+_BREATH: Final = 20  # events, after which others may have the loop
+_SHARE: Final = 0.1
+_MANY: Final = 100_000  # that wait: then half of the time is taken
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_FIRST_RETRY_SECONDS: Final = 1.0
+_LONGEST_RETRY_SECONDS: Final = 300.0
+# API reference, RetryPolicy: the defaults are also the most.
+_MOST_TRIES: Final = 185
+_MOST_AGE_SECONDS: Final = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Waiting:
+    source: Source
+    bus: str = "default"
+    only: str = ""  # a rule's name: moto has chosen it already
+
+
+@dataclass(slots=True)
+class _Delivery:
+    rule: Rule
+    target: Mapping[str, Any]
+    messages: list[str]
+
+
+class Bus:
+    """`rules` gives the enabled rules of now; `deliver` takes messages to a target, or raises."""
+
+    def __init__(
+        self,
+        *,
+        rules: Callable[[], Sequence[Rule]],
+        deliver: Deliver,
+        send: Callable[[str, str], Any],
+        account_id: str,
+        region: str,
+        clock: Callable[[], float] = time.time,
+        first_wait_seconds: Callable[[], float] = lambda: _GATHER_SECONDS,
+    ) -> None:
+        self._rules = rules
+        self._deliver = deliver
+        self._send = send
+        self._account_id = account_id
+        self._region = region
+        self._clock = clock
+        self._first_wait_seconds = first_wait_seconds
+        self._waiting: deque[_Waiting] = deque()
+        self._some = asyncio.Event()
+        self._retries: set[asyncio.Task[None]] = set()
+        self._begun: dict[tuple[str, object], float] = {}  # since when a schedule counts
+        self._fired = 0.0  # the moment of the last firing: no schedule fires twice for it
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump: asyncio.Task[None] | None = None
+
+    def put(self, source: Source, *, bus: str = "default", only: str = "") -> None:
+        """Something happened; it is rendered and delivered in a while."""
+        self._waiting.append(_Waiting(source=source, bus=bus, only=only))
+        self._some.set()
+        if self._pump is None:
+            self._pump = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def backlog(self) -> int:
+        """How much waits to be delivered for the first time."""
+        return len(self._waiting)
+
+    async def close(self) -> None:
+        """Stop; what waits is dropped, as all that moto holds is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [*self._retries, *([self._pump] if self._pump is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- events ----
+
+    async def _run(self) -> None:
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(self._first_wait_seconds())
+            while self._waiting:
+                waited = len(self._waiting)
+                began = time.perf_counter()
+                batch = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, waited))]
+                try:
+                    await asyncio.gather(*(self._first_try(one) for one in await self._matched(batch)))
+                except Exception as error:  # noqa: BLE001 - a bug here must not end all deliveries
+                    say(f"events: {type(error).__name__}: {error}")
+                taken = time.perf_counter() - began
+                if len(self._waiting) > waited - len(batch):  # more came meanwhile: others are busy
+                    share = 0.5 if waited > _MANY else _SHARE
+                    await asyncio.sleep(min(_LONGEST_PAUSE_SECONDS, taken * (1 - share) / share))
+            self._some.clear()
+
+    async def _matched(self, batch: Sequence[_Waiting]) -> list[_Delivery]:
+        """What goes where, the messages to one target together."""
+        found: dict[tuple[str, str], _Delivery] = {}
+        rules = self._rules()
+        count = 0
+        for one in batch:
+            chosen = [rule for rule in rules if rule.bus == one.bus and one.only in ("", rule.name)]
+            for event in one.source():
+                for rule in chosen:
+                    if rule.takes(event):
+                        _add(found, rule, event)
+                count += 1
+                if count % _BREATH == 0:
+                    await asyncio.sleep(0)
+        return list(found.values())
+
+    async def _first_try(self, delivery: _Delivery) -> None:
+        if not await self._try(delivery):
+            task = asyncio.get_running_loop().create_task(self._try_again(delivery))
+            self._retries.add(task)
+            task.add_done_callback(self._retries.discard)
+
+    async def _try(self, delivery: _Delivery) -> bool:
+        """False where another try may go better."""
+        try:
+            await self._deliver(delivery.target, delivery.messages)
+        except (NotFound, InvalidInput) as error:
+            await self._give_up(delivery, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a service raises
+            say(f"events: rule {delivery.rule.name}: {type(error).__name__}: {error!s:.300}; it is tried again")
+            return False
+        return True
+
+    async def _try_again(self, delivery: _Delivery) -> None:
+        policy = delivery.target.get("RetryPolicy") or {}
+        tries = int(policy.get("MaximumRetryAttempts", _MOST_TRIES))
+        end = self._clock() + float(policy.get("MaximumEventAgeInSeconds", _MOST_AGE_SECONDS))
+        pause = _FIRST_RETRY_SECONDS
+        for _ in range(tries):
+            if self._clock() + pause > end:
+                break
+            await asyncio.sleep(pause)
+            if await self._try(delivery):
+                return
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
+        await self._give_up(delivery, "its tries are used up")
+
+    async def _give_up(self, delivery: _Delivery, reason: str) -> None:
+        """To the target's dead-letter queue where it has one; else it is gone, as on AWS."""
+        say(f"events: rule {delivery.rule.name}: not delivered: {reason}")
+        arn = (delivery.target.get("DeadLetterConfig") or {}).get("Arn")
+        if not arn:
+            return
+        for message in delivery.messages:
+            try:
+                await self._send(str(arn), message)
+            except Exception as error:  # noqa: BLE001 - as above
+                say(f"events: dead letters of rule {delivery.rule.name}: {type(error).__name__}: {error!s:.300}")
+
+    # ---- schedules ----
+
+    def rules_changed(self) -> None:
+        """Look at the schedules anew."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = max(self._clock(), self._fired)
+        scheduled = {(rule.arn, rule.schedule): rule for rule in self._rules() if rule.schedule is not None}
+        self._begun = {key: self._begun.get(key, now) for key in scheduled}
+        due = [(when, rule) for key, rule in scheduled.items() if (when := self._next(key, rule, now)) is not None]
+        if not due:
+            return
+        when = min(moment for moment, _ in due)
+        firing = [rule for moment, rule in due if moment == when]
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, when - self._clock()), self._fire, firing, when)
+
+    def _next(self, key: tuple[str, object], rule: Rule, now: float) -> float | None:
+        return rule.schedule.following(now, self._begun[key]) if rule.schedule is not None else None
+
+    def _fire(self, rules: Sequence[Rule], when: float) -> None:
+        self._fired = when
+        for rule in rules:
+            event = shapes.envelope(
+                shapes.SCHEDULED, {}, at=when, account_id=self._account_id, region=self._region, resources=[rule.arn]
+            )
+            deliveries: dict[tuple[str, str], _Delivery] = {}
+            _add(deliveries, rule, event)
+            for one in deliveries.values():
+                task = asyncio.get_running_loop().create_task(self._first_try(one))
+                self._retries.add(task)
+                task.add_done_callback(self._retries.discard)
+        self.rules_changed()
+
+
+def _add(found: dict[tuple[str, str], _Delivery], rule: Rule, event: Event) -> None:
+    for number, target in enumerate(rule.targets):
+        key = (rule.arn, str(target.get("Id", number)))
+        delivery = found.get(key)
+        if delivery is None:
+            delivery = found[key] = _Delivery(rule, target, [])
+        delivery.messages.append(message_for(target, event, rule_arn=rule.arn, rule_name=rule.name))

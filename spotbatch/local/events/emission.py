@@ -1,0 +1,156 @@
+"""What the engine tells its observers, as the events that AWS would send: read from the region when they are wanted.
+
+An event's detail is rendered later than the change that it tells of, so that nothing waits for it. What came after the
+change is taken out again: later attempts, and how the attempt of that moment ended.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from spotbatch.batch.errors import NotFound
+from spotbatch.batch.placement import BLOCKED_IN_WORDS
+from spotbatch.batch.status import JobStatus
+from spotbatch.local.api import described, ecs
+from spotbatch.local.api.region import Region
+from spotbatch.local.changes import AttemptChange, AttemptState, Change, HostChange, HostState, JobChange, QueueBlocked
+from spotbatch.local.contract import AttemptView, HostView, UnitView
+from spotbatch.local.events import shapes
+from spotbatch.local.events.shapes import Event, Kind
+
+# EC2 user guide, "Monitor instance state changes": what an instance goes through for each of the engine's own words.
+_INSTANCE_STATES: Final = {
+    HostState.LAUNCHED: ("pending",),
+    HostState.STARTED: ("running",),
+    HostState.ENDED: ("shutting-down", "terminated"),
+}
+_REGISTERED: Final = (HostState.STARTED, HostState.DRAINING, HostState.ENDED)
+
+
+def kinds_of(change: Change) -> tuple[Kind, ...]:
+    """Which kinds of events a change makes, without a look at the region."""
+    if isinstance(change, JobChange):
+        return (shapes.JOB_STATE,)
+    if isinstance(change, AttemptChange):
+        return (shapes.TASK_STATE,)
+    if isinstance(change, QueueBlocked):
+        return (shapes.QUEUE_BLOCKED,)
+    found: tuple[Kind, ...] = (shapes.INSTANCE_STATE,) if change.state in _INSTANCE_STATES else ()
+    if change.state is HostState.NOTICED:
+        found += (shapes.SPOT_WARNING,)
+    return (*found, shapes.CONTAINER_INSTANCE_STATE) if change.state in _REGISTERED else found
+
+
+def events_of(region: Region, change: Change, wanted: frozenset[Kind]) -> Iterator[Event]:
+    """The events of the wanted kinds that a change makes. Of a job that is forgotten by now there are none."""
+    if isinstance(change, JobChange):
+        for job_id in _units(change):
+            yield from _job_state(region, change, job_id)
+    elif isinstance(change, QueueBlocked):
+        yield from _blocked(region, change)
+    elif isinstance(change, AttemptChange):
+        yield from _task(region, change)
+    else:
+        yield from _host(region, change, wanted)
+
+
+def _units(change: JobChange) -> Iterator[str]:
+    if change.children is None:
+        yield change.job_id
+    else:
+        yield from (f"{change.job_id}:{index}" for index in change.children)
+
+
+def _event(region: Region, kind: Kind, detail: Any, at: float, resources: Sequence[str]) -> Event:
+    names = region.names
+    return shapes.envelope(kind, detail, at=at, account_id=names.account_id, region=names.region, resources=resources)
+
+
+# ---- AWS Batch ----
+
+
+def _job_state(region: Region, change: JobChange, job_id: str) -> Iterator[Event]:
+    try:
+        view = as_of(region.engine.view(job_id), change.status, change.status_reason, change.at)
+        detail = json.loads(described.render(region, job_id, view))
+    except NotFound:
+        return
+    yield _event(region, shapes.JOB_STATE, detail, change.at, [detail["jobArn"]])
+
+
+def _blocked(region: Region, change: QueueBlocked) -> Iterator[Event]:
+    try:
+        view = replace(
+            region.engine.view(change.job_id), status_reason=f"{change.reason} - {BLOCKED_IN_WORDS[change.reason]}"
+        )
+        detail = json.loads(described.render(region, change.job_id, view))
+    except NotFound:
+        return
+    resources = [detail["jobArn"], region.names.arn("job-queue", change.queue)]
+    yield _event(region, shapes.QUEUE_BLOCKED, detail, change.at, resources)
+
+
+def as_of(view: UnitView, status: JobStatus, reason: str, at: float) -> UnitView:
+    """A job as it was when it came to a status, by what is known of it later."""
+    ended = [one for one in view.attempts if one.stopped_at is not None and one.stopped_at <= at]
+    attempts = list(ended)
+    if status in (JobStatus.STARTING, JobStatus.RUNNING) and len(view.attempts) > len(ended):
+        attempts.append(_open(view.attempts[len(ended)], is_running=status is JobStatus.RUNNING))
+    is_past_start = status is JobStatus.RUNNING or status.is_terminal
+    return replace(
+        view,
+        status=status,
+        status_reason=reason,
+        attempts=attempts,
+        started_at=(attempts[-1].started_at if attempts else view.started_at) if is_past_start else None,
+        stopped_at=view.stopped_at if status.is_terminal else None,
+    )
+
+
+def _open(attempt: AttemptView, *, is_running: bool) -> AttemptView:
+    started = attempt.started_at if is_running else None
+    return replace(attempt, started_at=started, stopped_at=None, exit_code=None, reason="", status_reason="")
+
+
+# ---- EC2 and ECS ----
+
+
+def _host(region: Region, change: HostChange, wanted: frozenset[Kind]) -> Iterator[Event]:
+    host, at, names = change.host, change.at, region.names
+    own = shapes.instance_resource(names.region, names.account_id, host.instance_id)
+    if change.state is HostState.NOTICED and shapes.SPOT_WARNING in wanted:
+        detail = {"instance-id": host.instance_id, "instance-action": "terminate"}
+        yield _event(region, shapes.SPOT_WARNING, detail, at, [shapes.spot_resource(host.zone, host.instance_id)])
+    if shapes.INSTANCE_STATE in wanted:
+        for state in _INSTANCE_STATES.get(change.state, ()):
+            yield _event(region, shapes.INSTANCE_STATE, {"instance-id": host.instance_id, "state": state}, at, [own])
+    if change.state in _REGISTERED and host.started_at is not None and shapes.CONTAINER_INSTANCE_STATE in wanted:
+        yield _container_instance(region, host, change.state, at)
+
+
+def _container_instance(region: Region, host: HostView, state: HostState, at: float) -> Event:
+    version = _REGISTERED.index(state) + 1
+    detail = shapes.container_instance_detail(
+        ecs.instance_document(region, host),
+        cluster=region.names.ecs_arn("cluster", ecs.cluster_of(region, host.environment)),
+        version=version,
+        at=at,
+    )
+    return _event(region, shapes.CONTAINER_INSTANCE_STATE, detail, at, [detail["containerInstanceArn"]])
+
+
+def _task(region: Region, change: AttemptChange) -> Iterator[Event]:
+    try:
+        view = region.engine.view(change.job_id)
+    except NotFound:
+        return
+    if not 1 <= change.attempt <= len(view.attempts):
+        return
+    attempt = view.attempts[change.attempt - 1]
+    if change.state is not AttemptState.STOPPED:
+        attempt = _open(attempt, is_running=change.state is AttemptState.RUNNING)
+    states = (AttemptState.PENDING, AttemptState.RUNNING, AttemptState.STOPPED)
+    task = ecs.task_document(region, change.job_id, view, attempt)
+    detail = shapes.task_detail(task, version=states.index(change.state) + 1, at=change.at)
+    yield _event(region, shapes.TASK_STATE, detail, change.at, [detail["taskArn"]])

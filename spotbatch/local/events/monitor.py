@@ -1,0 +1,196 @@
+"""The half of a template that watches, in one region: events, rules, functions, metric filters and alarms."""
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from spotbatch.batch.errors import InvalidInput
+from spotbatch.local.api import operations
+from spotbatch.local.api.errors import ApiError
+from spotbatch.local.api.http import Body, Head, Response
+from spotbatch.local.api.region import Region
+from spotbatch.local.changes import Change, JobChange
+from spotbatch.local.engine.group_commit import say
+from spotbatch.local.events import emission, moto_hooks, shapes
+from spotbatch.local.events.bus import Bus
+from spotbatch.local.events.functions import requests
+from spotbatch.local.events.functions.function import RETRY_SECONDS, Function
+from spotbatch.local.events.functions.invoker import Invoker
+from spotbatch.local.events.moto_side import MotoSide
+from spotbatch.local.events.rule import Rule, kinds_wanted, rule_of
+from spotbatch.local.events.shapes import Event, Kind
+from spotbatch.local.events.targets import Targets
+from spotbatch.local.moto_bridge import MotoBridge
+
+_GATHER_SECONDS: Final = 0.1
+_UNTIL_LOADED_SECONDS: Final = 2.0  # moto's import takes the time of a thousand jobs: a short run goes first
+_RULE: Final = "AWS::Events::Rule"
+
+
+class Monitor:
+    """Hears of all changes; does nothing while no rule wants them."""
+
+    def __init__(
+        self,
+        *,
+        moto: MotoBridge,
+        account_id: str,
+        region: str,
+        home: Path,
+        environment: Mapping[str, str],
+        retry_seconds: Sequence[float] = RETRY_SECONDS,
+    ) -> None:
+        self._moto = moto
+        self._account_id = account_id
+        self._region_name = region
+        self._loop = asyncio.get_running_loop()
+        self._region: Region | None = None
+        self._known: list[Rule] | None = None  # the rules of now, while nothing may have changed them
+        self._wanted: frozenset[Kind] = frozenset()
+        self.side = MotoSide(account_id=account_id, region=region)
+        self.invoker = Invoker(
+            folder=home / "functions",
+            environment=environment,
+            write_log=self._write_log,
+            send=self._send,
+            retry_seconds=retry_seconds,
+        )
+        self._targets = Targets(
+            moto=moto, side=self.side, invoker=self.invoker, submit_job=self._submit_job, put_event=self._put_event
+        )
+        self.bus = Bus(
+            rules=self.rules,
+            deliver=self._targets.deliver,
+            send=self._targets.send,
+            account_id=account_id,
+            region=region,
+            first_wait_seconds=lambda: _GATHER_SECONDS if moto.is_loaded else _UNTIL_LOADED_SECONDS,
+        )
+
+    def attach(self, region: Region) -> None:
+        """The region whose jobs and hosts events tell of."""
+        self._region = region
+
+    def hooks(self) -> moto_hooks.Hooks:
+        """What moto calls; on its threads."""
+        later = self._loop.call_soon_threadsafe
+        return moto_hooks.Hooks(
+            on_put_event=lambda bus, rule, event: _unless_closed(later, self._put_by_api, bus, rule, event),
+            on_invoke=lambda arn, event: _unless_closed(later, self._invoke_by_service, arn, event),
+            on_logs=lambda _group, _events: None,
+            on_metrics=lambda: None,
+        )
+
+    async def close(self) -> None:
+        """End deliveries and functions."""
+        await self.bus.close()
+        await self.invoker.close()
+
+    # ---- rules ----
+
+    def rules(self) -> Sequence[Rule]:
+        """The enabled rules, of templates and of PutRule."""
+        if self._known is None:
+            promised = [
+                rule_of(content, name=name, account_id=self._account_id, region=self._region_name)
+                for name, content in self._moto.promised(_RULE).items()
+            ]
+            found = {(rule.bus, rule.name): rule for rule in promised if rule is not None}
+            if self._moto.is_settled:
+                found = {(rule.bus, rule.name): rule for rule in self.side.rules()}
+            elif self._moto.is_loaded:
+                found |= {(rule.bus, rule.name): rule for rule in self.side.rules()}
+            self._known = list(found.values())
+            self._wanted = kinds_wanted([rule for rule in self._known if rule.bus == "default"], shapes.KINDS)
+        return self._known
+
+    def rules_changed(self) -> None:
+        """A stack was loaded or removed, or a request to EventBridge was answered."""
+        self._known = None
+        self.bus.rules_changed()  # this reads them
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any rule wants what the engine tells of."""
+        return bool(self._wanted)
+
+    def observe(self, changes: Sequence[Change]) -> None:
+        """What a commit made true. Nothing is rendered here."""
+        region, wanted = self._region, self._wanted
+        if not wanted or region is None:
+            return
+        for change in changes:
+            if not wanted.isdisjoint(emission.kinds_of(change)):
+                self.bus.put(functools.partial(self._events_of, region, change))
+
+    def _events_of(self, region: Region, change: Change) -> Iterator[Event]:
+        if isinstance(change, JobChange) and not self._may_take_status(change.status.value):
+            return iter(())
+        return emission.events_of(region, change, self._wanted)
+
+    def _may_take_status(self, status: str) -> bool:
+        """Before a job's detail is rendered: whether any rule takes this status."""
+        return any(rule.may_take_status(*shapes.JOB_STATE, status) for rule in self.rules() if rule.bus == "default")
+
+    # ---- what moto and functions ask for ----
+
+    def _put_by_api(self, bus: str, rule: str, event: Mapping[str, Any]) -> None:
+        """PutEvents: moto has made the event; its time is a number there."""
+        at = event.get("time")
+        made = {**event, "time": shapes.moment(float(at)) if isinstance(at, int | float) else str(at)}
+        made.pop("ingestion-time", None)
+        self.bus.put(lambda: [made], bus=bus, only=rule)
+
+    def _put_event(self, bus: str, event: Mapping[str, Any]) -> None:
+        self.bus.put(lambda: [dict(event)], bus=bus)
+
+    def _invoke_by_service(self, arn: str, event: bytes) -> None:
+        async def call() -> None:
+            self.invoker.invoke_later(await self._targets.function(arn), event)
+
+        self._keep(call())
+
+    def _keep(self, work: Any) -> None:
+        if self._region is not None:
+            self._region.keep(self._loop.create_task(work))
+        else:
+            work.close()
+
+    async def _submit_job(self, asked: Mapping[str, Any]) -> None:
+        if self._region is None:
+            raise InvalidInput("the region is not up yet")
+        try:
+            await operations.perform(self._region, "SubmitJob", dict(asked))
+        except ApiError as error:
+            raise InvalidInput(error.message) from error
+
+    async def _write_log(self, group: str, stream: str, lines: Sequence[str]) -> None:
+        now = round(time.time() * 1000)
+        events = [{"timestamp": now, "message": line} for line in lines if line]
+        with contextlib.suppress(RuntimeError):  # the region closes
+            await self._moto.run(functools.partial(self.side.put_logs, group, stream, events, makes_group=True))
+
+    async def _send(self, arn: str, message: str) -> None:
+        try:
+            await self._targets.send(arn, message)
+        except Exception as error:  # noqa: BLE001 - a destination that is not there: Lambda drops the record too
+            say(f"functions: a record for {arn} is dropped: {error!s:.300}")
+
+    # ---- requests ----
+
+    async def answer_lambda(self, head: Head, body: Body) -> Response | None:
+        """The answer to a call of a function; None for what is moto's."""
+
+        async def find(name: str, qualifier: str) -> Function:
+            return await self._targets.function(name, qualifier)
+
+        return await requests.answer(find, self.invoker, head, body)
+
+
+def _unless_closed(later: Any, *arguments: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        later(*arguments)
