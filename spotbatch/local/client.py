@@ -30,10 +30,18 @@ class RegionClient:
         return [HostView(**host) for host in self._call("GET", "hosts")["hosts"]]
 
     def interrupt(
-        self, *, count: int = 0, instance_ids: Sequence[str] = (), notice_seconds: float | None = None
+        self,
+        *,
+        count: int = 0,
+        instance_ids: Sequence[str] = (),
+        notice_seconds: float | None = None,
+        rebalance: bool = False,
     ) -> list[str]:
-        """Give hosts the interruption notice, then reclaim them; the ids of those chosen."""
-        asked: dict[str, object] = {"count": count, "instance_ids": list(instance_ids)}
+        """Give hosts the interruption notice, then reclaim them; the ids of those chosen.
+
+        With `rebalance` they get EC2's rebalance recommendation only, and stay.
+        """
+        asked: dict[str, object] = {"count": count, "instance_ids": list(instance_ids), "rebalance": rebalance}
         if notice_seconds is not None:
             asked["notice_seconds"] = notice_seconds
         chosen: list[str] = self._call("POST", "interrupt", asked)["instance_ids"]

@@ -9,6 +9,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from spotbatch.local import region_file, settings_file
 from spotbatch.local.api import cloudformation, queues, stacks
 from spotbatch.local.api.admin import Admin
 from spotbatch.local.api.app import Application
+from spotbatch.local.api.fault_injection import Experiments
+from spotbatch.local.api.metadata import MetadataService
 from spotbatch.local.api.names import Names
 from spotbatch.local.api.region import QUEUE, STACK, Region
 from spotbatch.local.api.server import Server, bind, server_of
@@ -33,6 +36,7 @@ from spotbatch.local.events import moto_hooks
 from spotbatch.local.events.functions.assets import Assets
 from spotbatch.local.events.monitor import Monitor
 from spotbatch.local.machine import this_machine
+from spotbatch.local.metadata.sessions import Sessions
 from spotbatch.local.moto_bridge import MotoBridge
 from spotbatch.local.region_file import RegionInfo
 from spotbatch.local.settings import NO_QUOTA, Arguments, RegionSettings, parse_arguments
@@ -173,9 +177,18 @@ async def _serve(
         policy=DeadlinePolicy(model=FITTED),
         boot_seconds=settings.boot_seconds,
     )
+    metadata = MetadataService(
+        engine=engine,
+        names=names,
+        sessions=Sessions(key=info.secret_key.encode()),
+        hosts_folder=settings.home / "hosts",
+        clock=time.time,
+    )
     application = Application(
         region=region,
-        admin=Admin(region=region, load_stack=load, promise=deadlines.promise, shut_down=stop.set),
+        admin=Admin(region=region, load_stack=load, promise=deadlines.promise, shut_down=stop.set, metadata=metadata),
+        metadata=metadata,
+        experiments=Experiments(region=region, metadata=metadata, seed=settings.seed),
         verifier=Verifier(secret_of=secret_of),
         secret_key=info.secret_key,
         port=port,

@@ -150,20 +150,24 @@ def interrupt(
     count: Annotated[int | None, typer.Argument(help="How many hosts, chosen by the region.", min=1)] = None,
     host: Annotated[list[str] | None, typer.Option(help="A host by its id; may be given again.")] = None,
     notice_seconds: Annotated[float | None, typer.Option(help="From the notice to the reclaim.", min=0)] = None,
+    rebalance: Annotated[bool, typer.Option(help="Only recommend a rebalance: the hosts stay.")] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
     """Reclaim Spot hosts, as EC2 does: the notice first, then the host is gone."""
+    if rebalance and notice_seconds is not None:
+        raise InvalidInput("--rebalance reclaims no host: it takes no --notice-seconds")
     if count is not None and host:
         raise InvalidInput(f"give a number of hosts or --host, not both ({count} and {', '.join(host)})")
     client = RegionClient(info=_running(_folder(home)))
     wanted = 0 if host else count or 1
-    chosen = client.interrupt(count=wanted, instance_ids=host or (), notice_seconds=notice_seconds)
+    chosen = client.interrupt(count=wanted, instance_ids=host or (), notice_seconds=notice_seconds, rebalance=rebalance)
     if as_json:
         return json.write({"instance_ids": chosen})
     if not chosen:
         return text.say("no Spot host is up to be reclaimed")
-    return text.say(f"interruption notice given to {', '.join(chosen)}")
+    given = "rebalance recommendation" if rebalance else "interruption notice"
+    return text.say(f"{given} given to {', '.join(chosen)}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from spotbatch import __version__
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.local.api.errors import ApiError
 from spotbatch.local.api.http import Head, Response, json_response
+from spotbatch.local.api.metadata import MetadataService
 from spotbatch.local.api.region import Region
 
 PREFIX: Final = "/spotbatch/"
@@ -26,6 +27,7 @@ class Admin:
     load_stack: LoadStack
     promise: Promise
     shut_down: Callable[[], None]
+    metadata: MetadataService
 
     async def answer(self, head: Head, body: bytes) -> Response:
         """One request. Errors of ours become 400, 404 or 503 with {"error": message}."""
@@ -65,6 +67,8 @@ class Admin:
             raise InvalidInput(f"give instance_ids, or a count of at least 1, not {count!r}")
         if notice is not None and (isinstance(notice, bool) or not isinstance(notice, int | float) or notice < 0):
             raise InvalidInput(f"notice_seconds is a number of seconds, not {notice!r}")
+        if asked.get("rebalance") is True:
+            return json_response({"instance_ids": self.metadata.recommend_rebalance(ids, count)})
         chosen = await self.region.engine.interrupt(instance_ids=ids, count=count, notice_seconds=notice)
         return json_response({"instance_ids": list(chosen)})
 

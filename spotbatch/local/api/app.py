@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final
 
-from spotbatch.local.api import admin, cloudformation, definitions, ec2, ecs, guard, logs, operations
+from spotbatch.local.api import admin, cloudformation, definitions, ec2, ecs, fault_injection, guard, logs, operations
 from spotbatch.local.api.errors import ApiError, ServerException, error_response, query_error, s3_error
 from spotbatch.local.api.http import (
     Body,
@@ -26,6 +26,8 @@ from spotbatch.local.api.http import (
     read_body,
     send_response,
 )
+from spotbatch.local.api.metadata import PREFIX as METADATA_PREFIX
+from spotbatch.local.api.metadata import MetadataService
 from spotbatch.local.api.region import Region
 from spotbatch.local.api.sigv4 import Claim, SignatureRefused, Verifier, claim_of, with_scope
 from spotbatch.local.api.stacks import Elsewhere
@@ -48,6 +50,8 @@ class Application:
 
     region: Region
     admin: admin.Admin
+    metadata: MetadataService
+    experiments: fault_injection.Experiments
     verifier: Verifier
     secret_key: str
     port: int
@@ -76,6 +80,8 @@ class Application:
 
     async def _respond(self, head: Head, receive: Receive) -> Response:
         guard.check(head, self.port)
+        if head.raw_path.startswith(METADATA_PREFIX):
+            return self.metadata.answer(head)
         if head.raw_path.startswith(admin.PREFIX):
             guard.bearer_check(head, self._is_secret)
             with contextlib.closing((await self._body(head, receive, _MAX_BODY)).file) as file:
@@ -144,6 +150,8 @@ class Application:
             return await self.functions(head, body)
         if service == "ec2":
             return await ec2.answer(self.region, body.read(), lambda: self.moto(head, body))
+        if service == "fis":
+            return await self.experiments.answer(head, lambda: self.moto(head, body))
         if service == "ecs":
             if head.header("x-amz-target").endswith(".ListClusters"):
                 return ecs.with_clusters(self.region, await self.moto(head, body))

@@ -106,7 +106,7 @@ def _passes(region: Region, host: HostView, name: str, values: frozenset[str]) -
         "instance-lifecycle": ["spot"] if host.is_spot else [],
         "owner-id": [region.names.account_id],
     }
-    tags = _tags(region, host)
+    tags = tags_of(region, host)
     if name.startswith("tag:"):
         found = [tags[name[4:]]] if name[4:] in tags else []
     elif name == "tag-key":
@@ -120,7 +120,7 @@ def _state(host: HostView) -> str:
     return "terminated" if host.ended_at else "running" if host.started_at else "pending"
 
 
-def _tags(region: Region, host: HostView) -> dict[str, str]:
+def tags_of(region: Region, host: HostView) -> dict[str, str]:
     """Those of the environment's computeResources, and AWS Batch's own."""
     resources = region.engine.resources(ENVIRONMENT).get(host.environment, {}).get("computeResources")
     given = resources.get("tags", {}) if isinstance(resources, Mapping) else {}
@@ -157,7 +157,7 @@ def _reservation(region: Region, host: HostView) -> str:
     inner = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in members.items())
     inner += f"<instanceState><code>{_STATES[state]}</code><name>{state}</name></instanceState>"
     inner += f"<placement><availabilityZone>{escape(host.zone)}</availabilityZone></placement>"
-    pairs = _tags(region, host).items()
+    pairs = tags_of(region, host).items()
     tags = "".join(f"<item><key>{escape(key)}</key><value>{escape(str(one))}</value></item>" for key, one in pairs)
     inner += f"<tagSet>{tags}</tagSet>"
     owner = f"<reservationId>r-{host.instance_id[2:]}</reservationId><ownerId>{region.names.account_id}</ownerId>"
