@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from spotbatch.aws.inspection import Environment, Surroundings
-from spotbatch.doctor.case import Case, Finding, certain, likely
+from spotbatch.doctor.case import Case, Finding, certain, likely, normal
 from spotbatch.runs.capacity import fits, shortfall, types_of, unknown_types
 
 
@@ -71,6 +71,28 @@ def quota(case: Case) -> Iterator[Finding]:
                 evidence=f"quota {named}: {vcpus:.0f} vCPUs; {each.name} may want {each.max_vcpus}",
                 fix="if hosts stop coming before maxvCpus, ask for more in Service Quotas (EC2)",
             )
+
+
+def local_quota(case: Case) -> Iterator[Finding]:
+    """The local region's own limit on all its hosts together, which stands for the account's quota."""
+    launched, most = case.local_vcpus or (0, None)
+    if most is None:
+        return
+    kinds = [kind for each in case.around.queue.environments for kind in types_of(each, case.types)]
+    needed = min((kind.vcpus for kind in kinds if fits(kind, case.job.requirements)), default=0)
+    if needed > most:
+        yield certain(
+            "the local region's vCPU quota is smaller than one host",
+            evidence=f"quota: {most} vCPUs; the smallest host that fits has {needed}",
+            fix=f"spotbatch local down && spotbatch local up --vcpu-quota {needed}",
+        )
+    elif needed and launched + needed > most:
+        yield normal(
+            "the local region's own vCPU quota is used up: the job waits for room on a host, or for one to go",
+            evidence=f"its hosts have {launched} of {most} vCPUs; the smallest host that fits has {needed}",
+            fix=f"wait, or allow more: spotbatch local down && spotbatch local up --vcpu-quota {2 * most} "
+            "(jobs that run go on from their checkpoints)",
+        )
 
 
 def _quotas_of_none(environment: Environment, around: Surroundings) -> list[str]:

@@ -63,8 +63,29 @@ class Case:
     types: Catalogue
     dependencies: Sequence[Job] = ()
     head: Job | None = None  # the job at the front of its queue, where that is another
-    failures: Sequence[FailureGroup] = ()  # of a job that FAILED, largest first
+    failures: Sequence[FailureGroup] = ()  # of a run that FAILED, largest first
+    run: Sequence[Job] = ()  # all jobs of the run that the job is of, oldest first, where that was asked for
+    named: str = ""  # what the user calls the run
     is_cloud: bool = True
+    local_vcpus: tuple[int, int | None] | None = None  # of the local region: those of its hosts, and its quota
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is about several jobs of one run."""
+        return len(self.run) > 1
+
+    @property
+    def called(self) -> str:
+        """What commands that mean the whole are pasted with: the user's own name for it, else the job's id."""
+        return self.named or self.job.id
+
+    def unit(self, unit: Job, index: int | None) -> str:
+        """What a command that means one unit of the run is pasted with."""
+        if ":" in self.named:
+            return self.named
+        if not self.named or (index is None and not self.is_run):
+            return unit.id
+        return self.named if index is None else f"{self.named}:{index}"
 
     def aws(self, command: str) -> str:
         """A command of the AWS CLI that, pasted, goes to where the job is: never from the local region to AWS."""

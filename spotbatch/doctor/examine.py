@@ -14,19 +14,32 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.doctor.case import Case
 from spotbatch.doctor.failed_units import failure_groups
 from spotbatch.runs.capacity import unknown_types
+from spotbatch.runs.units import failed_of
 
 WAITING: Final = (JobStatus.RUNNABLE, JobStatus.STARTING, JobStatus.PENDING, JobStatus.SUBMITTED)
 
 
-def most_in_need(jobs: Jobs, ids: Sequence[str]) -> Job:
-    """Of the jobs of a run the one that waits, or has FAILED. Raises NotFound."""
-    order = (*WAITING, JobStatus.FAILED, JobStatus.RUNNING, JobStatus.SUCCEEDED)
+def run_of(jobs: Jobs, ids: Sequence[str]) -> list[Job]:
+    """The jobs of a run. Raises NotFound."""
     if len(ids) == 1:
-        return jobs.get(ids[0])
+        return [jobs.get(ids[0])]
     found = jobs.describe(ids)
     if not found:
         raise NotFound(f"none of the run's {len(ids)} jobs is here any more")
-    return min(found, key=lambda each: order.index(each.status))
+    return found
+
+
+def most_in_need(jobs: Jobs, run: Sequence[Job]) -> Job:
+    """Of the jobs of a run the one that waits, or with a failure that was not run again; else the newest."""
+    if len(run) == 1:
+        return run[0]
+    for status in WAITING:
+        if waiting := [each for each in run if each.status is status]:
+            return waiting[0]
+    if any(each.status is JobStatus.FAILED for each in run) and (left := failed_of(jobs, run)):
+        return left[0].job
+    running = [each for each in run if each.status is JobStatus.RUNNING]
+    return (running or list(run))[-1]
 
 
 def oldest_waiting(jobs: Jobs, queue: str) -> Job | None:
@@ -38,8 +51,12 @@ def oldest_waiting(jobs: Jobs, queue: str) -> Job | None:
     return None
 
 
-def examine(jobs: Jobs, job: Job, *, is_cloud: bool | None = None) -> Case:
-    """Everything about a job that a diagnosis needs. Of an array the first child that waits is looked at."""
+def examine(jobs: Jobs, job: Job, *, run: Sequence[Job] = (), named: str = "", is_cloud: bool | None = None) -> Case:
+    """Everything about a job that a diagnosis needs. Of an array the first child that waits is looked at.
+
+    `run` are all jobs of its run, oldest first, and `named` what the user calls it.
+    """
+    whole = run or (job,)
     job = _waiting_child(jobs, job) or job
     image, roles = _of_definition(jobs, job)
     cloud = not session.is_local() if is_cloud is None else is_cloud
@@ -56,9 +73,22 @@ def examine(jobs: Jobs, job: Job, *, is_cloud: bool | None = None) -> Case:
         types=types,
         dependencies=jobs.describe(wanted) if wanted else (),
         head=_head(jobs, job, around),
-        failures=failure_groups(jobs, job),
+        failures=failure_groups(jobs, whole) if job.status is JobStatus.FAILED else (),
+        run=whole,
+        named=named,
         is_cloud=cloud,
+        local_vcpus=_local_vcpus() if session.is_local() and job.status is JobStatus.RUNNABLE else None,
     )
+
+
+def _local_vcpus() -> tuple[int, int | None] | None:
+    from spotbatch.local.client import RegionClient
+    from spotbatch.runs.endpoint import running_region
+
+    try:
+        return RegionClient(info=running_region()).vcpus()
+    except SpotbatchError:
+        return None  # an older region does not tell, and one behind AWS_ENDPOINT_URL is no file here
 
 
 def _head(jobs: Jobs, job: Job, around: Surroundings) -> Job | None:

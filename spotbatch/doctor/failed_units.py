@@ -1,7 +1,7 @@
-"""The failures of a job, in groups of those that look alike: exit code, reason, and the end of their logs."""
+"""The failures of a run, in groups of those that look alike: exit code, reason, and the end of their logs."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +13,8 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.doctor.case import FailureGroup
 from spotbatch.doctor.log_causes import last_line, signature
+from spotbatch.runs.units import failed_of, run_index
 
-_MOST_FAILURES: Final = 10_000  # an array has no more
 _DESCRIBED: Final = 100  # one call of DescribeJobs
 _LOGS_READ: Final = 12
 _LINES: Final = 25
@@ -26,37 +26,38 @@ class _Read:
     lines: tuple[str, ...] | None
 
 
-def failure_groups(jobs: Jobs, job: Job) -> tuple[FailureGroup, ...]:
-    """The groups, largest first. A few calls whatever the size of the array: the logs of a dozen children are read."""
-    if job.status is not JobStatus.FAILED:
+def failure_groups(jobs: Jobs, run: Sequence[Job]) -> tuple[FailureGroup, ...]:
+    """The groups of what FAILED of a run and was not run again, largest first.
+
+    A few calls whatever the size of the run: the logs of a dozen units are read.
+    """
+    if not any(job.status is JobStatus.FAILED for job in run):
         return ()
-    if job.array is None:
-        read = _read(job)
-        return (_group([read], ids=[job.id]),) if job.attempts else ()
-    failed = jobs.children(job.id, JobStatus.FAILED, limit=_MOST_FAILURES)
-    by_code: dict[tuple[int | None, str], list[str]] = defaultdict(list)
-    for child in failed:
-        by_code[child.exit_code, signature(child.reason or child.status_reason)].append(child.id)
+    if len(run) == 1 and run[0].array is None:
+        return (_group([_read(run[0])], units={run[0].id: run_index(run[0])}),) if run[0].attempts else ()
+    by_code: dict[tuple[int | None, str], dict[str, int | None]] = defaultdict(dict)
+    for unit in failed_of(jobs, run):
+        by_code[unit.exit_code, signature(unit.reason)][unit.unit_id] = unit.index
     found: list[FailureGroup] = []
-    for ids in by_code.values():
-        found += _by_last_line(jobs, ids, share=max(2, _LOGS_READ // len(by_code)))
+    for units in by_code.values():
+        found += _by_last_line(jobs, units, share=max(2, _LOGS_READ // len(by_code)))
     return tuple(sorted(found, key=lambda each: -each.count))
 
 
-def _by_last_line(jobs: Jobs, ids: Sequence[str], *, share: int) -> Iterator[FailureGroup]:
+def _by_last_line(jobs: Jobs, units: Mapping[str, int | None], *, share: int) -> Iterator[FailureGroup]:
     """Units of one exit code and reason, told apart by the last line of their logs where all of these were read."""
-    described = jobs.describe(_spread(ids, min(share, _DESCRIBED)))
+    described = jobs.describe(_spread(list(units), min(share, _DESCRIBED)))
     reads = [_read(each) for each in described]
     if not reads:
         return
-    if len(reads) < len(ids):
-        yield _group(reads, ids=ids)
+    if len(reads) < len(units):
+        yield _group(reads, units=units)
         return
     by_line: dict[str, list[_Read]] = defaultdict(list)
     for each in reads:
         by_line[signature(last_line(each.lines or ()))].append(each)
     for same in by_line.values():
-        yield _group(same, ids=[each.unit.id for each in same])
+        yield _group(same, units={each.unit.id: units[each.unit.id] for each in same})
 
 
 def _spread(ids: Sequence[str], most: int) -> list[str]:
@@ -65,15 +66,15 @@ def _spread(ids: Sequence[str], most: int) -> list[str]:
     return list(ids[::step][:most])
 
 
-def _group(reads: Sequence[_Read], *, ids: Sequence[str]) -> FailureGroup:
+def _group(reads: Sequence[_Read], *, units: Mapping[str, int | None]) -> FailureGroup:
+    """Of units with the index of their run that each stands for."""
     known = next((each for each in reads if each.lines), reads[0])
-    indexes = (int(index) for unit in ids if (index := unit.partition(":")[2]))
     return FailureGroup(
-        count=len(ids),
+        count=len(units),
         example=known.unit,
-        indexes=ArrayIndexes.of(indexes),
+        indexes=ArrayIndexes.of(index for index in units.values() if index is not None),
         lines=known.lines,
-        is_sampled=len(reads) < len(ids),
+        is_sampled=len(reads) < len(units),
     )
 
 

@@ -9,6 +9,7 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import CANNOT_PULL_PREFIX, CONTAINER_EXITED
 from spotbatch.doctor.case import Case, FailureGroup, Finding, Weight
 from spotbatch.doctor.log_causes import cause_in, last_line
+from spotbatch.runs.units import run_index, run_size
 from spotbatch.wording import count
 
 _MOST_GROUPS: Final = 5
@@ -28,12 +29,13 @@ _EXIT_WORDS: Final = {
 def why_failed(case: Case) -> Iterator[Finding]:
     """The rule for jobs that FAILED: a finding for each group of failures that look alike."""
     job = case.job
+    total = run_size(case.run or (job,))
     if not job.attempts and job.array is None and job.depends_on:
         return  # the dependency's own finding says it
     groups = case.failures or (FailureGroup(count=1, example=job, indexes=ArrayIndexes()),)
     for group in groups[:_MOST_GROUPS]:
-        cause, fix = _in_words(job, group)
-        head = f"{group.count:,} of {job.array.size:,} children FAILED: " if job.array is not None else ""
+        cause, fix = _in_words(case, group)
+        head = f"{group.count:,} of {total:,} children FAILED: " if job.array is not None or total > 1 else ""
         yield Finding(weight=Weight.CAUSE, cause=f"{head}{cause}", evidence=_evidence(group), fix=fix)
     if len(groups) > _MOST_GROUPS:
         rest = sum(group.count for group in groups[_MOST_GROUPS:])
@@ -41,7 +43,7 @@ def why_failed(case: Case) -> Iterator[Finding]:
             weight=Weight.CAUSE,
             cause=f"{rest:,} more FAILED in {len(groups) - _MOST_GROUPS} other ways",
             evidence=f"exit codes {', '.join(sorted({_code(group.example) for group in groups[_MOST_GROUPS:]}))}",
-            fix=f"spotbatch logs {job.id} --failed",
+            fix=f"spotbatch logs {case.called} --failed",
         )
 
 
@@ -62,24 +64,25 @@ def _code(unit: Job) -> str:
     return f"exit code {unit.exit_code}" if unit.exit_code is not None else "no exit code"
 
 
-def _in_words(job: Job, group: FailureGroup) -> tuple[str, str]:
+def _in_words(case: Case, group: FailureGroup) -> tuple[str, str]:
     """The cause and the way out; what AWS Batch and the kernel say goes before what the log says."""
     unit = group.example
-    log = f"spotbatch logs {unit.id}"
-    again = f"then: spotbatch retry {job.id}"
+    own = case.unit(unit, _index_of(case, unit))
+    log = f"spotbatch logs {own}"
+    again = f"then: spotbatch retry {case.called}"
     if unit.is_terminated:
         return "somebody stopped it", "submit it again if that was not meant"
     match _outcome(unit):
         case AttemptOutcome.OUT_OF_MEMORY:
             return (
                 "it used more memory than it asked for",
-                f"ask for more: --memory; its peak: spotbatch show {unit.id}",
+                f"ask for more: --memory; its peak: spotbatch show {own}",
             )
         case AttemptOutcome.TIMED_OUT:
             return "an attempt took longer than its timeout", f"a longer --timeout; checkpoints are kept, {again}"
         case AttemptOutcome.INTERRUPTED | AttemptOutcome.LOST:
             lost = count(len(unit.attempts), "attempt")
-            return f"it was interrupted: {lost}, and none is left", f"spotbatch retry {job.id}"
+            return f"it was interrupted: {lost}, and none is left", f"spotbatch retry {case.called}"
     if unit.reason.startswith(CANNOT_PULL_PREFIX):
         return "its image could not be pulled", "push it to the registry; check the subnets' route to ECR"
     if unit.exit_code in _EXIT_WORDS:
@@ -88,6 +91,11 @@ def _in_words(job: Job, group: FailureGroup) -> tuple[str, str]:
     if found := cause_in(group.lines or ()):
         return found.cause, f"{found.fix}; its log: {log}; {again}"
     return "the command itself failed", f"see what it wrote: {log}; once that is mended, {again}"
+
+
+def _index_of(case: Case, unit: Job) -> int | None:
+    """Which index of the run a unit stands for: a child's job knows it, which has the variables of its parent."""
+    return run_index(unit) if case.run else unit.array_index
 
 
 def _outcome(unit: Job) -> AttemptOutcome:

@@ -7,9 +7,10 @@ from spotbatch.batch.attempt_outcome import interruptions_of
 from spotbatch.batch.job import Job
 from spotbatch.batch.placement import BlockedReason
 from spotbatch.batch.status import JobStatus
-from spotbatch.doctor.capacity import fits_nowhere, price_cap, quota, wrong_architecture
+from spotbatch.doctor.capacity import fits_nowhere, local_quota, price_cap, quota, wrong_architecture
 from spotbatch.doctor.case import Case, Finding, Weight, certain, likely, normal
 from spotbatch.doctor.failures import why_failed
+from spotbatch.runs.units import run_again_count, run_size
 from spotbatch.wording import count
 
 # What the reason of a job begins with that AWS Batch holds to block its queue.
@@ -24,7 +25,8 @@ def diagnose(case: Case) -> list[Finding]:
     rules = _RULES.get(case.job.status, _WAITING)
     found = [finding for rule in rules for finding in rule(case)]
     if not _has_cause(found) and case.job.status is JobStatus.RUNNABLE:
-        found += list(_blocked(case)) or list(_capacity(case))
+        # the region's own limit explains what AWS Batch's words and the wait for Spot would only guess at
+        found += list(local_quota(case)) or list(_blocked(case)) or list(_capacity(case))
     order = list(Weight)
     return sorted(found, key=lambda finding: order.index(finding.weight))
 
@@ -211,7 +213,7 @@ def _children_run(case: Case) -> Iterator[Finding]:
     yield normal(
         "the parent of an array is PENDING while its children run",
         evidence=counts or "its children are being made",
-        fix=f"spotbatch watch {case.job.id}",
+        fix=f"spotbatch watch {case.called}",
     )
 
 
@@ -235,11 +237,14 @@ def _running(case: Case) -> Iterator[Finding]:
 
 def _fine(case: Case) -> Iterator[Finding]:
     job = case.job
-    yield normal(
-        "it has SUCCEEDED",
-        evidence=f"after {count(max(1, len(job.attempts)), 'attempt')}" if job.array is None else "all children have",
-        fix=f"spotbatch results {job.id} DEST",
-    )
+    if case.is_run:
+        again = run_again_count(case.run)
+        evidence = f"{count(run_size(case.run), 'child')}, {again:,} of them after they were run again"
+    elif job.array is not None:
+        evidence = "all children have"
+    else:
+        evidence = f"after {count(max(1, len(job.attempts)), 'attempt')}"
+    yield normal("it has SUCCEEDED", evidence=evidence, fix=f"spotbatch results {case.called} DEST")
 
 
 Rule = Callable[[Case], Iterable[Finding]]

@@ -29,6 +29,11 @@ class RegionClient:
         """The region's hosts, those of the past too, as long as it remembers them."""
         return [HostView(**host) for host in self._call("GET", "hosts")["hosts"]]
 
+    def vcpus(self) -> tuple[int, int | None]:
+        """vCPUs of all hosts that are up or boot, and how many there may be (`--vcpu-quota`; None: no limit)."""
+        found = self._call("GET", "vcpus")
+        return int(found["launched"]), None if found["most"] is None else int(found["most"])
+
     def interrupt(
         self,
         *,

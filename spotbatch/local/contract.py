@@ -258,6 +258,10 @@ class Engine(Protocol):
     # hosts and Spot
     def hosts(self) -> Sequence[HostView]: ...
 
+    def vcpus(self) -> tuple[int, int | None]:
+        """vCPUs of all hosts that were launched and have not ended, and how many there may be (None: no limit)."""
+        ...
+
     async def interrupt(
         self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None
     ) -> Sequence[str]:

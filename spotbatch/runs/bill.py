@@ -64,13 +64,21 @@ class Bill:
 def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None) -> Bill:
     """The cost of the hosts on which the jobs of one run ran: one job, or several arrays, or a job that was moved.
 
-    Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle.
+    Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle. Of a single child it
+    is the child's share.
     """
     found, notes = _records(run[0], stack)
     units = [unit for job in run for unit in units_of(jobs, job)]
-    others = neighbours(jobs, run, since=_first_launch(units, found))
-    made = bill_of(units, found, others=others)
+    others = [*_siblings(jobs, run), *neighbours(jobs, run, since=_first_launch(units, found))]
+    made = bill_of(units, found, others=others, is_of_children=any(job.array_index is not None for job in run))
     return replace(made, notes=(*notes, *made.notes))
+
+
+def _siblings(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
+    """The other children of the arrays that single children are of."""
+    own = {job.id for job in run}
+    parents = jobs.describe(sorted({job.parent_id for job in run if job.array_index is not None}))
+    return [unit for parent in parents for unit in units_of(jobs, parent) if unit.id not in own]
 
 
 def _first_launch(units: Sequence[Job], found: Sequence[AttemptRecord]) -> float | None:
@@ -80,15 +88,25 @@ def _first_launch(units: Sequence[Job], found: Sequence[AttemptRecord]) -> float
     return min((life.launched_at for life in lives), default=None)
 
 
-def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Sequence[Job] = ()) -> Bill:
+def bill_of(
+    units: Sequence[Job],
+    found: Sequence[AttemptRecord],
+    *,
+    others: Sequence[Job] = (),
+    is_of_children: bool = False,
+) -> Bill:
     """The cost of the hosts on which jobs or children ran that were described already, with the records of them.
 
-    `others` are units of other jobs that may have shared those hosts.
+    `others` are units of other jobs that may have shared those hosts. `is_of_children`: each unit counts by itself, and
+    the rest of its array is among the others.
     """
     by_attempt = _by_attempt(units, found)
     uses = [use for unit in [*units, *others] for use in _uses(unit, by_attempt)]
     lives, uses, notes = lives_of(uses, by_attempt)
     ids = {unit.parent_id for unit in units}
+    if is_of_children:
+        ids = {unit.id for unit in units}
+        uses = [replace(use, job_id=use.unit, array_index=None) if use.unit in ids else use for use in uses]
     own = {use.instance_id for use in uses if use.job_id in ids}
     chosen = [life for life in lives if life.instance_id in own]
     watched = [_observed(use, by_attempt) for use in uses if use.instance_id in own]
@@ -105,15 +123,22 @@ def bill_of(units: Sequence[Job], found: Sequence[AttemptRecord], *, others: Seq
     return Bill(report=report, notes=notes)
 
 
-def in_short(jobs: Jobs, run: Sequence[Job], *, stack: str | None = None, most_units: int = _MOST_UNITS) -> str:
+def in_short(
+    jobs: Jobs,
+    run: Sequence[Job],
+    *,
+    stack: str | None = None,
+    most_units: int = _MOST_UNITS,
+    is_exact: bool = False,
+) -> str:
     """The cost of a run in a few words; "" while nothing is known.
 
-    Of a run that has ended it is the bill itself, as `spotbatch cost` has it. While it runs, its hosts are counted
-    without what others do there, and of more units than `most_units` the hosts of so many, spread over all that have
-    started. What may grow says "so far", what is of a part "at least".
+    Of a run that has ended it is the bill itself, as `spotbatch cost` has it; with `is_exact` while it runs, too. Else
+    its hosts are counted whole while it runs, whoever shares them ("about"), and of more units than `most_units` the
+    hosts of so many, spread over all that have started. What may grow says "so far", what is of a part "at least".
     """
     is_whole = sum(job.array.size if job.array else 1 for job in run) <= most_units
-    if is_whole and all(job.status.is_terminal for job in run):
+    if is_whole and (is_exact or all(job.status.is_terminal for job in run)):
         made = bill(jobs, run, stack=stack)
         return _words(made.report, after="" if made.is_final else " so far")
     units = [unit for job in run for unit in units_of(jobs, job)] if is_whole else _some(jobs, run, most_units)
@@ -122,7 +147,7 @@ def in_short(jobs: Jobs, run: Sequence[Job], *, stack: str | None = None, most_u
         return ""
     lives, named, _ = lives_of(uses, {})
     report = report_from(lives, named, current_prices(), until=time.time(), is_simulated=session.is_local())
-    return _words(report, before="" if is_whole else "at least ", after=" so far" if is_whole else "")
+    return _words(report, before="about " if is_whole else "at least ", after=" so far" if is_whole else "")
 
 
 def _words(report: CostReport, *, before: str = "", after: str = "") -> str:

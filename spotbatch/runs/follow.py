@@ -34,11 +34,13 @@ class Failure:
     reason: str
     status_reason: str
     input: str = ""  # the child's line of the run's inputs
+    index: int | None = None  # in its run
 
     @property
     def label(self) -> str:
         """`child 7` of an array with its input, or `the job`."""
-        index = self.unit.partition(":")[2]
+        own = self.unit.partition(":")[2]
+        index = own if self.index is None else str(self.index)
         named = f" ({self.input})" if self.input else ""
         return f"child {index}{named}" if index else f"the job{named}"
 
@@ -149,21 +151,27 @@ class Following:
         for failure in self._news:
             self._told += 1
             if self._told <= _FAILURES_TOLD:
-                failures.append(replace(failure, input=self._input_of(failure.unit)))
+                index = self._index_of(failure.unit)
+                failures.append(replace(failure, index=index, input=self._input_of(failure.unit, index)))
             elif self._told == _FAILURES_TOLD + 1:
                 array = failure.unit.partition(":")[0]
                 notes.append(f"more FAILED: `spotbatch list --array {array} --status FAILED` lists them all")
         self._news.clear()
         return tuple(failures), tuple(notes)
 
-    def _input_of(self, unit: str) -> str:
-        """The input that a unit stands for; "" where it has none, or where the store cannot be asked."""
+    def _index_of(self, unit: str) -> int | None:
+        """Which index of the run a unit stands for."""
         parent_id, _, index = unit.partition(":")
+        return run_index(self.tracker.jobs[parent_id], int(index) if index else None)
+
+    def _input_of(self, unit: str, index: int | None) -> str:
+        """The input that a unit stands for; "" where it has none, or where the store cannot be asked."""
+        parent_id = unit.partition(":")[0]
         parent = self.tracker.jobs[parent_id]
         try:
             if parent_id not in self._names:
                 self._names[parent_id] = input_names(parent)
-            return self._names[parent_id].of(run_index(parent, int(index) if index else None))
+            return self._names[parent_id].of(index)
         except SpotbatchError:
             return ""
 

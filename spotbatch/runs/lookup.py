@@ -4,6 +4,7 @@ An id (whole, or the first digits of one, as the dashboard shows it) names that 
 name, all of it: the arrays that its inputs took, and what was run again since. A run's id names the run as well.
 """
 
+import difflib
 import re
 import time
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from spotbatch.runs.manifest import RunManifest, read_manifest, unit_at
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(:[0-9]+)?")
 _SHORT_ID: Final = re.compile(r"[0-9a-f]{4,8}|[0-9a-f]{8}-[0-9a-f-]{0,26}")
+_TOO_SHORT_ID: Final = re.compile(r"[0-9a-f]{1,3}")
+_LEAST_DIGITS: Final = 4  # as in _SHORT_ID
+_COMPARED: Final = 1000  # jobs, for a name that is like a wrong one
 _SAME_NAME: Final = 100  # jobs: one page of ListJobs and one call of DescribeJobs
 _KEPT_SECONDS: Final = 8 * 86_400.0  # AWS Batch forgets a job about a week after its end
 _SEARCHED: Final = 10_000
@@ -48,9 +52,23 @@ def job_ids(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | 
         return [unit_at(manifest, int(index))] if index else manifest.job_ids
     if _SHORT_ID.fullmatch(name) and (whole := _by_short_id(jobs, where, name)):
         return [f"{whole}:{index}" if index else whole]
-    raise NotFound(
-        f"there is no job of the name {name!r} in queue {where.rpartition('/')[2]}: `spotbatch list` shows them all"
-    )
+    raise NotFound(_no_such_name(jobs, where, name))
+
+
+def _no_such_name(jobs: Jobs, queue: str, name: str) -> str:
+    """What to say of a name that no job has: the names that are like it, or what else may be wrong."""
+    text = f"there is no job of the name {name!r} in queue {queue.rpartition('/')[2]}"
+    try:
+        names = [each.name for each in jobs.created_after(queue, time.time() - _KEPT_SECONDS, limit=_COMPARED)]
+    except SpotbatchError:
+        names = []
+    if _TOO_SHORT_ID.fullmatch(name):
+        text += f", and the beginning of an id is {_LEAST_DIGITS} digits or more, not {len(name)}"
+    if close := difflib.get_close_matches(name, dict.fromkeys(names), n=3, cutoff=0.5):
+        return f"{text}: did you mean {', '.join(close[:-1])}{' or ' if close[1:] else ''}{close[-1]}?"
+    if not names:
+        return f"{text}, nor any other since a week ago (AWS Batch keeps ended jobs for about that long)"
+    return f"{text}: `spotbatch list` shows them all"
 
 
 def one_job(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> str:

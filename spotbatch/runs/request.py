@@ -14,6 +14,7 @@ from spotbatch.batch.retry import MAX_ATTEMPTS, RetryStrategy, spot_safe
 _DEFAULT_NAME: Final = "job"
 _WORD: Final = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
 _MAX_NAME: Final = 128
+_INTERPRETERS: Final = frozenset({"python", "sh", "bash", "zsh", "node", "ruby", "perl", "Rscript", "julia", "php"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +92,20 @@ def _check_sizes(asked: JobOptions) -> None:
 
 
 def name_for(command: Sequence[str]) -> str:
-    """A job name made from a command: its program, and the module or script that it runs (not a shell's text)."""
-    words = [PurePath(word).name for word in command[:3] if _WORD.fullmatch(word)]
+    """A job name made from a command: the script or module that an interpreter runs, else the program and a word.
+
+    `python3 count.py` is named count, so that `spotbatch logs count` can be guessed.
+    """
+    if len(command) > 1 and PurePath(command[0]).name.rstrip("0123456789.") in _INTERPRETERS:
+        ran = command[2:3] if command[1] == "-m" else command[1:2]
+        if ran and _WORD.fullmatch(ran[0]) and not ran[0].startswith("-"):
+            named = ran[0] if command[1] == "-m" else PurePath(ran[0]).name.partition(".")[0] or PurePath(ran[0]).name
+            return _as_name([named])
+    return _as_name([PurePath(word).name for word in command[:3] if _WORD.fullmatch(word)])
+
+
+def _as_name(words: Sequence[str]) -> str:
+    """Words as the letters that AWS Batch takes in a name."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(words)).strip("-_")
     return name[:_MAX_NAME] or _DEFAULT_NAME
 

@@ -12,6 +12,7 @@ from typing import Final
 from spotbatch.batch.attempt_outcome import interruptions_of
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.runs.units import run_again
 
 _IDS_A_CALL: Final = 100
 _RATE_SECONDS: Final = 300.0  # the rate is that of the last five minutes
@@ -45,7 +46,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Tracker:
-    """Follows the jobs of one run: one job, one array, or several arrays."""
+    """Follows the jobs of one run, oldest first: one job, one array, or several; a later one may run units again."""
 
     ids: Sequence[str]
     jobs: dict[str, Job] = field(default_factory=dict)  # the parents, as last described
@@ -53,6 +54,7 @@ class Tracker:
     _failed: set[str] = field(default_factory=set)
     _ended: set[str] = field(default_factory=set)  # units whose story is complete
     _turn: deque[str] = field(default_factory=deque)
+    _again: Mapping[str, frozenset[str]] = field(default_factory=dict)  # units that a later job of the run stands for
     _samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MOST_SAMPLES))
 
     def next_ids(self) -> list[str]:
@@ -65,19 +67,27 @@ class Tracker:
     def take(self, described: Iterable[Job], now: float) -> list[Job]:
         """Learn from an answer; gives the units that are FAILED and were not known to be."""
         failures = []
-        for job in described:
-            if job.id in self.ids:
-                self.jobs[job.id] = job
+        answer = list(described)
+        were_known = len(self.jobs)
+        self.jobs |= {job.id: job for job in answer if job.id in self.ids}
+        if len(self.jobs) > were_known and len(self.ids) > 1:
+            self._again = run_again([self.jobs[each] for each in self.ids if each in self.jobs])
+        for job in answer:
             if job.array is None:
                 failures += self._take_unit(job)
         self._samples.append((now, self._done()))
         return failures
 
     def take_failed(self, unit: str) -> bool:
-        """Note a unit as FAILED that another call told of; whether that is news."""
+        """Note a unit as FAILED that another call told of; whether that is news, and was not run again."""
+        if self._is_run_again(unit):
+            return False
         is_new = unit not in self._failed
         self._failed.add(unit)
         return is_new
+
+    def _is_run_again(self, unit: str) -> bool:
+        return bool(self._again) and unit in self._again.get(unit.partition(":")[0], ())
 
     @property
     def unknown_failures(self) -> int:
@@ -85,14 +95,15 @@ class Tracker:
         return self.counts()[JobStatus.FAILED] - len(self._failed)
 
     def counts(self) -> dict[JobStatus, int]:
-        """Units in each status: children of arrays, and jobs that are no arrays."""
+        """Units in each status: children of arrays, and jobs that are no arrays. What was run again counts once."""
         counts = dict.fromkeys(JobStatus, 0)
         for job in self.jobs.values():
+            again = len(self._again.get(job.id, ()))
             if job.array is None:
-                counts[job.status] += 1
+                counts[job.status] += not (again and job.status is JobStatus.FAILED)
                 continue
             for status, count in job.array.status_summary.items():
-                counts[status] += count
+                counts[status] += count - (min(again, count) if status is JobStatus.FAILED else 0)
             # A fresh array may not count its children yet.
             counts[JobStatus.SUBMITTED] += max(0, job.array.size - sum(job.array.status_summary.values()))
         return counts
@@ -108,7 +119,7 @@ class Tracker:
             total=total,
             interruptions=sum(lost for _, lost in self._attempts.values()),
             retries=sum(max(0, made - 1) for made, _ in self._attempts.values()),
-            seen=len(self._attempts),
+            seen=sum(not self._is_run_again(unit) for unit in self._attempts),
             units_per_second=rate,
             seconds_left=left / rate if rate and left else None,
         )

@@ -1,6 +1,6 @@
 """A run's units, jobs and children: which index of the run each stands for, which FAILED, which were run again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from spotbatch.aws.jobs import Jobs
@@ -60,6 +60,33 @@ def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
         for child in jobs.children(job.id, JobStatus.FAILED, limit=limit):
             index, why = run_index(job, child.array_index), child.reason or child.status_reason
             yield FailedUnit(job=job, unit_id=child.id, index=index, exit_code=child.exit_code, reason=why)
+
+
+def run_again(parts: Sequence[Job]) -> Mapping[str, frozenset[str]]:
+    """Of each job of a run, oldest first, the units that a later job of it stands for: what `retry` ran again."""
+    found: dict[str, frozenset[str]] = {}
+    later: set[int | None] = set()
+    for job in reversed(parts):
+        held = indexes_of(job)
+        again = (at for at, index in enumerate(held) if index in later) if later else ()
+        found[job.id] = frozenset(job.id if job.array is None else f"{job.id}:{at}" for at in again)
+        later.update(held)
+    return found
+
+
+def run_again_count(parts: Sequence[Job]) -> int:
+    """How many units of a run were run again, however often."""
+    seen: set[int | None] = set()
+    again: set[int | None] = set()
+    for job in parts:
+        for index in indexes_of(job):
+            (again if index in seen else seen).add(index)
+    return len(again)
+
+
+def run_size(parts: Sequence[Job]) -> int:
+    """How many units a run has: what was run again counts once."""
+    return len({index for job in parts for index in indexes_of(job)})
 
 
 def indexes_of(job: Job) -> list[int | None]:

@@ -18,6 +18,7 @@ from spotbatch.pricing.document import document_of
 from spotbatch.pricing.reconcile import Day
 from spotbatch.pricing.reconcile import reconcile as reconciled
 from spotbatch.pricing.report import CostReport, Group, shown_usd
+from spotbatch.pricing.usage import HostLife
 from spotbatch.runs import lookup, parse
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -64,7 +65,7 @@ def cost(
         plain = {"job_id": run[0].id, "job_ids": [one.id for one in run], **document_of(made.report)}
         return json.write({**plain, **billed, "gathering_notes": list(made.notes)})
     _show(run, made.report)
-    _show_groups(by or "", groups)
+    _show_groups(by or "", groups, made.report.hosts)
     if reconcile:
         _show_billed(days)
     for line in (*made.notes, *(made.report.notes if made.report.hosts else ())):
@@ -103,15 +104,16 @@ def _show_billed(days: Sequence[Day]) -> None:
     )
 
 
-def _show_groups(by: str, groups: Sequence[Group]) -> None:
+def _show_groups(by: str, groups: Sequence[Group], hosts: Sequence[HostLife]) -> None:
     if not groups:
         return
     text.say()
+    grows = " so far" if any(host.ended_at is None for host in hosts) else ""
     rows = [
         (one.name, shown_usd(one.paid_usd), shown_usd(one.on_demand_usd), str(one.attempts), str(one.interruptions))
         for one in groups[:_SHOWN_GROUPS]
     ]
-    text.table((by, "PAID", "ON DEMAND", "ATTEMPTS", "INTERRUPTED"), rows, right=(1, 2, 3, 4))
+    text.table((by, f"PAID{grows.upper()}", "ON DEMAND", "ATTEMPTS", "INTERRUPTED"), rows, right=(1, 2, 3, 4))
 
 
 def _show(run: Sequence[Job], report: CostReport) -> None:
@@ -124,17 +126,20 @@ def _show(run: Sequence[Job], report: CostReport) -> None:
         f"{called}: {text.count(len(report.attempts), 'attempt')} on {text.count(len(report.hosts), 'host')}{reclaimed}"
     )
     text.say(text.styled(head, "bold"))
+    # hosts that are up still cost on: every figure says that it will grow
+    grows = " so far" if any(host.ended_at is None for host in report.hosts) else ""
     percent = "" if report.saving_percent is None else f"  ({report.saving_percent:.0f} %)"
-    _amount("paid for the hosts", report.paid_usd)
-    _amount("the same work on demand", report.on_demand_undisturbed_usd)
-    _amount("saved", report.saving_usd, percent)
+    _amount(f"paid for the hosts{grows}", report.paid_usd)
+    _amount(f"the same work on demand{grows}", report.on_demand_undisturbed_usd)
+    _amount(f"saved{grows}", report.saving_usd, percent)
     if report.credit_usd:
         _amount("waived in a host's first hour", report.credit_usd)
     from spotbatch.runs.bill import VOLUME_GIB
 
     for line in report.other:
         _amount(f"beside it: {line.description}", line.usd, f"  ({VOLUME_GIB} GiB a host)")
-    text.say(f"where it went{', with what was waived' if report.credit_usd else ''}: {shown_usd(report.gross_usd)}")
+    waived = ", with what was waived" if report.credit_usd else ""
+    text.say(f"where it went{grows}{waived}: {shown_usd(report.gross_usd)}")
     for part, amount in report.parts.items():
         if round(amount, 6):  # what is shown as nothing is left out
             share = amount / report.gross_usd if report.gross_usd else Decimal(0)

@@ -5,14 +5,13 @@ from typing import Annotated, Final
 
 import typer
 
-from spotbatch.aws.inspection import Surroundings
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.doctor.case import Finding, Weight
-from spotbatch.doctor.examine import WAITING, examine, most_in_need, oldest_waiting
+from spotbatch.doctor.case import Case, Finding, Weight
+from spotbatch.doctor.examine import WAITING, examine, most_in_need, oldest_waiting, run_of
 from spotbatch.doctor.rules import diagnose
 from spotbatch.runs import destination, lookup
 
@@ -36,13 +35,14 @@ def doctor(
     """
     jobs = Jobs()
     if job is not None:
-        chosen = most_in_need(jobs, lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue))
+        run = run_of(jobs, lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue))
+        chosen = most_in_need(jobs, run)
     else:
         waiting = oldest_waiting(jobs, destination.queue_of(stack=stack, queue=queue))
         if waiting is None:
             return _before_the_first(jobs, stack, queue, as_json=as_json)
-        chosen = waiting
-    case = examine(jobs, chosen)
+        chosen, run = waiting, [waiting]
+    case = examine(jobs, chosen, run=run, named=job or "")
     findings = diagnose(case)
     if as_json:
         return json.write(
@@ -53,7 +53,7 @@ def doctor(
                 "could_not_see": list(case.around.unseen),
             }
         )
-    _say(case.job, findings, case.around)
+    _say(case, findings)
     return None
 
 
@@ -78,9 +78,11 @@ def _before_the_first(jobs: Jobs, stack: str | None, queue: str | None, *, as_js
     return None
 
 
-def _say(job: Job, findings: list[Finding], around: Surroundings) -> None:
-    why = f": {job.status_reason}" if job.status_reason else ""
-    text.say(f"{text.styled(job.name, 'bold')}  {job.id}  {text.status(job.status)}{why}")
+def _say(case: Case, findings: list[Finding]) -> None:
+    job, around = case.job, case.around
+    why = f": {job.status_reason}" if job.status_reason and not case.is_run else ""
+    what = f"a run of {len(case.run)} jobs" if case.is_run else job.id
+    text.say(f"{text.styled(job.name, 'bold')}  {what}  {text.status(job.status)}{why}")
     if not findings:
         text.say("nothing was found that explains it")
     _say_findings(findings, around.unseen if job.status in WAITING else ())

@@ -1,6 +1,8 @@
 """`spotbatch list`: the jobs of a queue, newest first."""
 
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -9,14 +11,17 @@ from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import Job
-from spotbatch.batch.status import JobStatus
+from spotbatch.batch.status import CONTAINER_EXITED, JobStatus
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.runs import destination, lookup, parse
+from spotbatch.runs.artifact_store import run_id
 from spotbatch.runs.inputs import input_names
-from spotbatch.runs.units import run_index
+from spotbatch.runs.units import run_again, run_index
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
+_AGAIN: Final = "run again since"
+_WAITING: Final = (JobStatus.SUBMITTED, JobStatus.RUNNABLE)
 _DEFAULT_SINCE: Final = "7d"  # AWS Batch keeps ended jobs for about that long
 
 
@@ -43,8 +48,11 @@ def list_jobs(
         return json.write([_plain(each) for each in found])
     if not found:
         return text.say("no jobs")
-    rows = [_row(each, now) for each in found]
-    text.table(("JOB", "NAME", "STATUS", "SIZE", "SUBMITTED", "RAN FOR", "REASON"), rows, right=(3,))
+    standing = _standing(jobs, found)
+    rows = [_row(each, now, standing.get(each.id)) for each in found]
+    text.table(("JOB", "NAME", "STATUS", "SIZE", "SUBMITTED", "TOOK", "HOW IT STANDS"), rows, right=(3,))
+    if any(each.status is JobStatus.FAILED and not standing.get(each.id, "").endswith(_AGAIN) for each in found):
+        text.hint("`spotbatch doctor JOB` says why one FAILED")
     if len(found) == limit:
         text.hint(f"these are {limit}; --limit shows more")
     return None
@@ -65,6 +73,36 @@ def _of_queue(
     return kept[:limit]
 
 
+def _standing(jobs: Jobs, found: Sequence[JobSummary]) -> dict[str, str]:
+    """How each array stands, in words, and what was run again since: of a hundred jobs by one call of DescribeJobs.
+
+    ListJobs has neither; it says of a failed array no more than "Array Child Job failed".
+    """
+    names = {each.name for each in found if each.array_size}
+    wanted = [each.id for each in found if each.array_size or (each.name in names and each.status.is_terminal)]
+    described = sorted(jobs.describe(wanted), key=lambda each: each.created_at or 0.0) if wanted else []
+    runs: dict[str, list[Job]] = defaultdict(list)
+    for each in described:
+        runs[run_id(each)].append(each)
+    words: dict[str, str] = {}
+    for run in runs.values():
+        again = run_again(run)
+        words |= {each.id: _in_words(each, len(again[each.id])) for each in run if each.array is not None}
+    return words
+
+
+def _in_words(array: Job, again: int) -> str:
+    counts = array.array.status_summary if array.array is not None else {}
+    size = array.array.size if array.array is not None else 1
+    failed, done = counts.get(JobStatus.FAILED, 0), counts.get(JobStatus.SUCCEEDED, 0)
+    parts = [f"{failed:,} of {size:,} FAILED"] if failed else []
+    if not array.status.is_terminal:
+        parts.insert(0, f"{done:,} of {size:,} done")
+    if again:
+        parts.append(f"{again:,} {_AGAIN}" if again < failed else _AGAIN)
+    return ", ".join(parts)
+
+
 def _children(jobs: Jobs, parent: Job, status: JobStatus | None, limit: int) -> list[JobSummary]:
     if parent.array is None:
         raise InvalidInput(f"job {parent.id} is no array: it has no children to list")
@@ -83,19 +121,34 @@ def _show_children(parent: Job, found: list[JobSummary], now: float, *, as_json:
         return text.say("no children")
     rows = []
     for child in found:
-        _, _, status, _, _, ran, reason = _row(child, now)
-        rows.append((str(child.array_index), status, ran, inputs[child.id], reason))
+        ran = text.duration((child.stopped_at or now) - child.started_at) if child.started_at else "-"
+        rows.append((str(child.array_index), text.status(child.status), ran, inputs[child.id], _reason(child)))
     text.table(("CHILD", "STATUS", "RAN FOR", "INPUT", "REASON"), rows, right=(0,))
     return None
 
 
-def _row(job: JobSummary, now: float) -> tuple[str, ...]:
-    end = job.stopped_at or now
-    ran = text.duration(end - job.started_at) if job.started_at else "-"
-    reason = job.reason or job.status_reason if job.status is JobStatus.FAILED else ""
-    code = f"exit {job.exit_code}: " if reason and job.exit_code else ""
+def _row(job: JobSummary, now: float, standing: str | None) -> tuple[str, ...]:
     size = str(job.array_size) if job.array_size else ""
-    return (job.id, job.name, text.status(job.status), size, text.ago(job.created_at, now), ran, code + reason)
+    words = _reason(job) if standing is None else standing
+    return (job.id, job.name, text.status(job.status), size, text.ago(job.created_at, now), _took(job, now), words)
+
+
+def _took(job: JobSummary, now: float) -> str:
+    """From its submission to its end; of a job that runs, so far."""
+    if job.created_at is None:
+        return "-"
+    if job.stopped_at:
+        return text.duration(job.stopped_at - job.created_at)
+    return f"{text.duration(now - job.created_at)} so far" if job.status not in _WAITING else "-"
+
+
+def _reason(job: JobSummary) -> str:
+    """Why it FAILED; AWS Batch's sentence for every command that failed says less than the exit code."""
+    if job.status is not JobStatus.FAILED:
+        return ""
+    code = f"exit code {job.exit_code}" if job.exit_code is not None else ""
+    words = job.reason or job.status_reason
+    return ": ".join(part for part in (code, "" if code and words == CONTAINER_EXITED else words) if part)
 
 
 def _plain(job: JobSummary) -> dict[str, object]:

@@ -18,7 +18,7 @@ from spotbatch.cli.output import json, text
 from spotbatch.runs import lookup
 from spotbatch.runs.inputs import input_names
 from spotbatch.runs.logs import lines
-from spotbatch.runs.units import failed_of, run_index
+from spotbatch.runs.units import failed_of, indexes_of, run_index, run_size
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _MOST_CHILDREN: Final = 50
@@ -52,18 +52,26 @@ def logs(
     if failed:
         parts = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
         return _of_failed(jobs, parts, tail, show, as_json=as_json)
-    found = jobs.get(lookup.one_job(job, jobs=jobs, stack=stack, queue=queue))
-    if found.array is not None:
-        if found.array.size and not follow:
-            raise InvalidInput(
-                f"{found.id} is an array of {found.array.size}: name a child, as {found.id}:0, or give --failed"
-            )
-        raise InvalidInput(f"{found.id} is an array: -f follows one child, as {found.id}:0")
+    parts = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
+    found = jobs.get(parts[-1])
+    if len(parts) > 1 or found.array is not None:
+        raise InvalidInput(_which_child(job, jobs.describe(parts), follow=follow))
     if follow:
         return _follow(jobs, found, show, tail)
     for event in lines(found, attempt=attempt, tail=tail):
         show(event, found.id)
     return None
+
+
+def _which_child(called: str, run: Sequence[Job], *, follow: bool) -> str:
+    """What to say where a run has several logs; it goes by the name that the user gave it."""
+    first = next((index for job in run for index in indexes_of(job) if index is not None), None)
+    if first is None:  # one job, run again
+        return f"{called} is {len(run)} jobs, the newest last: {', '.join(job.id for job in run)}: name one of them"
+    way = "-f follows one child" if follow else "name a child by its index"
+    return f"{called} has {text.count(run_size(run), 'child')}: {way}, as {called}:{first}" + (
+        "" if follow else ", or give --failed"
+    )
 
 
 def _shower(grep: str | None, *, is_timed: bool, is_raw: bool, as_json: bool) -> Show:

@@ -9,11 +9,13 @@ import typer
 
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import NotFound
+from spotbatch.batch.job import Job
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.runs import artifact_store, lookup
 from spotbatch.runs.inputs import InputNames, input_names
 from spotbatch.runs.results import fetch, wanted, write_names
+from spotbatch.runs.units import failed_of, run_size
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _TELL_EVERY_SECONDS: Final = 0.2
@@ -31,7 +33,8 @@ def results(
 
     With --inputs, inputs.tsv in the folder says which input each child's folder stands for.
 
-    Run it again to go on where it stopped: what is here already and is right is not fetched again.
+    Run it again to go on where it stopped: what is here already and is right is not fetched again. Exit code 1 where
+    children have no outputs because they FAILED.
     """
     jobs = Jobs()
     described = jobs.describe(lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue))
@@ -50,29 +53,47 @@ def results(
         meter.close()
     names = input_names(found)
     write_names(names, described, destination)
+    failed = sorted({each.index or 0 for each in failed_of(jobs, described)} & set(missing)) if missing else []
     if as_json:
-        return json.write(
+        json.write(
             {
                 "job_id": found.id,
                 "destination": str(destination),
+                "is_complete": not missing,
                 "files": len(files),
                 "bytes": sum(each.size_bytes for each in files),
                 "fetched_files": fetched,
                 "units_without_outputs": missing,
+                "failed_units": failed,
             }
         )
-    total = text.size(sum(each.size_bytes for each in files))
-    text.say(f"{text.count(len(files), 'file')}, {total}, verified, in {destination} ({fetched} fetched now)")
-    if missing:
-        text.hint(
-            f"no outputs of {text.count(len(missing), 'child')}, which FAILED or have not ended: {_few(missing, names)}"
-        )
-    return None
+    else:
+        units = run_size(described)
+        part = f"partial, {units - len(missing):,} of {units:,} children: " if missing else ""
+        total = text.size(sum(each.size_bytes for each in files))
+        text.say(f"{part}{text.count(len(files), 'file')}, {total}, verified, in {destination} ({fetched} fetched now)")
+        _say_missing(job, described, missing, failed, names)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _say_missing(
+    called: str, run: Sequence[Job], missing: Sequence[int], failed: Sequence[int], names: InputNames
+) -> None:
+    """Which children lack outputs, and why: they FAILED, or are not done, or never saved any."""
+    others = [each for each in missing if each not in set(failed)]
+    if failed:
+        text.hint(f"no outputs of {_few(failed, names)}, which FAILED: `spotbatch retry {called}` runs them again")
+    if others:
+        is_over = all(each.status.is_terminal for each in run)
+        why = "which saved none (only `spotrun` does)" if is_over else "which have not ended"
+        text.hint(f"no outputs of {_few(others, names)}, {why}")
 
 
 def _few(indexes: Sequence[int], names: InputNames) -> str:
+    head = text.count(len(indexes), "child")
     shown = ", ".join(f"{each} ({mine})" if (mine := names.of(each)) else str(each) for each in indexes[:20])
-    return f"{shown}, ..." if len(indexes) > 20 else shown
+    return f"{head}: {shown}, ..." if len(indexes) > 20 else f"{head}: {shown}"
 
 
 class _Meter:

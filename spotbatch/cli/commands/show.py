@@ -53,10 +53,20 @@ def _money(jobs: Jobs, parts: Sequence[Job]) -> str:
     """What the hosts cost so far, in a few words; `spotbatch cost` has the whole bill."""
     from spotbatch.runs.bill import in_short
 
+    is_child = parts[0].array_index is not None
     try:
-        return in_short(jobs, parts, most_units=_PRICED)
+        if is_child and _is_of_many(jobs, parts[0]):
+            return f"`spotbatch cost {parts[0].parent_id}` has its run's"
+        money = in_short(jobs, parts, most_units=_PRICED, is_exact=True)
     except SpotbatchError:
         return ""  # money is shown beside the story; it must not keep it from being told
+    return f"{money}, its share of the hosts" if money and is_child else money
+
+
+def _is_of_many(jobs: Jobs, child: Job) -> bool:
+    """Whether it would take many calls to know who shared the child's hosts."""
+    parent = next(iter(jobs.describe([child.parent_id])), None)
+    return parent is None or parent.array is None or parent.array.size > _PRICED
 
 
 def _show_run(called: str, jobs: Jobs, parts: Sequence[Job], *, as_json: bool) -> None:
@@ -103,11 +113,15 @@ def _head(job: Job) -> None:
     why = f": {job.status_reason}" if job.status_reason else ""
     text.say(f"status       {text.status(job.status)}{why}")
     text.say(f"submitted    {text.moment(job.created_at)} ({text.ago(job.created_at, now)})")
-    if job.started_at:
-        waited = text.duration(_between(job.created_at, job.started_at))
-        text.say(f"started      {text.moment(job.started_at)} (waited {waited})")
-    if job.stopped_at and job.started_at:
-        text.say(f"ended        {text.moment(job.stopped_at)} (ran {text.duration(job.stopped_at - job.started_at)})")
+    # the job's own start is that of its newest attempt (API reference, JobDetail.startedAt): the first one's is meant
+    begun = next((each.started_at for each in job.attempts if each.started_at), job.started_at)
+    if begun:
+        waited = text.duration(_between(job.created_at, begun))
+        text.say(f"started      {text.moment(begun)} (waited {waited})")
+    if job.stopped_at and begun:
+        took = text.duration(job.stopped_at - begun)
+        ran = f"after {took} and {len(job.attempts)} attempts" if len(job.attempts) > 1 else f"ran {took}"
+        text.say(f"ended        {text.moment(job.stopped_at)} ({ran})")
     needs = job.requirements
     gpus = f", {needs.gpus} GPUs" if needs.gpus else ""
     size = f"{text.count(needs.vcpus, 'vCPU')}, {needs.memory_mib} MiB{gpus}"

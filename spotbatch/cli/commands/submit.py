@@ -252,7 +252,7 @@ def _say(job_id: str, sent: JobRequest, *, as_json: bool, watch: bool) -> None:
         )
     text.say(job_id)
     if not watch:
-        text.hint(f"follow it: spotbatch watch {job_id}")
+        text.hint(f"its name is {sent.name}; follow it: spotbatch watch {job_id}")
     return None
 
 
@@ -272,5 +272,5 @@ def _say_run(run: RunManifest, called: str, *, as_json: bool, watch: bool) -> No
     text.say(called)
     if not watch:
         many = f" in {len(run.parts)} arrays" if len(run.parts) > 1 else ""
-        text.hint(f"{text.count(run.count, 'input')}{many}; follow: spotbatch watch {called}")
+        text.hint(f"{text.count(run.count, 'input')}{many}, named {run.name}; follow it: spotbatch watch {called}")
     return None

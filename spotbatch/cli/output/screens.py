@@ -10,6 +10,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.output import json, text
 from spotbatch.runs.follow import Failure, Following
 from spotbatch.runs.tracker import Progress, Tracker
+from spotbatch.runs.units import run_size
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -70,7 +71,7 @@ def title(jobs: Sequence[Job]) -> str:
     if len(jobs) == 1:
         size = f", {jobs[0].array.size:,} children" if jobs[0].array is not None else ""
         return f"{jobs[0].name} ({jobs[0].id}{size})"
-    return f"{jobs[0].name}: {len(jobs)} arrays"
+    return f"{jobs[0].name} (a run of {len(jobs)} jobs, {text.count(run_size(jobs), 'child')})"
 
 
 def counts_line(progress: Progress) -> str:
@@ -178,6 +179,7 @@ class EventScreen:
             {
                 "event": "failure",
                 "job_id": failure.unit,
+                "run_index": failure.index,
                 "input": failure.input or None,
                 "exit_code": failure.exit_code,
                 "reason": failure.reason,

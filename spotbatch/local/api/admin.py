@@ -48,6 +48,9 @@ class Admin:
                 return json_response({"status": "ok", "version": __version__})
             case "GET", "hosts":
                 return json_response({"hosts": [asdict(host) for host in self.region.engine.hosts()]})
+            case "GET", "vcpus":
+                launched, most = self.region.engine.vcpus()
+                return json_response({"launched": launched, "most": most})
             case "POST", "interrupt":
                 return await self._interrupt(_object(body))
             case "POST", "stacks":

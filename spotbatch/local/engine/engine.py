@@ -8,6 +8,7 @@ from typing import Final
 
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler import Scheduler
+from spotbatch.batch.scheduler.state import UNLIMITED
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.contract import EngineSettings, HostView, JobFilter, JobPlace, Json, Submission, UnitView
 from spotbatch.local.engine.attempts import Attempts
@@ -256,6 +257,11 @@ class LocalEngine:
         """The living and the past, in the order of their launch."""
         self._commit.settle()
         return self._host_lifecycle.views()
+
+    def vcpus(self) -> tuple[int, int | None]:
+        """vCPUs of all hosts that were launched and have not ended, and how many there may be (None: no limit)."""
+        state = self._book.scheduler.state
+        return state.launched_vcpus, None if state.quota_vcpus == UNLIMITED else state.quota_vcpus
 
     async def interrupt(
         self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None

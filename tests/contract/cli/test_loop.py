@@ -148,10 +148,10 @@ def test_a_run_of_several_arrays_is_one_thing_under_one_id(
     assert world.run("logs", f"{run_id}:4").out == "number 4\n"
     failed = world.run("logs", run_id, "--failed")
     assert [line for line in failed.out.splitlines() if not line.startswith("==>")] == ["number 1", "number 6"]
-    assert "name one of them" in world.run("logs", run_id, code=InvalidInput.exit_code).err
+    assert "name a child by its index" in world.run("logs", run_id, code=InvalidInput.exit_code).err
     assert world.run("cost", run_id, "--json").json["attempts"]["count"] == 7
     fixed.touch()
-    assert "1 (number 1), 6 (number 6)" in world.run("results", run_id, str(tmp_path / "some")).err
+    assert "1 (number 1), 6 (number 6)" in world.run("results", run_id, str(tmp_path / "some"), code=1).err
     again = world.run("retry", run_id).out.split()
     assert [world.wait(job) for job in again] == ["SUCCEEDED"] * 2
     assert f"{run_id}, index 6" in world.run("show", again[1]).out

@@ -206,3 +206,29 @@ def test_what_aws_batch_itself_says_of_the_head_of_a_queue_is_a_cause(reason: st
     behind = findings(job=replace(JOB, id="k"), ahead=("j",), head=stuck)
     assert any(f"the first is n (j), which waits: {reason}" in each.evidence for each in behind)
     assert any(each.fix == "spotbatch doctor j" for each in behind)
+
+
+def test_the_local_regions_own_quota_is_named_and_spot_is_not_blamed() -> None:
+    waiting = replace(JOB, status_reason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - no host")
+    case = Case(job=waiting, around=Surroundings(queue=QUEUE), types=catalogue(), is_cloud=False, local_vcpus=(8, 8))
+    [found] = diagnose(case)
+    assert "the local region's own vCPU quota is used up" in found.cause
+    assert found.evidence == "its hosts have 8 of 8 vCPUs; the smallest host that fits has 2"
+    assert "spotbatch local up --vcpu-quota 16" in found.fix
+    [smaller] = diagnose(replace(case, local_vcpus=(0, 1)))
+    assert (smaller.weight, smaller.fix) == (Weight.CAUSE, "spotbatch local down && spotbatch local up --vcpu-quota 2")
+    assert "Spot" in diagnose(replace(case, job=JOB, local_vcpus=(2, 8)))[0].cause
+
+
+def test_a_run_that_was_repaired_has_succeeded_and_is_called_as_its_user_calls_it() -> None:
+    first = failed(id="a", array=ArrayProperties(size=6, status_summary={JobStatus.FAILED: 2, JobStatus.SUCCEEDED: 4}))
+    second = replace(
+        JOB, id="b", status=JobStatus.SUCCEEDED, environment={"SPOTBATCH_ARRAY_INDEXES": "2,5"},
+        array=ArrayProperties(size=2, status_summary={JobStatus.SUCCEEDED: 2}),
+    )  # fmt: skip
+    around = Surroundings(queue=QUEUE)
+    case = Case(job=second, around=around, types=catalogue(), run=(first, second), named="count")
+    [found] = diagnose(case)
+    assert found.evidence == "6 children, 2 of them after they were run again"
+    assert found.fix == "spotbatch results count DEST"
+    assert (case.unit(first, 2), replace(case, named="count:2").unit(first, 2)) == ("count:2", "count:2")

@@ -40,7 +40,11 @@ def test_a_variable_without_a_value_is_passed_on_from_the_shell() -> None:
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        (["python", "-m", "flights.bootstrap"], "python-flights-bootstrap"),
+        (["python", "-m", "flights.bootstrap"], "flights-bootstrap"),
+        (["python3", "count.py", "--fast"], "count"),
+        (["bash", "scripts/a.b.sh"], "a"),
+        (["python3.12", "-c", "import os"], "python3-12"),
+        (["sleep", "1"], "sleep-1"),
         (["/usr/bin/ffmpeg", "-i", "x y"], "ffmpeg"),
         (["sh", "-c", "rm -rf $HOME; echo"], "sh"),
         ([], "job"),

@@ -139,3 +139,22 @@ def test_lines_name_what_there_is_and_leave_out_what_there_is_not() -> None:
     tracker = Tracker(ids=["a"])
     tracker.take([done], 0.0)
     assert ending([done], tracker.progress(), "0.10 USD") == "1 of 2 FAILED in 1 min 15 s, 0.10 USD"
+
+
+def test_what_was_run_again_counts_once_and_its_first_failure_is_no_news() -> None:
+    tracker = Tracker(ids=["a", "b"])
+    first = replace(array(6, SUCCEEDED=4, FAILED=2), status=JobStatus.FAILED)
+    second = single("b", JobStatus.FAILED, environment={"SPOTBATCH_ARRAY_INDEXES": "2,5"})
+    second = replace(second, array=ArrayProperties(size=2, status_summary={JobStatus.FAILED: 1, JobStatus.RUNNING: 1}))
+    old, new = single("a:2", JobStatus.FAILED, array_index=2), single("b:1", JobStatus.FAILED, array_index=1)
+    assert tracker.take([first, second, old, new], 0.0) == [new]
+    assert tracker.progress().total == 6
+    assert counts_line(tracker.progress()) == "SUCCEEDED 4  FAILED 1  RUNNING 1"
+    assert not tracker.take_failed("a:5")
+
+
+def test_a_single_job_that_was_run_again_is_one_unit() -> None:
+    tracker = Tracker(ids=["j", "k"])
+    tracker.take([single("j", JobStatus.FAILED), single("k", JobStatus.SUCCEEDED)], 0.0)
+    assert counts_line(tracker.progress()) == "SUCCEEDED 1"
+    assert tracker.progress().is_over
