@@ -45,7 +45,7 @@ class LocalEngine:
         self._journal = journal
         clock, log_folder = Clock(), settings.home / "logs"
         rng = random.Random(settings.seed or None)  # noqa: S311 - ids of pretended hosts
-        scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
+        self._scheduler = scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
         self._clock = clock
         self._hosts = hosts = Hosts(journal, settings.home / "hosts", rng)
         self._book = book = JobBook(journal=journal, scheduler=scheduler, clock=clock)
@@ -260,7 +260,7 @@ class LocalEngine:
 
     def vcpus(self) -> tuple[int, int | None]:
         """vCPUs of all hosts that were launched and have not ended, and how many there may be (None: no limit)."""
-        state = self._book.scheduler.state
+        state = self._scheduler.state
         return state.launched_vcpus, None if state.quota_vcpus == UNLIMITED else state.quota_vcpus
 
     async def interrupt(
