@@ -14,6 +14,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.doctor.case import Case
 from spotbatch.doctor.failed_units import failure_groups
 from spotbatch.runs.capacity import unknown_types
+from spotbatch.runs.endpoint import local_vcpus
 from spotbatch.runs.units import failed_of
 
 WAITING: Final = (JobStatus.RUNNABLE, JobStatus.STARTING, JobStatus.PENDING, JobStatus.SUBMITTED)
@@ -77,18 +78,8 @@ def examine(jobs: Jobs, job: Job, *, run: Sequence[Job] = (), named: str = "", i
         run=whole,
         named=named,
         is_cloud=cloud,
-        local_vcpus=_local_vcpus() if session.is_local() and job.status is JobStatus.RUNNABLE else None,
+        local_vcpus=local_vcpus() if session.is_local() and job.status is JobStatus.RUNNABLE else None,
     )
-
-
-def _local_vcpus() -> tuple[int, int | None] | None:
-    from spotbatch.local.client import RegionClient
-    from spotbatch.runs.endpoint import running_region
-
-    try:
-        return RegionClient(info=running_region()).vcpus()
-    except SpotbatchError:
-        return None  # an older region does not tell, and one behind AWS_ENDPOINT_URL is no file here
 
 
 def _head(jobs: Jobs, job: Job, around: Surroundings) -> Job | None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Final
 
-from spotbatch.batch.errors import Unavailable
+from spotbatch.batch.errors import SpotbatchError, Unavailable
 
 if TYPE_CHECKING:
     from spotbatch.aws.session import Connection
@@ -42,6 +42,16 @@ def running_region() -> "RegionInfo":
     if not region_file.is_alive(info):
         raise Unavailable(f"the local region in {home} has stopped: start it with `{region_file.command('up', home)}`")
     return info
+
+
+def local_vcpus() -> tuple[int, int | None] | None:
+    """vCPUs of the local region's hosts, and its quota (None: no limit); None where that cannot be asked."""
+    from spotbatch.local.client import RegionClient
+
+    try:
+        return RegionClient(info=running_region()).vcpus()
+    except SpotbatchError:
+        return None  # an older region does not tell, and one behind AWS_ENDPOINT_URL is no file here
 
 
 def use_local(environ: MutableMapping[str, str] = os.environ) -> None:
