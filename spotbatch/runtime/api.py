@@ -39,7 +39,8 @@ def interrupted() -> bool:
 def heartbeat() -> None:
     """Say that the program is alive and gets on. Cheap enough for an inner loop."""
     if _is_due("heartbeat", _HEARTBEAT_SECONDS) and (file := _file(env.SPOTBATCH_HEARTBEAT_FILE)) is not None:
-        file.touch()
+        with contextlib.suppress(OSError):  # a full disk is no reason to end the program
+            file.touch()
 
 
 def progress(done: float, total: float, text: str = "") -> None:
@@ -48,7 +49,8 @@ def progress(done: float, total: float, text: str = "") -> None:
     if done < total and not _is_due("progress", _PROGRESS_SECONDS):
         return
     if (file := _file(env.SPOTBATCH_PROGRESS_FILE)) is not None:
-        _write(file, json.dumps({"done": done, "total": total, "text": text, "at": time.time()}).encode())
+        with contextlib.suppress(OSError):
+            _write(file, json.dumps({"done": done, "total": total, "text": text, "at": time.time()}).encode())
 
 
 class Checkpoint:
@@ -90,21 +92,26 @@ class Checkpoint:
         """Publish the folder now, as it is. True: the store has all of it, as it was at the call.
 
         False where not all of it could be saved (the log says which file, and why), where the store did not take it in
-        time, and without the runtime. Files that are open for writing are copied as they are: flush what must be in
-        them. Several processes or threads may call it at once: each is answered for a save that began after its call.
+        time, where this disk is full, and without the runtime. Files that are open for writing are copied as they are:
+        flush what must be in them. Several processes or threads may call it at once: each is answered for a save that
+        began after its call.
         """
         request, done = _file(env.SPOTBATCH_SAVE_REQUEST_FILE), _file(env.SPOTBATCH_SAVE_DONE_FILE)
         if request is None or done is None:
             return False
         number = max(_number(request), abs(_number(done)), time.time_ns()) + 1  # by the clock: no two callers share one
-        _write(request, str(number).encode())
+        try:
+            _write(request, str(number).encode())
+        except OSError:  # a full disk: nobody can be asked
+            return False
         give_up, pause_seconds = time.monotonic() + wait_seconds, 0.01
         while abs(_number(done)) < number:
             if time.monotonic() >= give_up:
                 return False
             time.sleep(pause_seconds)
             if _number(request) < number:
-                _write(request, str(number).encode())  # another caller's smaller number took its place
+                with contextlib.suppress(OSError):
+                    _write(request, str(number).encode())  # another caller's smaller number took its place
             pause_seconds = min(pause_seconds * 1.5, 0.2)
         return _number(done) > 0  # below zero: the number of a save that misses something
 

@@ -185,7 +185,8 @@ class Attempt:
 
     def _not_begun(self, problem: Exception) -> int:
         """Without knowing the last checkpoint, beginning anew would throw work away: so do not begin."""
-        say(f"the command was not started: {problem}")
+        where = "" if not isinstance(problem, OSError) or problem.filename else f" (in {self._workspace.scratch})"
+        say(f"the command was not started: {problem}{where}")
         return self._end("not_restored", EXIT_INTERRUPTED if may_pass(problem) else EXIT_OURS)
 
     def _leave_unstarted(self) -> int:

@@ -118,7 +118,7 @@ class AttemptStore:
             except Superseded as error:
                 self.is_superseded = True
                 say(str(error))
-            except StoreError as error:
+            except (StoreError, HostFault, OSError) as error:  # the save is stored all the same
                 say_on_change("prune", f"old checkpoints stay for now, deleting failed: {error}")
         return saved
 

@@ -35,6 +35,13 @@ def may_pass(problem: BaseException) -> bool:
     return isinstance(problem, SpotbatchError) and problem.is_transient
 
 
+def is_index_lost(problem: BaseException) -> bool:
+    """Whether SQLite could not go on, for want of room most likely. By the name of its module: importing that costs
+    10 ms, which a command that saves nothing need not pay.
+    """
+    return type(problem).__module__ == "sqlite3"
+
+
 def is_about_the_name(error: OSError) -> bool:
     """Whether the system refused a path for what it is called or where it lies, not for what is there."""
     return error.errno in _NAMES

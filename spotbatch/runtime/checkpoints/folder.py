@@ -8,6 +8,7 @@ import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from fnmatch import translate
+from pathlib import Path
 from typing import IO
 
 MIB = 1024 * 1024
@@ -26,8 +27,10 @@ class Walk:
     folder itself is the empty key. What vanishes while we look was not there.
     """
 
-    def __init__(self, top: str, exclude: Sequence[str]) -> None:
+    def __init__(self, top: str, exclude: Sequence[str], scratch: Path | None = None) -> None:
+        """`scratch` is where names of very large folders are sorted: the system's temporary folder may be read-only."""
         self._top = os.fsencode(top)
+        self._scratch = scratch
         self._excluded = re.compile("|".join(map(translate, exclude))).match if exclude else None
         self.unreadable: list[tuple[bytes, str]] = []  # folders that could not be listed, with the reason
         self.others: list[bytes] = []  # sockets, pipes, devices: not saved
@@ -84,7 +87,7 @@ class Walk:
                     continue
                 names.append(entry.name + b"/" if entry.is_dir(follow_symlinks=False) else entry.name)
                 if len(names) >= MOST_NAMES:
-                    spilled.append(_on_disk(sorted(names)))
+                    spilled.append(_on_disk(sorted(names), self._scratch))
                     names = []
         names.sort()
         return heapq.merge(names, *spilled) if spilled else iter(names)
@@ -119,9 +122,9 @@ def chunk_bytes(file_size: int) -> int:
     return size
 
 
-def _on_disk(names: list[bytes]) -> Iterator[bytes]:
+def _on_disk(names: list[bytes], scratch: Path | None) -> Iterator[bytes]:
     """The same names, read back from a file that has none: a NUL ends each."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever reads it to its end
+    file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by whoever reads it to its end
     file.writelines(name + b"\0" for name in names)
     file.seek(0)
     return _read_back(file)

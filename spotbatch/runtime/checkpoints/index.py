@@ -29,7 +29,8 @@ _SCHEMA = """
 CREATE TABLE files (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
 CREATE TABLE fresh (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
 CREATE TABLE chunks (digest BLOB PRIMARY KEY, pack INTEGER, offset INTEGER, length INTEGER) WITHOUT ROWID;
-CREATE TABLE pieces (pack INTEGER, start INTEGER, length INTEGER, digest BLOB, key BLOB, at INTEGER, look BLOB);
+CREATE TABLE pieces (pack INTEGER, start INTEGER, length INTEGER, digest BLOB, key BLOB, at INTEGER, look BLOB,
+    PRIMARY KEY (pack, key, at)) WITHOUT ROWID;
 CREATE TABLE blocks (first BLOB PRIMARY KEY, data BLOB, entries INTEGER, bytes INTEGER, content BLOB, packs TEXT);
 """
 _SETTINGS = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-4000", "temp_store=FILE")
@@ -49,15 +50,19 @@ ORDER BY key
 class Index:
     """One writer's knowledge. Used by one thread at a time."""
 
-    def __init__(self, file: Path | None = None) -> None:
-        """In a new file, which is removed at once; without one, where SQLite puts its temporary files."""
-        self._db = sqlite3.connect("" if file is None else file, check_same_thread=False, isolation_level=None)
+    def __init__(self, file: Path | None = None, *, is_in_memory: bool = False) -> None:
+        """In a new file, which is removed at once; without one, where SQLite puts its temporary files.
+
+        After any sqlite3.Error (the disk is full, say) it is worth nothing: there is no journal to go back by.
+        """
+        place = ":memory:" if is_in_memory else "" if file is None else file
+        self._db = sqlite3.connect(place, check_same_thread=False, isolation_level=None)
         for setting in _SETTINGS:
             self._db.execute(f"PRAGMA {setting}")
         self._db.execute("BEGIN")
         for statement in _SCHEMA.split(";"):
             self._db.execute(statement)
-        if file is not None:
+        if file is not None and not is_in_memory:
             with contextlib.suppress(OSError):
                 file.unlink()  # it lives as long as we do
 
@@ -255,6 +260,11 @@ class Index:
             "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?)",
             ((first if n == 0 else block.first, *block.row()) for n, block in enumerate(blocks)),
         )
+
+    def blocks_size(self) -> int:
+        """Bytes of all blocks."""
+        (size,) = self._db.execute("SELECT total(length(data)) FROM blocks").fetchone()
+        return int(size)
 
     def block_data(self) -> Iterator[bytes]:
         for (data,) in self._db.execute("SELECT data FROM blocks ORDER BY first"):

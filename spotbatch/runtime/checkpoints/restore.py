@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from spotbatch.batch.errors import Corrupt, Invalid, Missing, Refused
+from spotbatch.batch.errors import Corrupt, HostFault, Invalid, Missing, Refused
 from spotbatch.runtime.checkpoints.fetch import fetch_files
 from spotbatch.runtime.checkpoints.layout import finish, is_restore_under_way, prepare
 from spotbatch.runtime.checkpoints.listing import Head, load, read_head
 from spotbatch.runtime.checkpoints.manifest import MANIFESTS, ManifestName, parse_name
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.errors import is_index_lost
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.download import download, reading_again
 from spotbatch.runtime.storage.store import Store
@@ -53,8 +54,21 @@ def restore(
 
     Raises:
         StoreError: the store did not answer within the limit: whether there is a checkpoint is not known.
-        OSError: the folder cannot be filled.
+        OSError, HostFault: the folder cannot be filled.
     """
+    try:
+        return _restore(store, prefix, folder, limit, scratch, seen)
+    except Exception as error:
+        if is_index_lost(error):
+            raise HostFault(
+                f"there is no room for the list of the checkpoint's files in {scratch} ({error})"
+            ) from error
+        raise
+
+
+def _restore(
+    store: Store, prefix: str, folder: Path, limit: Limit, scratch: Path | None, seen: Iterable[ManifestName]
+) -> Restored:
     found = Restored()
     while True:
         listed = retrying(lambda: manifest_names(store, prefix), limit)

@@ -140,6 +140,7 @@ class Folder:
             is_first=is_first,
             copies=copies,
             without=without,
+            scratch=self._scratch,
         )
 
     def _is_settled(self, seen: Seen, number: int) -> bool:

@@ -5,6 +5,7 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotbatch.batch.errors import Torn
@@ -63,9 +64,10 @@ class Visit:
         is_first: bool,
         copies: FrozenCopies | None = None,
         without: frozenset[bytes] = frozenset(),
+        scratch: Path | None = None,
     ) -> None:
         self._folder = os.fsencode(folder)
-        self._walk = Walk(folder, exclude)
+        self._walk = Walk(folder, exclude, scratch)
         self._index = index
         self._file_systems = file_systems
         self._seen = seen

@@ -1,5 +1,6 @@
 """Saving the checkpoint folder: what changed goes into packs, and a manifest written last makes it a checkpoint."""
 
+import io
 import os
 import re
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotbatch.batch.errors import Corrupt, Missing, Superseded
+from spotbatch.batch.errors import Corrupt, HostFault, Missing, Superseded
 from spotbatch.runtime.checkpoints import manifest_file
 from spotbatch.runtime.checkpoints.blocks import Summary
 from spotbatch.runtime.checkpoints.manifest import (
@@ -26,6 +27,7 @@ from spotbatch.runtime.checkpoints.restore import Restored, manifest_names, read
 from spotbatch.runtime.checkpoints.snapshot import Folder
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES, Upload
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.errors import is_index_lost
 from spotbatch.runtime.process.open_files import look_at
 from spotbatch.runtime.storage.store import Store
 
@@ -93,6 +95,7 @@ class Writer:
         self._unreadable: set[ManifestName] = set()  # of these, those of which not even the list of packs is known
         self._has_listed_packs = False
         self._has_to_learn = False
+        self._is_short_of_room = False  # where the index would stand
 
     @property
     def epoch(self) -> int:
@@ -149,9 +152,25 @@ class Writer:
             StoreError: the store did not take it within the limit. What it took is not sent again.
             Superseded: a newer attempt has begun.
         """
-        began = time.monotonic()
         if self._opened is None and self._is_empty():
             return Saved(name="", checkpoint_bytes=0, is_new=False, looked_at=time.time())
+        try:
+            return self._save(limit, is_asked=is_asked, half_written=half_written)
+        except Exception as error:
+            if not is_index_lost(error):
+                raise
+            raise self._lose_index(error) from error
+
+    def _lose_index(self, error: Exception) -> HostFault:
+        """It cannot be used any more; the next one is kept in memory, and knows nothing yet."""
+        self._opened, self._has_to_learn, self._is_short_of_room = None, False, True
+        return HostFault(
+            f"no room for the list of the checkpoint's files in {self._scratch} ({error}): it is kept in memory from "
+            "now on, and the folder is read anew at the next save"
+        )
+
+    def _save(self, limit: Limit, *, is_asked: bool, half_written: Mapping[str, Unfinished]) -> Saved:
+        began = time.monotonic()
         index, folder = self._known()
         self._learn_what_was_restored(index)
         upload = Upload(self._store, f"{self._prefix}/{PACKS}/", limit, self._next_pack, index)
@@ -202,15 +221,15 @@ class Writer:
         }
         self._sequence += 1  # before it is sent: what seems to have failed may have landed, and its name is taken
         key = f"{self._prefix}/{MANIFESTS}/{name}"
-        with tempfile.NamedTemporaryFile(dir=self._scratch) as file:
-            size = manifest_file.write(file, head, index.block_data())
-            file.flush()
-            if size > PACK_BYTES:
+        if index.blocks_size() <= PACK_BYTES:  # needs no room on a disk that may be full
+            small = io.BytesIO()
+            size = manifest_file.write(small, head, index.block_data())
+            retrying(lambda: self._store.put(key, small.getvalue()), limit)
+        else:
+            with tempfile.NamedTemporaryFile(dir=self._scratch) as file:
+                size = manifest_file.write(file, head, index.block_data())
+                file.flush()
                 retrying(lambda: self._store.put_file(key, Path(file.name)), limit)
-            else:
-                file.seek(0)
-                data = file.read()
-                retrying(lambda: self._store.put(key, data), limit)
         index.published()
         self._last, self._summary = name, summary
         self._references[name] = _Reference(summary.content, {self._packs[number][0] for number in summary.packs})
@@ -224,8 +243,16 @@ class Writer:
         """Delete all but the newest whole checkpoints, manifests before packs.
 
         Raises:
-            StoreError, Superseded.
+            StoreError, Superseded, HostFault, OSError.
         """
+        try:
+            self._prune(limit)
+        except Exception as error:
+            if not is_index_lost(error):
+                raise
+            raise self._lose_index(error) from error
+
+    def _prune(self, limit: Limit) -> None:
         claims = self.check_fence(limit)
         names = self._names(limit)
         if any(name.epoch == self._epoch and name.writer != self._writer for name in names):
@@ -325,7 +352,8 @@ class Writer:
         if self._opened is None:
             from spotbatch.runtime.checkpoints.index import Index  # SQLite costs 10 ms to import
 
-            self._know(Index(None if self._scratch is None else self._scratch / f"index-{self._writer}"))
+            file = None if self._scratch is None else self._scratch / f"index-{self._writer}"
+            self._know(Index(file, is_in_memory=self._is_short_of_room))
         assert self._opened is not None  # noqa: S101 - just made
         return self._opened
 
