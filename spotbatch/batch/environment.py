@@ -10,6 +10,9 @@ AWS_BATCH_JQ_NAME: Final = "AWS_BATCH_JQ_NAME"  # the job queue
 AWS_BATCH_JOB_ARRAY_INDEX: Final = "AWS_BATCH_JOB_ARRAY_INDEX"  # children only, from 0
 AWS_BATCH_JOB_ARRAY_SIZE: Final = "AWS_BATCH_JOB_ARRAY_SIZE"  # children only
 AWS_EXECUTION_ENV: Final = "AWS_EXECUTION_ENV"  # AWS_ECS_EC2
+# AWS SDKs and Tools Reference Guide, "IMDS credential provider": where the metadata service is, or that none is.
+AWS_EC2_METADATA_SERVICE_ENDPOINT: Final = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+AWS_EC2_METADATA_DISABLED: Final = "AWS_EC2_METADATA_DISABLED"
 RESERVED_PREFIX: Final = "AWS_BATCH"  # AWS Batch refuses overrides whose names begin so
 
 # Ours: where things are. The stack's job definition, or the local region, sets these.

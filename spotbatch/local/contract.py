@@ -153,6 +153,7 @@ class EngineSettings:
     trace_speed: float = 1.0  # so many seconds of a trace pass in one
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
+    metadata_url: str = ""  # hosts' metadata services are below it, each by its instance id; "" for none
     observers: tuple[Observer, ...] = ()  # who hears of what happens: see spotbatch.local.changes
     is_observed: Callable[[], bool] = lambda: True  # whether any of them wants anything now
     secret_of: Callable[[str], str | None] = lambda _value_from: None  # what a secret's `valueFrom` means

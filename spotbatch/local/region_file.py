@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from spotbatch.batch.environment import AWS_EC2_METADATA_DISABLED
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 
 FILE_NAME: Final = "region.json"
@@ -47,7 +48,7 @@ class RegionInfo:
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_EC2_METADATA_DISABLED": "true",
+            AWS_EC2_METADATA_DISABLED: "true",
         }
 
 

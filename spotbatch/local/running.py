@@ -23,6 +23,7 @@ from spotbatch.local.api import cloudformation, queues, stacks
 from spotbatch.local.api.admin import Admin
 from spotbatch.local.api.app import Application
 from spotbatch.local.api.fault_injection import Experiments
+from spotbatch.local.api.metadata import PREFIX as METADATA_PREFIX
 from spotbatch.local.api.metadata import MetadataService
 from spotbatch.local.api.names import Names
 from spotbatch.local.api.region import QUEUE, STACK, Region
@@ -359,6 +360,7 @@ def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettin
         trace_speed=settings.trace_speed,
         seed=settings.seed,
         runner=settings.runner,
+        metadata_url=f"{info.endpoint}{METADATA_PREFIX}",
     )
 
 

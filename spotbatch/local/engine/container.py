@@ -34,6 +34,15 @@ class Place:
     array_size: int  # 0 for a job that is no array
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnHost:
+    """What the host itself tells its jobs."""
+
+    host: HostView
+    notice: Path  # the interruption notice will be there
+    metadata: str = ""  # the base address of its metadata service; "" where its jobs do not reach it
+
+
 @lru_cache
 def _uri_of(folder: Path) -> str:
     return folder.as_uri()
@@ -50,7 +59,7 @@ def command_line(entry: ImageEntry, container: ContainerSpec) -> list[str]:
 
 
 def shared_variables(
-    settings: EngineSettings, entry: ImageEntry, container: ContainerSpec, place: Place, host: HostView, notice: Path
+    settings: EngineSettings, entry: ImageEntry, container: ContainerSpec, place: Place, on_host: OnHost
 ) -> dict[str, str]:
     """What the environment of all attempts of a job on one host has in common.
 
@@ -59,10 +68,10 @@ def shared_variables(
     base = {
         "PATH": _PLAIN_PATH,
         "LANG": "C.UTF-8",
-        **settings.job_environment,
+        **_of_the_region(settings, on_host),
         names.SPOTBATCH_ARTIFACTS_URL: _uri_of(settings.artifacts),
     }
-    merged = {**base, **entry.environment, **container.environment, **_of_the_host(place, host, notice)}
+    merged = {**base, **entry.environment, **container.environment, **_of_the_host(place, on_host)}
     merged[COOKIE_VARIABLE] = cookie_of(settings.home)
     if entry.path:
         merged["PATH"] = os.pathsep.join([*entry.path, merged["PATH"]])
@@ -81,26 +90,34 @@ def own_variables(unit: Unit, scratch: str, shared: Mapping[str, str]) -> dict[s
 
 
 def in_container(
-    settings: EngineSettings, container: ContainerSpec, place: Place, unit: Unit, host: HostView, notice: Path
+    settings: EngineSettings, container: ContainerSpec, place: Place, unit: Unit, on_host: OnHost
 ) -> dict[str, str]:
     """The variables of an attempt in a container: the same, but what this machine's own folders are is the image's."""
-    given = {name: value for name, value in settings.job_environment.items() if name not in _IMAGES_OWN}
+    given = {name: value for name, value in _of_the_region(settings, on_host).items() if name not in _IMAGES_OWN}
     given[names.SPOTBATCH_ARTIFACTS_URL] = _uri_of(settings.artifacts)
     cookie = {COOKIE_VARIABLE: cookie_of(settings.home)}
-    shared = {**given, **container.environment, **_of_the_host(place, host, notice), **cookie}
+    shared = {**given, **container.environment, **_of_the_host(place, on_host), **cookie}
     own = own_variables(unit, "", shared)
     return {**shared, **{name: value for name, value in own.items() if name not in _IMAGES_OWN}}
 
 
-def _of_the_host(place: Place, host: HostView, notice: Path) -> Mapping[str, str]:
+def _of_the_region(settings: EngineSettings, on_host: OnHost) -> Mapping[str, str]:
+    """What every job gets, and the address of the metadata service as AWS's SDKs and CLI read it."""
+    if not on_host.metadata:
+        return settings.job_environment
+    others = {name: one for name, one in settings.job_environment.items() if name != names.AWS_EC2_METADATA_DISABLED}
+    return {**others, names.AWS_EC2_METADATA_SERVICE_ENDPOINT: on_host.metadata}
+
+
+def _of_the_host(place: Place, on_host: OnHost) -> Mapping[str, str]:
     """AWS Batch's own variables (user guide, "AWS Batch job environment variables"), and where the host's notice is."""
     own = {
-        names.AWS_BATCH_CE_NAME: host.environment,
+        names.AWS_BATCH_CE_NAME: on_host.host.environment,
         names.AWS_BATCH_JQ_NAME: place.queue,
         names.AWS_EXECUTION_ENV: "AWS_ECS_EC2",
-        names.SPOTBATCH_NOTICE_FILE: str(notice),
-        names.SPOTBATCH_INSTANCE_TYPE: host.instance_type,
-        names.SPOTBATCH_ZONE: host.zone,
+        names.SPOTBATCH_NOTICE_FILE: str(on_host.notice),
+        names.SPOTBATCH_INSTANCE_TYPE: on_host.host.instance_type,
+        names.SPOTBATCH_ZONE: on_host.host.zone,
     }
     if place.array_size:
         own[names.AWS_BATCH_JOB_ARRAY_SIZE] = str(place.array_size)

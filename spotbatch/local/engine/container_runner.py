@@ -126,7 +126,7 @@ class ContainerRunner:
 
     def _run_container(self, docker: Docker, attempt: RunningAttempt) -> None:
         container, name = self._book.container(attempt.job_no), docker.name_of(attempt.task)
-        notices = self._hosts.notice_file(attempt.host.instance_id)
+        on_host = self._hosts.on_host(attempt.host, self._settings.metadata_url)
         asked: Any = self._book.described(attempt.job_no).get("container")
         place, unit = self._processes.place_of(attempt.job_no), self._processes.unit_of(attempt)
         command, environment = run_command(
@@ -135,9 +135,9 @@ class ContainerRunner:
             job_id=unit.job_id,
             container=container,
             asked=asked if isinstance(asked, dict) else {},
-            variables=in_container(self._settings, container, place, unit, attempt.host, notices),
+            variables=in_container(self._settings, container, place, unit, on_host),
             mounts=[
-                Mount(folder=notices.parent, is_read_only=True),
+                Mount(folder=on_host.notice.parent, is_read_only=True),
                 Mount(folder=self._settings.artifacts, is_read_only=False),
             ],
         )

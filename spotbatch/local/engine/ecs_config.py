@@ -1,4 +1,4 @@
-"""What a launch template's user data says to the ECS agent of its hosts. Pure."""
+"""What a launch template's user data makes of its hosts: draining by the ECS agent, a fence around the jobs. Pure."""
 
 import base64
 import binascii
@@ -11,6 +11,8 @@ from typing import Final
 _DRAINING: Final = re.compile(
     r"""^[^#\n]*\bECS_ENABLE_SPOT_INSTANCE_DRAINING\s*=\s*["']?(?P<value>\w+)""", re.MULTILINE
 )
+# systemd.resource-control(5): what a slice may not reach. Containers run below ecstasks.slice.
+_FENCE: Final = re.compile(r"^\s*IPAddressDeny\s*=[^\n]*\b169\.254\.169\.254\b", re.MULTILINE)
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
@@ -18,6 +20,11 @@ def drains_on_notice(user_data: str) -> bool:
     """Whether hosts with this user data (plain, MIME or base64 of either) get no new jobs once they have a notice."""
     said = [match["value"] for text in _texts(user_data) for match in _DRAINING.finditer(text)]
     return bool(said) and said[-1] in _TRUE
+
+
+def reaches_metadata(user_data: str) -> bool:
+    """Whether jobs on hosts with this user data can ask the instance metadata service: unless it is denied to them."""
+    return not any(_FENCE.search(text) for text in _texts(user_data))
 
 
 def _texts(user_data: str) -> list[str]:

@@ -11,7 +11,7 @@ from spotbatch.local.changes import HostState
 from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView, Json
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.control_plane import ENVIRONMENT
-from spotbatch.local.engine.ecs_config import drains_on_notice
+from spotbatch.local.engine.ecs_config import drains_on_notice, reaches_metadata
 from spotbatch.local.engine.group_commit import GroupCommit
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.spot_capacity import CapacityAtRate, CapacityFromTrace, PoolKey, SpotCapacity
@@ -49,6 +49,8 @@ class HostLifecycle:
         assert environment is not None  # noqa: S101 - it is there as long as it has a host
         now = self._clock.now()
         host = self._hosts.launch(command.host_no, environment, command.pool, now)
+        if reaches_metadata(self._user_data(environment.name)):
+            self._hosts.open_metadata(host.instance_id)
         self._commit.change_log.host(host, HostState.LAUNCHED, now)
         self._commit.after_commit(
             lambda: self._commit.later(self._settings.boot_seconds, self._booted, command.host_no)
@@ -125,13 +127,17 @@ class HostLifecycle:
         """Whether the host's ECS agent drains it under a notice: as its launch template's user data has it."""
         if self._settings.draining != "template":
             return self._settings.draining == "on"
-        environment: Any = self._documents(ENVIRONMENT).get(host.environment, {})
+        return drains_on_notice(self._user_data(host.environment))
+
+    def _user_data(self, environment_name: str) -> str:
+        """That of the environment's launch template, of a loaded stack; "" where there is none."""
+        environment: Any = self._documents(ENVIRONMENT).get(environment_name, {})
         template = environment.get("computeResources", {}).get("launchTemplate", {})
         wanted = {template.get("launchTemplateId"), template.get("launchTemplateName")} - {None}
         for template_id, kept in self._documents(LAUNCH_TEMPLATE).items():
             if wanted & {template_id, kept.get("name", template_id)}:
-                return drains_on_notice(str(kept.get("userData", "")))
-        return False
+                return str(kept.get("userData", ""))
+        return ""
 
     def _reclaim(self, host_no: int) -> None:
         """The instance goes, and everything on it at once."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from spotbatch.batch.placement import ComputeEnvironment, Pool
 from spotbatch.local.contract import HostView
+from spotbatch.local.engine.container import OnHost
 from spotbatch.local.engine.journal import Journal
 
 _PUT: Final = "INSERT OR REPLACE INTO host VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -28,6 +29,7 @@ class Hosts:
         self._journal = journal
         self._folder = folder
         self._rng = rng
+        self._open_to_jobs: set[str] = set()  # living hosts whose jobs reach the metadata service
         self.alive: dict[int, HostView] = {}
 
     def launch(self, host_no: int, environment: ComputeEnvironment, pool: Pool, now: float) -> HostView:
@@ -70,8 +72,22 @@ class Hosts:
             beside.replace(file)
         return host
 
+    def open_metadata(self, instance_id: str) -> None:
+        """Let the host's jobs reach its metadata service."""
+        self._open_to_jobs.add(instance_id)
+
+    def on_host(self, host: HostView, metadata_url: str) -> OnHost:
+        """What a host tells its jobs."""
+        is_open = bool(metadata_url) and host.instance_id in self._open_to_jobs
+        return OnHost(
+            host=host,
+            notice=self.notice_file(host.instance_id),
+            metadata=f"{metadata_url}{host.instance_id}" if is_open else "",
+        )
+
     def ended(self, host_no: int, now: float, cause: str) -> HostView:
         host = replace(self.alive.pop(host_no), ended_at=now, end_cause=cause)
+        self._open_to_jobs.discard(host.instance_id)
         self._journal.write(_PUT, _row(host))
         shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
         return host
@@ -79,6 +95,7 @@ class Hosts:
     def never_came(self, host_no: int) -> None:
         """Its pool had no capacity: there was no instance, and none is billed."""
         host = self.alive.pop(host_no)
+        self._open_to_jobs.discard(host.instance_id)
         self._journal.write("DELETE FROM host WHERE instance_id = ?", (host.instance_id,))
         shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
 

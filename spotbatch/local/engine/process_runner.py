@@ -130,8 +130,8 @@ class ProcessRunner:
         """What a job's attempts on one host have in common, and the folder that its image's entry gives them."""
         container: ContainerSpec = self._book.container(job_no)
         entry = image_entry(self._settings.images, container.image)
-        notice = self._hosts.notice_file(host.instance_id)
-        shared = shared_variables(self._settings, entry, container, self.place_of(job_no), host, notice)
+        on_host = self._hosts.on_host(host, self._settings.metadata_url)
+        shared = shared_variables(self._settings, entry, container, self.place_of(job_no), on_host)
         plan = self._new_plan(command_line(entry, container), shared, container.memory_mib * _MIB)
         return plan, str(entry.working_directory) if entry.working_directory else None
 

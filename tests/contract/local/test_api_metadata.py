@@ -83,6 +83,24 @@ def test_botocores_own_fetcher_reads_it(region: RunningRegion, host: str) -> Non
     assert fetcher.retrieve_region() == "us-east-1"
 
 
+def test_a_job_finds_its_own_hosts_service_by_the_variable_of_awss_sdks(region: RunningRegion) -> None:
+    batch, logs = region.client("batch"), region.client("logs")
+    script = 'echo "$AWS_EC2_METADATA_SERVICE_ENDPOINT $AWS_EC2_METADATA_DISABLED."'
+    overrides = {"command": ["sh", "-c", script]}
+    job = batch.submit_job(jobName="look", jobQueue="q", jobDefinition="d", containerOverrides=overrides)["jobId"]
+
+    def ended() -> Any:
+        (found,) = batch.describe_jobs(jobs=[job])["jobs"]
+        return found if found["status"] == "SUCCEEDED" else None
+
+    stream = until(ended)["container"]["logStreamName"]
+    (line,) = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=stream)["events"]
+    base, disabled = line["message"].split(" ")
+    assert disabled == "."
+    instance_id = base.rpartition("/")[2]
+    assert ask(base, "/latest/meta-data/instance-id", **{TOKEN: token_of(base)})[:2] == (200, instance_id)
+
+
 def test_a_rebalance_is_recommended_and_the_host_stays(region: RunningRegion, host: str) -> None:
     base, path = base_of(region, host), "/latest/meta-data/events/recommendations/rebalance"
     assert ask(base, path, **{TOKEN: token_of(base)})[0] == 404

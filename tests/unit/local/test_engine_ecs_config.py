@@ -1,4 +1,4 @@
-"""Whether user data lets the ECS agent drain a host that has an interruption notice."""
+"""What user data makes of a host: whether the ECS agent drains it under a notice, whether jobs reach its metadata."""
 
 import base64
 from email.mime.multipart import MIMEMultipart
@@ -6,7 +6,8 @@ from email.mime.text import MIMEText
 
 import pytest
 
-from spotbatch.local.engine.ecs_config import drains_on_notice
+from spotbatch.infra.host_data import user_data
+from spotbatch.local.engine.ecs_config import drains_on_notice, reaches_metadata
 
 SET = "ECS_ENABLE_SPOT_INSTANCE_DRAINING"
 
@@ -48,3 +49,11 @@ def test_hosts_drain_where_the_agent_is_told_to(text: str) -> None:
 )
 def test_hosts_do_not_drain_by_themselves(text: str) -> None:
     assert not drains_on_notice(text)
+
+
+def test_jobs_reach_the_metadata_service_unless_their_slice_is_denied_it() -> None:
+    assert reaches_metadata("")
+    assert reaches_metadata(mime("echo 169.254.169.254"))
+    assert reaches_metadata("[Slice]\nIPAddressDeny=10.0.0.0/8\n")
+    assert not reaches_metadata(user_data())
+    assert not reaches_metadata(base64.b64encode(user_data().encode()).decode())
