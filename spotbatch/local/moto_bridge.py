@@ -55,6 +55,7 @@ class MotoBridge:
         asset_of: Asset = lambda _key: None,
     ) -> None:
         self.on_loaded: Callable[[], None] = lambda: None  # called on moto's thread, before anything is made
+        self.on_made: Callable[[], None] = lambda: None  # called when what was promised has been made or removed
         self.on_promised: Callable[[], None] = lambda: None  # called when what works here is to be made or removed
         self._asset_of = asset_of
         self._account_id = account_id
@@ -99,6 +100,7 @@ class MotoBridge:
         self.warm_up()
         app = await asyncio.wrap_future(self._loaded())
         async with self._making:  # a request that comes meanwhile waits, so that it finds what was promised
+            has_work = bool(self._dropped or self._held)
             while self._dropped:
                 await self._in_moto(moto_resources.remove, *self._dropped.pop(0))
             while self._held:
@@ -108,6 +110,8 @@ class MotoBridge:
                 else:
                     await self._make(app, kind, name, content)
                 del self._held[0]  # only now: until then it is looked up here
+            if has_work:
+                self.on_made()
         return app
 
     async def run(self, function: Callable[..., Given], *arguments: Any) -> Given:

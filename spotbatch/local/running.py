@@ -96,6 +96,7 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
                 )
                 moto.on_loaded = functools.partial(moto_hooks.install, monitor.hooks())
                 moto.on_promised = monitor.rules_changed
+                moto.on_made = monitor.resources_made
                 engine_settings = replace(
                     _engine_settings(settings, info),
                     secret_of=moto.secret_of_job,
@@ -196,7 +197,7 @@ async def _serve(
         moto=moto.answer,
         elsewhere=moto,
         functions=monitor.answer_lambda,
-        rules_changed=monitor.rules_changed,
+        was_asked=monitor.service_was_asked,
         is_unsafe=settings.unsafe_no_auth,
     )
     try:

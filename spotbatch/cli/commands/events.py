@@ -31,7 +31,7 @@ def events(
 ) -> None:
     """Job state changes, blocked queues and Spot notices, oldest first. A Spot notice names no stack: all are shown.
 
-    The stack keeps them with the setting monitoring, for log_retention_days. The local region writes none.
+    The stack keeps them with the setting monitoring, for log_retention_days; a local region until it ends.
     """
     if kind is Kind.SPOT and (job or status):
         raise InvalidInput("a Spot notice names an instance and no job: leave JOB and --status out, or --kind spot")

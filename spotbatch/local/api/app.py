@@ -36,7 +36,6 @@ _MAX_BODY: Final = 16 << 20
 _MAX_OBJECT: Final = 1 << 30  # an S3 object or part in one request; larger ones go in parts
 _MAX_STRANGER: Final = 1 << 20
 _STALL_SECONDS: Final = 20.0
-_MAY_CHANGE_RULES: Final = frozenset({"events", "cloudformation"})  # cloudformation: stacks that are moto's
 _XML_CODES: Final = {  # the names that S3 and the query services have for the same refusals
     "UnrecognizedClientException": "InvalidAccessKeyId",
     "InvalidSignatureException": "SignatureDoesNotMatch",
@@ -58,7 +57,7 @@ class Application:
     moto: Callable[[Head, Body], Awaitable[Response]]
     elsewhere: Elsewhere  # what moto is to know of besides, and what it holds
     functions: Callable[[Head, Body], Awaitable[Response | None]]  # calls of functions; None for what is moto's
-    rules_changed: Callable[[], None]  # EventBridge was asked for something, or a stack is another now
+    was_asked: Callable[[str], None]  # a service of moto's was asked for something, which may be a change
     is_unsafe: bool = False  # without signatures
     stall_seconds: float = _STALL_SECONDS
 
@@ -136,8 +135,7 @@ class Application:
             sys.stderr.write(f"{message}\n")
             return _error_for(head, "NotImplemented", message, 501)
         finally:
-            if service in _MAY_CHANGE_RULES:
-                self.rules_changed()
+            self.was_asked(service)
 
     async def _ours(self, service: str, head: Head, body: Body) -> Response | None:
         if service == "logs":

@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.local.api.container import log_group_of, log_prefix_of
 from spotbatch.local.api.errors import ApiError, error_response
 from spotbatch.local.api.http import Head, Response, json_response
@@ -24,6 +25,7 @@ from spotbatch.local.api.log_reading import (
     unknown_stream,
 )
 from spotbatch.local.api.region import Document, Region
+from spotbatch.local.events.log_pattern import test_of
 
 _TARGET: Final = "Logs_20140328."
 _MAX_EVENTS: Final = 10_000
@@ -219,11 +221,11 @@ def _resume(streams: Sequence[str], token: object, now: int) -> tuple[int, int, 
 
 
 def _pattern(pattern: str) -> Callable[[str], bool]:
-    """Terms that must all stand in a line; a quoted one may hold spaces. JSON patterns are refused."""
-    if pattern.startswith(("{", "[", "%")):
-        raise ApiError("InvalidParameterException", "the local region filters by plain terms only")
-    terms = [quoted or plain for quoted, plain in re.findall(r'"([^"]*)"|(\S+)', pattern)]
-    return lambda line: all(term in line for term in terms)
+    """Terms, or conditions on JSON. Raises ApiError."""
+    try:
+        return test_of(pattern)
+    except InvalidInput as error:
+        raise ApiError("InvalidParameterException", str(error)) from error
 
 
 async def _start_live_tail(region: Region, asked: Document) -> Document | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.local.api import operations
 from spotbatch.local.api.errors import ApiError
 from spotbatch.local.api.http import Body, Head, Response
@@ -16,10 +16,12 @@ from spotbatch.local.api.region import Region
 from spotbatch.local.changes import Change, JobChange
 from spotbatch.local.engine.group_commit import say
 from spotbatch.local.events import emission, moto_hooks, shapes
+from spotbatch.local.events.alarm_watch import AlarmWatch
 from spotbatch.local.events.bus import Bus
 from spotbatch.local.events.functions import requests
 from spotbatch.local.events.functions.function import RETRY_SECONDS, Function
 from spotbatch.local.events.functions.invoker import Invoker
+from spotbatch.local.events.metrics import AlarmChange, Metrics
 from spotbatch.local.events.moto_side import MotoSide
 from spotbatch.local.events.rule import Rule, kinds_wanted, rule_of
 from spotbatch.local.events.shapes import Event, Kind
@@ -71,6 +73,13 @@ class Monitor:
             first_wait_seconds=lambda: _GATHER_SECONDS if moto.is_loaded else _UNTIL_LOADED_SECONDS,
         )
 
+        self._metrics = Metrics(account_id=account_id, region=region)
+        self._alarms = AlarmWatch(
+            evaluate=lambda: moto.run(self._metrics.evaluate, time.time()),
+            has_alarms=lambda: moto.is_settled and self._metrics.has_alarms(),
+            tell=self._tell_alarm,
+        )
+
     def attach(self, region: Region) -> None:
         """The region whose jobs and hosts events tell of."""
         self._region = region
@@ -81,12 +90,13 @@ class Monitor:
         return moto_hooks.Hooks(
             on_put_event=lambda bus, rule, event: _unless_closed(later, self._put_by_api, bus, rule, event),
             on_invoke=lambda arn, event: _unless_closed(later, self._invoke_by_service, arn, event),
-            on_logs=lambda _group, _events: None,
-            on_metrics=lambda: None,
+            on_logs=self._metrics.take_logs,
+            on_metrics=lambda: _unless_closed(later, self._alarms.look_soon),
         )
 
     async def close(self) -> None:
         """End deliveries and functions."""
+        await self._alarms.close()
         await self.bus.close()
         await self.invoker.close()
 
@@ -112,6 +122,18 @@ class Monitor:
         """A stack was loaded or removed, or a request to EventBridge was answered."""
         self._known = None
         self.bus.rules_changed()  # this reads them
+
+    def resources_made(self) -> None:
+        """What templates promised is in moto now: a new alarm gets its first state."""
+        self.rules_changed()
+        self._alarms.look_soon()
+
+    def service_was_asked(self, service: str) -> None:
+        """A service of moto's answered a request: of some it may have changed what is done here."""
+        if service in ("events", "cloudformation"):  # cloudformation: stacks that are moto's
+            self.rules_changed()
+        if service in ("monitoring", "cloudformation"):
+            self._alarms.look_soon()
 
     @property
     def is_wanted(self) -> bool:
@@ -179,6 +201,31 @@ class Monitor:
             await self._targets.send(arn, message)
         except Exception as error:  # noqa: BLE001 - a destination that is not there: Lambda drops the record too
             say(f"functions: a record for {arn} is dropped: {error!s:.300}")
+
+    async def _tell_alarm(self, change: AlarmChange) -> None:
+        """To the alarm's actions, and as an event (user guide, "Alarm events and EventBridge")."""
+        for arn in change.actions:
+            try:
+                if arn.startswith("arn:aws:sns:"):
+                    await self._moto.run(self.side.publish, arn, change.message, change.subject)
+                else:
+                    await self._targets.send(arn, change.message)
+            except (NotFound, InvalidInput) as error:
+                say(f"alarm {change.name}: {error}")
+        now = time.time()
+        event = shapes.envelope(
+            shapes.ALARM_STATE,
+            {
+                "alarmName": change.name,
+                "state": {"value": change.after.value, "reason": change.reason, "timestamp": shapes.precise(now)},
+                "previousState": {"value": change.before.value},
+            },
+            at=now,
+            account_id=self._account_id,
+            region=self._region_name,
+            resources=[change.arn],
+        )
+        self.bus.put(lambda: [event])
 
     # ---- requests ----
 

@@ -86,7 +86,8 @@ def test_a_log_is_searched_by_terms(logs: Any, stream: str) -> None:
     assert found("line 6") == ["line 6"]
     assert len(found("again")) == 3000
     assert found("again", startTime=0, endTime=1) == []
-    assert "plain terms" in refusal(logs.filter_log_events, logGroupName=GROUP, filterPattern="{ $.x = 1 }")
+    assert found("{ $.x = 1 }") == []  # its lines are no JSON
+    assert "Invalid filter pattern" in refusal(logs.filter_log_events, logGroupName=GROUP, filterPattern="{ $.x = }")
 
 
 def test_whoever_follows_a_group_by_the_time_of_the_last_event_gets_each_line_once(
