@@ -3,7 +3,6 @@
 `from spotbatch import Client` is the Python client; docs/python.md shows it. Importing this alone takes milliseconds.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import spotbatch` alone stays a matter of milliseconds."""
     if name not in __all__:
         raise AttributeError(f"module 'spotbatch' has no attribute {name!r}")
+    from importlib import import_module  # some ms, which the start of every container would pay
+
     return getattr(import_module(_HOMES.get(name, "spotbatch.batch.errors")), name)
 
 

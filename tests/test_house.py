@@ -13,7 +13,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "batch": (),
     "pricing": ("batch.errors", "batch.attempt_outcome", "batch.attempt_record"),
     "policy": ("batch.errors", "pricing"),
-    "runtime": ("batch.environment", "batch.artifacts", "batch.attempt_record", "batch.array_indexes", "batch.errors"),
+    "runtime": (
+        *("batch.environment", "batch.artifacts", "batch.attempt_record", "batch.array_indexes", "batch.errors"),
+        "batch.light_dataclass",
+    ),
     "local": ("batch", "pricing", "policy"),
     "simulate": ("batch", "pricing", "policy"),
     "aws": ("batch", "pricing"),

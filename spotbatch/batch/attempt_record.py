@@ -11,9 +11,10 @@ attempt at all is None.
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
+
+from spotbatch.batch.light_dataclass import as_dict, dataclass, made_by
 
 SCHEMA: Final = 1  # raised when a field changes its meaning; a new field does not raise it
 MOST_BYTES: Final = 1_000_000  # a record has about one kilobyte
@@ -78,11 +79,11 @@ class AttemptRecord:
     downloaded_bytes: int = 0
     output_files: int = 0
     output_bytes: int = 0
-    warnings: list[str] = field(default_factory=list)  # disk nearly full, memory near its limit, zombies; each once
+    warnings: list[str] = made_by(default_factory=list)  # disk nearly full, memory near its limit, zombies; each once
 
     def to_json(self) -> bytes:
         """The document that is stored."""
-        return json.dumps(asdict(self), indent=1).encode()
+        return json.dumps(as_dict(self), indent=1).encode()
 
     @property
     def has_ended(self) -> bool:

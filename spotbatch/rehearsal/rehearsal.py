@@ -7,7 +7,7 @@ from run to run by itself, and says nothing about interruptions.
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Final
@@ -17,6 +17,7 @@ from spotbatch.batch.attempt_outcome import interruptions_of, outcomes_of
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import JobFailed, Unavailable
 from spotbatch.batch.job import Job, ResourceRequirements
+from spotbatch.batch.light_dataclass import as_dict
 from spotbatch.batch.status import JobStatus
 from spotbatch.rehearsal.outputs import Difference, Outputs, differences, read_outputs
 from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, PrivateRegion
@@ -249,4 +250,4 @@ def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
 
 def as_records(trial: Trial) -> list[dict[str, object]]:
     """The records of a run, as pricing reads them."""
-    return [asdict(record) for record in trial.records]
+    return [as_dict(record) for record in trial.records]

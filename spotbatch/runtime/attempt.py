@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar
 
-from spotbatch.batch import artifacts
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.environment import (
     EXIT_INTERRUPTED,
@@ -20,14 +19,12 @@ from spotbatch.batch.errors import Missing, SpotbatchError, StoreError, Supersed
 from spotbatch.runtime.array_index import fetch_own_input
 from spotbatch.runtime.attempt_store import RECORD_SECONDS, AttemptStore, Past
 from spotbatch.runtime.background import Background, Ticket
-from spotbatch.runtime.checkpoints.layout import is_restore_under_way
-from spotbatch.runtime.checkpoints.restore import Restored
+from spotbatch.runtime.checkpoints.results import Restored
+from spotbatch.runtime.checkpoints.room import is_restore_under_way
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
-from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.errors import may_pass
 from spotbatch.runtime.host import host_fact
-from spotbatch.runtime.inputs import fetch_inputs
 from spotbatch.runtime.log import say
 from spotbatch.runtime.outputs import Uploaded
 from spotbatch.runtime.process import shutdown
@@ -115,17 +112,15 @@ class Attempt:
     # --- before
 
     def _make_attempt_store(self, store: Store) -> AttemptStore:
-        identity = self._settings.identity
-        writer = Writer(
+        return AttemptStore(
             store,
-            artifacts.checkpoint_prefix(identity.run_id, identity.array_index),
+            self._settings.identity,
             self._workspace.checkpoint,
+            scratch=self._workspace.scratch,
             exclude=self._settings.exclude,
             processes=lambda: self._command.pids() if self._command is not None else (),
-            scratch=self._workspace.scratch,
             open_rule=self._settings.open_rule,
         )
-        return AttemptStore(store, identity, writer, self._workspace.checkpoint, self._workspace.scratch)
 
     def _prepare(self) -> Uploaded | None:
         """Restore, and fetch inputs; returns early when the attempt is interrupted.
@@ -181,6 +176,10 @@ class Attempt:
 
             fetch_code(self._settings.code, self._store, self._workspace.code, limit)
         own = fetch_own_input(self._settings.identity, self._store, limit)
+        if not (self._settings.inputs or own):
+            return 0
+        from spotbatch.runtime.inputs import fetch_inputs  # as above
+
         return fetch_inputs((*self._settings.inputs, *own), self._store, self._workspace.input, limit)
 
     def _not_begun(self, problem: Exception) -> int:

@@ -2,22 +2,28 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spotbatch.batch import artifacts
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
-from spotbatch.runtime.checkpoints.layout import make_room
-from spotbatch.runtime.checkpoints.open_policy import Unfinished
-from spotbatch.runtime.checkpoints.restore import Restored, restore
-from spotbatch.runtime.checkpoints.writer import Saved, Writer
+from spotbatch.batch.light_dataclass import dataclass
+from spotbatch.runtime.checkpoints.claims import Claims
+from spotbatch.runtime.checkpoints.names import manifest_names
+from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
+from spotbatch.runtime.checkpoints.results import Restored, Saved
+from spotbatch.runtime.checkpoints.room import is_empty, is_restore_under_way, make_room
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Keys, Uploaded, finish_upload, list_outputs, send_file, upload_outputs
 from spotbatch.runtime.settings import Identity
 from spotbatch.runtime.storage.store import Store
+
+if TYPE_CHECKING:
+    from spotbatch.runtime.checkpoints.writer import Writer
 
 RECORD_SECONDS = 10.0  # longest wait for a record or progress to be taken: they are not worth more
 SUSPECTS = "suspects"
@@ -25,7 +31,7 @@ ATTEMPTS_THAT_MUST_SEE_IT = 3
 FAILED_OUTPUT_BYTES = 64 * 1024 * 1024  # of outputs so far, kept from a failed attempt
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Past:
     """What earlier attempts of this work left in the store."""
 
@@ -37,16 +43,47 @@ class AttemptStore:
     """The store, as this attempt uses it. Methods block; the background thread calls them one after the other."""
 
     def __init__(
-        self, store: Store, identity: Identity, writer: Writer, checkpoint_folder: Path, scratch: Path | None = None
+        self,
+        store: Store,
+        identity: Identity,
+        checkpoint_folder: Path,
+        *,
+        scratch: Path | None = None,
+        exclude: tuple[str, ...] = (),
+        processes: Callable[[], Iterable[int]] = tuple,
+        open_rule: OpenRule = OpenRule.AUTO,
     ) -> None:
+        """`processes` are those that may be writing in the checkpoint folder."""
         self._store = store
         self._run = identity.run_id
         self._index = identity.array_index
         self._identity = identity
-        self._writer = writer
+        self._checkpoints = artifacts.checkpoint_prefix(self._run, self._index)
+        self._claims = Claims(store, self._checkpoints)
         self._folder = checkpoint_folder
         self._scratch = scratch
+        self._exclude = exclude
+        self._processes = processes
+        self._open_rule = open_rule
+        self._made_writer: Writer | None = None
         self.is_superseded = False
+
+    def _writer(self) -> "Writer":
+        """Made at the first need of it: a third of the start of a short command that has nothing to save."""
+        if self._made_writer is None:
+            from spotbatch.runtime.checkpoints.writer import Writer
+
+            self._made_writer = Writer(
+                self._store,
+                self._checkpoints,
+                self._folder,
+                exclude=self._exclude,
+                processes=self._processes,
+                scratch=self._scratch,
+                open_rule=self._open_rule,
+                claims=self._claims,
+            )
+        return self._made_writer
 
     def look_back(self, limit: Limit) -> Past:
         """Number this attempt after those of the same job; another job of the same run does not lose its records."""
@@ -64,20 +101,24 @@ class AttemptStore:
 
     def claim(self, limit: Limit) -> None:
         """From now on no older attempt of this work publishes anything; and what killed ones left is cleared away."""
-        self._writer.claim(limit)
+        self._claims.take(limit)
         with contextlib.suppress(OSError):  # what cannot be cleared away now is cleared away by the attempt after this
             self._store.clear_leftovers(f"{artifacts.unit_prefix(self._run, self._index)}/")
 
     def restore(self, limit: Limit) -> Restored:
         """Raises HostFault: this host could verify no checkpoint, and there are some."""
         make_room(self._folder)
-        prefix = artifacts.checkpoint_prefix(self._run, self._index)
-        found = restore(self._store, prefix, self._folder, limit, self._scratch, seen=self._writer.names_seen)
+        names = {*retrying(lambda: manifest_names(self._store, self._checkpoints), limit), *self._claims.names_seen}
+        if not names and not is_restore_under_way(self._folder):
+            return Restored()
+        from spotbatch.runtime.checkpoints.restore import restore  # a first attempt need not wait for it
+
+        found = restore(self._store, self._checkpoints, self._folder, limit, self._scratch, seen=names)
         if found.manifest is None and found.corrupt:
             self._begin_anew(found, limit)
-        elif found.manifest is not None and found.manifest.epoch >= self._writer.epoch:
-            self._writer.claim(limit, above=found.manifest.epoch)  # a listing did not show it when we claimed
-        self._writer.start_from(found)
+        elif found.manifest is not None and found.manifest.epoch >= self._claims.epoch:
+            self._claims.take(limit, above=found.manifest.epoch)  # a listing did not show it when we claimed
+        self._writer().start_from(found)
         return found
 
     def _begin_anew(self, found: Restored, limit: Limit) -> None:
@@ -87,10 +128,10 @@ class AttemptStore:
         Raises:
             HostFault: too few have seen it yet.
         """
-        prefix = f"{artifacts.checkpoint_prefix(self._run, self._index)}/{SUSPECTS}/"
+        prefix = f"{self._checkpoints}/{SUSPECTS}/"
         if found.unverified:
             newest = max(found.unverified)
-            retrying(lambda: self._store.put(f"{prefix}{newest}/{self._writer.epoch:06d}", b""), limit)
+            retrying(lambda: self._store.put(f"{prefix}{newest}/{self._claims.epoch:06d}", b""), limit)
             seen = len(retrying(lambda: list(self._store.list(f"{prefix}{newest}/")), limit))
             if seen < ATTEMPTS_THAT_MUST_SEE_IT:
                 raise HostFault(
@@ -101,20 +142,22 @@ class AttemptStore:
         say(f"no whole checkpoint is left ({len(found.corrupt)} are not): starting from the beginning")
 
     def warm_up(self) -> None:
-        self._writer.warm_up()
+        self._writer().warm_up()
 
     def unfinished(self) -> Mapping[str, Unfinished]:
         """Checkpoint files that are half written now, and how that is said."""
-        return self._writer.unfinished()
+        return self._writer().unfinished()
 
     def save(self, limit: Limit, *, is_asked: bool, half_written: Mapping[str, Unfinished]) -> Saved:
         """Publish the folder and prune; what cannot be pruned now is pruned after the next save."""
         if self.is_superseded:
             raise Superseded("a newer attempt of this work has begun; this one saves no more")
-        saved = self._writer.save(limit, is_asked=is_asked, half_written=half_written)
+        if self._made_writer is None and self._is_folder_empty():
+            return Saved(name="", checkpoint_bytes=0, is_new=False, looked_at=time.time())
+        saved = self._writer().save(limit, is_asked=is_asked, half_written=half_written)
         if saved.is_new:
             try:
-                self._writer.prune(limit)
+                self._writer().prune(limit)
             except Superseded as error:
                 self.is_superseded = True
                 say(str(error))
@@ -122,9 +165,15 @@ class AttemptStore:
                 say_on_change("prune", f"old checkpoints stay for now, deleting failed: {error}")
         return saved
 
+    def _is_folder_empty(self) -> bool:
+        try:
+            return is_empty(self._folder)
+        except OSError:
+            return False
+
     def upload_outputs(self, folder: Path, limit: Limit) -> Uploaded:
         """Raises Superseded: the outputs are those of the attempt that replaced this one, perhaps already there."""
-        self._writer.check_fence(limit)
+        self._claims.check(limit)
         return upload_outputs(self._store, self._output_keys(), folder, limit)
 
     def finish_upload(self, kept: Path | None, limit: Limit) -> Uploaded | None:

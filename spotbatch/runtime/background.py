@@ -38,10 +38,13 @@ class Background:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._waiting: queue.SimpleQueue[Ticket[object]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="store", daemon=True).start()
+        self._thread: threading.Thread | None = None
 
     def do(self, work: Callable[[], T]) -> Ticket[T]:
         ticket = Ticket(work)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+            self._thread.start()
         self._waiting.put(ticket)  # type: ignore[arg-type]  # run() alone is called there
         return ticket
 

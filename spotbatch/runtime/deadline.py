@@ -1,6 +1,5 @@
 """A limit on waiting, and trying again against the store within it."""
 
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -75,6 +74,8 @@ def retrying(call: Callable[[], T], limit: Limit) -> T:
             failures += 1
             if failures == FAILURES_TO_SAY:
                 say_on_change("store", "the artifact store does not answer; trying again")
+            import random  # only a store that does not answer needs it
+
             wait_seconds = pause_seconds * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not secrecy
             if limit.left_seconds() <= wait_seconds:
                 raise

@@ -7,11 +7,11 @@ object may pass for it, and no other attempt would do better.
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch import artifacts
 from spotbatch.batch.errors import BadName, Corrupt, HostFault, Invalid, InvalidSetting, Missing
+from spotbatch.batch.light_dataclass import dataclass
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import is_about_the_name
 from spotbatch.runtime.pending_outputs import listed
@@ -25,7 +25,7 @@ OUTPUTS_OF = "outputs:"
 MOST_NAME_BYTES = 255
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Fetch:
     """One object on its way into the input folder."""
 

@@ -17,7 +17,7 @@ def say(text: str) -> None:
         return
 
 
-_VARYING = re.compile(r"\d{6}-[0-9a-f]{6}-\d{6}|\d{6}-\d{8}-[0-9a-f]{6}|[\d.]+ s\b|RequestId: \S+|HostId: \S+")
+_VARYING = r"\d{6}-[0-9a-f]{6}-\d{6}|\d{6}-\d{8}-[0-9a-f]{6}|[\d.]+ s\b|RequestId: \S+|HostId: \S+"
 
 
 def say_on_change(topic: str, text: str) -> None:
@@ -25,7 +25,7 @@ def say_on_change(topic: str, text: str) -> None:
 
     Names of packs and manifests, durations and the ids of requests are new each time, and make no line new.
     """
-    kind = _VARYING.sub("", text)
+    kind = re.sub(_VARYING, "", text)
     with _lock:
         if _last_said.get(topic, "") == kind:
             return

@@ -3,10 +3,10 @@
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch.errors import BadName
+from spotbatch.batch.light_dataclass import dataclass
 from spotbatch.runtime import pending_outputs
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
@@ -25,7 +25,7 @@ _KINDS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Keys:
     """Where the outputs of one unit stand."""
 
@@ -34,7 +34,7 @@ class Keys:
     pending: str  # written first
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Uploaded:
     """What was sent; nothing, where the store had it all."""
 

@@ -5,15 +5,14 @@ checksum, or in a folder that outlived the attempt (`Workspace.keep`), need not 
 neither does the command run again, from its last state.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spotbatch.batch.errors import Corrupt, Missing, StoreError
+from spotbatch.batch.light_dataclass import dataclass
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.store import Store
@@ -23,7 +22,7 @@ READ_BYTES = 1024 * 1024
 RANGE_BYTES = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputFile:
     """One file of the output folder."""
 
@@ -66,6 +65,8 @@ def read_listing(store: Store, key: str, limit: Limit) -> dict[str, OutputFile]:
 
 def output_file(folder: Path, file: Path) -> OutputFile:
     """A file with its checksum. Raises OSError."""
+    import hashlib  # loads OpenSSL, which no start need wait for that has nothing to hash
+
     digest, size = hashlib.sha256(), 0
     with file.open("rb") as opened:
         while data := opened.read(READ_BYTES):
@@ -104,6 +105,8 @@ def _is_file(folder: Path, file: OutputFile) -> bool:
 
 
 def _stored_digest(store: Store, key: str, size: int, limit: Limit) -> str:
+    import hashlib  # as above
+
     digest = hashlib.sha256()
     try:
         for offset in range(0, size, RANGE_BYTES):

@@ -3,22 +3,21 @@
 import math
 import os
 import re
-import shlex
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from spotbatch.batch import environment as env
 from spotbatch.batch.errors import InvalidSetting
-from spotbatch.runtime.checkpoints.open_policy import OpenRule
+from spotbatch.batch.light_dataclass import dataclass, made_by
+from spotbatch.runtime.checkpoints.open_rule import OpenRule
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]{0,127}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._=-]{0,127}"
+_SHA256 = r"[0-9a-f]{64}"
 DEFAULT_EXCLUDE = ("*.tmp", "*.part", "*.partial", "*.swp", "*~")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class HealthSettings:
     """Docker's HEALTHCHECK words and defaults, and the oldest age of the heartbeat file that counts as healthy."""
 
@@ -31,7 +30,7 @@ class HealthSettings:
     attempts: int = 2  # so many attempts of one job may end unhealthy and be retried
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Identity:
     """Whose attempt this is."""
 
@@ -43,7 +42,7 @@ class Identity:
     zone: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that variables say. Times are seconds."""
 
@@ -66,7 +65,7 @@ class Settings:
     grace_seconds: float = 30.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_hook: tuple[str, ...] = ()
-    health: HealthSettings = field(default_factory=HealthSettings)
+    health: HealthSettings = made_by(default_factory=HealthSettings)
 
 
 def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
@@ -117,7 +116,7 @@ def _identity(given: Mapping[str, str], read: "_Reader") -> Identity:
             f"{env.SPOTBATCH_ARTIFACTS_URL} is set, but nothing names the work: set {env.SPOTBATCH_RUN_ID} "
             "(on AWS Batch the job's id does)"
         )
-    if run_id and not _RUN_ID.fullmatch(run_id):
+    if run_id and not re.fullmatch(_RUN_ID, run_id):
         raise InvalidSetting(f"{env.SPOTBATCH_RUN_ID}={run_id!r}: up to 128 of A-Z a-z 0-9 . _ = - are allowed")
     has_index = env.AWS_BATCH_JOB_ARRAY_INDEX in given
     return Identity(
@@ -141,7 +140,7 @@ class _Reader:
 
     def sha256(self, name: str) -> str | None:
         text = self._given.get(name)
-        if text is not None and not _SHA256.fullmatch(text):
+        if text is not None and not re.fullmatch(_SHA256, text):
             raise InvalidSetting(
                 f"{name}={text!r}: 64 hexadecimal digits are wanted; `spotbatch submit --code` sets it"
             )
@@ -191,6 +190,8 @@ class _Reader:
         text = self._given.get(name)
         if text is None:
             return ()
+        import shlex  # most starts have no command to check
+
         try:
             shlex.split(text)
         except ValueError as error:

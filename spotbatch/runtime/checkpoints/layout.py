@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from spotbatch.runtime.checkpoints.blocks import CHUNK, UNSURE, Piece, chunks_in
 from spotbatch.runtime.checkpoints.folder import fields_of, is_file, look_of
+from spotbatch.runtime.checkpoints.room import MARKER, is_restore_under_way
 from spotbatch.runtime.checkpoints.trust import CLOCK_TICK_NS, FileSystems, is_too_young
-from spotbatch.runtime.errors import local_error
 from spotbatch.runtime.log import say
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LOOKS_AT_ONCE = 1000
 NO_TIME_NS = -1  # the first version of manifests had no times of folders and links
-MARKER = ".spotbatch-restore-under-way"
 
 
 @dataclass(kw_only=True)
@@ -38,32 +37,6 @@ class Pending:
 
     def path(self, key: bytes) -> bytes:
         return self.folder + b"/" + key
-
-
-def make_room(folder: Path) -> None:
-    """An empty folder, or what an earlier restore into it left; anything else that stood there is moved aside, never
-    deleted.
-
-    Raises:
-        InvalidSetting: the folder cannot be made or emptied. HostFault: not on this host.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not is_restore_under_way(folder):
-            aside = _free_name(folder)
-            folder.rename(aside)
-            folder.mkdir()
-            say(f"{folder} was not empty: what was in it is now in {aside}")
-    except OSError as error:
-        text = f"the checkpoint folder {folder} must be writable, and empty or such that it can be moved aside: {error}"
-        raise local_error(text, error) from error
-
-
-def is_restore_under_way(folder: Path) -> bool:
-    try:
-        return stat.S_ISREG((folder / MARKER).lstat().st_mode)
-    except OSError:
-        return False
 
 
 def prepare(folder: Path, index: "Index | None") -> Pending:
@@ -193,10 +166,3 @@ def _clear(folder: Path, index: "Index | None", below: bytes = b"") -> None:
             is_kept = known is not None and is_file(known.look) and entry.is_file(follow_symlinks=False)
             if not is_kept:
                 os.unlink(entry.path)  # noqa: PTH108 - as above
-
-
-def _free_name(folder: Path) -> Path:
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
-        number += 1
-    return aside

@@ -2,15 +2,11 @@
 
 The object that is written last makes a checkpoint whole: `manifest_file` and `blocks` have its second version.
 
-Below `checkpoints/` stand `manifests/<epoch>-<sequence>-<writer>`, `packs/<epoch>-<writer>-<number>` and
-`claims/<epoch>-<writer>`. A pack holds chunks of files end to end; a manifest says which chunks make which file. Each
-start of the runtime takes the next epoch, so that an attempt which outlives its host's network can never pass for
-newer than the attempt that replaced it.
+A pack holds chunks of files end to end; a manifest says which chunks make which file (`names` has where they stand).
 """
 
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,16 +15,12 @@ from typing import Any, NamedTuple
 from spotbatch.batch.errors import Corrupt, Invalid
 from spotbatch.runtime.checkpoints import validation
 
-MANIFESTS = "manifests"
-PACKS = "packs"
-CLAIMS = "claims"
 SMALL_PACK_BYTES = 1024 * 1024
 MOST_SMALL_PACKS = 64
 MOST_BYTES = 512 * 1024 * 1024  # of a manifest before it is compressed: some three million files
 FREELY_INFLATED_BYTES = 32 * 1024 * 1024
 MOST_RATIO = 32  # beyond that; digests in hex compress to a half
 _MAGIC = b"spotbatch checkpoint 1 "
-_NAME = re.compile(r"([0-9]{1,18})-([0-9]{1,18})-([0-9A-Za-z._]{1,64})")
 
 
 class Chunk(NamedTuple):
@@ -74,23 +66,6 @@ class Manifest:
     @property
     def size(self) -> int:
         return sum(each.size for each in self.files)
-
-
-class ManifestName(NamedTuple):
-    """A manifest's place in time; the greatest is the newest."""
-
-    epoch: int
-    sequence: int
-    writer: str
-
-    def __str__(self) -> str:
-        return f"{self.epoch:06d}-{self.sequence:08d}-{self.writer}"
-
-
-def parse_name(text: str) -> ManifestName | None:
-    """None for what is no manifest's name: somebody else's object is left alone."""
-    found = _NAME.fullmatch(text)
-    return None if found is None else ManifestName(int(found[1]), int(found[2]), found[3])
 
 
 def to_bytes(manifest: Manifest) -> bytes:

@@ -4,28 +4,12 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from enum import StrEnum
 from fnmatch import translate
-from typing import NamedTuple
 
+from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
 from spotbatch.runtime.process.open_files import FileId, OpenFiles
 
 STREAM_SECONDS = 30.0  # a file that is written from start to end for longer than this is taken for a log
-
-
-class OpenRule(StrEnum):
-    """What SPOTBATCH_CHECKPOINT_OPEN_FILES may be."""
-
-    AUTO = "auto"  # a file that is being written from start to end stays as before for a while; others are copied
-    FROZEN = "frozen"  # all are copied at a moment at which the command stands still
-    BEFORE = "before"  # the version before, or none: the command is never stopped
-
-
-class Unfinished(NamedTuple):
-    """Why a file may be the half of something."""
-
-    why: str
-    only_if_smaller: bool = False  # than it was at the last checkpoint: it was cut, and is being written anew
 
 
 class OpenPolicy:

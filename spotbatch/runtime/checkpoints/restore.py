@@ -4,15 +4,16 @@ and only then does a checkpoint give way to the one before."""
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotbatch.batch.errors import Corrupt, HostFault, Invalid, Missing, Refused
 from spotbatch.runtime.checkpoints.fetch import fetch_files
-from spotbatch.runtime.checkpoints.layout import finish, is_restore_under_way, prepare
+from spotbatch.runtime.checkpoints.layout import finish, prepare
 from spotbatch.runtime.checkpoints.listing import Head, load, read_head
-from spotbatch.runtime.checkpoints.manifest import MANIFESTS, ManifestName, parse_name
+from spotbatch.runtime.checkpoints.names import MANIFESTS, ManifestName, manifest_names
+from spotbatch.runtime.checkpoints.results import Restored
+from spotbatch.runtime.checkpoints.room import is_restore_under_way
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.errors import is_index_lost
 from spotbatch.runtime.log import say
@@ -21,22 +22,6 @@ from spotbatch.runtime.storage.store import Store
 
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
-
-
-@dataclass(kw_only=True)
-class Restored:
-    """What a restore found."""
-
-    manifest: Head | None = None  # None: there is no checkpoint that could be restored
-    index: "Index | None" = None  # what is in the folder now
-    corrupt: set[ManifestName] = field(default_factory=set)  # passed over, also after they were read again
-    invalid: set[ManifestName] = field(default_factory=set)  # of these, those that any host would pass over
-    downloaded_bytes: int = 0
-
-    @property
-    def unverified(self) -> set[ManifestName]:
-        """Those that did not match their checksums here; another host may find them whole."""
-        return self.corrupt - self.invalid
 
 
 def restore(
@@ -93,12 +78,6 @@ def _restore(
             finish(folder, index, pending)
             found.manifest, found.index = manifest, index
             return found
-
-
-def manifest_names(store: Store, prefix: str) -> list[ManifestName]:
-    """Those in the store, oldest first."""
-    names = (parse_name(PurePosixPath(key).name) for key, _ in store.list(f"{prefix}/{MANIFESTS}/"))
-    return sorted(name for name in names if name is not None)
 
 
 def with_unlisted(store: Store, prefix: str, names: Iterable[ManifestName], limit: Limit) -> list[ManifestName]:

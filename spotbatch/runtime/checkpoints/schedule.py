@@ -4,19 +4,21 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import Superseded, Torn
 from spotbatch.runtime.background import Background, Ticket
-from spotbatch.runtime.checkpoints.bandwidth import Bandwidth
 from spotbatch.runtime.checkpoints.interval import next_interval_seconds
-from spotbatch.runtime.checkpoints.open_policy import Unfinished
-from spotbatch.runtime.checkpoints.writer import Saved
+from spotbatch.runtime.checkpoints.open_rule import Unfinished
+from spotbatch.runtime.checkpoints.results import Saved
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.record import warn
 from spotbatch.runtime.workspace import Workspace
+
+if TYPE_CHECKING:
+    from spotbatch.runtime.checkpoints.bandwidth import Bandwidth
 
 SAVE_LIMIT_SECONDS = 900.0  # without anything moving, of a periodic save: then it begins anew with what is left to send
 AGAIN_SECONDS = 5.0  # after a save that failed
@@ -58,7 +60,7 @@ class SaveSchedule:
         self._fixed_seconds = fixed_seconds
         self._interruptions_per_hour = interruptions_per_hour
         self._restore_seconds = restore_seconds
-        self._bandwidth = Bandwidth()
+        self._bandwidth: Bandwidth | None = None
         self._has_foreseen = False
         self._limit = Limit(0)
         self._is_last = False
@@ -174,6 +176,10 @@ class SaveSchedule:
 
     def _foresee_restore(self, saved: Saved) -> None:
         """Say in time what the next attempt would find out."""
+        if self._bandwidth is None:
+            from spotbatch.runtime.checkpoints.bandwidth import Bandwidth  # not for who saves nothing
+
+            self._bandwidth = Bandwidth()
         self._bandwidth.learn(saved.uploaded_bytes, saved.seconds)
         seconds = self._bandwidth.restore_seconds(saved.checkpoint_bytes)
         self._record.restore_estimate_seconds = None if seconds is None else round(seconds, 1)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotbatch.batch.errors import StoreError, Torn
 from spotbatch.runtime.checkpoints.folder import fields_of
 from spotbatch.runtime.checkpoints.frozen_copy import FROZEN_SECONDS, FrozenCopies, TooMuch
-from spotbatch.runtime.checkpoints.open_policy import OpenPolicy, OpenRule, Unfinished
+from spotbatch.runtime.checkpoints.open_policy import OpenPolicy
+from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
 from spotbatch.runtime.checkpoints.reader import Reader
 from spotbatch.runtime.checkpoints.trust import FileSystems
 from spotbatch.runtime.checkpoints.visit import Seen, Visit

@@ -2,28 +2,24 @@
 
 import io
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotbatch.batch.errors import Corrupt, HostFault, Missing, Superseded
+from spotbatch.batch.errors import Corrupt, HostFault, Missing
 from spotbatch.runtime.checkpoints import manifest_file
 from spotbatch.runtime.checkpoints.blocks import Summary
-from spotbatch.runtime.checkpoints.manifest import (
-    CLAIMS,
-    MANIFESTS,
-    PACKS,
-    ManifestName,
-    scattered,
-)
-from spotbatch.runtime.checkpoints.open_policy import OpenPolicy, OpenRule, Unfinished, unfinished_below
+from spotbatch.runtime.checkpoints.claims import Claims
+from spotbatch.runtime.checkpoints.manifest import scattered
+from spotbatch.runtime.checkpoints.names import CLAIMS, MANIFESTS, PACKS, ManifestName, epoch_of, manifest_names
+from spotbatch.runtime.checkpoints.open_policy import OpenPolicy, unfinished_below
+from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
 from spotbatch.runtime.checkpoints.reader import Reader
-from spotbatch.runtime.checkpoints.restore import Restored, manifest_names, read_manifest
+from spotbatch.runtime.checkpoints.restore import read_manifest
+from spotbatch.runtime.checkpoints.results import Restored, Saved
 from spotbatch.runtime.checkpoints.snapshot import Folder
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES, Upload
 from spotbatch.runtime.deadline import Limit, retrying
@@ -34,21 +30,7 @@ from spotbatch.runtime.storage.store import Store
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
-_EPOCH = re.compile(r"[0-9]{1,18}")
 KEEP = 2  # whole checkpoints
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Saved:
-    """One save that was acknowledged by the store."""
-
-    name: str  # of the checkpoint; empty where there was nothing to save yet
-    checkpoint_bytes: int  # of all its files
-    is_new: bool  # False: nothing had changed since the last one, and nothing was sent
-    looked_at: float  # UTC epoch seconds when the folder was in this state
-    uploaded_bytes: int = 0
-    seconds: float = 0.0
-    missed: dict[str, str] = field(default_factory=dict)  # files that are not in it as they were, and why
 
 
 class _Reference(NamedTuple):
@@ -71,8 +53,11 @@ class Writer:
         processes: Callable[[], Iterable[int]] = tuple,
         scratch: Path | None = None,
         open_rule: OpenRule = OpenRule.AUTO,
+        claims: Claims | None = None,
     ) -> None:
-        """`processes` are those that may be writing in the folder; `scratch` is where our own files may stand."""
+        """`processes` are those that may be writing in the folder; `scratch` is where our own files may stand; `claims`
+        are those of this attempt, where it has made some already.
+        """
         self._store = store
         self._prefix = prefix
         self._path = str(folder)
@@ -80,9 +65,7 @@ class Writer:
         self._processes = processes
         self._scratch = scratch
         self._policy = OpenPolicy(open_rule)
-        self._writer = os.urandom(3).hex()
-        self.names_seen: list[ManifestName] = []  # when we claimed
-        self._epoch = 0
+        self._claims = claims or Claims(store, prefix)
         self._sequence = 0
         self._opened: tuple[Index, Folder] | None = None
         self._last: ManifestName | None = None
@@ -99,27 +82,11 @@ class Writer:
 
     @property
     def epoch(self) -> int:
-        return self._epoch
+        return self._claims.epoch
 
-    def claim(self, limit: Limit, *, above: int = 0) -> None:
-        """Take the next epoch, before anything is restored: an older attempt that still runs will see it and stop.
-
-        `above` is an epoch that is known to be taken, whatever the listings show.
-        """
-        self.names_seen = retrying(lambda: manifest_names(self._store, self._prefix), limit)
-        epochs = [name.epoch for name in self.names_seen]
-        epochs += [_epoch_of(claim) for claim in retrying(self._claims, limit)]
-        self._epoch = max([*epochs, above]) + 1
-        # Somebody may have looked when we did: then both of us see it here, or one of us.
-        while rivals := self._claimed_beside(limit):
-            self._epoch += 1 if self._writer < min(rivals) else 2
-
-    def _claimed_beside(self, limit: Limit) -> list[str]:
-        """Claim the epoch; other writers that have claimed the same."""
-        own = f"{self._epoch:06d}-{self._writer}"
-        retrying(lambda: self._store.put(f"{self._prefix}/{CLAIMS}/{own}", b""), limit)
-        same = [claim for claim in retrying(self._claims, limit) if _epoch_of(claim) == self._epoch and claim != own]
-        return [claim.partition("-")[2] for claim in same]
+    def claim(self, limit: Limit) -> None:
+        """Become the one attempt of this work: `Claims.take`."""
+        self._claims.take(limit)
 
     def start_from(self, restored: Restored) -> None:
         """What has just been restored into the folder is known, and need not be sent again."""
@@ -208,11 +175,11 @@ class Writer:
         if self._is_last_ours() and not (index.has_changes() if self._last else index.has_content()):
             return None
         summary = index.encode()
-        name = ManifestName(self._epoch, self._sequence + 1, self._writer)
+        name = ManifestName(self._claims.epoch, self._sequence + 1, self._claims.writer)
         head = {
-            "epoch": self._epoch,
+            "epoch": self._claims.epoch,
             "sequence": self._sequence + 1,
-            "writer": self._writer,
+            "writer": self._claims.writer,
             "saved_at": time.time(),
             "content": summary.content,
             "entries": summary.entries,
@@ -253,14 +220,14 @@ class Writer:
             raise self._lose_index(error) from error
 
     def _prune(self, limit: Limit) -> None:
-        claims = self.check_fence(limit)
+        claims = self._claims.check(limit)
         names = self._names(limit)
-        if any(name.epoch == self._epoch and name.writer != self._writer for name in names):
+        if any(name.epoch == self._claims.epoch and name.writer != self._claims.writer for name in names):
             self._rise_above(limit)
             names = self._names(limit)
         if not self._has_listed_packs:
             listed = retrying(lambda: list(self._store.list(f"{self._prefix}/{PACKS}/")), limit)
-            self._stored.update((PurePosixPath(key).name, size) for key, size in listed)
+            self._stored.update((key.rpartition("/")[2], size) for key, size in listed)
             self._has_listed_packs = True
         kept = self._newest_whole(names, limit)
         gone = [name for name in names if name not in kept and name not in self._corrupt]
@@ -268,10 +235,10 @@ class Writer:
         needed = needed.union(*(each.packs for name, each in self._references.items() if name not in gone))
         self._store.delete(f"{self._prefix}/{MANIFESTS}/{name}" for name in gone)
         unneeded = [
-            name for name in self._stored if name not in needed and unknown_epoch < _epoch_of(name) <= self._epoch
+            name for name in self._stored if name not in needed and unknown_epoch < epoch_of(name) <= self._claims.epoch
         ]
         self._store.delete(f"{self._prefix}/{PACKS}/{name}" for name in unneeded)
-        self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if _epoch_of(name) < self._epoch)
+        self._store.delete(f"{self._prefix}/{CLAIMS}/{name}" for name in claims if epoch_of(name) < self._claims.epoch)
         self._forget(set(unneeded), gone)
 
     def _names(self, limit: Limit) -> list[ManifestName]:
@@ -282,15 +249,8 @@ class Writer:
         """An attempt before us has the same epoch, since a listing did not show it when we claimed. What it saved later
         than we would pass for newer than ours: take another epoch, and publish what we have once more.
         """
-        self.claim(limit, above=self._epoch)
+        self._claims.take(limit, above=self._claims.epoch)
         self._publish(self._known()[0], limit)
-
-    def check_fence(self, limit: Limit) -> list[str]:
-        """The claims on this work. Raises Superseded where a newer attempt has made one."""
-        claims = retrying(self._claims, limit)
-        if any(_epoch_of(claim) > self._epoch for claim in claims):
-            raise Superseded("a newer attempt of this work has begun; this one saves no more")
-        return claims
 
     def _newest_whole(self, names: list[ManifestName], limit: Limit) -> list[ManifestName]:
         """The newest few that differ: a copy does not count as one more."""
@@ -317,7 +277,7 @@ class Writer:
                 needed |= self._references[name].packs
             else:
                 unknown_epoch = max(unknown_epoch, name.epoch)
-        return needed, min(unknown_epoch, self._epoch - 1)
+        return needed, min(unknown_epoch, self._claims.epoch - 1)
 
     def _is_read(self, name: ManifestName, limit: Limit) -> bool:
         """Whether we know what a manifest refers to. One that cannot be read is remembered as such."""
@@ -343,16 +303,12 @@ class Writer:
             self._packs = {number: pack for number, pack in self._packs.items() if number not in numbers}
             self._known()[0].forget_packs(numbers)
 
-    def _claims(self) -> list[str]:
-        names = (PurePosixPath(key).name for key, _ in self._store.list(f"{self._prefix}/{CLAIMS}/"))
-        return [name for name in names if _EPOCH.fullmatch(name.partition("-")[0])]
-
     def _known(self) -> "tuple[Index, Folder]":
         """Made at the first need of it: a command that saves nothing does not pay for it."""
         if self._opened is None:
             from spotbatch.runtime.checkpoints.index import Index  # SQLite costs 10 ms to import
 
-            file = None if self._scratch is None else self._scratch / f"index-{self._writer}"
+            file = None if self._scratch is None else self._scratch / f"index-{self._claims.writer}"
             self._know(Index(file, is_in_memory=self._is_short_of_room))
         assert self._opened is not None  # noqa: S101 - just made
         return self._opened
@@ -378,7 +334,7 @@ class Writer:
 
     def _next_pack(self) -> tuple[int, str]:
         self._packs_made += 1
-        return self._packs_made, f"{self._epoch:06d}-{self._writer}-{self._packs_made:06d}"
+        return self._packs_made, f"{self._claims.epoch:06d}-{self._claims.writer}-{self._packs_made:06d}"
 
     def _learn(self, upload: Upload) -> None:
         """Wait for what is under way; what arrived is known even if the save as a whole fails."""
@@ -397,9 +353,4 @@ class Writer:
         """Whether the last checkpoint is of this attempt. A restored one is published once more, as a copy that costs
         one small object: else an older attempt that still runs could publish after it, and be restored instead of it.
         """
-        return self._last is None or self._last.epoch == self._epoch
-
-
-def _epoch_of(name: str) -> int:
-    head = name.partition("-")[0]
-    return int(head) if _EPOCH.fullmatch(head) else 1 << 62  # not ours: never deleted
+        return self._last is None or self._last.epoch == self._claims.epoch

@@ -1,10 +1,10 @@
 """Whether the attempt must end before its time, why, and how long it has."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from spotbatch.batch.attempt_record import AttemptRecord
+from spotbatch.batch.light_dataclass import dataclass
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.notice import read_notice
 from spotbatch.runtime.process.signals import Signals
@@ -12,7 +12,7 @@ from spotbatch.runtime.process.signals import Signals
 LAST_RESORT_SECONDS = 0.05
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Interruption:
     """Why, and when everything must be over."""
 

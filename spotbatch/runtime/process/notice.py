@@ -1,14 +1,13 @@
 """The interruption notice that the host writes to a file, in the form of EC2's `spot/instance-action`."""
 
-import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+
+from spotbatch.batch.light_dataclass import dataclass
 
 NOTICE_SECONDS = 120.0  # EC2's lead, assumed where the notice does not say the time
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Notice:
     """What the host said."""
 
@@ -29,6 +28,9 @@ def read_notice(file: Path, now: float) -> Notice | None:
         return Notice(action="unknown", at=now + NOTICE_SECONDS)
     if not text.strip():
         return None  # created, and not yet written
+    import json
+    from datetime import UTC, datetime  # only an attempt with a notice needs it
+
     try:
         said = json.loads(text)
         at = datetime.fromisoformat(str(said["time"]))

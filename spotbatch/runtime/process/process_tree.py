@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PROC = Path("/proc")
+_MOST_BYTES = 4096  # of a line of /proc/<pid>/stat: a name of 15 and some 50 numbers
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -23,6 +24,8 @@ class Member(NamedTuple):
 
 def members(of_pid: int) -> list[Member]:
     """Every descendant of a process, parents before children."""
+    if of_pid == os.getpid() and not _has_children():
+        return []
     children: dict[int, list[Member]] = {}
     for member in _all():
         children.setdefault(member.parent, []).append(member)
@@ -32,6 +35,17 @@ def members(of_pid: int) -> list[Member]:
         found += born
         waiting += [member.pid for member in born]
     return found
+
+
+def _has_children() -> bool:
+    """Whether we have any, living or ended. To be asked before all of /proc is read: a process whose orphans come to
+    it (PID 1, a subreaper) and that has no child has no descendant.
+    """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def waiting_in(pid: int) -> str:
@@ -60,9 +74,18 @@ def _all() -> Iterator[Member]:
     for name in names:
         if name.isdigit():
             try:
-                yield _member(int(name), Path(_PROC, name, "stat").read_bytes())
+                yield _member(int(name), _stat_of(name))
             except (OSError, ValueError, IndexError):
                 continue  # it has ended
+
+
+def _stat_of(pid: str) -> bytes:
+    """One read: the kernel makes the line when it is opened, and pathlib would take longer than that."""
+    descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _MOST_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _member(pid: int, line: bytes) -> Member:
@@ -82,6 +105,6 @@ def _member(pid: int, line: bytes) -> Member:
 def state_of(pid: int) -> str:
     """One letter, as in `Member.state`; X for a process that is not there any more."""
     try:
-        return _member(pid, Path(_PROC, str(pid), "stat").read_bytes()).state
+        return _member(pid, _stat_of(str(pid))).state
     except (OSError, ValueError, IndexError):
         return "X"

@@ -120,14 +120,14 @@ def kills_for_memory(cgroup: Path) -> int:
 
 def _number(file: Path) -> int | None:
     try:
-        return int(file.read_text(encoding="ascii"))
+        return int(file.read_bytes())
     except (OSError, ValueError):
         return None  # not there, or "max"
 
 
 def _field(file: Path, name: str) -> int:
     try:
-        lines = file.read_text(encoding="ascii").splitlines()
+        lines = file.read_bytes().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ".encode())), 0)

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from spotbatch.runtime.checkpoints.open_policy import Unfinished
+from spotbatch.runtime.checkpoints.open_rule import Unfinished
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.command import Command
 from spotbatch.runtime.process.freeze import frozen

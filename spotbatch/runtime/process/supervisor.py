@@ -4,9 +4,9 @@ import contextlib
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from spotbatch.runtime.checkpoints.open_policy import Unfinished
+from spotbatch.batch.light_dataclass import dataclass, made_by
+from spotbatch.runtime.checkpoints.open_rule import Unfinished
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process import shutdown
@@ -41,9 +41,9 @@ class Supervisor:
     progress: Progress | None
     unfinished: shutdown.FindUnfinished = dict
     is_folder_at_rest: bool = True  # afterwards: whether the checkpoint folder can be trusted
-    half_written: Mapping[str, Unfinished] = field(default_factory=dict)  # but for these files
-    _stop: shutdown.Stop | None = field(default=None, init=False)
-    _stopped_for: Interruption | None = field(default=None, init=False)
+    half_written: Mapping[str, Unfinished] = made_by(default_factory=dict)  # but for these files
+    _stop: shutdown.Stop | None = None
+    _stopped_for: Interruption | None = None
 
     def run(self) -> int:
         """The command's exit code. Nothing that it started lives afterwards."""

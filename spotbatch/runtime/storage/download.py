@@ -1,14 +1,13 @@
 """Fetching an object of any size: what arrived stays, a retry goes on behind it, what came damaged is read again."""
 
-import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar, cast
 
 from spotbatch.batch.errors import Corrupt, Invalid, Missing, StoreError
+from spotbatch.batch.light_dataclass import dataclass, made_by
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
 
@@ -16,7 +15,7 @@ T = TypeVar("T")
 
 READ_AGAIN = 3  # times, before what came back is believed
 READ_AGAIN_SECONDS = 0.1  # before the first of them; doubled each time
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5 = r"[0-9a-f]{32}"
 
 
 class Changed(StoreError):
@@ -34,10 +33,10 @@ class Tags:
     def md5_in(self, tag: str) -> str:
         """Empty where there is none."""
         found = tag.strip('"')
-        return found if self.are_md5 and _MD5.fullmatch(found) else ""
+        return found if self.are_md5 and re.fullmatch(_MD5, found) else ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Stream:
     """An object from some offset on."""
 
@@ -45,7 +44,7 @@ class Stream:
     size: int  # of the whole object, bytes
     pieces: Iterator[bytes | memoryview]  # raises what `open_at` raises
     md5: str = ""  # of the whole object, where the store gives it
-    tags: Tags = field(default_factory=Tags)
+    tags: Tags = made_by(default_factory=Tags)
 
 
 class Source(Protocol):
@@ -125,6 +124,8 @@ def _fetch(source: Source, key: str, out: BinaryIO, limit: Limit) -> int:
 
 def _fetch_once(source: Source, key: str, out: BinaryIO, limit: Limit) -> tuple[int, str, Stream]:
     """The bytes moved, the MD5 of what came, if it is of use, and where it came from last."""
+    import hashlib  # loads OpenSSL, which most starts need not wait for
+
     done, moved, version = 0, 0, ""
     digest = hashlib.md5(usedforsecurity=False)
     stream = Stream(version="", size=0, pieces=iter(()))
@@ -155,5 +156,7 @@ def _fetch_once(source: Source, key: str, out: BinaryIO, limit: Limit) -> tuple[
 
 
 def _digest(file: Path) -> str:
+    import hashlib  # as above
+
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

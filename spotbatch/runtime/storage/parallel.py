@@ -18,14 +18,17 @@ class Crew(Generic[T]):
         self._work = work
         self._items: queue.Queue[T | None] = queue.Queue(maxsize=1)
         self._error: BaseException | None = None
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(width)]
-        for thread in self._threads:
-            thread.start()
+        self._width = width
+        self._threads: list[threading.Thread] = []
 
     def give(self, item: T) -> None:
         """Raises the first error of any thread."""
         if self._error is not None:
             raise self._error
+        if len(self._threads) < self._width:  # no more threads than items
+            thread = threading.Thread(target=self._run, daemon=True)
+            self._threads.append(thread)
+            thread.start()
         self._items.put(item)
 
     def finish(self) -> None:

@@ -11,10 +11,12 @@ import pytest
 from spotbatch.batch.errors import Missing, StoreError, Superseded, Torn
 from spotbatch.runtime.checkpoints.folder import chunk_bytes
 from spotbatch.runtime.checkpoints.manifest import MOST_SMALL_PACKS
+from spotbatch.runtime.checkpoints.names import manifest_names
 from spotbatch.runtime.checkpoints.reader import Reader
-from spotbatch.runtime.checkpoints.restore import Restored, manifest_names, restore
+from spotbatch.runtime.checkpoints.restore import restore
+from spotbatch.runtime.checkpoints.results import Restored, Saved
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES
-from spotbatch.runtime.checkpoints.writer import Saved, Writer
+from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.storage.store import FolderStore
 

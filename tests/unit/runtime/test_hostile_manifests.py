@@ -19,7 +19,8 @@ from spotbatch.runtime.checkpoints.manifest import (
     from_bytes,
     to_bytes,
 )
-from spotbatch.runtime.checkpoints.restore import Restored, restore
+from spotbatch.runtime.checkpoints.restore import restore
+from spotbatch.runtime.checkpoints.results import Restored
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.storage.store import FolderStore
 
