@@ -15,39 +15,83 @@ from spotbatch.runtime.checkpoints.folder import chunk_bytes
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES, Upload
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.storage.parallel import Crew
+from spotbatch.runtime.storage.store import Draft
 
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
 WIDTH = 2  # SHA-256 runs at 1 to 2 GB/s a core; more threads would take the command's cores
 AHEAD = 2  # parts read before they are taken
+WINDOW_BYTES = 128 * 1024  # read, hashed and written while they are in a core's own cache: twice as quick as one by one
 Piece = tuple[bytes, int, int]  # SHA-256, offset in the buffer, length
 
 
 @dataclass(kw_only=True, eq=False)
 class _Part:
-    """Neighbouring chunks of one file, as many as a pack holds, and what a thread found in them."""
+    """Neighbouring chunks of one file, as many as a pack holds, and what a thread found in them.
+
+    What is read goes into the buffer, or, where all of it is likely to be new, into the draft of a pack.
+    """
 
     descriptor: int
     offset: int
     size: int
     step: int
-    buffer: bytearray
+    buffer: bytearray | None = None
+    draft: Draft | None = None
+    is_lost: bool = False  # the draft could not be written
     pieces: list[Piece] = field(default_factory=list)
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
     def read(self) -> None:
         try:
-            with memoryview(self.buffer) as whole:
-                _fill(self.descriptor, whole[: self.size], self.offset)
-                for start in range(0, self.size, self.step):
-                    length = min(self.step, self.size - start)
-                    self.pieces.append((hashlib.sha256(whole[start : start + length]).digest(), start, length))
+            self._read()
+        except StoreError:  # a full disk, perhaps: what is read into a buffer is sent in the usual way, and tried again
+            self.drop()
+            self.is_lost = True
         except BaseException as error:  # noqa: BLE001 - raised again where the part is taken
             self.error = error
         finally:
             self.done.set()
+
+    def content(self, start: int, length: int) -> bytes | memoryview:
+        """Raises StoreError: it cannot be read back from a draft."""
+        if self.draft is not None:
+            return self.draft.read(start, length)
+        return memoryview(self.buffer or b"")[start : start + length]
+
+    def drop(self) -> None:
+        """The draft, if there still is one."""
+        draft, self.draft = self.draft, None
+        if draft is not None:
+            draft.drop()
+
+    def _read(self) -> None:
+        own = _window() if self.buffer is None else self.buffer
+        with memoryview(own) as room:
+            for start in range(0, self.size, self.step):
+                end = min(start + self.step, self.size)
+                digest = hashlib.sha256()
+                for at in range(start, end, WINDOW_BYTES):
+                    begin = 0 if self.buffer is None else at
+                    with room[begin : begin + min(WINDOW_BYTES, end - at)] as window:
+                        _fill(self.descriptor, window, self.offset + at)
+                        digest.update(window)
+                        if self.draft is not None:
+                            self.draft.write(window)
+                self.pieces.append((digest.digest(), start, end - start))
+
+
+_own = threading.local()
+
+
+def _window() -> bytearray:
+    """This thread's, so that it stays in a core's cache."""
+    if not hasattr(_own, "window"):
+        _own.window = bytearray(WINDOW_BYTES)
+    window: bytearray = _own.window
+    return window
 
 
 class Reader:
@@ -59,6 +103,7 @@ class Reader:
         self._limit = limit
         self.given_up = given_up
         self._crew: Crew[_Part] | None = None
+        self._is_new = False  # the last part of a file that was read: what follows it is likely to be so too
 
     def __enter__(self) -> Self:
         return self
@@ -83,8 +128,12 @@ class Reader:
         if size <= step:
             return self._read_small(descriptor, size, before, base)
         body = bytearray()
+        self._is_new = not before or self._is_new
         for part in self._parts(descriptor, size, step, base):
-            body += self._records(part, (part.offset - base) // step, before or b"")
+            try:
+                body += self._records(part, (part.offset - base) // step, before or b"")
+            finally:
+                self._discard(part)
             self._limit.moved()
             if self._limit.is_over():
                 raise StoreError("the time for this save is over")
@@ -108,36 +157,68 @@ class Reader:
         try:
             for offset in range(0, size, PACK_BYTES):
                 length = min(PACK_BYTES, size - offset)
-                part = _Part(
-                    descriptor=descriptor, offset=base + offset, size=length, step=step, buffer=self._upload.buffer()
-                )
+                part = _Part(descriptor=descriptor, offset=base + offset, size=length, step=step)
+                part.draft = self._upload.draft() if self._is_new else None
+                if part.draft is None:
+                    part.buffer = self._upload.buffer()
                 under_way.append(part)
                 self._crew.give(part)
                 if len(under_way) > AHEAD:
-                    yield _first_read(under_way)
+                    yield self._first_read(under_way)
             while under_way:
-                yield _first_read(under_way)
+                yield self._first_read(under_way)
         finally:
             for part in under_way:  # the caller closes the file
                 part.done.wait()
-                self._upload.release(part.buffer)
+                self._discard(part)
+
+    def _first_read(self, under_way: deque[_Part]) -> _Part:
+        part = under_way[0]
+        part.done.wait()
+        if part.is_lost:
+            part.is_lost, part.buffer = False, self._upload.buffer()
+            part.pieces.clear()
+            part.read()
+        if part.error is not None:
+            raise part.error
+        return under_way.popleft()
 
     def _records(self, part: _Part, first: int, before: bytes) -> bytes:
-        """Where each chunk of a part stands, or will stand. The part's buffer is not ours any more afterwards."""
+        """Where each chunk of a part stands, or will stand. The part is of no more use afterwards."""
         found = [
             self._found(digest, length, before[(first + n) * CHUNK.size : (first + n + 1) * CHUNK.size])
             for n, (digest, _, length) in enumerate(part.pieces)
         ]
-        if all(location is None for location in found) and len({digest for digest, _, _ in part.pieces}) == len(found):
-            locations = self._upload.add_whole(part.buffer, part.pieces)
-            return b"".join(map(chunk_record, (digest for digest, _, _ in part.pieces), locations))
+        digests = [digest for digest, _, _ in part.pieces]
+        self._is_new = all(location is None for location in found) and len(set(digests)) == len(digests)
+        if self._is_new:
+            return b"".join(map(chunk_record, digests, self._sent_whole(part)))
         records = []
-        with memoryview(part.buffer) as whole:
-            for (digest, start, length), location in zip(part.pieces, found, strict=True):
-                place = location or self._index.find(digest)  # twice in one part: sent once
-                records.append(chunk_record(digest, place or self._upload.add(digest, whole[start : start + length])))
-        self._upload.release(part.buffer)
+        for (digest, start, length), location in zip(part.pieces, found, strict=True):
+            place = location or self._index.find(digest)  # twice in one part: sent once
+            records.append(chunk_record(digest, place or self._upload.add(digest, part.content(start, length))))
         return b"".join(records)
+
+    def _sent_whole(self, part: _Part) -> list[Location]:
+        """Where the chunks of a part will stand that is a pack of its own."""
+        buffer = part.buffer
+        if part.draft is not None:
+            kept = self._upload.keep(part.draft, part.pieces)
+            if kept is not None:
+                part.draft = None
+                return kept
+            buffer = self._upload.buffer()  # in the usual way then, which is tried again
+            buffer[: part.size] = part.content(0, part.size)
+            part.drop()
+        assert buffer is not None  # noqa: S101 - what has no draft has a buffer
+        part.buffer = None
+        return self._upload.add_whole(buffer, part.pieces)
+
+    def _discard(self, part: _Part) -> None:
+        part.drop()
+        buffer, part.buffer = part.buffer, None
+        if buffer is not None:
+            self._upload.release(buffer)
 
     def _found(self, digest: bytes, length: int, before: bytes) -> Location | None:
         if len(before) == CHUNK.size and before[:32] == digest:
@@ -145,14 +226,6 @@ class Reader:
             if used == length and pack not in self.given_up:
                 return Location(pack, offset, used)
         return self._index.find(digest)
-
-
-def _first_read(under_way: deque[_Part]) -> _Part:
-    part = under_way[0]
-    part.done.wait()
-    if part.error is not None:
-        raise part.error
-    return under_way.popleft()
 
 
 def _fill(descriptor: int, target: memoryview, offset: int) -> None:

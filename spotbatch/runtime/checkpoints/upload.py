@@ -4,10 +4,11 @@ import queue
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from spotbatch.batch.errors import StoreError
 from spotbatch.runtime.checkpoints.blocks import Location
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.storage.parallel import Crew
-from spotbatch.runtime.storage.store import Store
+from spotbatch.runtime.storage.store import Draft, Store
 
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
@@ -86,10 +87,31 @@ class Upload:
     def add_whole(self, buffer: bytearray, pieces: Sequence[tuple[bytes, int, int]]) -> list[Location]:
         """A pack of its own from a buffer of ours: digest, offset and length of all its pieces, end to end."""
         number, name = self._next_pack()
+        locations = self._stored(number, pieces)
+        self._give(Pack(number, name, buffer, sum(length for _, _, length in pieces)))
+        return locations
+
+    def draft(self) -> Draft | None:
+        """A pack that is written while it is read, where the store can take that. From any thread."""
+        return None if self._error is not None else self._store.draft(self._prefix)
+
+    def keep(self, draft: Draft, pieces: Sequence[tuple[bytes, int, int]]) -> list[Location] | None:
+        """As `add_whole`, of a pack that is written already. None: it could not be kept."""
+        number, name = self._next_pack()
+        size = sum(length for _, _, length in pieces)
+        self.tried[number] = (name, size)
+        try:
+            draft.keep(self._prefix + name)
+        except StoreError:
+            return None  # sent in the usual way, and tried again as that is
+        self.arrived.add(number)
+        self.sent_bytes += size
+        return self._stored(number, pieces)
+
+    def _stored(self, number: int, pieces: Sequence[tuple[bytes, int, int]]) -> list[Location]:
         locations = [Location(number, offset, length) for _, offset, length in pieces]
         for (digest, _, _), location in zip(pieces, locations, strict=True):
             self._index.stored(digest, location)
-        self._give(Pack(number, name, buffer, sum(length for _, _, length in pieces)))
         return locations
 
     def finish(self) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from spotbatch.batch.errors import InvalidSetting
-from spotbatch.runtime.storage.keys import is_bucket
 from spotbatch.runtime.storage.store import FolderStore, Store
 
 
@@ -17,11 +16,17 @@ def open_store(url: str) -> Store:
     place, _, path = rest.partition("/")
     if scheme == "file" and place in ("", "localhost") and rest != place:
         return FolderStore(Path("/", unquoted(path)))
-    if scheme == "s3" and is_bucket(place):
+    if scheme == "s3" and _is_bucket(place):
         from spotbatch.runtime.storage.s3 import S3Store  # costs 30 ms, which a folder need not pay
 
         return S3Store(bucket=place, prefix=_checked(path.strip("/"), url))
     raise InvalidSetting(f"{url!r} is no artifact store: write s3://bucket/prefix or file:///absolute/folder")
+
+
+def _is_bucket(place: str) -> bool:
+    from spotbatch.runtime.storage.keys import is_bucket  # as above
+
+    return is_bucket(place)
 
 
 def unquoted(text: str) -> str:

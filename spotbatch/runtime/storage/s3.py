@@ -15,7 +15,7 @@ from obstore.store import S3Store as Bucket
 from spotbatch.batch.errors import BadName, Corrupt, InvalidSetting, Missing, Refused, SpotbatchError, StoreError
 from spotbatch.runtime.storage.download import Changed, Stream, Tags
 from spotbatch.runtime.storage.keys import is_plain
-from spotbatch.runtime.storage.store import OnBytes, ignore
+from spotbatch.runtime.storage.store import Draft, OnBytes, ignore
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -113,6 +113,9 @@ class S3Store:
         """After a request that sent for too long, the next may take twice the time: the way may be that slow."""
         if any(words in str(error).lower() for words in _TOO_LONG):
             self._patience = min(self._patience + 1, len(SEND_SECONDS) - 1)
+
+    def draft(self, prefix: str) -> Draft | None:  # noqa: ARG002 - the face of every store
+        return None
 
     def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
         pieces = []

@@ -24,6 +24,22 @@ def ignore(count: int) -> None:
     """For who does not want to know."""
 
 
+class Draft(Protocol):
+    """An object that is written piece by piece, and is nothing until it is kept. Used by one thread at a time."""
+
+    def write(self, data: memoryview) -> None:
+        """Raises StoreError."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Of what was written. Raises StoreError."""
+
+    def keep(self, key: str) -> None:
+        """Make it the object of this key, and be done. Raises StoreError; then it is still a draft."""
+
+    def drop(self) -> None:
+        """As if it had never been. Never raises."""
+
+
 class Store(Protocol):
     """Objects by key. Writing is atomic: nobody sees half an object. Every call ends within the store's own limits."""
 
@@ -31,6 +47,9 @@ class Store(Protocol):
 
     def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
         """A file of any size; `on_bytes` is called with the size of each piece as it is sent."""
+
+    def draft(self, prefix: str) -> Draft | None:
+        """The beginning of an object below a prefix; None where the store takes whole objects only, or cannot now."""
 
     def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
         """The whole object; `on_bytes` is called with the size of each piece as it arrives."""
@@ -64,6 +83,14 @@ class FolderStore:
 
     def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
         self._into_place(key, lambda part: _copy_into(file, part, on_bytes))
+
+    def draft(self, prefix: str) -> Draft | None:
+        folder = self._path(prefix.removesuffix("/"))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return _FileDraft(self, self._beside(folder))
+        except OSError:
+            return None  # whoever puts the whole object says why
 
     def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
         try:
@@ -121,6 +148,15 @@ class FolderStore:
             except OSError as error:
                 raise _translated(error, self._root / key) from error
 
+    def path_of(self, key: str) -> Path:
+        """Raises BadName."""
+        return self._path(key)
+
+    def _beside(self, folder: Path) -> Path:
+        with self._lock:
+            self._counter += 1
+            return folder / f".part-{os.getpid()}-{self._counter}"
+
     def _path(self, key: str) -> Path:
         if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
             raise BadName(f"the key {key!r} can be no file below {self._root}")
@@ -128,9 +164,7 @@ class FolderStore:
 
     def _into_place(self, key: str, write: Callable[[int], None]) -> None:
         target = self._path(key)
-        with self._lock:
-            self._counter += 1
-            beside = target.with_name(f".part-{os.getpid()}-{self._counter}")
+        beside = self._beside(target.parent)
         for is_last in (False, False, True):
             try:
                 return _write_beside(target, beside, write)
@@ -161,11 +195,51 @@ def _raise_unless_gone(error: OSError) -> None:
         raise error
 
 
+class _FileDraft:
+    """A file beside its place, locked as long as we live."""
+
+    def __init__(self, store: FolderStore, beside: Path) -> None:
+        self._store = store
+        self._beside = beside
+        self._descriptor = _open_beside(beside)
+
+    def write(self, data: memoryview) -> None:
+        try:
+            _write_all(self._descriptor, data)
+        except OSError as error:
+            raise _translated(error, self._beside) from error
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            return os.pread(self._descriptor, length, offset)
+        except OSError as error:
+            raise _translated(error, self._beside) from error
+
+    def keep(self, key: str) -> None:
+        target = self._store.path_of(key)
+        try:
+            self._beside.replace(target)
+        except OSError as error:
+            raise _translated(error, target) from error
+        os.close(self._descriptor)
+
+    def drop(self) -> None:
+        with contextlib.suppress(OSError):
+            self._beside.unlink()
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+def _open_beside(beside: Path) -> int:
+    descriptor = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    with contextlib.suppress(OSError):  # a file system without locks: then it is only younger than the others
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return descriptor
+
+
 def _write_beside(target: Path, beside: Path, write: Callable[[int], None]) -> None:
-    descriptor = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    descriptor = _open_beside(beside)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: then it is only younger than the others
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         write(descriptor)
         beside.replace(target)
     except OSError:
