@@ -81,7 +81,7 @@ def test_one_odd_name_does_not_cost_a_failed_attempt_its_other_outputs(on_s3: Sp
 
 @pytest.mark.parametrize("endpoint_url", ["nonsense", "http://", "ftp://host"])
 def test_an_endpoint_that_is_no_url_is_refused_by_name(world: Spot, endpoint_url: str) -> None:
-    code, text = world.run("echo", "started", SPOTBATCH_ARTIFACTS_URL="s3://b", AWS_ENDPOINT_URL=endpoint_url)
+    code, text = world.run("echo", "started", SPOTBATCH_ARTIFACTS_URL="s3://bucket", AWS_ENDPOINT_URL=endpoint_url)
     assert code == 125
     assert f"AWS_ENDPOINT_URL='{endpoint_url}'" in text
     assert "Traceback" not in text
