@@ -17,7 +17,7 @@ import numpy as np
 
 from .data import Delays, delays_of_month
 
-RESAMPLES = int(os.environ.get("FLIGHTS_RESAMPLES", "6000"))
+RESAMPLES = int(os.environ.get("FLIGHTS_RESAMPLES", "2000"))
 CHUNK = 25  # resamples between two looks at the clock
 SAVE_SECONDS = 1.0
 SEED = 2013

@@ -24,8 +24,11 @@ def delays_of_month(month: int) -> Delays:
     """Departure delays in minutes by carrier, for one month (1 to 12); cancelled flights have none and are left out."""
     found: dict[str, list[float]] = {}
     with zipfile.ZipFile(flights_file()) as archive, archive.open(archive.namelist()[0]) as raw:
-        for row in csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", newline="")):
-            if row["month"] == str(month) and row["dep_delay"] not in ("", "NA"):
+        lines = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+        header = next(lines)
+        chosen = (line for line in lines if line.startswith(f"2013,{month},"))  # parsing the whole year takes seconds
+        for row in csv.DictReader(chosen, fieldnames=header.rstrip().split(",")):
+            if row["dep_delay"] not in ("", "NA"):
                 found.setdefault(row["carrier"], []).append(float(row["dep_delay"]))
     return {carrier: np.asarray(found[carrier]) for carrier in sorted(found)}
 

@@ -6,6 +6,7 @@ that gathers them, reclaim hosts while they run, and show results and bill. No A
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -18,11 +19,27 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from spotbatch.local import region_file
+from spotbatch.local.client import RegionClient
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 STACK = "CostOptimizedBatchProcessing"
 RECLAIMS = 2
+BUSY_SECONDS = 2.0  # how long a host has had a job before it is taken away
+BETWEEN_RECLAIMS_SECONDS = 4.0
 WATCH_LIMIT_SECONDS = 900
+# What the steps after the synthesis import, and the CDK modules that the synthesis imports last: in a new environment
+# Python compiles each at its first import, which takes seconds that another core can spend meanwhile.
+COMPILED_AHEAD = """
+import compileall, importlib.util, pathlib
+cdk = pathlib.Path(importlib.util.find_spec("aws_cdk").origin).parent
+for name in ("aws_ec2", "aws_lambda", "aws_cloudwatch", "aws_batch"):
+    compileall.compile_file(cdk / name / "__init__.py", quiet=2)
+import matplotlib.pyplot, obstore
+import spotbatch.cli.commands.local, spotbatch.cli.commands.submit, spotbatch.cli.commands.watch
+import spotbatch.local.running
+"""
 
 
 def main() -> int:
@@ -81,9 +98,10 @@ class Demo:
 
     def synthesize(self) -> None:
         print("$ python app.py", flush=True)
-        subprocess.run(
-            [sys.executable, "app.py"], cwd=ROOT, env=self.environment, check=True, stdout=subprocess.DEVNULL
-        )
+        with _compiled_ahead():
+            subprocess.run(
+                [sys.executable, "app.py"], cwd=ROOT, env=self.environment, check=True, stdout=subprocess.DEVNULL
+            )
         print(_short(self.template), flush=True)
 
     def up(self) -> None:
@@ -111,7 +129,7 @@ class Demo:
     def watch(self, array: str, gather: str) -> None:
         """Watch the array to its end while a second thread asks for reclaims, then the gathering job."""
         over = threading.Event()
-        reclaiming = threading.Thread(target=self.reclaim_while_running, args=(array, over))
+        reclaiming = threading.Thread(target=self.reclaim_while_running, args=(over,))
         reclaiming.start()
         try:
             self.command("watch", array, limit_seconds=WATCH_LIMIT_SECONDS)
@@ -120,18 +138,19 @@ class Demo:
             reclaiming.join(timeout=60)
         self.command("watch", gather, limit_seconds=WATCH_LIMIT_SECONDS)
 
-    def reclaim_while_running(self, array: str, over: threading.Event) -> None:
-        """Interrupt one host at a time, each once children that started have had time to save something."""
-        done = 0
-        while done < self.reclaims and not over.wait(5.0):
-            summary = self.summary(array)
-            if summary.get("RUNNING", 0) >= 2:
-                answer = self.quiet("local", "interrupt", "1", "--json")
-                done += len(json.loads(answer).get("instance_ids", []))
-
-    def summary(self, array: str) -> dict[str, int]:
-        found: dict[str, int] = json.loads(self.quiet("show", array, "--json")).get("status_summary") or {}
-        return found
+    def reclaim_while_running(self, over: threading.Event) -> None:
+        """Interrupt one host at a time, each once its job has run long enough to have something to save."""
+        region = RegionClient(info=region_file.read(self.home))
+        busy_since: dict[str, float] = {}
+        done, next_at = 0, 0.0
+        while done < self.reclaims and not over.wait(0.25):
+            now = time.monotonic()
+            busy = [host.instance_id for host in region.hosts() if host.running and host.noticed_at is None]
+            busy_since = {each: busy_since.get(each, now) for each in busy}
+            ripe = [each for each, since in busy_since.items() if now - since >= BUSY_SECONDS]
+            if len(busy) >= 2 and ripe and now >= next_at:
+                done += len(region.interrupt(instance_ids=ripe[-1:]))
+                next_at = now + BETWEEN_RECLAIMS_SECONDS
 
     def collect(self, array: str, gather: str) -> None:
         shutil.rmtree(self.results, ignore_errors=True)
@@ -207,6 +226,24 @@ def _stopped_by_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _compiled_ahead() -> Iterator[None]:
+    """Beside what is done within, compile what comes later, where this environment has never run before."""
+    cdk = importlib.util.find_spec("aws_cdk")
+    if cdk is None or cdk.origin is None or _is_compiled(Path(cdk.origin).parent / "aws_ec2" / "__init__.py"):
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", COMPILED_AHEAD], cwd=ROOT, stderr=subprocess.DEVNULL) as ahead:
+        try:
+            yield
+        finally:
+            ahead.terminate()
+
+
+def _is_compiled(module: Path) -> bool:
+    return Path(importlib.util.cache_from_source(str(module))).exists()
 
 
 def _words(arguments: object) -> str:
