@@ -12,7 +12,7 @@ from moto.cloudformation.models import CloudFormationBackend
 
 from spotbatch.aws import stacks, teardown
 from spotbatch.batch.environment import STACK_TAG
-from spotbatch.cli.commands import cleanup
+from spotbatch.deployment import teardown as steps
 from tests.contract.deploy_world import STACK, Account, answering, batch_beside
 
 CLEANUP = ("cleanup", "--stack-name", STACK)
@@ -22,7 +22,7 @@ TAGS = [{"Key": STACK_TAG, "Value": STACK}]
 @pytest.fixture(autouse=True)
 def no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     """moto's index of tags knows at once."""
-    monkeypatch.setattr(cleanup, "LAG_SECONDS", 0.01)
+    monkeypatch.setattr(steps, "LAG_SECONDS", 0.01)
 
 
 def tagged(account: Account, stack: str = STACK) -> list[str]:
@@ -215,7 +215,7 @@ def test_a_missing_permission_to_ask_by_tag_keeps_no_stack_from_going_but_no_dat
         assert small.exists()
         plain = account.run(*CLEANUP, "--yes", code=4, **settings)
     assert "tag:GetResources" in everything.err
-    assert "note: what earlier stacks kept cannot be told" in plain.out
+    assert "note: what earlier stacks kept is unknown" in plain.out
     assert f"stack {STACK} is deleted" in plain.out
     assert "tag:GetResources" in plain.err
     assert not small.exists()

@@ -95,7 +95,7 @@ def test_another_range_of_addresses_is_refused_before_cloudformation_fails_with_
     account.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
     account.will_synthesize({**TEMPLATE, "Metadata": {"spotbatch": {"vpc_cidr": "10.1.0.0/16"}}})
     said = account.run(*DEPLOY, "--yes", code=2)
-    assert "vpc_cidr is '10.0.0.0/16' in the stack that is there, and cannot become '10.1.0.0/16'" in said.err
+    assert "vpc_cidr is '10.0.0.0/16' in the live stack and cannot become '10.1.0.0/16'" in said.err
     assert "--set vpc_cidr=10.0.0.0/16" in said.err
     assert account.calls("cdk") == []
 
@@ -373,7 +373,7 @@ def test_somebody_elses_stack_of_this_name_is_never_replaced(account: Account) -
     body = {"Resources": {"Precious": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "precious"}}}}
     account.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
     said = account.run(*DEPLOY, "--yes", code=2)
-    assert f"the stack {STACK} is there, and was not made by deploy.sh" in said.err
+    assert f"the stack {STACK} exists and was not made by deploy.sh" in said.err
     assert account.calls("cdk") == []
 
 
@@ -515,10 +515,8 @@ def test_optional_checks_that_are_refused_are_notes(account: Account, monkeypatc
     monkeypatch.setattr("spotbatch.aws.preflight.missing_service_roles", refused)
     monkeypatch.setattr("spotbatch.aws.preflight.bootstrap_version", refused)
     said = account.run(*DEPLOY, "--yes")
-    assert (
-        "note: whether the account has the roles of AWS Batch and Spot cannot be told: GetRole was refused" in said.out
-    )
-    assert "note: whether the CDK is bootstrapped here cannot be told" in said.out
+    assert "note: whether the account has the roles of AWS Batch and Spot is unknown: GetRole was refused" in said.out
+    assert "note: whether the CDK is bootstrapped here is unknown" in said.out
     assert account.verbs() == ["deploy"]
 
 
