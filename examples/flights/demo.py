@@ -26,7 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 STACK = "CostOptimizedBatchProcessing"
 RECLAIMS = 2
-BUSY_SECONDS = 2.0  # how long a host has had a job before it is taken away
 BETWEEN_RECLAIMS_SECONDS = 4.0
 WATCH_LIMIT_SECONDS = 900
 # What the steps after the synthesis import, and the CDK modules that the synthesis imports last: in a new environment
@@ -139,7 +138,7 @@ class Demo:
         self.command("watch", gather, limit_seconds=WATCH_LIMIT_SECONDS)
 
     def reclaim_while_running(self, over: threading.Event) -> None:
-        """Interrupt one host at a time, each once its job has run long enough to have something to save."""
+        """Interrupt one host at a time, the one that has been busy longest, once all children on hosts have saved."""
         region = RegionClient(info=region_file.read(self.home))
         busy_since: dict[str, float] = {}
         done, next_at = 0, 0.0
@@ -147,10 +146,13 @@ class Demo:
             now = time.monotonic()
             busy = [host.instance_id for host in region.hosts() if host.running and host.noticed_at is None]
             busy_since = {each: busy_since.get(each, now) for each in busy}
-            ripe = [each for each, since in busy_since.items() if now - since >= BUSY_SECONDS]
-            if len(busy) >= 2 and ripe and now >= next_at:
-                done += len(region.interrupt(instance_ids=ripe[-1:]))
+            if len(busy) >= 2 and now >= next_at and self.saved() >= len(busy):
+                done += len(region.interrupt(instance_ids=[min(busy, key=busy_since.__getitem__)]))
                 next_at = now + BETWEEN_RECLAIMS_SECONDS
+
+    def saved(self) -> int:
+        """How many children have said that they saved something."""
+        return sum("month" in file.read_text(encoding="utf-8") for file in (self.home / "logs").rglob("*.log"))
 
     def collect(self, array: str, gather: str) -> None:
         shutil.rmtree(self.results, ignore_errors=True)
