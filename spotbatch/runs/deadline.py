@@ -1,6 +1,7 @@
 """Jobs with a deadline: handed to the local region, which moves them between Spot and on demand; and their story."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,14 +14,17 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job, JobRequest
-from spotbatch.runs import artifact_store
+from spotbatch.runs import artifact_store, destination, lookup
 from spotbatch.runs.endpoint import running_region
+from spotbatch.runs.progress_report import Report, read_report
 from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import new_run_id
 
 DEADLINE_TAG: Final = "spotbatch-deadline"
 PLACES: Final = {"SPOT": "Spot", "ON_DEMAND": "on demand"}
 _PRICED_TYPES: Final = ("c5", "m5", "r5")
+_SHORTEST_SECONDS: Final = 1.1  # so that it is under one call a second
+_LONGEST_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,6 +143,88 @@ def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
         return story_of(artifact_store.store_of(job, stack=stack), job.tags[DEADLINE_TAG])
     except SpotbatchError:
         return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """The run has begun in a place, or has been moved to one."""
+
+    place: str  # SPOT or ON_DEMAND
+    why: str
+    job_id: str
+    at: float
+    is_first: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progressed:
+    """The run's job has another status, or reports other progress."""
+
+    job: Job
+    report: Report | None
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """The run has ended: `outcome` is met, late or failed."""
+
+    outcome: str
+    verdict: str
+    moves: int
+    deadline_at: float
+    last_job_id: str
+
+
+def follow(
+    run_id: str,
+    *,
+    jobs: Jobs,
+    store: Artifacts,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Moved | Progressed | Ended]:
+    """What changes in a run with a deadline, until it ends; waits longer while nothing does. Raises NotFound."""
+    seen_parts, seen_status = 0, ""
+    pause = _SHORTEST_SECONDS
+    while True:
+        story = story_of(store, run_id)
+        parts = story["parts"]
+        is_news = len(parts) > seen_parts
+        for number, part in enumerate(parts[seen_parts:], start=seen_parts):
+            yield Moved(
+                place=part["place"], why=part["why"], job_id=part["job_id"], at=part["at"], is_first=number == 0
+            )
+        seen_parts = len(parts)
+        if parts:
+            job, report = jobs.get(parts[-1]["job_id"]), read_report(store, run_id, None)
+            status = f"{job.status} {report.in_words if report else ''}"
+            if status != seen_status:
+                is_news, seen_status = True, status
+                yield Progressed(job=job, report=report, verdict=verdict(story, clock()))
+        if story["outcome"] != "running":
+            yield Ended(
+                outcome=story["outcome"],
+                verdict=verdict(story, clock()),
+                moves=len(parts) - 1,
+                deadline_at=story["deadline_at"],
+                last_job_id=parts[-1]["job_id"] if parts else "",
+            )
+            return
+        pause = _SHORTEST_SECONDS if is_news else min(pause * 1.3, _LONGEST_SECONDS)
+        sleep(pause)
+
+
+def store_of_run(written: str, *, jobs: Jobs, stack: str | None, queue: str | None) -> Artifacts | None:
+    """Where the run with a deadline is kept that a user names by its run id; None where it names none."""
+    if lookup.is_id(written):
+        return None
+    try:
+        store = artifact_store.store_at(jobs, destination.destination(stack=stack, queue=queue))
+        story_of(store, written)
+    except SpotbatchError:
+        return None
+    return store
 
 
 def lines_of(story: Mapping[str, Any], now: float) -> list[str]:

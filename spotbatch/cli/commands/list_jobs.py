@@ -9,12 +9,11 @@ import typer
 
 from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.jobs import Jobs
-from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import CONTAINER_EXITED, JobStatus
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.runs import destination, lookup, parse
+from spotbatch.runs import destination, job_list, lookup, parse
 from spotbatch.runs.artifact_store import run_id
 from spotbatch.runs.inputs import input_names
 from spotbatch.runs.units import run_again, run_index
@@ -41,9 +40,10 @@ def list_jobs(
     jobs = Jobs()
     if array is not None:
         parent = jobs.get(lookup.one_job(array, jobs=jobs, stack=stack, queue=queue))
-        return _show_children(parent, _children(jobs, parent, status, limit), now, as_json=as_json)
+        return _show_children(parent, job_list.children(jobs, parent, status=status, limit=limit), now, as_json=as_json)
     after = now - parse.seconds(since)
-    found = _of_queue(jobs, destination.queue_of(stack=stack, queue=queue), status, name, after, limit)
+    at = destination.queue_of(stack=stack, queue=queue)
+    found = job_list.of_queue(jobs, at, status=status, name=name, after=after, limit=limit)
     if as_json:
         return json.write([_plain(each) for each in found])
     if not found:
@@ -56,21 +56,6 @@ def list_jobs(
     if len(found) == limit:
         text.hint(f"these are {limit}; --limit shows more")
     return None
-
-
-def _of_queue(
-    jobs: Jobs, queue: str, status: JobStatus | None, name: str | None, after: float, limit: int
-) -> list[JobSummary]:
-    """AWS Batch filters by one thing at a time; the others are applied here."""
-    most = limit if status is None and name is None else 10_000
-    if name is not None:
-        found = jobs.named(queue, name, limit=most)
-    elif status is not None:
-        found = jobs.in_status(queue, status, limit=most)
-    else:
-        found = jobs.created_after(queue, after, limit=10_000)
-    kept = [one for one in found if status in (None, one.status) and (one.created_at or after) >= after]
-    return kept[:limit]
 
 
 def _standing(jobs: Jobs, found: Sequence[JobSummary]) -> dict[str, str]:
@@ -101,14 +86,6 @@ def _in_words(array: Job, again: int) -> str:
     if again:
         parts.append(f"{again:,} {_AGAIN}" if again < failed else _AGAIN)
     return ", ".join(parts)
-
-
-def _children(jobs: Jobs, parent: Job, status: JobStatus | None, limit: int) -> list[JobSummary]:
-    if parent.array is None:
-        raise InvalidInput(f"job {parent.id} is no array: it has no children to list")
-    wanted = [status] if status is not None else [each for each in JobStatus if parent.array.status_summary.get(each)]
-    found = [child for each in wanted for child in jobs.children(parent.id, each, limit=limit)]
-    return sorted(found, key=lambda child: child.array_index or 0)[:limit]
 
 
 def _show_children(parent: Job, found: list[JobSummary], now: float, *, as_json: bool) -> None:

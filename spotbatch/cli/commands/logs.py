@@ -2,14 +2,13 @@
 
 import re
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from spotbatch.aws.jobs import Jobs
-from spotbatch.aws.logs import DEFAULT_GROUP, Cursor, LogEvent, Logs
+from spotbatch.aws.logs import DEFAULT_GROUP, LogEvent, Logs
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
@@ -17,13 +16,11 @@ from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOpt
 from spotbatch.cli.output import json, text
 from spotbatch.runs import lookup
 from spotbatch.runs.inputs import input_names
-from spotbatch.runs.logs import lines
+from spotbatch.runs.logs import AttemptBegan, follow, lines
 from spotbatch.runs.units import failed_of, indexes_of, run_index, run_size
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _MOST_CHILDREN: Final = 50
-_POLL_SECONDS: Final = 1.5
-_DESCRIBED_EVERY: Final = 3  # polls; a job's status need not be asked as often as its log
 
 Show = Callable[[LogEvent, str], None]
 
@@ -31,7 +28,7 @@ Show = Callable[[LogEvent, str], None]
 @app.command()
 def logs(
     job: JobArgument,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    is_followed: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Of all failed children of an array.")] = False,
     attempt: Annotated[int | None, typer.Option(help="Of this attempt (default: the last).", min=1)] = None,
     tail: Annotated[int | None, typer.Option(help="Only the last lines, 10,000 at most.", min=1, max=10_000)] = None,
@@ -45,9 +42,9 @@ def logs(
     """What a job wrote. Of an array, name one child (JOB:INDEX), or ask for --failed."""
     jobs = Jobs()
     show = _shower(grep, is_timed=timestamps, is_raw=raw, as_json=as_json)
-    if failed and (follow or attempt):
+    if failed and (is_followed or attempt):
         raise InvalidInput("--failed shows the last attempt of what has ended: leave out --follow and --attempt")
-    if follow and attempt:
+    if is_followed and attempt:
         raise InvalidInput("--follow shows every attempt as it comes: leave out --attempt, or --follow")
     if failed:
         parts = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
@@ -55,22 +52,22 @@ def logs(
     parts = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
     found = jobs.get(parts[-1])
     if len(parts) > 1 or found.array is not None:
-        raise InvalidInput(_which_child(job, jobs.describe(parts), follow=follow))
-    if follow:
+        raise InvalidInput(_which_child(job, jobs.describe(parts), is_followed=is_followed))
+    if is_followed:
         return _follow(jobs, found, show, tail)
     for event in lines(found, attempt=attempt, tail=tail):
         show(event, found.id)
     return None
 
 
-def _which_child(called: str, run: Sequence[Job], *, follow: bool) -> str:
+def _which_child(called: str, run: Sequence[Job], *, is_followed: bool) -> str:
     """What to say where a run has several logs; it goes by the name that the user gave it."""
     first = next((index for job in run for index in indexes_of(job) if index is not None), None)
     if first is None:  # one job, run again
         return f"{called} is {len(run)} jobs, the newest last: {', '.join(job.id for job in run)}: name one of them"
-    way = "-f follows one child" if follow else "name a child by its index"
+    way = "-f follows one child" if is_followed else "name a child by its index"
     return f"{called} has {text.count(run_size(run), 'child')}: {way}, as {called}:{first}" + (
-        "" if follow else ", or give --failed"
+        "" if is_followed else ", or give --failed"
     )
 
 
@@ -121,36 +118,15 @@ def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show, *
     return None
 
 
-def _follow(jobs: Jobs, job: Job, show: Show, tail: int | None = None) -> None:
-    """Every attempt, one after the other, until the job has ended; with `tail` from the last lines of the newest on."""
-    logs = Logs(group=job.log_group or DEFAULT_GROUP)
-    shown: dict[str, Cursor] = {}
-    if tail and (made := [each.log_stream for each in job.attempts if each.log_stream]):
-        shown = {stream: Cursor(logs=logs, stream=stream) for stream in made}
-        for event in shown[made[-1]].last(tail):
-            show(event, job.id)
-    skipped = set(list(shown)[:-1])
-    polls = 0
-    while True:
-        for stream in dict.fromkeys(each.log_stream for each in job.attempts):
-            if stream and stream not in shown:
-                if shown:
-                    text.hint(text.styled(f"==> attempt {len(shown) + 1} <==", "bold"))
-                shown[stream] = Cursor(logs=logs, stream=stream)
-            if stream and stream not in skipped:
-                _drain(shown[stream], job.id, show)
-        if job.status.is_terminal:
-            break
-        time.sleep(_POLL_SECONDS)
-        polls += 1
-        if polls % _DESCRIBED_EVERY == 0 or not shown:
-            job = jobs.get(job.id)
-    text.hint(f"the job has {job.status}")
-    if job.status is JobStatus.FAILED:
-        raise typer.Exit(1)
-
-
-def _drain(cursor: Cursor, unit: str, show: Show) -> None:
-    while events := cursor.more():
-        for event in events:
-            show(event, unit)
+def _follow(jobs: Jobs, job: Job, show: Show, tail: int | None) -> None:
+    """Every attempt, one after the other, until the job has ended. Raises typer.Exit(1) if it FAILED."""
+    for change in follow(jobs, job, tail=tail):
+        match change:
+            case LogEvent():
+                show(change, job.id)
+            case AttemptBegan(number=number):
+                text.hint(text.styled(f"==> attempt {number} <==", "bold"))
+            case JobStatus():
+                text.hint(f"the job has {change}")
+                if change is JobStatus.FAILED:
+                    raise typer.Exit(1)

@@ -12,7 +12,8 @@ from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.batch.job import JobRequest
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.cli.output.deadline import Following, say_submitted
+from spotbatch.cli.output.deadline import say_submitted
+from spotbatch.cli.output.deadline import show as show_deadline
 from spotbatch.runs import artifact_store, deadline, destination, job_file, parse
 from spotbatch.runs.manifest import RunManifest
 from spotbatch.runs.request import JobOptions
@@ -177,7 +178,7 @@ def _send_with_deadline(
     run_id = say_submitted(deadline.submit(asked), as_json=as_json)
     if watch:
         where = destination.Destination(queue=wanted.queue, definition=wanted.definition)
-        Following(jobs=jobs, store=artifact_store.store_at(jobs, where), run_id=run_id, as_json=as_json).run()
+        show_deadline(run_id, jobs=jobs, store=artifact_store.store_at(jobs, where), as_json=as_json)
     return None
 
 
