@@ -50,6 +50,7 @@ def main() -> int:
         try:
             demo.run()
         except subprocess.CalledProcessError as error:
+            print(error.stderr or "", end="", file=sys.stderr)  # of a command whose output is not shown
             print(f"\nthe demo stopped: `{_words(error.cmd)}` ended with exit code {error.returncode}", file=sys.stderr)
             return error.returncode or 1
         except KeyboardInterrupt:

@@ -52,3 +52,8 @@ def tags(written: Iterable[str]) -> dict[str, str]:
             raise InvalidInput(f"a tag is written as KEY=VALUE, not {each!r}")
         found[key] = value
     return found
+
+
+def names(written: str) -> list[str]:
+    """c5,m5: names with commas between them; spaces and empty names do not count."""
+    return [name.strip() for name in written.split(",") if name.strip()]

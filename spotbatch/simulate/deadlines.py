@@ -1,7 +1,7 @@
 """One job with a deadline, under each placement policy, over many windows of availability: the policy table."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from statistics import fmean, stdev
 from typing import Final
@@ -17,8 +17,14 @@ from spotbatch.policy.oracle import Optimum
 from spotbatch.policy.replay import replay, saving
 from spotbatch.simulate.montecarlo import percentile
 from spotbatch.simulate.spot_capacity import CapacityByModel
+from spotbatch.simulate.trace import Trace
 
 _BATCH: Final = 100
+_WINDOW_SHARE: Final = 15  # windows of a trace begin a fifteenth of the deadline apart
+_MODEL_TICK_SECONDS: Final = 600.0
+_CURVE: Final = (1.05, 1.1, 1.25, 1.5, 1.75, 2.0)  # deadlines of the curve, as multiples of the work
+_CURVE_WINDOWS: Final = 40  # of each zone at each deadline: enough for a line
+CURVE_POINTS: Final = len(_CURVE)
 
 Windows = Mapping[str, Sequence[Sequence[bool]]]  # by zone
 
@@ -81,6 +87,44 @@ def drawn_windows(model: HazardModel, terms: Terms, count: int, seed: int) -> di
             window.append(at + terms.tick_seconds <= outage.begins)
         windows.append(window)
     return {"model": windows}
+
+
+def tick_seconds(traces: Sequence[Trace]) -> float:
+    """How often policies decide on these traces; 10 minutes without any.
+
+    Probes that come faster than every 5 minutes are taken together, to about 10 minutes.
+    """
+    if not traces:
+        return _MODEL_TICK_SECONDS
+    own = traces[0].tick_seconds
+    return own * max(1, round((585.0 if own < 300 else own) / own))
+
+
+def windows_for(terms: Terms, traces: Sequence[Trace], *, runs: int, seed: int, most: int | None = None) -> Windows:
+    """All windows of the traces, or about `most` of each zone spread over it; without traces `runs` of the model."""
+    if not traces:
+        return drawn_windows(FITTED, terms, runs, seed)
+    coarse = {each.zone: each.coarser(max(1, round(terms.tick_seconds / each.tick_seconds))) for each in traces}
+    longest = max(len(each.available) for each in coarse.values())
+    stride = max(1, terms.ticks // _WINDOW_SHARE, (longest - terms.ticks) // most if most else 1)
+    return windows_of({zone: each.available for zone, each in coarse.items()}, terms, stride)
+
+
+def savings_curve(
+    terms: Terms, traces: Sequence[Trace], *, runs: int, seed: int, on_point: Callable[[], None] = lambda: None
+) -> dict[str, list[tuple[float, float]]]:
+    """By policy: deadlines (hours) from just above the work to twice the work, and the mean saving at each."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    chosen = [each for each in policies() if each.name not in ("on-demand", "spot only")]
+    for factor in _CURVE:
+        on_point()
+        each = replace(terms, deadline_seconds=terms.work_seconds * factor)
+        if not each.is_feasible:
+            continue
+        windows = windows_for(each, traces, runs=runs, seed=seed, most=_CURVE_WINDOWS)
+        for found in table(each, windows, chosen):
+            lines.setdefault(found.name, []).append((each.deadline_seconds / 3600.0, found.mean_saving))
+    return lines
 
 
 def score(terms: Terms, policy: Policy, windows: Windows) -> Score:

@@ -1,7 +1,7 @@
 """Many runs of one scenario, over seeds and windows of the traces, on all cores; the same seed gives the same bytes."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -98,3 +98,24 @@ def percentile(values: Sequence[float], percent: float) -> float:
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def columns(results: Sequence[RunResult]) -> Mapping[str, list[float]]:
+    """What the runs came to, by quantity. A run without a bill on demand has no saving."""
+    return {
+        "usd": [float(each.usd) for each in results],
+        "saving_percent": [each.saving_percent for each in results if each.saving_percent is not None],
+        "makespan_seconds": [each.makespan_seconds for each in results],
+        "attempts": [float(each.attempts) for each in results],
+        "interruptions": [float(each.interruptions) for each in results],
+        "lost_seconds": [each.lost_seconds for each in results],
+        "failed": [float(each.failed) for each in results],
+    }
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p5, p50, p95 and the mean; empty where there are no values."""
+    if not values:
+        return {}
+    found = {f"p{percent}": percentile(values, percent) for percent in (5, 50, 95)}
+    return {name: round(value, 6) for name, value in (found | {"mean": sum(values) / len(values)}).items()}

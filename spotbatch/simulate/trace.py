@@ -5,7 +5,7 @@ from pathlib import Path
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.policy.trace import MOST_BYTES, Polarity, Trace, traces_in
 
-__all__ = ["Polarity", "Trace", "read_traces"]
+__all__ = ["Polarity", "Trace", "read_traces", "usable_traces"]
 
 
 def read_traces(path: Path, polarity: Polarity | None = None) -> list[Trace]:
@@ -18,3 +18,18 @@ def read_traces(path: Path, polarity: Polarity | None = None) -> list[Trace]:
     if size > MOST_BYTES:
         raise InvalidInput(f"{path} is larger than {MOST_BYTES >> 20} MiB; split it by zone")
     return traces_in(path, raw, polarity)
+
+
+def usable_traces(path: Path, polarity: str | None) -> list[Trace]:
+    """The traces in a file, for a simulation: one of them must have capacity at some time.
+
+    `polarity` is `available`, `reclaimed`, or None for what the file says. Raises NotFound and InvalidInput.
+    """
+    try:
+        given = Polarity(polarity) if polarity else None
+    except ValueError as error:
+        raise InvalidInput(f"--polarity is available or reclaimed, not {polarity!r}") from error
+    found = read_traces(path, given)
+    if not any(any(each.available) for each in found):
+        raise InvalidInput(f"{path} has no capacity at any time, so nothing would run on Spot: is its polarity right?")
+    return found

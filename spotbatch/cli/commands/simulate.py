@@ -1,6 +1,6 @@
 """`spotbatch simulate`: play a run, or one job with a deadline, against Spot's capacity, many times, with a seed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -9,18 +9,19 @@ import typer
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.cli.options import JsonOption
-from spotbatch.cli.output import json, text
-from spotbatch.cli.simulate_deadline import simulate_deadline, terms_of
-from spotbatch.cli.simulating import names, progress, traces_of
+from spotbatch.cli.output import json
+from spotbatch.cli.output.progress_bar import progress_bar
 from spotbatch.runs import parse
 
 if TYPE_CHECKING:
+    from spotbatch.policy.interface import Terms
     from spotbatch.pricing.catalogue import Catalogue
     from spotbatch.pricing.history import Prices
     from spotbatch.pricing.report import CostReport
     from spotbatch.simulate.result import RunResult, Story
     from spotbatch.simulate.scenario import Jobs, Scenario, Timings
     from spotbatch.simulate.spot_capacity import SpotCapacity
+    from spotbatch.simulate.trace import Trace
 
 _DEFAULT_TYPES: Final = "c5,m5,r5"  # the default stack's
 _DEFAULT_ZONES: Final = "us-east-1a,us-east-1b,us-east-1c"
@@ -83,14 +84,13 @@ def simulate(
     prices = prices_of(known)
     runs = runs or _RUNS
     if deadline is not None:
-        return simulate_deadline(
-            terms_of(known, types, time, deadline, changeover, price_ratio, trace, polarity),
-            runs=runs, seed=seed, trace=trace, polarity=polarity, plot=plot, as_json=as_json,
-            sources=["the price ratio: as given"] if price_ratio else prices.sources,
-        )  # fmt: skip
+        traces = _traces(trace, polarity)
+        terms = _terms(time, deadline, changeover, price_ratio or _price_ratio(known, types), traces)
+        sources = ["the price ratio: as given"] if price_ratio else prices.sources
+        return _play_deadline(terms, traces, runs, seed, plot=plot, as_json=as_json, sources=sources)
     scenario = Scenario(
         jobs=_jobs(jobs, time, spread, vcpus, memory),
-        pools=pools_of(known.expand(names(types)), tuple(names(zones)), is_spot=True),
+        pools=pools_of(known.expand(parse.names(types)), tuple(parse.names(zones)), is_spot=True),
         max_vcpus=max_vcpus,
         timings=_timings(boot_time, checkpoint_every, save_time, is_saved_on_notice=notice),
         capacity=_capacity(trace, polarity, is_model=model, rate=rate, correlation=correlation),
@@ -112,8 +112,8 @@ def _contradictions(
 
     yield is_model and trace is not None, "--trace and --model are two kinds of capacity: give one of them"
     yield polarity is not None and trace is None, "--polarity is of a --trace, and none is given"
-    yield not any(names(types)), "--types names no instance type"
-    yield not any(names(zones)), "--zones names no zone"
+    yield not any(parse.names(types)), "--types names no instance type"
+    yield not any(parse.names(zones)), "--zones names no zone"
     yield runs is not None and not 1 <= runs <= MOST_RUNS, f"--runs is 1 to {MOST_RUNS}, not {runs}"
 
 
@@ -182,6 +182,8 @@ def _play(
     as_json: bool,
 ) -> None:
     """Play it so many times; draw, bill and show what was asked for."""
+    from spotbatch.cli.output.simulation import as_document, show, show_bill
+
     results = _run(scenario, prices, runs, cores)
     if plot:
         from spotbatch.simulate.charts import draw_spread
@@ -195,15 +197,15 @@ def _play(
     report = _report(story, prices) if story and is_billed else None
     if as_json:
         billed = {"bill": _bill_document(report)} if report else {}
-        return json.write(_document(scenario, results, prices.sources) | billed)
-    _say(scenario, results, prices.sources)
-    return _say_bill(report) if report else None
+        return json.write(as_document(scenario, results, prices.sources) | billed)
+    show(scenario, results, prices.sources)
+    return show_bill(report) if report else None
 
 
 def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -> "list[RunResult]":
     from spotbatch.simulate.montecarlo import MonteCarlo, run_many
 
-    with progress(runs) as advance:
+    with progress_bar("simulating", runs) as advance:
         return run_many(MonteCarlo(scenario=scenario, runs=runs, prices=prices), cores=cores, on_progress=advance)
 
 
@@ -232,102 +234,81 @@ def _report(story: "Story", prices: "Prices") -> "CostReport":
     return report_from(story.hosts, story.attempts, prices, until=until, is_simulated=True)
 
 
-def _say_bill(report: "CostReport") -> None:
-    """The same report as `spotbatch cost` shows, of the first run."""
-    from spotbatch.pricing.report import shown_usd
-
-    text.say()
-    text.say("the bill of the first run:")
-    rows = [[part.value, shown_usd(amount)] for part, amount in report.parts.items() if amount]
-    rows += [["first-hour credit", shown_usd(-report.credit_usd)], ["paid", shown_usd(report.paid_usd)]]
-    rows += [["on demand, the same hours", shown_usd(report.on_demand_usd)]]
-    text.table(["", "amount"], rows, right=(1,))
-
-
 def _capacity(
     trace: Path | None, polarity: str | None, *, is_model: bool, rate: float, correlation: float
 ) -> "SpotCapacity":
     from spotbatch.policy.fitted import FITTED
     from spotbatch.simulate.spot_capacity import CapacityAtRate, CapacityByModel, CapacityFromTrace
+    from spotbatch.simulate.trace import usable_traces
 
     if trace is not None:
-        return CapacityFromTrace(traces={each.zone: each for each in traces_of(trace, polarity)}, is_by_order=True)
+        return CapacityFromTrace(traces={each.zone: each for each in usable_traces(trace, polarity)}, is_by_order=True)
     return (
         CapacityByModel(model=FITTED) if is_model else CapacityAtRate(reclaims_per_hour=rate, correlation=correlation)
     )
 
 
-def _document(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence[str]) -> dict[str, object]:
-    return {
-        "is_simulated": True,
-        "jobs": asdict(scenario.jobs),
-        "timings": asdict(scenario.timings),
-        "capacity": type(scenario.capacity).__name__,
-        "max_vcpus": scenario.max_vcpus,
-        "seed": scenario.seed,
-        "summary": {name: _quantiles(values) for name, values in _columns(results)},
-        "runs": [asdict(each) | {"saving_percent": each.saving_percent} for each in results],
-        "sources": sources,
-    }
+# ---- one job with a deadline ----
 
 
-def _in_words(capacity: "SpotCapacity") -> str:
-    from spotbatch.simulate.spot_capacity import CapacityAtRate, CapacityByModel
+def _traces(trace: Path | None, polarity: str | None) -> "Sequence[Trace]":
+    from spotbatch.simulate.trace import usable_traces
 
-    if isinstance(capacity, CapacityAtRate):
-        return f"{capacity.reclaims_per_hour:g} reclaims per host and hour"
-    return "capacity of the fitted model" if isinstance(capacity, CapacityByModel) else "capacity of the traces"
+    return usable_traces(trace, polarity) if trace is not None else ()
 
 
-def _columns(results: "Sequence[RunResult]") -> "Iterator[tuple[str, list[float]]]":
-    yield "usd", [float(each.usd) for each in results]
-    yield "saving_percent", [each.saving_percent for each in results if each.saving_percent is not None]
-    yield "makespan_seconds", [each.makespan_seconds for each in results]
-    yield "attempts", [float(each.attempts) for each in results]
-    yield "interruptions", [float(each.interruptions) for each in results]
-    yield "lost_seconds", [each.lost_seconds for each in results]
-    yield "failed", [float(each.failed) for each in results]
+def _terms(work: str, deadline: str, changeover: str, price_ratio: float, traces: "Sequence[Trace]") -> "Terms":
+    from spotbatch.policy.interface import Terms
+    from spotbatch.simulate.deadlines import tick_seconds
 
-
-def _quantiles(values: Sequence[float]) -> dict[str, float]:
-    from spotbatch.simulate.montecarlo import percentile
-
-    if not values:
-        return {}
-    found = {f"p{percent}": percentile(values, percent) for percent in (5, 50, 95)}
-    return {name: round(value, 6) for name, value in (found | {"mean": sum(values) / len(values)}).items()}
-
-
-def _say(scenario: "Scenario", results: "Sequence[RunResult]", sources: Sequence[str]) -> None:
-    jobs = scenario.jobs
-    text.say(
-        f"{jobs.count} jobs of {text.duration(jobs.work_seconds)}, {jobs.vcpus} vCPUs, {jobs.memory_mib} MiB, on up to "
-        f"{scenario.max_vcpus} vCPUs; {len(results)} runs, seed {scenario.seed}, {_in_words(scenario.capacity)}"
+    return Terms(
+        work_seconds=parse.seconds(work),
+        deadline_seconds=parse.seconds(deadline),
+        changeover_seconds=parse.seconds(changeover),
+        tick_seconds=tick_seconds(traces),
+        price_ratio=price_ratio,
+        is_reclaim_seen_at_once=True,  # reclaims fall on ticks here
     )
-    text.say()
-    shown: dict[str, tuple[str, Callable[[float], str]]] = {
-        "usd": ("cost, USD", "{:,.2f}".format),
-        "saving_percent": ("saving over on-demand, %", "{:.1f}".format),
-        "makespan_seconds": ("ends in", text.duration),
-        "attempts": ("attempts", "{:,.0f}".format),
-        "interruptions": ("interrupted attempts", "{:,.0f}".format),
-        "lost_seconds": ("work lost, all jobs", text.duration),
-        "failed": ("jobs FAILED", "{:,.0f}".format),
-    }
-    rows = []
-    for name, values in _columns(results):
-        heading, shape = shown[name]
-        found = _quantiles(values)
-        rows.append([heading, *(shape(found[key]) if found else "-" for key in ("mean", "p5", "p50", "p95"))])
-    text.table(["", "mean", "p5", "p50", "p95"], rows, right=(1, 2, 3, 4))
-    given_up = sum(not each.is_finished for each in results)
-    if given_up:
-        left = sum(jobs.count - each.succeeded - each.failed for each in results)
-        text.say(f"{given_up} of {len(results)} runs were given up after {scenario.most_days:g} days (--give-up)")
-        text.say(f"{left} jobs did not end: what these runs cost is no saving, and when they ended is not known")
-    text.say()
-    for line in ("simulated, not measured on AWS", *sources):
-        text.say(f"- {line}")
+
+
+def _price_ratio(known: "Catalogue", types: str) -> float:
+    """On-demand over Spot price of the first type whose Spot price is known."""
+    first = next((each for each in known.expand(parse.names(types)) if each.spot_usd_per_hour), None)
+    if first is None or first.spot_usd_per_hour is None:
+        raise InvalidInput("no Spot price of these types is known: give --price-ratio")
+    return float(first.on_demand_usd_per_hour / first.spot_usd_per_hour)
+
+
+def _play_deadline(
+    terms: "Terms",
+    traces: "Sequence[Trace]",
+    runs: int,
+    seed: int,
+    *,
+    plot: Path | None,
+    as_json: bool,
+    sources: Sequence[str],
+) -> None:
+    """Play it under each policy; draw and show what each saves."""
+    from spotbatch.cli.output.deadline_scores import show
+    from spotbatch.simulate.deadlines import CURVE_POINTS, policies, savings_curve, table, windows_for
+
+    windows = windows_for(terms, traces, runs=runs, seed=seed)
+    chosen = policies()
+    steps = len(chosen) + 1 + (CURVE_POINTS if plot else 0)
+    with progress_bar("simulating", steps) as advance:
+        count = iter(range(steps))
+        scores = table(terms, windows, chosen, lambda _name: advance(next(count)))
+        if plot:
+            from spotbatch.simulate.charts import draw_savings
+
+            curve = savings_curve(terms, traces, runs=runs, seed=seed, on_point=lambda: advance(next(count)))
+            draw_savings(curve, plot)
+    if as_json:
+        return json.write(
+            {"is_simulated": True, "terms": asdict(terms), "seed": seed, "policies": scores, "sources": sources}
+        )
+    return show(terms, scores, sources)
 
 
 def _catalogue() -> "Catalogue":
