@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from spotbatch.aws.inspection import Environment
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.job import JobRequest, ResourceRequirements
 from spotbatch.pricing.catalogue import Catalogue, InstanceType
+from spotbatch.pricing.instance_selection import Need
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +18,20 @@ class Shortfall:
     cause: str
     evidence: str
     fix: str
+
+
+def requirements_of(request: JobRequest, defined: ResourceRequirements) -> ResourceRequirements:
+    """What each job of a request asks for: what it says itself, and for the rest what its definition says."""
+    return ResourceRequirements(
+        vcpus=request.vcpus or defined.vcpus,
+        memory_mib=request.memory_mib or defined.memory_mib,
+        gpus=request.gpus or defined.gpus,
+    )
+
+
+def need_of(requirements: ResourceRequirements) -> Need:
+    """The same for what compares prices."""
+    return Need(vcpus=requirements.vcpus, memory_mib=requirements.memory_mib, gpus=requirements.gpus)
 
 
 def types_of(environment: Environment, catalogue: Catalogue, *, only: str = "") -> list[InstanceType]:

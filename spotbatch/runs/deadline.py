@@ -15,6 +15,7 @@ from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job, JobRequest
 from spotbatch.runs import artifact_store, destination, lookup
+from spotbatch.runs.capacity import need_of, requirements_of
 from spotbatch.runs.endpoint import running_region
 from spotbatch.runs.progress_report import Report, read_report
 from spotbatch.runs.request import JobOptions
@@ -110,14 +111,9 @@ def _on_demand_queue(stack: str | None) -> str:
 def _price_ratio(jobs: Jobs, wanted: JobRequest) -> float:
     """On-demand over Spot price of the cheapest type that holds the job. Raises NotFound where no price is known."""
     from spotbatch.aws.price_cache import current_catalogue
-    from spotbatch.pricing.instance_selection import Need, choices
+    from spotbatch.pricing.instance_selection import choices
 
-    needs = jobs.definition(wanted.definition).requirements
-    need = Need(
-        vcpus=wanted.vcpus or needs.vcpus,
-        memory_mib=wanted.memory_mib or needs.memory_mib,
-        gpus=wanted.gpus or needs.gpus,
-    )
+    need = need_of(requirements_of(wanted, jobs.definition(wanted.definition).requirements))
     types = current_catalogue().expand(_PRICED_TYPES)
     ranked = choices(types, need, jobs=1, work_seconds=3600, save_seconds=5, restart_seconds=180)
     best = next((each for each in ranked if each.spot_usd_per_job_hour), None)

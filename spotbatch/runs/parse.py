@@ -43,13 +43,13 @@ def variables(written: Iterable[str], environ: Mapping[str, str] = os.environ) -
     return found
 
 
-def tags(written: Iterable[str]) -> dict[str, str]:
-    """KEY=VALUE. Raises InvalidInput."""
+def pairs(written: Iterable[str], *, option: str) -> dict[str, str]:
+    """KEY=VALUE, where a value may be empty. Raises InvalidInput, which names the option."""
     found = {}
     for each in written:
-        key, given, value = each.partition("=")
-        if not key or not given:
-            raise InvalidInput(f"a tag is written as KEY=VALUE, not {each!r}")
+        key, equals, value = each.partition("=")
+        if not key or not equals:
+            raise InvalidInput(f"{option} takes KEY=VALUE, not {each!r}")
         found[key] = value
     return found
 

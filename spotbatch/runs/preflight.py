@@ -13,8 +13,8 @@ from spotbatch.aws.job_shapes import Definition
 from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.price_cache import current_catalogue
 from spotbatch.batch.errors import InvalidInput, SpotbatchError
-from spotbatch.batch.job import JobRequest, ResourceRequirements
-from spotbatch.runs.capacity import fits, shortfall, types_of, unknown_types
+from spotbatch.batch.job import JobRequest
+from spotbatch.runs.capacity import fits, requirements_of, shortfall, types_of, unknown_types
 from spotbatch.runs.code import file_at_home
 
 _ANYWAY: Final = "--no-check sends it all the same"
@@ -60,12 +60,7 @@ def _check_capacity(request: JobRequest, definition: Definition, queue: Queue) -
     catalogue = current_catalogue()
     if not usable or any(unknown_types(each, catalogue) for each in usable):
         return
-    defined = definition.requirements
-    needs = ResourceRequirements(
-        vcpus=request.vcpus or defined.vcpus,
-        memory_mib=request.memory_mib or defined.memory_mib,
-        gpus=request.gpus or defined.gpus,
-    )
+    needs = requirements_of(request, definition.requirements)
     types = [kind for each in usable for kind in types_of(each, catalogue)]
     if types and not any(fits(kind, needs) for kind in types):
         lack = shortfall(needs, types)

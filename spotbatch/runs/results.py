@@ -17,7 +17,6 @@ from spotbatch.runs.units import indexes_of
 
 NAMES_FILE: Final = "inputs.tsv"  # folder, tab, input
 _WIDTH: Final = 16
-_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,11 +136,8 @@ def _fetch_one(store: Artifacts, file: OutputFile, on_bytes: Callable[[int], Non
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as opened:
-        while data := opened.read(_READ_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write_names(names: InputNames, jobs: Sequence[Job], destination: Path) -> None:

@@ -17,6 +17,15 @@ from spotbatch.runs.units import run_again
 _IDS_A_CALL: Final = 100
 _RATE_SECONDS: Final = 300.0  # the rate is that of the last five minutes
 _MOST_SAMPLES: Final = 1000
+BAR_ORDER: Final = (  # of the statuses in a bar and in a line of counts
+    JobStatus.SUCCEEDED,
+    JobStatus.FAILED,
+    JobStatus.RUNNING,
+    JobStatus.STARTING,
+    JobStatus.RUNNABLE,
+    JobStatus.PENDING,
+    JobStatus.SUBMITTED,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

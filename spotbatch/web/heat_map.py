@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.runs.tracker import BAR_ORDER
 from spotbatch.web.array_children import ArrayChildren, cells, retried
-from spotbatch.web.progress import BAR_ORDER
 from spotbatch.web.run_units import RunUnits, run_units, standing_counts
 
 

@@ -5,17 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from spotbatch.batch.status import JobStatus
+from spotbatch.runs.tracker import BAR_ORDER
 
 BAR_WIDTH: Final = 1000
-BAR_ORDER: Final = (
-    JobStatus.SUCCEEDED,
-    JobStatus.FAILED,
-    JobStatus.RUNNING,
-    JobStatus.STARTING,
-    JobStatus.RUNNABLE,
-    JobStatus.PENDING,
-    JobStatus.SUBMITTED,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,13 +17,13 @@ from spotbatch.batch.attempt_outcome import outcomes_of
 from spotbatch.batch.job import Job
 from spotbatch.pricing.ledger import Part
 from spotbatch.runs.attempt_story import outcome_text
+from spotbatch.runs.tracker import BAR_ORDER
 from spotbatch.web.choice import CHILD_ORDERS, NO_CHOICE, RUN_ORDERS, Choice
 from spotbatch.web.comparison import Compared, comparison
 from spotbatch.web.fetcher import log_key
 from spotbatch.web.log_lines import log_lines
 from spotbatch.web.money_view import CHART_HEIGHT, Drawings
 from spotbatch.web.poller import needs_findings
-from spotbatch.web.progress import BAR_ORDER
 from spotbatch.web.run_list import run_rows
 from spotbatch.web.run_units import index_of
 from spotbatch.web.run_view import run_view

@@ -2,7 +2,6 @@
 
 import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +13,7 @@ from spotbatch.local import region_file
 from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
 from spotbatch.local.start import UP_SECONDS, alive, start
+from spotbatch.runs import parse
 
 _DOWN_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.05
@@ -192,8 +192,8 @@ def load(
     loaded = RegionClient(info=info).load_stack(
         name or stack_name_of(template),
         read_template(template),
-        parameters=_named_values("--parameter", parameter or ()),
-        imports=_named_values("--import", imported or ()),
+        parameters=parse.pairs(parameter or (), option="--parameter"),
+        imports=parse.pairs(imported or (), option="--import"),
         file=str(template.absolute()),
     )
     if as_json:
@@ -204,16 +204,6 @@ def load(
     for key, value in loaded["outputs"].items():
         text.say(f"  {key} = {value}")
     return None
-
-
-def _named_values(option: str, given: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for one in given:
-        name, equals, value = one.partition("=")
-        if not name or not equals:
-            raise InvalidInput(f"{option} takes NAME=VALUE, not {one!r}")
-        found[name] = value
-    return found
 
 
 def _folder(home: Path | None) -> Path:

@@ -15,6 +15,7 @@ from spotbatch.cli.output import json, text
 from spotbatch.cli.output.deadline import say_submitted
 from spotbatch.cli.output.deadline import show as show_deadline
 from spotbatch.runs import artifact_store, deadline, destination, job_file, parse
+from spotbatch.runs.capacity import need_of, requirements_of
 from spotbatch.runs.manifest import RunManifest
 from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import Submission, prepare, send_along
@@ -128,8 +129,8 @@ def submit(
         env=parse.variables(env or ()),
         retries=retries,
         timeout_seconds=parse.seconds(timeout) if timeout else None,
-        tags=parse.tags(tag or ()),
-        parameters=parse.tags(parameter or ()),
+        tags=parse.pairs(tag or (), option="--tag"),
+        parameters=parse.pairs(parameter or (), option="--parameter"),
         queue=queue,
         definition=definition,
         stack=stack,
@@ -207,14 +208,7 @@ def _show_plan(jobs: Jobs, prepared: Submission, work_seconds: float | None, *, 
 
 def _need(jobs: Jobs, wanted: JobRequest) -> "Need":
     """What each job asks for: by itself, or else by its definition."""
-    from spotbatch.pricing.instance_selection import Need
-
-    needs = jobs.definition(wanted.definition).requirements
-    return Need(
-        vcpus=wanted.vcpus or needs.vcpus,
-        memory_mib=wanted.memory_mib or needs.memory_mib,
-        gpus=wanted.gpus or needs.gpus,
-    )
+    return need_of(requirements_of(wanted, jobs.definition(wanted.definition).requirements))
 
 
 def _show_price(jobs: Jobs, wanted: JobRequest) -> None:

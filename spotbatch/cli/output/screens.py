@@ -9,22 +9,13 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.output import json, text
 from spotbatch.runs.follow import Failure, Following
-from spotbatch.runs.tracker import Progress, Tracker
+from spotbatch.runs.tracker import BAR_ORDER, Progress, Tracker
 from spotbatch.runs.units import run_size
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 
-_BAR_ORDER: Final = (
-    JobStatus.SUCCEEDED,
-    JobStatus.FAILED,
-    JobStatus.RUNNING,
-    JobStatus.STARTING,
-    JobStatus.RUNNABLE,
-    JobStatus.PENDING,
-    JobStatus.SUBMITTED,
-)
 _BAR_CELLS: Final = 60
 _LINES_SO_FAR: Final = 60.0  # a line at most every sixtieth of the time so far: an hour's run does not fill a log
 _FIRST_BEAT_SECONDS: Final = 5.0
@@ -76,7 +67,7 @@ def title(jobs: Sequence[Job]) -> str:
 
 def counts_line(progress: Progress) -> str:
     """Every status that some unit stands in, with its count."""
-    return "  ".join(f"{status} {count:,}" for status in _BAR_ORDER if (count := progress.counts[status]))
+    return "  ".join(f"{status} {count:,}" for status in BAR_ORDER if (count := progress.counts[status]))
 
 
 def facts_line(progress: Progress, facts: str) -> str:
@@ -263,7 +254,7 @@ def picture(jobs: Sequence[Job], progress: Progress, facts: str, now: float) -> 
     for status, cells in bar_cells(progress, _BAR_CELLS):
         out.append("█" * cells if status.is_terminal else "▒" * cells, style=text.STATUS_STYLE[status])
     out.append(f"  {progress.done:,}/{progress.total:,}\n")
-    for status in _BAR_ORDER:
+    for status in BAR_ORDER:
         if progress.counts[status]:
             out.append(f"{status} {progress.counts[status]:,}  ", style=text.STATUS_STYLE[status])
     line = facts_line(progress, facts)
@@ -273,7 +264,7 @@ def picture(jobs: Sequence[Job], progress: Progress, facts: str, now: float) -> 
 
 def bar_cells(progress: Progress, width: int) -> list[tuple[JobStatus, int]]:
     """How many cells of the bar each status gets; one at least where there is a unit, and all cells are used."""
-    present = [(status, progress.counts[status]) for status in _BAR_ORDER if progress.counts[status]]
+    present = [(status, progress.counts[status]) for status in BAR_ORDER if progress.counts[status]]
     cells = [max(1, count * width // max(1, progress.total)) for _, count in present]
     while present and sum(cells) != width:
         step = 1 if sum(cells) < width else -1
