@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,12 @@ IMPURE_MODULES = {"random", "time", "socket", "subprocess", "sqlite3", "urllib",
 PURE_CALLS = ("datetime.now", "datetime.utcnow", "date.today", "time.time", "random.random")
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """A file's syntax tree: many rules look at the same files."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0]
 
@@ -59,16 +66,19 @@ def sources() -> Iterator[Path]:
         yield from sorted((PACKAGE / room).rglob("*.py"))
 
 
-def imported_names(path: Path) -> Iterator[tuple[str, int]]:
+@cache
+def imported_names(path: Path) -> list[tuple[str, int]]:
     """Every module that a file names, eagerly or not, with its line; relative imports are made absolute."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found = []
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name, node.lineno
+                found.append((alias.name, node.lineno))
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
             for alias in node.names:
-                yield f"{node.module}.{alias.name}", node.lineno
+                found.append((f"{node.module}.{alias.name}", node.lineno))
+    return found
 
 
 def is_within(name: str, allowed: str) -> bool:
@@ -118,7 +128,7 @@ def test_the_rulebook_needs_only_the_standard_library() -> None:
 
 def test_every_module_says_in_its_docstring_what_lives_there() -> None:
     for path in sources():
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path.relative_to(ROOT)} has none"
+        assert ast.get_docstring(tree_of(path)), f"{path.relative_to(ROOT)} has none"
 
 
 # How AWS Batch and ECS word what happened. Code compares with these words, so they are spelt once.
@@ -144,7 +154,7 @@ WORDS_OF_AWS = (
 
 def texts_in_code(path: Path) -> Iterator[tuple[str, int]]:
     """Every string of a file, parts of f-strings too, with its line; docstrings are prose, and no code reads them."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
@@ -187,7 +197,7 @@ def imports_between_files() -> dict[str, set[str]]:
     known = modules()
     found: dict[str, set[str]] = {}
     for name, path in known.items():
-        named = [each for each, _ in imported_at_run_time(ast.parse(path.read_text(encoding="utf-8")))]
+        named = [each for each, _ in imported_at_run_time(tree_of(path))]
         used = {each if each in known else each.rpartition(".")[0] for each in named}
         found[name] = {each for each in used if each in known and each != name}
     return found
@@ -248,7 +258,7 @@ def test_a_room_below_the_command_line_does_not_print(room: str) -> None:
     """Progress goes through a callback or is yielded, so that a dashboard and a program can use the room too."""
     for path in sorted((PACKAGE / room).rglob("*.py")):
         where = path.relative_to(ROOT)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call):
                 assert ast.unparse(node.func) not in ("print", "input"), f"{where}:{node.lineno} talks to a terminal"
             if isinstance(node, ast.Attribute):
@@ -267,7 +277,7 @@ def test_every_file_of_the_commands_defines_a_command() -> None:
     for path in sorted(COMMANDS.glob("*.py")):
         if path.name == "__init__.py":  # the table of them
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         commands = [
             node.name
             for node in tree.body
@@ -282,7 +292,7 @@ MOST_LINES = 70  # what fits a screen
 
 def test_every_function_fits_a_screen() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 assert lines <= MOST_LINES, f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {lines} lines"

@@ -62,7 +62,7 @@ def test_what_is_there_already_is_not_made_again(account: Account) -> None:
     account.is_bootstrapped()
     said = account.run(*DEPLOY, "--yes")
     assert account.verbs() == ["deploy"]
-    assert f"stack {STACK} is there already (CREATE_COMPLETE): it will be updated" in said.out
+    assert f"stack {STACK} exists (CREATE_COMPLETE): it will be updated" in said.out
 
 
 def test_a_bootstrap_that_is_too_old_is_renewed(account: Account) -> None:
@@ -111,11 +111,11 @@ def test_a_queue_that_goes_with_an_update_is_warned_of_if_it_has_jobs(
     monkeypatch.setattr(teardown, "open_jobs", {"queue": ["a", "b"], "dear": ["c"]}.__getitem__)
     account.will_synthesize({**TEMPLATE, "Outputs": {"JobQueueName": {}}})
     said = account.run(*DEPLOY, "--dry-run")
-    assert "warning: the queue dear goes with this update, and ends its 1 job" in said.out
+    assert "warning: this update removes the queue dear and ends its 1 job" in said.out
     assert "note: 2 jobs running or waiting" in said.out
     account.will_synthesize({**TEMPLATE, "Outputs": {"JobQueueName": {}, "OnDemandJobQueueName": {}}})
     said = account.run(*DEPLOY, "--dry-run")
-    assert "goes with this update" not in said.out
+    assert "this update removes the queue" not in said.out
     assert "note: 3 jobs running or waiting" in said.out
 
 
@@ -148,7 +148,7 @@ def test_a_new_image_tag_is_what_its_owner_wants_pushed_or_not(account: Account)
         )
     account.will_synthesize({**TEMPLATE, **made_with("v2")})
     said = account.run(*DEPLOY, "--yes")
-    assert f"note: {uri}:v2 is not there yet: push it" in said.out
+    assert f"note: {uri}:v2 does not exist yet: push it" in said.out
     assert "keeps the image" not in said.out
     account.will_synthesize({**TEMPLATE, **made_with("v1")})
     assert "not there yet" not in account.run(*DEPLOY, "--yes").out
@@ -335,7 +335,7 @@ def test_a_quota_below_what_the_stack_asks_for_is_warned_of_for_each_class(accou
     assert said.out.count("warning:") == 2
     assert "may run 5 vCPUs at once of the quota 'All Standard (A, C, D, H, I, M, R, T, Z) Spot" in said.out
     assert "up to 256. It works, with 5 at most" in said.out
-    assert "up to 32. It deploys, but there no job can start" in said.out
+    assert "up to 32. It deploys, but no job can start there" in said.out
     assert "--quota-code L-34B43A08 --desired-value 256 --region us-east-1" in said.out
     assert "--quota-code L-3819A6DF --desired-value 32" in said.out
     assert "L-1216C47A" not in said.out, "64 vCPUs on demand are enough"

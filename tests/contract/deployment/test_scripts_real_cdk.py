@@ -82,7 +82,7 @@ def test_the_real_cdk_bootstraps_deploys_finds_nothing_to_change_and_everything_
     assert int(version) >= 6
     second = account.run("deploy", "--stack-name", STACK, "--yes")
     assert "cdk bootstrap" not in second.out
-    assert f"stack {STACK} is there already (CREATE_COMPLETE)" in second.out
+    assert f"stack {STACK} exists (CREATE_COMPLETE)" in second.out
     small = Small(account=account, name=STACK)
     account.run("cleanup", "--stack-name", STACK, "--yes")
     assert small.has_bucket()
