@@ -69,15 +69,13 @@ def sources() -> Iterator[Path]:
 @cache
 def imported_names(path: Path) -> list[tuple[str, int]]:
     """Every module that a file names, eagerly or not, with its line; relative imports are made absolute."""
-    found = []
+    found: list[tuple[str, int]] = []
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                found.append((alias.name, node.lineno))
+            found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
-            for alias in node.names:
-                found.append((f"{node.module}.{alias.name}", node.lineno))
+            found += [(f"{node.module}.{alias.name}", node.lineno) for alias in node.names]
     return found
 
 

@@ -80,9 +80,8 @@ def _billed(run: Sequence[Job], report: CostReport, tag: str | None, stack: str 
     from spotbatch.aws.prices import billed_by_day
 
     now = time.time()
-    pair = (
-        next(iter(parse.pairs([tag], option="--tag").items())) if tag else (STACK_TAG, stack_outputs.read(stack).stack)
-    )
+    given = parse.pairs([tag] if tag else [], option="--tag") or {STACK_TAG: stack_outputs.read(stack).stack}
+    pair = next(iter(given.items()))
     start = min(one.created_at or now for one in run)
     stop = max(one.stopped_at or now for one in run)
     return reconciled(report, billed_by_day(pair, start=start, stop=stop))
