@@ -5,6 +5,8 @@ python bench/policy.py --sweep    the same gain over job fractions and changeove
 python bench/policy.py --misfit   the shipped model on made-up pools unlike those it was fitted to (a minute)
 python bench/policy.py --years    made-up other years: the traces' periods stretched, with doubt and without (minutes)
 python bench/policy.py --fit      the module spotbatch/policy/fitted.py, made anew from the traces
+
+Several pools: bench/placement.py.
 """
 
 import math
@@ -24,7 +26,6 @@ from spotbatch.policy.fit import FitSettings, fit
 from spotbatch.policy.fitted import FITTED
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Move, Policy, Terms, View
-from spotbatch.policy.pools import replay_pools
 from spotbatch.policy.replay import replay, saving
 from spotbatch.policy.table import solve
 from spotbatch.simulate.deadlines import Score, drawn_windows, policies, table, windows_of
@@ -61,15 +62,20 @@ def terms_of(fraction: float = 0.8, changeover_hours: float = 0.2, *, seen_at_on
     )
 
 
-def find_traces() -> Traces | None:
+def trace_path() -> Path | None:
     """SPOTBATCH_TRACES (the file or its folder), else shared/data in a folder above."""
     given = os.environ.get("SPOTBATCH_TRACES")
     places = [Path(given)] if given else [each / "shared" / "data" for each in Path(__file__).resolve().parents]
     for place in places:
         found = place if place.is_file() else place / NAME
         if found.is_file():
-            return {each.zone: each.coarser(PROBES).available for each in read_traces(found)}
+            return found
     return None
+
+
+def find_traces() -> Traces | None:
+    path = trace_path()
+    return {each.zone: each.coarser(PROBES).available for each in read_traces(path)} if path else None
 
 
 # ---- the table ----
@@ -172,30 +178,6 @@ def print_sweep(traces: Traces) -> None:
             worst = min(fmean(found) for found in gains.held_out.values())
             cells.append(f"d {changeover:g} h: {gains.mean:+.2f} ({worst:+.2f}; {gains.late})")
         print(f"f {fraction:4}  " + "   ".join(cells), flush=True)
-
-
-# ---- several pools ----
-
-
-def print_pools(traces: Traces) -> None:
-    """One zone at a time, and a free choice among the zones of a region; ours never saw the region in training."""
-    print("\nseveral pools: one zone at a time (mean over zones) -> any zone of the region; every third window")
-    terms = terms_of()
-    for region in sorted({zone[:-1] for zone in traces}):
-        inside = {zone: trace for zone, trace in traces.items() if zone[:-1] == region}
-        outside = [trace for zone, trace in traces.items() if zone[:-1] != region]
-        cells = []
-        for policy in (UniformProgress(), DeadlinePolicy(model=fit(outside, terms.tick_seconds))):
-            windows = windows_of(inside, terms, 3 * STRIDE)
-            alone = [saving(replay(terms, policy, each).cost, terms) for found in windows.values() for each in found]
-            joint = [
-                replay_pools(terms, policy, dict(zip(windows, each, strict=True)))
-                for each in zip(*windows.values(), strict=True)
-            ]
-            late = sum(each.is_late for each in joint)
-            free = fmean(saving(each.cost, terms) for each in joint)
-            cells.append(f"{policy.name} {100 * fmean(alone):.1f}% -> {100 * free:.1f}% (late {late})")
-        print(f"  {region} ({len(inside)} zones): " + "   ".join(cells))
 
 
 # ---- pools unlike those it was fitted to ----
@@ -372,7 +354,6 @@ def main(arguments: Sequence[str]) -> None:
         print_table(table(terms_of(), windows_of(traces, terms_of(), STRIDE), policies()))
         print("`ours` above has seen these traces; what it does on those that it has not seen:")
         print_held_out(traces)
-        print_pools(traces)
         print_survival(traces, FITTED)
         if "--sweep" in arguments:
             print_sweep(traces)

@@ -71,7 +71,7 @@ class _World:
         self._is_seen_at_once = terms.is_reclaim_seen_at_once
         self._slack = np.arange(cells) * cell
         self.shape = (2, len(model.edges_seconds), cells)
-        self._ends, self._moves = chances_of_end(np, model, step), _moves(np, model, step)
+        self._ends, self._moves = chances_of_end(np, model, step), ages_moved(np, model, step)
         self._start = _Shift(np, terms.changeover_seconds / cell, cells)
         self._wait = _Shift(np, step / cell, cells)
         self._regimes = len(model.regimes)
@@ -144,7 +144,7 @@ def chances_of_end(np: Any, model: HazardModel, tick_seconds: float) -> Any:
     )
 
 
-def _moves(np: Any, model: HazardModel, tick_seconds: float) -> Any:
+def ages_moved(np: Any, model: HazardModel, tick_seconds: float) -> Any:
     """Where ages go within a tick, by (bucket, bucket)."""
     buckets = len(model.edges_seconds)
     moves = np.zeros((buckets, buckets))
