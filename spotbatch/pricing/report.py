@@ -16,6 +16,7 @@ from spotbatch.pricing.usage import AttemptUse, HostLife
 from spotbatch.wording import count
 
 UNSPENT: Final = "(no attempt)"  # the group of booting, idle and minimum seconds
+_SIMULATED: Final = ("the hosts are simulated: this is what the run would have cost on AWS, and nothing was paid",)
 _WASTED: Final = frozenset({Part.LOST, Part.RESTART})
 _NINE_PLACES: Final = Decimal("0.000000001")
 
@@ -48,6 +49,7 @@ class CostReport:
     sources: tuple[str, ...]
     notes: tuple[str, ...]  # what is missing or estimated, in plain words
     is_simulated: bool
+    missing: tuple[str, ...] = ()  # those of the notes for which the sums are too low
 
     @cached_property
     def parts(self) -> Mapping[Part, Decimal]:
@@ -161,6 +163,7 @@ def report_from(
     if job_ids is not None:
         all_attempts = tuple(each for each in all_attempts if each.job_id in job_ids)
     other = usage_cost(other_quantities or {})
+    missing = tuple(_missing(all_hosts, priced, all_attempts))
     return CostReport(
         entries=tuple(entries),
         hosts=all_hosts,
@@ -169,11 +172,14 @@ def report_from(
         advice=advise(entries),
         sources=(*prices.sources, *((f"other: {PROVENANCE}",) if other else ())),
         notes=(
-            *_notes(all_hosts, priced, all_attempts, is_simulated=is_simulated),
+            *(_SIMULATED if is_simulated else ()),
+            *missing,
+            *_notes(all_hosts, all_attempts),
             *_credit_note(entries),
             *_shared_note(shared),
         ),
         is_simulated=is_simulated,
+        missing=missing,
     )
 
 
@@ -235,11 +241,8 @@ def _credit_note(entries: Iterable[Entry]) -> Iterable[str]:
         )
 
 
-def _notes(
-    hosts: Sequence[HostLife], priced: Sequence[HostLife], attempts: Sequence[AttemptUse], *, is_simulated: bool
-) -> Iterable[str]:
-    if is_simulated:
-        yield "the hosts are simulated: this is what the run would have cost on AWS, and nothing was paid"
+def _missing(hosts: Sequence[HostLife], priced: Sequence[HostLife], attempts: Sequence[AttemptUse]) -> Iterable[str]:
+    """What is not in the sums, which are too low for it."""
     known = {each.instance_id for each in priced}
     without = sorted({each.instance_type for each in hosts if each.instance_id not in known})
     if without:
@@ -249,6 +252,9 @@ def _notes(
     strays = sum(each.instance_id not in seen for each in attempts)
     if strays:
         yield f"{count(strays, 'attempt')} ran on hosts that are not known: the cost is not in this report"
+
+
+def _notes(hosts: Sequence[HostLife], attempts: Sequence[AttemptUse]) -> Iterable[str]:
     interrupted = [each for each in attempts if each.outcome.may_go_on]
     blind = sum(each.observed is None or each.observed.lost_seconds is None for each in interrupted)
     if blind:

@@ -16,6 +16,7 @@ from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.pricing.completeness import Completeness, Coverage
 from spotbatch.pricing.records import inferred_hosts, observed_of
 from spotbatch.pricing.report import CostReport, report_from, shown_usd
 from spotbatch.pricing.units import host_quantities
@@ -38,6 +39,14 @@ class Bill:
 
     report: CostReport
     notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()  # those of the notes for which the sums are too low
+    unread: int = 0  # jobs and children that were not asked for
+    is_over: bool = True  # whether the work has ended
+
+    @property
+    def completeness(self) -> Completeness:
+        """Whether the sums are all there is, so far, or of a part, and why."""
+        return Completeness.of(self.report, missing=self.missing, unread=self.unread, is_over=self.is_over)
 
     @property
     def paid_usd(self) -> Decimal:
@@ -57,8 +66,8 @@ class Bill:
 
     @property
     def is_final(self) -> bool:
-        """Whether no host of the run is up any more, so that the figures will not grow."""
-        return all(host.ended_at is not None for host in self.report.hosts)
+        """Whether everything is known and no host of the run is up any more, so that the figures will not grow."""
+        return self.completeness.coverage is Coverage.COMPLETE
 
 
 def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None) -> Bill:
@@ -71,7 +80,8 @@ def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None) -> Bill:
     units = [unit for job in run for unit in units_of(jobs, job)]
     others = [*_siblings(jobs, run), *neighbours(jobs, run, since=_first_launch(units, found))]
     made = bill_of(units, found, others=others, is_of_children=any(job.array_index is not None for job in run))
-    return replace(made, notes=(*notes, *made.notes))
+    is_over = all(job.status.is_terminal for job in run)
+    return replace(made, notes=(*notes, *made.notes), is_over=is_over, unread=_beyond(run))
 
 
 def _siblings(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
@@ -120,7 +130,7 @@ def bill_of(
         other_quantities=host_quantities(chosen, until=now, volume_gib=VOLUME_GIB) if chosen else None,
         is_simulated=session.is_local(),
     )
-    return Bill(report=report, notes=notes)
+    return Bill(report=report, notes=notes, missing=notes)
 
 
 def in_short(
@@ -137,25 +147,31 @@ def in_short(
     its hosts are counted whole while it runs, whoever shares them ("about"), and of more units than `most_units` the
     hosts of so many, spread over all that have started. What may grow says "so far", what is of a part "at least".
     """
-    is_whole = sum(job.array.size if job.array else 1 for job in run) <= most_units
-    if is_whole and (is_exact or all(job.status.is_terminal for job in run)):
-        made = bill(jobs, run, stack=stack)
-        return _words(made.report, after="" if made.is_final else " so far")
-    units = [unit for job in run for unit in units_of(jobs, job)] if is_whole else _some(jobs, run, most_units)
+    beyond = _beyond(run, most_units)
+    if not beyond and (is_exact or all(job.status.is_terminal for job in run)):
+        return _words(bill(jobs, run, stack=stack))
+    units = _some(jobs, run, most_units) if beyond else [unit for job in run for unit in units_of(jobs, job)]
     uses = [use for unit in units for use in _uses(unit, {})]
     if not uses:
         return ""
-    lives, named, _ = lives_of(uses, {})
+    lives, named, notes = lives_of(uses, {})
     report = report_from(lives, named, current_prices(), until=time.time(), is_simulated=session.is_local())
-    return _words(report, before="about " if is_whole else "at least ", after=" so far" if is_whole else "")
+    made = Bill(report=report, notes=notes, missing=notes, unread=beyond, is_over=False)
+    return _words(made, before="about " if made.completeness.coverage is Coverage.SO_FAR else "")
 
 
-def _words(report: CostReport, *, before: str = "", after: str = "") -> str:
+def _beyond(run: Sequence[Job], most_units: int = _MOST_UNITS) -> int:
+    """Jobs and children that are too many to be read."""
+    return max(0, sum(job.array.size if job.array else 1 for job in run) - most_units)
+
+
+def _words(made: Bill, *, before: str = "") -> str:
+    report = made.report
     if not report.paid_usd and not report.credit_usd:
         return ""
     percent = report.saving_percent
     saved = f", {percent:.0f} % less than on demand" if percent is not None and percent > 0 else ""
-    return f"{before}{shown_usd(report.paid_usd)}{after}{saved}"
+    return f"{made.completeness.words(f'{before}{shown_usd(report.paid_usd)}')}{saved}"
 
 
 def _some(jobs: Jobs, watched: Sequence[Job], most: int) -> list[Job]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.pricing.completeness import Completeness
 from spotbatch.pricing.report import CostReport
 from spotbatch.runs.bill import bill_of
 from spotbatch.web.unit_records import UnitRecords
@@ -24,7 +25,13 @@ class Account:
     unread: int = 0  # units of which attempts are not in it yet
     is_over: bool = True  # whether all of the work has ended, and its records were read
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # what is not in the sums, which are too low for it
     inputs: Mapping[str, str] = field(default_factory=dict)  # by the units' ids; of many units those that FAILED
+
+    @property
+    def completeness(self) -> Completeness:
+        """Whether the sums are all there is, so far, or of a part, and why."""
+        return Completeness.of(self.report, missing=self.missing, unread=self.unread, is_over=self.is_over)
 
 
 def account_of(
@@ -44,5 +51,6 @@ def account_of(
         unread=unread,
         is_over=is_over and not found.missing,
         notes=(*found.notes, *made.notes),
+        missing=made.missing,
         inputs=records.inputs_of(named),
     )

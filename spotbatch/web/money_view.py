@@ -19,7 +19,7 @@ _DRAWINGS_KEPT: Final = 20
 class Money:
     """A bill, written out."""
 
-    coverage: str  # "at least" while attempts are not read, "so far" while work goes on, else ""
+    coverage: str  # in the words of `pricing.completeness.Coverage`
     paid: str
     on_demand: str
     saved: str
@@ -73,7 +73,7 @@ def money_of(account: Account) -> Money:
     wasted = _wasted(report)
     drawn = curve(report, account.at)
     return Money(
-        coverage="at least" if account.unread else "" if account.is_over else "so far",
+        coverage=account.completeness.coverage.value,
         paid=shown_usd(report.paid_usd),
         on_demand=shown_usd(report.on_demand_undisturbed_usd),
         saved=shown_usd(report.saving_usd),

@@ -14,11 +14,11 @@ from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.job import Job
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
+from spotbatch.pricing.completeness import Completeness, Coverage
 from spotbatch.pricing.document import document_of
 from spotbatch.pricing.reconcile import Day
 from spotbatch.pricing.reconcile import reconcile as reconciled
 from spotbatch.pricing.report import CostReport, Group, shown_usd
-from spotbatch.pricing.usage import HostLife
 from spotbatch.runs import lookup, parse
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -63,9 +63,10 @@ def cost(
     if as_json:
         billed = {"billed": [day.to_json() for day in days]} if reconcile else {}
         plain = {"job_id": run[0].id, "job_ids": [one.id for one in run], **document_of(made.report)}
-        return json.write({**plain, **billed, "gathering_notes": list(made.notes)})
-    _show(run, made.report)
-    _show_groups(by or "", groups, made.report.hosts)
+        known = {"completeness": made.completeness.to_json(), "gathering_notes": list(made.notes)}
+        return json.write({**plain, **billed, **known})
+    _show(run, made.report, made.completeness)
+    _show_groups(by or "", groups, made.completeness)
     if reconcile:
         _show_billed(days)
     for line in (*made.notes, *(made.report.notes if made.report.hosts else ())):
@@ -105,19 +106,18 @@ def _show_billed(days: Sequence[Day]) -> None:
     )
 
 
-def _show_groups(by: str, groups: Sequence[Group], hosts: Sequence[HostLife]) -> None:
+def _show_groups(by: str, groups: Sequence[Group], known: Completeness) -> None:
     if not groups:
         return
     text.say()
-    grows = " so far" if any(host.ended_at is None for host in hosts) else ""
     rows = [
         (one.name, shown_usd(one.paid_usd), shown_usd(one.on_demand_usd), str(one.attempts), str(one.interruptions))
         for one in groups[:_SHOWN_GROUPS]
     ]
-    text.table((by, f"PAID{grows.upper()}", "ON DEMAND", "ATTEMPTS", "INTERRUPTED"), rows, right=(1, 2, 3, 4))
+    text.table((by, _so(known, "PAID").upper(), "ON DEMAND", "ATTEMPTS", "INTERRUPTED"), rows, right=(1, 2, 3, 4))
 
 
-def _show(run: Sequence[Job], report: CostReport) -> None:
+def _show(run: Sequence[Job], report: CostReport, known: Completeness) -> None:
     more = f" and {text.count(len(run) - 1, 'more job')}" if len(run) > 1 else ""
     called = f"{run[0].name} ({run[0].id}{more})"
     if not report.hosts:
@@ -127,12 +127,11 @@ def _show(run: Sequence[Job], report: CostReport) -> None:
         f"{called}: {text.count(len(report.attempts), 'attempt')} on {text.count(len(report.hosts), 'host')}{reclaimed}"
     )
     text.say(text.styled(head, "bold"))
-    # hosts that are up still cost on: every figure says that it will grow
-    grows = " so far" if any(host.ended_at is None for host in report.hosts) else ""
     percent = "" if report.saving_percent is None else f"  ({report.saving_percent:.0f} %)"
-    _amount(f"paid for the hosts{grows}", report.paid_usd)
-    _amount(f"the same work on demand{grows}", report.on_demand_undisturbed_usd)
-    _amount(f"saved{grows}", report.saving_usd, percent)
+    lacks = known.coverage is Coverage.AT_LEAST
+    _amount(_so(known, "paid for the hosts"), report.paid_usd, _why(known))
+    _amount(_so(known, "the same work on demand"), report.on_demand_undisturbed_usd)
+    _amount("saved, of what is known" if lacks else _so(known, "saved"), report.saving_usd, percent)
     if report.credit_usd:
         _amount("waived in a host's first hour", report.credit_usd)
     from spotbatch.runs.bill import VOLUME_GIB
@@ -140,7 +139,7 @@ def _show(run: Sequence[Job], report: CostReport) -> None:
     for line in report.other:
         _amount(f"beside it: {line.description}", line.usd, f"  ({VOLUME_GIB} GiB a host)")
     waived = ", with what was waived" if report.credit_usd else ""
-    text.say(f"where it went{grows}{waived}: {shown_usd(report.gross_usd)}")
+    text.say(f"{_so(known, 'where it went')}{waived}: {shown_usd(report.gross_usd)}")
     for part, amount in report.parts.items():
         if round(amount, 6):  # what is shown as nothing is left out
             share = amount / report.gross_usd if report.gross_usd else Decimal(0)
@@ -149,6 +148,16 @@ def _show(run: Sequence[Job], report: CostReport) -> None:
     for advice in report.advice:
         text.say(f"{'warning' if advice.is_warning else 'advice'}: {advice.text}")
     return None
+
+
+def _so(known: Completeness, label: str) -> str:
+    """A label with what must be said of its figure."""
+    return {Coverage.SO_FAR: f"{label} so far", Coverage.AT_LEAST: f"{label}, at least"}.get(known.coverage, label)
+
+
+def _why(known: Completeness) -> str:
+    """Why a sum is not all, where no note says it already."""
+    return f"  ({known.why[0]})" if known.coverage is Coverage.SO_FAR else ""
 
 
 def _amount(label: str, amount: Decimal, more: str = "") -> None:

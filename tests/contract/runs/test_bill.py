@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from spotbatch import Client
+from spotbatch.pricing.completeness import Completeness
 from spotbatch.pricing.report import shown_usd
 from tests.contract.cli_world import CliWorld, cli_world
 from tests.contract.local_api_region import until
@@ -24,8 +25,8 @@ def wait_for_the_hosts_to_go(world: CliWorld) -> None:
     until(lambda: all(host.ended_at is not None for host in world.admin.hosts()), seconds=60)
 
 
-def test_watch_show_cost_and_the_client_have_one_figure_for_a_run_that_shared_its_hosts(
-    world: CliWorld, monkeypatch: pytest.MonkeyPatch
+def test_watch_show_cost_the_client_and_the_dashboard_have_one_figure_for_a_run_that_shared_its_hosts(
+    world: CliWorld, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     other = world.submit("--name", "other", "--array", "4", "--", "sleep", "1")
     run = world.submit("--name", "mine", "--array", "4", "--", "sleep", "1")
@@ -42,6 +43,11 @@ def test_watch_show_cost_and_the_client_have_one_figure_for_a_run_that_shared_it
     monkeypatch.setenv("SPOTBATCH_HOME", str(world.home))
     bill = Client(local=True).run("mine").cost()
     assert (shown_usd(bill.paid_usd), bill.is_final) == (figure, True)
+    assert bill.completeness == Completeness()
+    page = tmp_path / "page.html"
+    world.run("dashboard", "--run", run, "--export", str(page))
+    number = figure.removesuffix(" USD")
+    assert f"<dt>Paid</dt><dd>{number}<small>USD</small></dd>" in page.read_text(encoding="utf-8")
 
 
 def test_a_figure_that_may_still_grow_says_so_far(world: CliWorld, tmp_path: Path) -> None:
