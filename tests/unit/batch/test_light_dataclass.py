@@ -1,6 +1,7 @@
 """Our light dataclasses hold what the standard library's would, and cost less to import."""
 
 import copy
+import dataclasses
 import subprocess
 import sys
 
@@ -59,6 +60,14 @@ def test_a_default_that_is_made_is_made_for_each() -> None:
     assert (one.lines, other.lines) == (["a"], [])
     assert one._cache is None
     assert "_cache" not in as_dict(one)
+
+
+def test_the_standard_library_takes_them_for_its_own() -> None:
+    notes = Notes(title="a", lines=["b"])
+    assert dataclasses.is_dataclass(notes)
+    assert dataclasses.asdict(notes) == {"title": "a", "lines": ["b"]}
+    assert [each.name for each in dataclasses.fields(Point)] == ["x", "y"]
+    assert dataclasses.replace(Point(x=1), y=9) == Point(x=1, y=9)
 
 
 HEAVY = (
