@@ -23,13 +23,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aws": ("batch", "pricing"),
     "runs": ("aws", "batch", "pricing", "local", "runtime.array_index", "runtime.errors"),
     "doctor": ("runs", "aws", "batch", "pricing"),
+    "audit": ("local", "aws", "batch", "pricing"),
     "rehearsal": ("runs", "local", "aws", "batch", "policy", "pricing"),
     "deployment": ("aws", "batch", "pricing"),
     "web": ("runs", "doctor", "aws", "batch", "pricing"),
     "infra": ("batch", "policy", "pricing"),
     "cli": (
         *("batch", "pricing", "policy", "runtime", "local", "simulate", "aws"),
-        *("runs", "doctor", "rehearsal", "deployment", "web"),
+        *("runs", "doctor", "audit", "rehearsal", "deployment", "web"),
     ),
 }
 EVERYBODY: tuple[str, ...] = ("__version__", "wording")  # how times and counts are written: pure, standard library

@@ -461,3 +461,12 @@ def test_a_wrong_setting_ends_the_application_with_one_clear_message(tmp_path: P
     assert run.returncode == 2
     assert "max_vcpus" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_our_own_audit_finds_nothing_in_the_default_stack_that_is_not_judged(template: Template) -> None:
+    from spotbatch.audit.audit import audit
+    from spotbatch.audit.read_template import facts_of
+    from spotbatch.pricing.catalogue import catalogue
+
+    found = {(each.rule, each.path) for each in audit(facts_of(template.to_json(), types=catalogue()))}
+    assert found == {("nat-hours", "Type")}, "one gateway for all zones: deploy.sh shows its price and asks beforehand"

@@ -103,11 +103,15 @@ class Jobs:
 
     def definition(self, reference: str) -> Definition:
         """A job definition, the newest active revision where none is named. Raises NotFound."""
+        return definition_of(self.definition_shape(reference))
+
+    def definition_shape(self, reference: str) -> Any:
+        """A job definition as AWS Batch describes it. Raises NotFound."""
         name, _, revision = reference.rpartition("/")[2].partition(":")
         found: Any = self._definitions(name, revision)
         if not found:
             raise NotFound(f"there is no active job definition {reference!r} here")
-        return definition_of(max(found, key=lambda one: int(one["revision"])))
+        return max(found, key=lambda one: int(one["revision"]))
 
     def _definitions(self, name: str, revision: str) -> Any:
         if revision:

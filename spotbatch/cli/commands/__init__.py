@@ -37,6 +37,7 @@ COMMANDS: Final = tuple(
                 ("retry", "retry", "Run the failed children again, from their checkpoints."),
                 ("dashboard", "dashboard", "All of this in a browser: children, hosts, money, logs, live."),
                 ("doctor", "doctor", "Why does a job not run? The cause, the evidence and the fix."),
+                ("audit", "audit", "What of a template or a live queue costs money, loses work, or cannot be updated."),
                 ("events", "events", "What AWS Batch and EC2 told: job events, blocked queues, Spot notices."),
             ),
         ),
