@@ -87,6 +87,20 @@ def _retry_shape(retry: RetryStrategy) -> dict[str, Any]:
     return shape
 
 
+def with_variable(shape: Mapping[str, Any], name: str, value: str) -> dict[str, Any]:
+    """SubmitJob's input with one more variable, in the place of one of the same name."""
+    overrides = dict(shape.get("containerOverrides", {}))
+    others = [each for each in overrides.get("environment", []) if each["name"] != name]
+    overrides["environment"] = [*others, {"name": name, "value": value}]
+    return {**shape, "containerOverrides": overrides}
+
+
+def variable_of(shape: Shape, name: str) -> str | None:
+    """The value of a variable of a job's container, as DescribeJobs tells it."""
+    container = _container(shape, shape.get("ecsProperties", {}))
+    return next((str(each.get("value", "")) for each in container.get("environment", []) if each["name"] == name), None)
+
+
 def again_shape(shape: Shape, *, environment: Mapping[str, str], array_size: int | None) -> dict[str, Any]:
     """SubmitJob's input for a job like one that DescribeJobs told of, with these variables beside its own."""
     container = _container(shape, shape.get("ecsProperties", {}))

@@ -1,6 +1,8 @@
 """Jobs in AWS Batch, in the cloud or in the local region: submit, describe, list, cancel, terminate."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +16,11 @@ from spotbatch.aws.job_shapes import (
     job_of,
     submit_shape,
     summary_of,
+    variable_of,
+    with_variable,
 )
-from spotbatch.batch.errors import NotFound, SpotbatchError
+from spotbatch.batch.environment import SPOTBATCH_SUBMISSION
+from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.job import Job, JobRequest
 from spotbatch.batch.status import JobStatus
 
@@ -24,7 +29,32 @@ if TYPE_CHECKING:
 
 _DESCRIBED_AT_ONCE: Final = 100  # API reference, DescribeJobs
 _TERMINATED_AT_ONCE: Final = 50  # API reference, TerminateJobs
+_SUBMISSIONS: Final = 4
+_LOOKS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)  # how late a listing may be is not published: seconds, by all reports
+_FRESH_SECONDS: Final = 20.0
+_FRESH_LOOK_SECONDS: Final = 0.5
 DEFAULT_LIMIT: Final = 1000
+
+
+_fresh: Final[dict[str, tuple[float, int]]] = {}  # jobs that this process submitted: when (monotonic), and their sizes
+
+
+def _submitted_now(job_id: str, shape: Mapping[str, Any]) -> str:
+    """Remember a new job for a while; returns its id."""
+    now = time.monotonic()
+    for other in [one for one, (at, _) in _fresh.items() if now - at > _FRESH_SECONDS]:
+        _fresh.pop(other, None)  # threads may do this at once
+    _fresh[job_id] = (now, int(shape.get("arrayProperties", {}).get("size", 0)))
+    return job_id
+
+
+def _is_fresh(job_id: str) -> bool:
+    """Whether this process submitted a job, or the array of a child that there is, a moment ago."""
+    parent, _, index = job_id.partition(":")
+    at, size = _fresh.get(parent, (0.0, 0))
+    if parent not in _fresh or time.monotonic() - at > _FRESH_SECONDS:
+        return False
+    return not index or (index.isdecimal() and int(index) < size)
 
 
 def _client() -> "BatchClient":
@@ -36,11 +66,51 @@ class Jobs:
     """AWS Batch's operations on jobs. Every call raises the errors that `session.client` speaks of."""
 
     batch: "BatchClient" = field(default_factory=_client)
+    sleep: Callable[[float], None] = time.sleep
 
     def submit(self, request: JobRequest) -> str:
-        """Send SubmitJob; returns the job's id."""
-        answer: Any = self.batch.submit_job(**submit_shape(request))
-        return str(answer["jobId"])
+        """Submit a job, once; returns its id."""
+        return self._submit_once(submit_shape(request))
+
+    def _submit_once(self, shape: dict[str, Any]) -> str:
+        """SubmitJob, as often as it takes, without a second job where the answer to one that was taken got lost.
+
+        AWS Batch has no client token, so that each submission carries a mark of its own in its variables, and after an
+        answer that says nothing (a 5xx, a closed connection) the queue is searched for it. Raises Unavailable where it
+        cannot be known.
+        """
+        mark = secrets.token_hex(8)
+        marked = with_variable(shape, SPOTBATCH_SUBMISSION, mark)
+        for left in reversed(range(_SUBMISSIONS)):
+            try:
+                answer: Any = self.batch.submit_job(**marked)
+                return _submitted_now(str(answer["jobId"]), marked)
+            except Unavailable as error:
+                if not session.may_have_been_done(error):
+                    raise
+                found = self._find_marked(marked, mark, error)
+                if found is not None:
+                    return found
+                if not left:
+                    raise
+        raise AssertionError("the last one returns or raises")
+
+    def _find_marked(self, shape: dict[str, Any], mark: str, error: Unavailable) -> str | None:
+        """The job of a submission whose answer is not known; None where it was not taken. New jobs show up late."""
+        try:
+            for seconds in _LOOKS_SECONDS:
+                self.sleep(seconds)
+                listed = self.named(str(shape["jobQueue"]), str(shape["jobName"]), limit=_DESCRIBED_AT_ONCE)
+                shapes: Any = self.batch.describe_jobs(jobs=[each.id for each in listed])["jobs"] if listed else []
+                for each in shapes:
+                    if variable_of(each, SPOTBATCH_SUBMISSION) == mark:
+                        return _submitted_now(str(each["jobId"]), shape)
+        except SpotbatchError as failed:
+            raise Unavailable(
+                f"it is not known whether AWS Batch took job {shape['jobName']} ({error}), and looking failed "
+                f"({failed}): see `spotbatch list` before you submit it again"
+            ) from error
+        return None
 
     def get(self, job_id: str) -> Job:
         """One job, an array's parent or a child (`id:index`). Raises NotFound."""
@@ -66,14 +136,23 @@ class Jobs:
         )
 
     def describe(self, job_ids: Sequence[str]) -> list[Job]:
-        """Those of the jobs that there are, in the order of their ids, 100 a call."""
+        """Those of the jobs that there are, in the order of their ids, 100 a call.
+
+        What this process submitted a moment ago is there, though AWS Batch may not say so yet: it is asked again.
+        """
         found: list[Job] = []
         for start in range(0, len(job_ids), _DESCRIBED_AT_ONCE):
             ids = list(job_ids[start : start + _DESCRIBED_AT_ONCE])
-            shapes: Any = self.batch.describe_jobs(jobs=ids)["jobs"]
-            by_id = {shape["jobId"]: job_of(shape) for shape in shapes}
+            by_id = self._described(ids)
+            while missing := [job_id for job_id in ids if job_id not in by_id and _is_fresh(job_id)]:
+                self.sleep(_FRESH_LOOK_SECONDS)
+                by_id |= self._described(missing)
             found += [by_id[job_id] for job_id in ids if job_id in by_id]
         return found
+
+    def _described(self, ids: list[str]) -> dict[str, Job]:
+        shapes: Any = self.batch.describe_jobs(jobs=ids)["jobs"]
+        return {shape["jobId"]: job_of(shape) for shape in shapes}
 
     def children(self, array_id: str, status: JobStatus, *, limit: int = DEFAULT_LIMIT) -> list[JobSummary]:
         """The children of an array that stand in one status, by index, at most `limit`."""
@@ -98,8 +177,7 @@ class Jobs:
         shapes: Any = self.batch.describe_jobs(jobs=[job_id])["jobs"]
         if not shapes:
             raise NotFound(f"there is no job {job_id!r} here any more")
-        answer: Any = self.batch.submit_job(**again_shape(shapes[0], environment=environment, array_size=array_size))
-        return str(answer["jobId"])
+        return self._submit_once(again_shape(shapes[0], environment=environment, array_size=array_size))
 
     def definition(self, reference: str) -> Definition:
         """A job definition, the newest active revision where none is named. Raises NotFound."""

@@ -34,7 +34,8 @@ _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 60
 _CONNECTIONS: Final = 24  # small objects are read by 16 threads
 _ATTEMPTS: Final = 8  # adaptive: the client slows down by itself when it is throttled
-_LOOPBACK_ATTEMPTS: Final = 2  # a region on this machine that does not answer is down: say so at once
+_LOOPBACK_ATTEMPTS: Final = 2  # to connect: a region on this machine where nobody listens is down, and that is said
+_NOT_REPEATABLE: Final = "SubmitJob"
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _REFUSED: Final = frozenset(
@@ -171,12 +172,11 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
     """
     from botocore.config import Config
 
-    attempts = _LOOPBACK_ATTEMPTS if is_local() else _ATTEMPTS
     config = Config(
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
         max_pool_connections=_CONNECTIONS,
-        retries={"mode": "adaptive", "total_max_attempts": attempts},
+        retries={"mode": "adaptive", "total_max_attempts": _ATTEMPTS},
         user_agent_extra=f"spotbatch/{__version__}",
     )
     chosen = _connection.get()
@@ -190,7 +190,38 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
             region = region or os.environ.get("AWS_REGION") or None
             made = _session(profile, region, _settings()).client(service, config=config)
     _translate_calls(made)
+    made.meta.events.register_first(f"needs-retry.{made.meta.service_model.service_id.hyphenize()}", _give_up_early)
     return made
+
+
+def _give_up_early(
+    event_name: str, *, attempts: int, response: Any = None, caught_exception: Any = None, **_: object
+) -> None:
+    """Before botocore decides whether a request is sent again: what must not be is raised at once.
+
+    A region on this machine where nobody listens is down. A SubmitJob that failed otherwise than by a refusal may have
+    been taken, and AWS Batch has no token to tell one submission from two: `Jobs.submit` looks whether it was.
+    """
+    from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
+
+    if isinstance(caught_exception, EndpointConnectionError | ConnectTimeoutError):
+        if is_local() and attempts >= _LOOPBACK_ATTEMPTS:
+            raise caught_exception
+    elif event_name.endswith(f".{_NOT_REPEATABLE}"):
+        if isinstance(caught_exception, HTTPClientError):
+            raise caught_exception
+        if response is not None and response[0].status_code >= 500:
+            raise ClientError(response[1], _NOT_REPEATABLE)
+
+
+def may_have_been_done(error: BaseException) -> bool:
+    """Whether what failed with this error may have been carried out all the same: there was no answer, or a 5xx."""
+    from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
+
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500
+    return isinstance(cause, HTTPClientError) and not isinstance(cause, EndpointConnectionError | ConnectTimeoutError)
 
 
 @lru_cache(maxsize=4)

@@ -20,6 +20,7 @@ SPOTBATCH_ARTIFACTS_URL: Final = "SPOTBATCH_ARTIFACTS_URL"  # s3://bucket/prefix
 SPOTBATCH_RUN_ID: Final = "SPOTBATCH_RUN_ID"  # names the work; default: the job id without its array index
 SPOTBATCH_ARRAY_INDEXES: Final = "SPOTBATCH_ARRAY_INDEXES"  # the run's indexes that this array holds, as 3,17,40-45
 SPOTBATCH_INPUT_LIST: Final = "SPOTBATCH_INPUT_LIST"  # 1: each child has a line of the run's list of inputs
+SPOTBATCH_SUBMISSION: Final = "SPOTBATCH_SUBMISSION"  # tells one SubmitJob from another: its answer may be lost
 SPOTBATCH_NOTICE_FILE: Final = "SPOTBATCH_NOTICE_FILE"  # the host writes the interruption notice there (JSON)
 SPOTBATCH_INSTANCE_TYPE: Final = "SPOTBATCH_INSTANCE_TYPE"  # what the host is, for the attempt's record
 SPOTBATCH_ZONE: Final = "SPOTBATCH_ZONE"  # where the host is, for the attempt's record

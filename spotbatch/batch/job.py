@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from spotbatch.batch.dependency import MAX_DEPENDENCIES, Dependency
-from spotbatch.batch.environment import RESERVED_PREFIX
+from spotbatch.batch.environment import RESERVED_PREFIX, SPOTBATCH_SUBMISSION
 from spotbatch.batch.errors import InvalidJob
 from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, overrides_length
 from spotbatch.batch.retry import RetryStrategy
@@ -95,7 +95,7 @@ class JobRequest:
         wanted = (("VCPU", self.vcpus), ("MEMORY", self.memory_mib), ("GPU", self.gpus))
         length = overrides_length(
             command=self.command or (),
-            environment=self.environment,
+            environment={**self.environment, SPOTBATCH_SUBMISSION: "0" * 16},  # the mark that is sent along
             requirements={kind: str(value) for kind, value in wanted if value},
             queue=self.queue,
             is_array=self.array_size is not None,

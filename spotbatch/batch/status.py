@@ -45,6 +45,10 @@ OUT_OF_MEMORY_REASON: Final = f"{OUT_OF_MEMORY}: Container killed due to memory 
 CANNOT_PULL_PREFIX: Final = "CannotPull"  # ...ContainerError, ...ECRContainerError, ...ImageManifestError and others
 CANNOT_PULL_REASON: Final = f"{CANNOT_PULL_PREFIX}ContainerError:"
 CANNOT_START_REASON: Final = "CannotStartContainerError:"
+# How the agent words two failures that pass by themselves (amazon-ecs-agent, agent/engine/errors.go; ECS developer
+# guide, "CannotPullContainer task errors").
+PULL_FAILED_REASON: Final = f"{CANNOT_PULL_REASON} pull image manifest has been retried 5 time(s): i/o timeout"
+DOCKER_TIMEOUT_REASON: Final = "DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s"
 NOT_INITIALIZED_REASON: Final = "ResourceInitializationError:"
 NOT_STARTED_REASONS: Final = (
     CANNOT_PULL_PREFIX,

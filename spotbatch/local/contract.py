@@ -13,6 +13,7 @@ from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.changes import Observer
+from spotbatch.local.faults import NO_FAULTS, FaultPlan
 from spotbatch.policy.trace import Trace
 
 Json = Mapping[str, object]
@@ -116,7 +117,7 @@ class HostView:
     started_at: float | None
     noticed_at: float | None
     ended_at: float | None
-    end_cause: str | None  # RECLAIMED, IDLE, ENVIRONMENT, REGION_STOPPED
+    end_cause: str | None  # RECLAIMED, IDLE, ENVIRONMENT, REGION_STOPPED, NEVER_JOINED
     running: int  # attempts on it now
 
 
@@ -154,6 +155,7 @@ class EngineSettings:
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
     metadata_url: str = ""  # hosts' metadata services are below it, each by its instance id; "" for none
+    faults: FaultPlan = NO_FAULTS  # how unkind the world is to attempts and hosts; by `seed`
     observers: tuple[Observer, ...] = ()  # who hears of what happens: see spotbatch.local.changes
     is_observed: Callable[[], bool] = lambda: True  # whether any of them wants anything now
     secret_of: Callable[[str], str | None] = lambda _value_from: None  # what a secret's `valueFrom` means

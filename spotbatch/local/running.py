@@ -21,6 +21,7 @@ from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unava
 from spotbatch.local import region_file, settings_file
 from spotbatch.local.api import cloudformation, queues, stacks
 from spotbatch.local.api.admin import Admin
+from spotbatch.local.api.api_faults import ApiFaults
 from spotbatch.local.api.app import Application
 from spotbatch.local.api.fault_injection import Experiments
 from spotbatch.local.api.metadata import PREFIX as METADATA_PREFIX
@@ -161,6 +162,7 @@ async def _serve(
     names = Names(region=info.region, account_id=info.account_id)
     region = Region(engine=engine, names=names, artifacts_url=info.artifacts_url, idle_seconds=settings.idle_seconds)
     region.user_data_of = moto.user_data_of
+    region.clock = lambda: time.time() + settings.faults.clock_skew_seconds
     monitor.attach(region)
 
     async def load(
@@ -199,6 +201,7 @@ async def _serve(
         functions=monitor.answer_lambda,
         was_asked=monitor.service_was_asked,
         is_unsafe=settings.unsafe_no_auth,
+        faults=None if settings.faults.is_kind else ApiFaults(plan=settings.faults, seed=settings.seed),
     )
     try:
         _take_up(region, moto)
@@ -362,6 +365,7 @@ def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettin
         seed=settings.seed,
         runner=settings.runner,
         metadata_url=f"{info.endpoint}{METADATA_PREFIX}",
+        faults=settings.faults,
     )
 
 

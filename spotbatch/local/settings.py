@@ -9,6 +9,7 @@ from typing import Final, Literal, NoReturn, TypeVar
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.local.contract import ImageEntry
+from spotbatch.local.faults import NO_FAULTS, FaultPlan
 from spotbatch.local.region_file import default_home
 from spotbatch.policy.trace import Polarity, Trace
 
@@ -49,6 +50,7 @@ class RegionSettings:
     trace_speed: float = 1.0
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
+    faults: FaultPlan = NO_FAULTS
 
     @property
     def artifacts_folder(self) -> Path:
@@ -67,6 +69,7 @@ class Arguments:
     images: Path | None = None
     pass_env: tuple[str, ...] = ()
     trace_file: Path | None = None
+    faults: str | None = None  # a name, or a file
     unsafe_no_auth: bool = False
     forget_settings: bool = False  # begin with the defaults, not with the settings of the last start
     accept_changes: bool = False  # though jobs that wait may do harm with them
@@ -93,6 +96,7 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
         images=given.pop("images"),
         pass_env=tuple(given.pop("pass_env")),
         trace_file=given.pop("trace_file"),
+        faults=given.pop("faults"),
         unsafe_no_auth=given.pop("unsafe_no_auth"),
         forget_settings=given.pop("forget_settings"),
         accept_changes=given.pop("accept_changes"),
@@ -156,6 +160,8 @@ def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trace-file", type=Path, default=None, metavar="FILE", help=trace)
     add("--trace-polarity", type=Polarity, choices=[*Polarity], help="what a 1 means, where the trace does not say")
     add("--trace-speed", type=_factor, help="so many seconds of the trace pass in one (default: 1)")
+    unkind = "how unkind the region is: none (default), hostile, or a file in TOML with the rate of each fault"
+    add("--faults", default=None, metavar="NAME|FILE", help=unkind)
     add("--seed", type=_whole, help="of everything random (default: 0)")
     add("--runner", choices=("process", "docker", "auto"), help="default: process")
 

@@ -86,6 +86,8 @@ def _kept(before: StartSettings, after: StartSettings) -> Iterator[str]:
         same.append(f"--images {before.images_file.path}")
     if before.trace_file is not None and after.trace_file == before.trace_file:
         same.append(f"--trace-file {before.trace_file.path}")
+    if not before.faults.is_kind and after.faults == before.faults:
+        same.append(f"--faults {before.faults_name}")
     same += [
         f"--pass-env {name}" for name, value in sorted(before.variables.items()) if after.variables.get(name) == value
     ]

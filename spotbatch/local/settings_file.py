@@ -16,8 +16,9 @@ from pathlib import Path, PurePath
 from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
-from spotbatch.local import image_table
+from spotbatch.local import faults, image_table
 from spotbatch.local.contract import ImageEntry
+from spotbatch.local.faults import NO_FAULTS, FaultPlan
 from spotbatch.local.settings import Arguments, Option, RegionSettings
 from spotbatch.policy.trace import Polarity, traces_in
 
@@ -54,6 +55,8 @@ class StartSettings:
     trace_file: SourceFile | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     artifacts_folder: str = ""  # as it is in this home: it is compared, not taken over
+    faults: FaultPlan = NO_FAULTS
+    faults_name: str = "none"  # as it was typed: for a file, its path; what it said is kept
     python_folder: str = ""  # of the Python that runs the region: first on the PATH of jobs
 
     def region_settings(self, arguments: Arguments) -> RegionSettings:
@@ -69,6 +72,7 @@ class StartSettings:
             unsafe_no_auth=arguments.unsafe_no_auth,
             images=self.images,
             variables=self.variables,
+            faults=self.faults,
             traces=_traces(self.trace_file, self.options.get(_OF_THE_TRACE)),
             **options,
         )
@@ -84,6 +88,9 @@ def merged(kept: StartSettings | None, arguments: Arguments, environ: Mapping[st
         images_file = _read(arguments.images, "--images")
     passed = {name: environ[name] for name in arguments.pass_env if name in environ}
     trace = before.trace_file if arguments.trace_file is None else _read(arguments.trace_file, "--trace-file")
+    plan, plan_name = before.faults, before.faults_name
+    if arguments.faults is not None:
+        plan, plan_name = faults.named(arguments.faults), arguments.faults
     artifacts = options.get("artifacts", arguments.home / "artifacts")
     return StartSettings(
         options=options,
@@ -92,6 +99,8 @@ def merged(kept: StartSettings | None, arguments: Arguments, environ: Mapping[st
         trace_file=trace,
         variables={**before.variables, **passed},
         artifacts_folder=os.path.realpath(str(artifacts)),
+        faults=plan,
+        faults_name=plan_name,
         python_folder=str(Path(sys.executable).parent),
     )
 
@@ -149,6 +158,8 @@ def _from_json(kept: Mapping[str, Any], home: Path) -> StartSettings:
         variables=dict(kept["variables"]),
         artifacts_folder=str(kept["artifacts_folder"]),
         python_folder=str(kept["python_folder"]),
+        faults=faults.from_json(kept.get("faults", {})),  # a file of an earlier version has none
+        faults_name=str(kept.get("faults_name", "none")),
     )
 
 
@@ -190,6 +201,8 @@ def write(home: Path, settings: StartSettings) -> None:
         "variables": dict(settings.variables),
         "artifacts_folder": settings.artifacts_folder,
         "python_folder": settings.python_folder,
+        "faults": faults.to_json(settings.faults),
+        "faults_name": settings.faults_name,
     }
     try:
         if trace is not None:

@@ -22,6 +22,7 @@ class ReclaimPlan:
     trace_speed: float = 60.0  # so many seconds of the trace pass in one
     trace_polarity: str | None = None
     seed: int = 0
+    faults: str | None = None  # besides: what `local up --faults` takes
 
     def __post_init__(self) -> None:
         if self.reclaims_per_host_hour is not None and self.trace_file is not None:
@@ -39,6 +40,10 @@ class ReclaimPlan:
 
     @property
     def in_words(self) -> str:
+        return self._reclaims_in_words + (f" and --faults {self.faults} (seed {self.seed})" if self.faults else "")
+
+    @property
+    def _reclaims_in_words(self) -> str:
         if self.reclaims_per_host_hour is not None:
             return f"{self.reclaims_per_host_hour:g} reclaims per host and hour (seed {self.seed})"
         if self.trace_file is not None:
@@ -60,14 +65,31 @@ class ReclaimPlan:
         return measured_rate(taken, hours) if hours else None
 
     def options(self) -> list[str]:
-        """What the region is told. Raises NotFound, InvalidInput of a trace before anything runs."""
+        """What the region is told. Raises NotFound, InvalidInput of a trace or faults before anything runs."""
+        unkind = [] if self.faults is None else ["--faults", self._faults_option(self.faults)]
+        seed = ["--seed", str(self.seed)]
         if self.reclaims_per_host_hour is not None:
-            return ["--reclaims-per-host-hour", str(self.reclaims_per_host_hour), "--seed", str(self.seed)]
+            return ["--reclaims-per-host-hour", str(self.reclaims_per_host_hour), *seed, *unkind]
         if self.trace_file is None:
-            return []
+            return [*seed, *unkind] if unkind else []
         self._traces(self.trace_file)
         polarity = ["--trace-polarity", self.trace_polarity] if self.trace_polarity else []
-        return ["--trace-file", str(self.trace_file.absolute()), "--trace-speed", str(self.trace_speed), *polarity]
+        return [
+            "--trace-file",
+            str(self.trace_file.absolute()),
+            "--trace-speed",
+            str(self.trace_speed),
+            *polarity,
+            *unkind,
+        ]
+
+    @staticmethod
+    def _faults_option(name: str) -> str:
+        """The name, or the file's whole path. Raises NotFound or InvalidInput before anything runs."""
+        from spotbatch.local import faults
+
+        faults.named(name)
+        return name if name in faults.NAMES else str(Path(name).absolute())
 
     def _traces(self, file: Path) -> "Sequence[Trace]":
         from spotbatch.policy.trace import Polarity, traces_in

@@ -28,6 +28,7 @@ from spotbatch.wording import count
 
 _POLL_SECONDS: Final = 0.1
 _RETRIES: Final = 9
+_LAG_SECONDS: Final = 30.0
 Say = Callable[[str], None]
 OpenRegion = Callable[[Sequence[str]], AbstractContextManager[PrivateRegion]]
 
@@ -235,7 +236,7 @@ def _reclaim_all(private_region: PrivateRegion) -> list[str]:
 def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
     store = artifact_store.store_of(job)
     size = job.array.size if job.array is not None else None
-    units = jobs.describe([f"{job.id}:{index}" for index in range(size)]) if size else [job]
+    units = _ended_units(jobs, job.id, size) if size else [job]
     failed = [unit for unit in units if unit.status is JobStatus.FAILED]
     last = [outcomes[-1] for unit in failed if (outcomes := outcomes_of(unit))]
     return Trial(
@@ -246,6 +247,17 @@ def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
         failed=len(failed),
         worn_out=sum(outcome.may_go_on for outcome in last),
     )
+
+
+def _ended_units(jobs: Jobs, job_id: str, size: int) -> list[Job]:
+    """The children of an array that has ended. An answer that lags behind, where one still runs, is asked for again."""
+    deadline = time.monotonic() + _LAG_SECONDS
+    while True:
+        units = jobs.describe([f"{job_id}:{index}" for index in range(size)])
+        is_whole = len(units) == size and all(unit.status.is_terminal for unit in units)
+        if is_whole or time.monotonic() > deadline:
+            return units
+        time.sleep(_POLL_SECONDS)
 
 
 def as_records(trial: Trial) -> list[dict[str, object]]:

@@ -42,8 +42,8 @@ def up(
     """Start the local region in the background.
 
     Other options go to the region itself: --template FILE, --images FILE, --port, --notice-seconds, --boot-seconds,
-    --idle-seconds, --vcpu-quota, --reclaims-per-host-hour, --trace-file, --seed, --pass-env NAME, --runner ...
-    (`python -m spotbatch.local --help` lists them).
+    --idle-seconds, --vcpu-quota, --reclaims-per-host-hour, --trace-file, --faults hostile, --seed, --pass-env NAME,
+    --runner ... (`python -m spotbatch.local --help` lists them).
     """
     folder = _folder(home)
     if (running := alive(folder)) is not None:

@@ -21,6 +21,14 @@ _DEFAULT_VCPUS: Final = 1
 _DEFAULT_MEMORY_MIB: Final = 2048
 
 
+TraceFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Instead of rounds: Spot capacity as recorded (CSV or JSON).")
+]
+Faults = Annotated[
+    str | None, typer.Option(metavar="NAME|FILE", help="Besides, what else AWS does: hostile, or a file (see docs).")
+]
+
+
 @app.command("rehearse")
 def rehearse_command(
     command: Annotated[
@@ -31,14 +39,13 @@ def rehearse_command(
     total: Annotated[int | None, typer.Option("--of", help="How many the full run has, for its cost.", min=1)] = None,
     rounds: Annotated[int, typer.Option(help="How often all hosts are reclaimed meanwhile.", min=1, max=9)] = 2,
     rate: Annotated[float | None, typer.Option(help="Instead of rounds: reclaims per host and hour.")] = None,
-    trace_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead of rounds: Spot capacity as recorded (CSV or JSON).")
-    ] = None,
+    trace_file: TraceFile = None,
     trace_speed: Annotated[float, typer.Option(help="So many seconds of the trace pass in one.")] = 60.0,
     trace_polarity: Annotated[
         str | None, typer.Option(help="What a 1 means, where the trace does not say: available or reclaimed.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the reclaims at a --rate.")] = 0,
+    faults: Faults = None,
+    seed: Annotated[int, typer.Option(help="Of the reclaims at a --rate, and of the --faults.")] = 0,
     notice: Annotated[str, typer.Option(help="From the notice to the reclaim (on AWS 2 minutes).")] = "5s",
     vcpus: Annotated[int | None, typer.Option(help="vCPUs of a job.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory of a job: 2048 (MiB), 2G.")] = None,
@@ -52,7 +59,8 @@ def rehearse_command(
     The commands run here as they are (no container), under the runtime. Exit code 1 if it is not Spot-safe.
 
     Hosts are reclaimed all at once, in --rounds; or each by chance at a --rate (60: about one a minute); or as a
-    --trace-file recorded it.
+    --trace-file recorded it. With --faults hostile AWS's other troubles come too: throttling, late and lost
+    answers, failed pulls, hosts that never join, reclaims without a notice.
 
     Example: spotbatch rehearse --sample 4 --of 1000 -- python simulate.py
     """
@@ -77,6 +85,7 @@ def rehearse_command(
         trace_speed=trace_speed,
         trace_polarity=trace_polarity,
         seed=seed,
+        faults=faults,
     )
     found = _run(asked, sample, plan, parse.seconds(notice), parse.seconds(limit))
     full = total or asked.array or sample

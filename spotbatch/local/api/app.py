@@ -12,7 +12,8 @@ from email.utils import formatdate
 from typing import Final
 
 from spotbatch.local.api import admin, cloudformation, definitions, ec2, ecs, fault_injection, guard, logs, operations
-from spotbatch.local.api.errors import ApiError, ServerException, error_response, query_error, s3_error
+from spotbatch.local.api.api_faults import ApiFaults
+from spotbatch.local.api.errors import ApiError, ServerException, ec2_error, error_response, query_error, s3_error
 from spotbatch.local.api.http import (
     Body,
     Head,
@@ -59,6 +60,7 @@ class Application:
     functions: Callable[[Head, Body], Awaitable[Response | None]]  # calls of functions; None for what is moto's
     was_asked: Callable[[str], None]  # a service of moto's was asked for something, which may be a change
     is_unsafe: bool = False  # without signatures
+    faults: ApiFaults | None = None  # None: the region is kind
     stall_seconds: float = _STALL_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +94,7 @@ class Application:
             with contextlib.closing(body.file):
                 if not self.is_unsafe:
                     self._verify(head, claim, body)
-                return await self._serve(service, head if claim is None else with_scope(head, claim), body)
+                return await self._answer(service, head if claim is None else with_scope(head, claim), body)
         except SignatureRefused as error:
             return _refusal(head, error)
 
@@ -121,6 +123,16 @@ class Application:
         if head.raw_path.startswith("/v1/"):
             return "batch"
         return "logs" if head.header("x-amz-target").startswith("Logs_") else "s3"
+
+    async def _answer(self, service: str, head: Head, body: Body) -> Response:
+        """What is answered, with the faults that were asked for."""
+        if self.faults is None:
+            return await self._serve(service, head, body)
+
+        def refuse(error: ApiError) -> Response:
+            return ec2_error(error) if service == "ec2" else _error_for(head, error.code, error.message, error.status)
+
+        return await self.faults.answer(service, head, body, lambda: self._serve(service, head, body), refuse)
 
     async def _serve(self, service: str, head: Head, body: Body) -> Response:
         if service == "batch":

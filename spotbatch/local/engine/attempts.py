@@ -9,10 +9,13 @@ from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.status import (
     CANNOT_START_REASON,
     CONTAINER_EXITED,
+    DOCKER_TIMEOUT_REASON,
     NOT_STARTED,
     OUT_OF_MEMORY_REASON,
+    PULL_FAILED_REASON,
     host_terminated,
 )
+from spotbatch.local import faults
 from spotbatch.local.contract import EngineSettings
 from spotbatch.local.engine.group_commit import GroupCommit
 from spotbatch.local.engine.hosts import Hosts
@@ -33,6 +36,8 @@ _ATTEMPT_RAN: Final = (
     "UPDATE attempt SET started_at = ?, stopped_at = ?, exit_code = ?, reason = ?, status_reason = ? "  # noqa: S608
     + _OF_THE_UNIT
 )
+
+_START_FAILURES: Final = {"pull_failures": PULL_FAILED_REASON, "docker_timeouts": DOCKER_TIMEOUT_REASON}
 
 AttemptKey = tuple[int, int, int]
 
@@ -71,7 +76,8 @@ class Attempts:
 
     @property
     def is_any_running(self) -> bool:
-        return bool(self._running)
+        """Whether anything may still answer a signal."""
+        return any(not attempt.is_held for attempt in self._running.values())
 
     # ---- what the scheduler commands ----
 
@@ -92,14 +98,30 @@ class Attempts:
     def _start(self, attempt: RunningAttempt) -> None:
         if attempt.attempt_id not in self._running or self._commit.is_closing:
             return  # its host went in the same turn
+        attempt.is_held = False
         try:
             start_error = self._book.container(attempt.job_no).start_error
             if start_error:
                 self.over(attempt.attempt_id, None, "", start_error)
-            else:
+            elif not self._is_struck(attempt):
                 self._runner.start(attempt)
         except (OSError, Unavailable) as error:  # no room for its folder, or a row that cannot be read
             self.failed(attempt.attempt_id, str(error))
+
+    def _is_struck(self, attempt: RunningAttempt) -> bool:
+        """Whether a fault that was asked for strikes at the start: once for each attempt."""
+        fault = None
+        if not attempt.was_struck and not self._settings.faults.is_kind:
+            fault = faults.of_start(self._settings.faults, self._settings.seed, attempt.attempt_id)
+        if fault is None:
+            return False
+        attempt.was_struck = attempt.is_held = True
+        if fault.failure is None:
+            self._commit.later(fault.wait_seconds, self._start, attempt)
+        else:
+            reason = _START_FAILURES[fault.failure]
+            self._commit.later(fault.wait_seconds, self.over, attempt.attempt_id, None, reason, NOT_STARTED)
+        return True
 
     def _told_to_stop(self, command: ev.StopAttempt) -> None:
         unit, reason = (command.job_no, command.index), command.status_reason
@@ -111,6 +133,9 @@ class Attempts:
         if attempt is None:
             return
         attempt.stop_reason = reason
+        if attempt.is_held:  # there is nothing to signal
+            self.over(attempt.attempt_id, None, "", reason)
+            return
         self._runner.signal(attempt.attempt_id, signal.SIGTERM)
         self._commit.later(self._settings.stop_grace_seconds, self._kill, attempt.attempt_id)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -43,7 +44,8 @@ class LocalEngine:
     def __init__(self, settings: EngineSettings, journal: Journal) -> None:
         self._settings = settings
         self._journal = journal
-        clock, log_folder = Clock(), settings.home / "logs"
+        skew = settings.faults.clock_skew_seconds
+        clock, log_folder = Clock(utc=lambda: time.time() + skew) if skew else Clock(), settings.home / "logs"
         rng = random.Random(settings.seed or None)  # noqa: S311 - ids of pretended hosts
         self._scheduler = scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
         self._clock = clock

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler import events as ev
+from spotbatch.local import faults
 from spotbatch.local.changes import HostState
 from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView, Json
 from spotbatch.local.engine.attempts import Attempts
@@ -15,6 +16,9 @@ from spotbatch.local.engine.ecs_config import drains_on_notice, reaches_metadata
 from spotbatch.local.engine.group_commit import GroupCommit
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.spot_capacity import CapacityAtRate, CapacityFromTrace, PoolKey, SpotCapacity
+from spotbatch.local.faults import BootFault
+
+_RELAUNCH_SECONDS: Final = 1.0  # a pool that had no capacity by a fault is asked again
 
 
 class HostLifecycle:
@@ -38,6 +42,7 @@ class HostLifecycle:
         self._attempts = attempts
         self._documents = documents  # of a kind, by their names
         self._capacity = _capacity(settings, self._clock.steady())
+        self._going: set[int] = set()  # hosts whose end is decided
         self._open_under_notice: set[int] = set()  # hosts that got their notice and are not drained
         self._capacity_timer: asyncio.TimerHandle | None = None
         commit.carry_out({ev.LaunchHost: self._launch, ev.TerminateHost: self._terminate})
@@ -52,13 +57,19 @@ class HostLifecycle:
         if reaches_metadata(self._user_data(environment.name)):
             self._hosts.open_metadata(host.instance_id)
         self._commit.change_log.host(host, HostState.LAUNCHED, now)
-        self._commit.after_commit(
-            lambda: self._commit.later(self._settings.boot_seconds, self._booted, command.host_no)
-        )
+        fault = faults.of_boot(self._settings.faults, self._settings.seed, command.host_no)
+        seconds = self._settings.boot_seconds + fault.late_seconds
+        self._commit.after_commit(lambda: self._commit.later(seconds, self._booted, command.host_no, fault))
 
-    def _booted(self, host_no: int) -> None:
+    def _booted(self, host_no: int, fault: BootFault) -> None:
         host = self._hosts.alive.get(host_no)
-        if host is None or host.noticed_at is not None:
+        if host is None or host_no in self._going:
+            return
+        if fault.never_joins:
+            self._end(host_no, "NEVER_JOINED", relaunch_seconds=_RELAUNCH_SECONDS)
+            return
+        if fault.is_without_capacity:
+            self._never_came(host_no, host, _RELAUNCH_SECONDS)
             return
         steady, pool = self._clock.steady(), PoolKey(instance_type=host.instance_type, zone=host.zone)
         if host.is_spot and self._capacity is not None:
@@ -80,13 +91,14 @@ class HostLifecycle:
         host_no, cause = command.host_no, command.cause.value
         self._commit.after_commit(lambda: self._end(host_no, cause))
 
-    def _end(self, host_no: int, cause: str) -> None:
+    def _end(self, host_no: int, cause: str, *, relaunch_seconds: float | None = None) -> None:
         if self._capacity is not None:
             self._capacity.host_gone(host_no)
         self._open_under_notice.discard(host_no)
+        self._going.discard(host_no)
         now = self._clock.now()
         self._commit.change_log.host(self._hosts.ended(host_no, now, cause), HostState.ENDED, now)
-        self._commit.apply(ev.HostEnded(host_no=host_no))
+        self._commit.apply(ev.HostEnded(host_no=host_no, relaunch_seconds=relaunch_seconds))
 
     # ---- notices and reclaims ----
 
@@ -102,15 +114,28 @@ class HostLifecycle:
     def _capacity_changed(self) -> None:
         if self._capacity is not None:
             for host_no in self._capacity.due(self._clock.steady()):
-                self._notice(host_no, self._settings.notice_seconds)
+                self._take_away(host_no, self._settings.notice_seconds)
         self._watch_capacity()
+
+    def _take_away(self, host_no: int, seconds: float) -> None:
+        """A host ends in so many seconds, with a notice before that, unless that is late or never comes."""
+        if host_no in self._going or host_no not in self._hosts.alive:
+            return
+        self._going.add(host_no)
+        if self._capacity is not None:
+            self._capacity.host_gone(host_no)
+        noticed = faults.notice_seconds(self._settings.faults, self._settings.seed, host_no, seconds)
+        if noticed is None:
+            self._commit.later(seconds, self._reclaim, host_no)
+        elif noticed < seconds:
+            self._commit.later(seconds - noticed, self._notice, host_no, noticed)
+        else:
+            self._notice(host_no, seconds)
 
     def _notice(self, host_no: int, notice_seconds: float) -> None:
         host = self._hosts.alive.get(host_no)
-        if host is None or host.noticed_at is not None:
+        if host is None:
             return
-        if self._capacity is not None:
-            self._capacity.host_gone(host_no)
         now = self._clock.now()
         noticed = self._hosts.noticed(host_no, now, now + notice_seconds)
         self._commit.change_log.host(noticed, HostState.NOTICED, now)
@@ -125,6 +150,8 @@ class HostLifecycle:
 
     def _drains(self, host: HostView) -> bool:
         """Whether the host's ECS agent drains it under a notice: as its launch template's user data has it."""
+        if self._settings.faults.draining_off:
+            return False
         if self._settings.draining != "template":
             return self._settings.draining == "on"
         return drains_on_notice(self._user_data(host.environment))
@@ -143,7 +170,7 @@ class HostLifecycle:
         """The instance goes, and everything on it at once."""
         if host_no not in self._hosts.alive:
             return
-        if host_no in self._open_under_notice:
+        if self._hosts.alive[host_no].noticed_at is None or host_no in self._open_under_notice:
             self._open_under_notice.discard(host_no)
             self._commit.apply(ev.HostNoticed(host_no=host_no))  # or what ends there now would be tried again there
         self._attempts.lose(self._scheduler.host_units(host_no))
@@ -161,7 +188,7 @@ class HostLifecycle:
 
         def notice() -> None:
             for number in numbers:
-                self._notice(number, wait)
+                self._take_away(number, wait)
 
         await self._commit.accept(then=notice)
         self._commit.settle()
@@ -180,7 +207,7 @@ class HostLifecycle:
         candidates = [
             (host.launched_at, number)
             for number, host in self._hosts.alive.items()
-            if host.is_spot and host.noticed_at is None and self._scheduler.host_units(number)
+            if host.is_spot and number not in self._going and self._scheduler.host_units(number)
         ]
         return [number for _, number in sorted(candidates)[:count]]
 

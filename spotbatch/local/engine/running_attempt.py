@@ -20,6 +20,8 @@ class RunningAttempt:
     started_at: float | None = None
     start_row: int = 0  # the journal's number of the row that says so
     stop_reason: str | None = None  # the status reason, where it was told to stop
+    was_struck: bool = False  # by a fault at its start
+    is_held: bool = False  # by that fault: nothing runs yet
     has_overrun: bool = False  # it was ended for its memory
 
     @property
