@@ -22,11 +22,11 @@ Deliver = Callable[[Mapping[str, Any], Sequence[str]], Any]
 Source = Callable[[], Iterable[Event]]  # renders what was put, when its turn has come
 
 _GATHER_SECONDS: Final = 0.1  # what comes together is delivered together
-_MOST_AT_ONCE: Final = 200
-_BREATH: Final = 20  # events, after which others may have the loop
-_SHARE: Final = 0.1
-_MANY: Final = 100_000  # that wait: then half of the time is taken
-_LONGEST_PAUSE_SECONDS: Final = 2.0
+_MOST_AT_ONCE: Final = 50
+_BREATH: Final = 10  # events, after which others may have the loop
+_SHARES: Final = ((100_000, 0.1), (300_000, 0.5))  # of the time, while no more wait than this
+_GREATEST_SHARE: Final = 0.9
+_LONGEST_PAUSE_SECONDS: Final = 5.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 300.0
 # API reference, RetryPolicy: the defaults are also the most.
@@ -37,6 +37,7 @@ _MOST_AGE_SECONDS: Final = 86_400.0
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Waiting:
     source: Source
+    count: int  # of changes that it is made of
     bus: str = "default"
     only: str = ""  # a rule's name: moto has chosen it already
 
@@ -70,6 +71,7 @@ class Bus:
         self._clock = clock
         self._first_wait_seconds = first_wait_seconds
         self._waiting: deque[_Waiting] = deque()
+        self._backlog = 0
         self._some = asyncio.Event()
         self._retries: set[asyncio.Task[None]] = set()
         self._begun: dict[tuple[str, object], float] = {}  # since when a schedule counts
@@ -77,17 +79,18 @@ class Bus:
         self._timer: asyncio.TimerHandle | None = None
         self._pump: asyncio.Task[None] | None = None
 
-    def put(self, source: Source, *, bus: str = "default", only: str = "") -> None:
-        """Something happened; it is rendered and delivered in a while."""
-        self._waiting.append(_Waiting(source=source, bus=bus, only=only))
+    def put(self, source: Source, *, count: int = 1, bus: str = "default", only: str = "") -> None:
+        """Something happened, `count` changes; it is rendered and delivered in a while."""
+        self._waiting.append(_Waiting(source=source, count=count, bus=bus, only=only))
+        self._backlog += count
         self._some.set()
         if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
     @property
     def backlog(self) -> int:
-        """How much waits to be delivered for the first time."""
-        return len(self._waiting)
+        """How many changes wait to be delivered for the first time."""
+        return self._backlog
 
     async def close(self) -> None:
         """Stop; what waits is dropped, as all that moto holds is."""
@@ -105,18 +108,27 @@ class Bus:
             await self._some.wait()
             await asyncio.sleep(self._first_wait_seconds())
             while self._waiting:
-                waited = len(self._waiting)
                 began = time.perf_counter()
-                batch = [self._waiting.popleft() for _ in range(min(_MOST_AT_ONCE, waited))]
+                batch = self._next_batch()
+                waited = self._backlog
                 try:
                     await asyncio.gather(*(self._first_try(one) for one in await self._matched(batch)))
                 except Exception as error:  # noqa: BLE001 - a bug here must not end all deliveries
                     say(f"events: {type(error).__name__}: {error}")
                 taken = time.perf_counter() - began
-                if len(self._waiting) > waited - len(batch):  # more came meanwhile: others are busy
-                    share = 0.5 if waited > _MANY else _SHARE
+                if self._backlog > waited:  # more came meanwhile: others are busy
+                    share = next((share for most, share in _SHARES if waited <= most), _GREATEST_SHARE)
                     await asyncio.sleep(min(_LONGEST_PAUSE_SECONDS, taken * (1 - share) / share))
             self._some.clear()
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        count = 0
+        while self._waiting and count < _MOST_AT_ONCE:
+            batch.append(self._waiting.popleft())
+            count += batch[-1].count
+        self._backlog -= count
+        return batch
 
     async def _matched(self, batch: Sequence[_Waiting]) -> list[_Delivery]:
         """What goes where, the messages to one target together."""

@@ -25,6 +25,8 @@ _INSTANCE_STATES: Final = {
     HostState.STARTED: ("running",),
     HostState.ENDED: ("shutting-down", "terminated"),
 }
+_MOST_ENDED: Final = 1024
+Ended = dict[str, UnitView]
 _REGISTERED: Final = (HostState.STARTED, HostState.DRAINING, HostState.ENDED)
 
 
@@ -42,11 +44,14 @@ def kinds_of(change: Change) -> tuple[Kind, ...]:
     return (*found, shapes.CONTAINER_INSTANCE_STATE) if change.state in _REGISTERED else found
 
 
-def events_of(region: Region, change: Change, wanted: frozenset[Kind]) -> Iterator[Event]:
-    """The events of the wanted kinds that a change makes. Of a job that is forgotten by now there are none."""
+def events_of(region: Region, change: Change, wanted: frozenset[Kind], ended: Ended) -> Iterator[Event]:
+    """The events of the wanted kinds that a change makes. Of a job that is forgotten by now there are none.
+
+    `ended` is the caller's, for the views of jobs that change no more.
+    """
     if isinstance(change, JobChange):
         for job_id in _units(change):
-            yield from _job_state(region, change, job_id)
+            yield from _job_state(region, change, job_id, ended)
     elif isinstance(change, QueueBlocked):
         yield from _blocked(region, change)
     elif isinstance(change, AttemptChange):
@@ -70,13 +75,25 @@ def _event(region: Region, kind: Kind, detail: Any, at: float, resources: Sequen
 # ---- AWS Batch ----
 
 
-def _job_state(region: Region, change: JobChange, job_id: str) -> Iterator[Event]:
+def _job_state(region: Region, change: JobChange, job_id: str, ended: Ended) -> Iterator[Event]:
     try:
-        view = as_of(region.engine.view(job_id), change.status, change.status_reason, change.at)
+        view = as_of(_view(region, job_id, ended), change.status, change.status_reason, change.at)
         detail = json.loads(described.render(region, job_id, view))
     except NotFound:
         return
     yield _event(region, shapes.JOB_STATE, detail, change.at, [detail["jobArn"]])
+
+
+def _view(region: Region, job_id: str, ended: Ended) -> UnitView:
+    """A job's view: one that has ended is read once for all that is told of it together. Raises NotFound."""
+    found = ended.get(job_id)
+    if found is None:
+        found = region.engine.view(job_id)
+        if found.status.is_terminal:
+            ended[job_id] = found
+            if len(ended) > _MOST_ENDED:
+                del ended[next(iter(ended))]
+    return found
 
 
 def _blocked(region: Region, change: QueueBlocked) -> Iterator[Event]:

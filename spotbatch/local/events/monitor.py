@@ -53,6 +53,7 @@ class Monitor:
         self._region: Region | None = None
         self._known: list[Rule] | None = None  # the rules of now, while nothing may have changed them
         self._wanted: frozenset[Kind] = frozenset()
+        self._ended: emission.Ended = {}
         self.side = MotoSide(account_id=account_id, region=region)
         self.invoker = Invoker(
             folder=home / "functions",
@@ -145,14 +146,14 @@ class Monitor:
         region, wanted = self._region, self._wanted
         if not wanted or region is None:
             return
-        for change in changes:
-            if not wanted.isdisjoint(emission.kinds_of(change)):
-                self.bus.put(functools.partial(self._events_of, region, change))
+        kept = [change for change in changes if not wanted.isdisjoint(emission.kinds_of(change))]
+        if kept:
+            self.bus.put(functools.partial(self._events_of, region, kept), count=len(kept))
 
-    def _events_of(self, region: Region, change: Change) -> Iterator[Event]:
-        if isinstance(change, JobChange) and not self._may_take_status(change.status.value):
-            return iter(())
-        return emission.events_of(region, change, self._wanted)
+    def _events_of(self, region: Region, changes: Sequence[Change]) -> Iterator[Event]:
+        for change in changes:
+            if not isinstance(change, JobChange) or self._may_take_status(change.status.value):
+                yield from emission.events_of(region, change, self._wanted, self._ended)
 
     def _may_take_status(self, status: str) -> bool:
         """Before a job's detail is rendered: whether any rule takes this status."""

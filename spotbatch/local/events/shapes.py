@@ -8,6 +8,7 @@ instance state changes"; ECS developer guide, "Task state change events" and "Co
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 Event = dict[str, Any]
@@ -55,6 +56,11 @@ def envelope(
 
 def moment(at: float) -> str:
     """A time as EventBridge writes it."""
+    return _second(int(at))
+
+
+@lru_cache(maxsize=64)
+def _second(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

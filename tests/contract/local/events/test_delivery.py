@@ -1,0 +1,128 @@
+"""Rules of an API's caller deliver to queues, topics, AWS Batch and log groups; a stack's rules go with the stack."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.local.events.test_functions import template
+from tests.contract.local_api_region import CONTAINER, RunningRegion, running, until
+
+ENDED: dict[str, Any] = {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"], "detail": {"status": ["SUCCEEDED"]}}
+ASSET = "0123456789abcdef.zip"
+
+
+@pytest.fixture(scope="module")
+def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegion]:
+    with running(tmp_path_factory.mktemp("delivery") / "home", "--boot-seconds", "0") as started:
+        resources = {name: one for name, one in template()["Resources"].items() if "Batch" in one["Type"]}
+        started.admin.load_stack("batch", {"Resources": resources})
+        started.client("batch").register_job_definition(
+            jobDefinitionName="d", type="container", containerProperties=CONTAINER, parameters={"word": "none"}
+        )
+        yield started
+
+
+def submitted(region: RunningRegion, name: str) -> str:
+    job: dict[str, str] = region.client("batch").submit_job(jobName=name, jobQueue="q", jobDefinition="d")
+    return job["jobId"]
+
+
+def queue(region: RunningRegion, name: str) -> tuple[str, str]:
+    """The URL and the ARN of a new queue."""
+    sqs = region.client("sqs")
+    url = str(sqs.create_queue(QueueName=name)["QueueUrl"])
+    return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def bodies(region: RunningRegion, url: str) -> list[str]:
+    found = region.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    return [str(one["Body"]) for one in found]
+
+
+def test_an_ended_job_reaches_a_queue_and_a_topic_and_starts_another_job(region: RunningRegion) -> None:
+    events, sns = region.client("events"), region.client("sns")
+    direct, people = queue(region, "direct"), queue(region, "people")
+    topic = sns.create_topic(Name="t")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=people[1])
+    batch_queue = region.client("batch").describe_job_queues()["jobQueues"][0]["jobQueueArn"]
+    pattern = {**ENDED, "detail": {**ENDED["detail"], "jobName": ["first"]}}
+    events.put_rule(Name="ended", EventPattern=json.dumps(pattern))
+    transformer = {
+        "InputPathsMap": {"name": "$.detail.jobName", "id": "$.detail.jobId"},
+        "InputTemplate": '"job <name> is done"',
+    }
+    parameters = {"InputPathsMap": {"id": "$.detail.jobId"}, "InputTemplate": '{"Parameters": {"word": <id>}}'}
+    events.put_targets(
+        Rule="ended",
+        Targets=[
+            {"Id": "queue", "Arn": direct[1]},
+            {"Id": "topic", "Arn": topic, "InputTransformer": transformer},
+            {
+                "Id": "job",
+                "Arn": batch_queue,
+                "RoleArn": "arn:aws:iam::123456789012:role/r",
+                "BatchParameters": {"JobDefinition": "d", "JobName": "second"},
+                "InputTransformer": parameters,
+            },
+        ],
+    )
+    job_id = submitted(region, "first")
+    (event,) = until(lambda: bodies(region, direct[0]), seconds=40)
+    detail = json.loads(event)["detail"]
+    described = region.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
+    assert {name: detail[name] for name in described if name != "ResponseMetadata"} == described
+    (told,) = until(lambda: bodies(region, people[0]))
+    assert json.loads(told)["Message"] == '"job first is done"'
+    batch = region.client("batch")
+
+    def second() -> Any:
+        by_name = [{"name": "JOB_NAME", "values": ["second"]}]
+        return batch.list_jobs(jobQueue="q", filters=by_name)["jobSummaryList"]
+
+    (started,) = until(second)
+    assert batch.describe_jobs(jobs=[started["jobId"]])["jobs"][0]["parameters"]["word"] == job_id
+
+
+def test_what_callers_put_is_matched_too_and_a_disabled_rule_is_not(region: RunningRegion) -> None:
+    events = region.client("events")
+    url, arn = queue(region, "own")
+    pattern = json.dumps({"source": ["mine"], "detail": {"size": [{"numeric": [">", 3]}]}})
+    for name, state in (("on", "ENABLED"), ("off", "DISABLED")):
+        events.put_rule(Name=name, EventPattern=pattern, State=state)
+        events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": arn}])
+    entries = [{"Source": "mine", "DetailType": "x", "Detail": json.dumps({"size": size})} for size in (1, 5)]
+    assert events.put_events(Entries=entries)["FailedEntryCount"] == 0
+    (body,) = until(lambda: bodies(region, url))
+    assert json.loads(body)["detail"] == {"size": 5}
+    assert json.loads(body)["time"].endswith("Z")
+    assert not bodies(region, url)
+
+
+def test_a_function_from_an_asset_of_the_cdk_goes_with_its_stack(region: RunningRegion, tmp_path: Path) -> None:
+    code = tmp_path / "asset.code"
+    (code / "pkg").mkdir(parents=True)
+    (code / "pkg" / "main.py").write_text("def run(event, context):\n    return 'from an asset'\n")
+    bucket = {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"}
+    properties = {
+        "FunctionName": "asset",
+        "Code": {"S3Bucket": bucket, "S3Key": ASSET},
+        "Handler": "pkg.main.run",
+        "Runtime": "python3.12",
+        "Role": "arn:aws:iam::123456789012:role/of-another-stack",
+    }
+    body = {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": properties}}}
+    file = tmp_path / "s.template.json"
+    file.write_text(json.dumps(body))
+    place = {"bucketName": "b", "objectKey": ASSET}
+    asset = {"source": {"path": "asset.code", "packaging": "zip"}, "destinations": {"here": place}}
+    (tmp_path / "s.assets.json").write_text(json.dumps({"version": "36.0.0", "files": {"x": asset}}))
+    region.admin.load_stack("assets", body, file=str(file))
+    client = region.client("lambda")
+    answer = client.invoke(FunctionName="asset")
+    assert json.loads(answer["Payload"].read()) == "from an asset"
+    region.admin.load_stack("assets", {"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.invoke(FunctionName="asset")
