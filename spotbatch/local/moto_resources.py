@@ -122,9 +122,9 @@ def _no_table(place: Place, name: str, _properties: Mapping[str, Any]) -> None:
 
 
 def _state_machine(place: Place, name: str, properties: Mapping[str, Any]) -> None:
-    from moto.stepfunctions.models import stepfunctions_backends
+    from moto.stepfunctions import responses
 
-    backend: Any = stepfunctions_backends[place.account_id][place.region]
+    backend: Any = responses.get_backend(place.account_id, place.region)
     arn = f"arn:aws:states:{place.region}:{place.account_id}:stateMachine:{name}"
     definition = properties.get("DefinitionString") or json.dumps(properties.get("Definition", {}))
     for key, value in (properties.get("DefinitionSubstitutions") or {}).items():
@@ -136,10 +136,10 @@ def _state_machine(place: Place, name: str, properties: Mapping[str, Any]) -> No
 
 
 def _no_state_machine(place: Place, name: str, _properties: Mapping[str, Any]) -> None:
-    from moto.stepfunctions.models import stepfunctions_backends
+    from moto.stepfunctions import responses
 
     arn = f"arn:aws:states:{place.region}:{place.account_id}:stateMachine:{name}"
-    stepfunctions_backends[place.account_id][place.region].delete_state_machine(arn)
+    responses.get_backend(place.account_id, place.region).delete_state_machine(arn)
 
 
 # ---- EventBridge ----

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import functools
 import os
 import secrets
 import signal
@@ -34,7 +33,6 @@ from spotbatch.local.contract import Engine, EngineSettings
 from spotbatch.local.deadline.controller import Deadlines
 from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.unfinished import unfinished_in
-from spotbatch.local.events import moto_hooks
 from spotbatch.local.events.functions.assets import Assets
 from spotbatch.local.events.monitor import Monitor
 from spotbatch.local.machine import this_machine
@@ -95,7 +93,7 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
                     home=settings.home,
                     environment=_function_environment(info),
                 )
-                moto.on_loaded = functools.partial(moto_hooks.install, monitor.hooks())
+                moto.on_loaded = monitor.install_hooks
                 moto.on_promised = monitor.rules_changed
                 moto.on_made = monitor.resources_made
                 engine_settings = replace(

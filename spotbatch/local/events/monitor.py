@@ -15,7 +15,7 @@ from spotbatch.local.api.http import Body, Head, Response
 from spotbatch.local.api.region import Region
 from spotbatch.local.changes import Change, JobChange
 from spotbatch.local.engine.group_commit import say
-from spotbatch.local.events import emission, moto_hooks, shapes
+from spotbatch.local.events import emission, moto_hooks, shapes, state_machines
 from spotbatch.local.events.alarm_watch import AlarmWatch
 from spotbatch.local.events.bus import Bus
 from spotbatch.local.events.functions import requests
@@ -51,6 +51,7 @@ class Monitor:
         self._region_name = region
         self._loop = asyncio.get_running_loop()
         self._region: Region | None = None
+        self._environment = environment
         self._known: list[Rule] | None = None  # the rules of now, while nothing may have changed them
         self._wanted: frozenset[Kind] = frozenset()
         self._ended: emission.Ended = {}
@@ -85,15 +86,17 @@ class Monitor:
         """The region whose jobs and hosts events tell of."""
         self._region = region
 
-    def hooks(self) -> moto_hooks.Hooks:
-        """What moto calls; on its threads."""
+    def install_hooks(self) -> None:
+        """Let moto call us, on its threads; called on one of them, once moto is there."""
+        state_machines.install(dict(self._environment))
         later = self._loop.call_soon_threadsafe
-        return moto_hooks.Hooks(
+        hooks = moto_hooks.Hooks(
             on_put_event=lambda bus, rule, event: _unless_closed(later, self._put_by_api, bus, rule, event),
             on_invoke=lambda arn, event: _unless_closed(later, self._invoke_by_service, arn, event),
             on_logs=self._metrics.take_logs,
             on_metrics=lambda: _unless_closed(later, self._alarms.look_soon),
         )
+        moto_hooks.install(hooks)
 
     async def close(self) -> None:
         """End deliveries and functions."""

@@ -84,9 +84,9 @@ class MotoSide:
 
     def start_execution(self, state_machine_arn: str, message: str) -> None:
         """Start an execution of a state machine."""
-        from moto.stepfunctions.models import stepfunctions_backends
+        from moto.stepfunctions import responses
 
-        backend: Any = stepfunctions_backends[self.account_id][self.region]
+        backend: Any = responses.get_backend(self.account_id, self.region)
         if not any(one.arn == state_machine_arn for one in backend.state_machines):
             raise NotFound(f"there is no state machine {state_machine_arn}")
         backend.start_execution(state_machine_arn, str(uuid.uuid4()), message)

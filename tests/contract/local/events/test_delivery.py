@@ -10,7 +10,11 @@ import pytest
 from tests.contract.local.events.test_functions import template
 from tests.contract.local_api_region import CONTAINER, RunningRegion, running, until
 
-ENDED: dict[str, Any] = {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"], "detail": {"status": ["SUCCEEDED"]}}
+ENDED: dict[str, Any] = {
+    "source": ["aws.batch"],
+    "detail-type": ["Batch Job State Change"],
+    "detail": {"status": ["SUCCEEDED"]},
+}
 ASSET = "0123456789abcdef.zip"
 
 
@@ -126,3 +130,34 @@ def test_a_function_from_an_asset_of_the_cdk_goes_with_its_stack(region: Running
     region.admin.load_stack("assets", {"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.invoke(FunctionName="asset")
+
+
+def test_a_state_machine_waits_for_the_job_that_it_submits(region: RunningRegion) -> None:
+    batch_queue = region.client("batch").describe_job_queues()["jobQueues"][0]["jobQueueArn"]
+    definition = {
+        "StartAt": "Run",
+        "States": {
+            "Run": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::batch:submitJob.sync",
+                "Parameters": {"JobName": "by-machine", "JobQueue": batch_queue, "JobDefinition": "d"},
+                "ResultSelector": {"status.$": "$.Status"},
+                "End": True,
+            }
+        },
+    }
+    role = "arn:aws:iam::123456789012:role/r"
+    properties = {"StateMachineName": "m", "RoleArn": role, "DefinitionString": json.dumps(definition)}
+    machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+    region.admin.load_stack("machine", {"Resources": {"M": machine}})
+    states = region.client("stepfunctions")
+    arn = states.list_state_machines()["stateMachines"][0]["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=arn, input="{}")["executionArn"]
+
+    def ended() -> Any:
+        found = states.describe_execution(executionArn=execution)
+        return found if found["status"] != "RUNNING" else None
+
+    found = until(ended, seconds=60)
+    assert found["status"] == "SUCCEEDED", found
+    assert json.loads(found["output"]) == {"status": "SUCCEEDED"}
