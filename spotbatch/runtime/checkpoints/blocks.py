@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from spotbatch.batch.errors import Corrupt
+from spotbatch.batch.errors import Invalid
 from spotbatch.runtime.checkpoints.folder import fields_of
 
 CHUNK = struct.Struct("<32sIII")  # SHA-256, pack, offset, length
@@ -129,15 +129,15 @@ def decoded(data: bytes) -> list[list[Any]]:
     """The rows of a block: key, mode, mtime_ns, and chunks of a file or target of a link.
 
     Raises:
-        Corrupt, ValueError, zlib.error: they are not what `encoded_blocks` made, or inflate to too much.
+        Invalid, ValueError, zlib.error: they are not what `encoded_blocks` made, or inflate to too much.
     """
     inflater = zlib.decompressobj()
     text = inflater.decompress(data, _most_inflated(len(data)))
     if not inflater.eof:
-        raise Corrupt("a block of the manifest inflates to too much, or ends too soon")
+        raise Invalid("a block of the manifest inflates to too much, or ends too soon")
     found = json.loads(text)
     if not isinstance(found, list):
-        raise Corrupt("a block of the manifest is no list")
+        raise Invalid("a block of the manifest is no list")
     return found
 
 

@@ -125,16 +125,30 @@ def _reader(store: Store, key: str, size: int, wanted: list[tuple[int, int]], li
         else:
             limit.moved(needed)
             return needed, lambda piece: parts[piece.start, piece.length]
-    whole = memoryview(_whole_pack(store, key, limit))
+    whole = memoryview(_whole_pack(store, key, size, limit))
     return len(whole), lambda piece: whole[piece.start : piece.start + piece.length]
 
 
-def _whole_pack(store: Store, key: str, limit: Limit) -> bytes:
+def _whole_pack(store: Store, key: str, size: int, limit: Limit) -> bytes:
     """A pack that seems not to be there is asked for again before it is believed."""
     for number in range(READ_AGAIN):
         try:
-            return retrying(lambda: store.get(key, limit.moved), limit)
+            return retrying(lambda: store.get(key, _at_most(key, size, limit)), limit)
         except Missing as problem:
             say(f"{problem}: asking again")
             limit.wait(READ_AGAIN_SECONDS * 2**number)
-    return retrying(lambda: store.get(key, limit.moved), limit)
+    return retrying(lambda: store.get(key, _at_most(key, size, limit)), limit)
+
+
+def _at_most(key: str, size: int, limit: Limit) -> Callable[[int], None]:
+    """Counts what arrives. Raises Corrupt once it is more than the manifest says: memory is bounded by that."""
+    left = size
+
+    def count(arrived: int) -> None:
+        nonlocal left
+        left -= arrived
+        limit.moved(arrived)
+        if left < 0:
+            raise Corrupt(f"{key} is longer than the {size} bytes that were stored")
+
+    return count

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from spotbatch.batch.errors import Corrupt
+from spotbatch.batch.errors import Corrupt, Invalid
 
 MAGIC = b"spotbatch checkpoint 2\n"
 _LENGTH_BYTES = 4
@@ -45,7 +45,7 @@ def pieces(file: Path) -> Iterator[bytes]:
     """The head and then the blocks, still compressed, once the checksum of all of it is right.
 
     Raises:
-        Corrupt: it is not what was written.
+        Corrupt: it is not what was written. Invalid: it is, and ends within a block.
     """
     with file.open("rb") as opened:
         end = _checked_end(opened)
@@ -53,7 +53,7 @@ def pieces(file: Path) -> Iterator[bytes]:
         while opened.tell() < end:
             length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
             if length > min(_MOST_PIECE_BYTES, end - opened.tell()):
-                raise Corrupt("the manifest ends within a block")
+                raise Invalid("the manifest ends within a block")
             yield opened.read(length)
 
 

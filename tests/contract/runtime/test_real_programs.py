@@ -1,4 +1,8 @@
-"""Programs that keep their state in their own ways, each killed again and again, and ended with the exact result."""
+"""Programs that keep their state in their own ways, each killed again and again, and ended with the exact result.
+
+Those of Debian (restic, samtools, ffmpeg) and tensorboardX need not be there: a test that lacks its program is skipped
+with the name of what to install.
+"""
 
 import hashlib
 import os
@@ -43,6 +47,20 @@ def killed_and_ended(world: Spot, *command: str, kills: int = 4, variables: dict
     assert last.wait(300) == 0, last.text()
     assert "resumed from checkpoint" in last.text()
     return last.text()
+
+
+def alone(world: Spot, *command: str) -> str:
+    """What the same command prints last where nothing happens to it."""
+    folder = world.folder / "alone"
+    folder.mkdir()
+    environ = {**os.environ, "SPOTBATCH_CHECKPOINT_DIR": str(folder)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def needs(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed (Debian: apt-get install {program})")
 
 
 MEMMAP = """
@@ -98,19 +116,9 @@ echo "result $(git rev-parse HEAD) $(sha256sum < file)"
 
 
 def test_git(world: Spot) -> None:
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed")
+    needs("git")
     text = killed_and_ended(world, "sh", "-c", GIT, variables={"SPOTBATCH_CHECKPOINT_EXCLUDE": "*.swp"})
-    alone = world.folder / "alone"
-    alone.mkdir()
-    told = subprocess.run(
-        ["sh", "-c", GIT],
-        env={**os.environ, "SPOTBATCH_CHECKPOINT_DIR": str(alone)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert told.stdout.strip() in text
+    assert alone(world, "sh", "-c", GIT) in text
     assert hashlib.sha256(b"".join(b"line %d\n" % n for n in range(1, 251))).hexdigest() in text
 
 
@@ -139,3 +147,145 @@ print("result", step)
 
 def test_a_writer_of_events_that_is_open_all_the_time(world: Spot) -> None:
     assert "result 1500" in killed_and_ended(world, sys.executable, "-c", EVENTS)
+
+
+SQLITE = """
+import os, pathlib, sqlite3, sys, time
+db = sqlite3.connect(pathlib.Path(os.environ["SPOTBATCH_CHECKPOINT_DIR"], "state.db"), isolation_level=None)
+assert db.execute("pragma journal_mode=wal").fetchone() == ("wal",)
+db.execute("create table if not exists t (n integer primary key, chain integer)")
+n, chain = db.execute("select n, chain from t order by n desc limit 1").fetchone() or (0, 7)
+while n < 1500:
+    n += 1
+    chain = (chain * 31 + n) % 1000003
+    db.execute("insert into t values (?, ?)", (n, chain))     # one transaction each, every few milliseconds
+    time.sleep(0.004)
+assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+print("result", db.execute("select count(*), sum(n), sum(chain) from t").fetchone())
+"""
+
+
+def test_sqlite_in_wal_mode_that_commits_every_few_milliseconds(world: Spot) -> None:
+    assert alone(world, sys.executable, "-c", SQLITE) in killed_and_ended(world, sys.executable, "-c", SQLITE)
+
+
+TENSORBOARD = """
+import os, pathlib, struct, time
+from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event
+folder = pathlib.Path(os.environ["SPOTBATCH_CHECKPOINT_DIR"], "events")
+
+def steps():
+    found = set()
+    for file in folder.glob("*"):
+        data = file.read_bytes()
+        while len(data) >= 12 and len(data) >= 16 + struct.unpack("<Q", data[:8])[0]:  # the last one may be a half
+            size, = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + size])
+            found |= {event.step} if event.HasField("summary") else set()
+            data = data[16 + size :]
+    return found
+
+before = steps()      # a thread of the writer's writes them in order, some time after they are added
+assert before == set(range(1, len(before) + 1)), sorted(before)
+print("begins after", len(before), flush=True)
+writer = SummaryWriter(str(folder), flush_secs=1)
+for step in range(len(before) + 1, 401):
+    writer.add_scalar("loss", 1 / step, step)
+    writer.flush()
+    time.sleep(0.02)
+writer.close()
+print("result", len(steps()), sum(steps()))
+"""
+
+
+def test_tensorboardx(world: Spot) -> None:
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed (pip install tensorboardX)")
+    # it keeps one file open for writing only: by itself that is saved once it is open for 30 s (docs/runtime.md)
+    rule = {"SPOTBATCH_CHECKPOINT_OPEN_FILES": "frozen"}
+    assert "result 400 80200" in killed_and_ended(world, sys.executable, "-c", TENSORBOARD, variables=rule)
+
+
+RESTIC = """
+cd "$SPOTBATCH_CHECKPOINT_DIR"
+export RESTIC_PASSWORD=x RESTIC_CACHE_DIR="$PWD/../cache" RESTIC_REPOSITORY="$PWD/repository"
+work="$PWD/../work"; mkdir -p "$work"
+[ -f repository/config ] || { rm -rf repository; restic init -q || exit 1; }
+restic unlock -q --remove-all || exit 1
+n=$(restic snapshots --json | grep -o '"step-[0-9]*"' | tr -dc '0-9\\n' | sort -n | tail -n 1)
+while [ "${n:-0}" -lt 14 ]; do
+    n=$((${n:-0} + 1)); seq 1 $((n * 1000)) > "$work/file"
+    restic backup -q --tag "step-$n" "$work/file" || exit 1
+done
+restic check -q --read-data || exit 1
+for n in $(seq 14); do restic dump -q --tag "step-$n" latest "$work/file"; done | sha256sum | sed 's/^/result /'
+"""
+
+
+def test_restic(world: Spot) -> None:
+    needs("restic")
+    expected = hashlib.sha256(b"".join(b"%d\n" % k for n in range(1, 15) for k in range(1, n * 1000 + 1))).hexdigest()
+    assert f"result {expected}" in killed_and_ended(world, "sh", "-c", RESTIC)
+
+
+SAMTOOLS = """
+cd "$SPOTBATCH_CHECKPOINT_DIR"
+for n in $(seq 10); do
+    [ -e sorted-$n.bam ] && continue                # it writes under the last name: what is there must be whole
+    awk -v n=$n 'BEGIN { srand(n); printf "@SQ\\tSN:c\\tLN:99999999\\n"
+        for (k = 0; k < 40000; k++)
+            printf "r%d.%d\\t0\\tc\\t%d\\t9\\t4M\\t*\\t0\\t0\\tACGT\\tFFFF\\n", n, k, 1 + int(rand() * 9e7) }' |
+        samtools sort --no-PG -m 1M -T "$PWD/.temporary.tmp" -o sorted-$n.bam - 2>/dev/null || exit 1
+    sleep 0.3
+done
+samtools quickcheck sorted-*.bam || { echo "damaged"; exit 1; }
+samtools merge --no-PG -f -o - $(seq -f 'sorted-%g.bam' 10) | samtools view --no-PG - | sha256sum | sed 's/^/result /'
+"""
+
+
+def test_samtools_sort_that_writes_in_place(world: Spot) -> None:
+    needs("samtools")
+    assert alone(world, "sh", "-c", SAMTOOLS) in killed_and_ended(world, "sh", "-c", SAMTOOLS)
+
+
+FFMPEG = """
+cd "$SPOTBATCH_CHECKPOINT_DIR"
+n=$(ls | grep -c '^part-')                          # all but the last one are whole
+[ "$n" -eq 0 ] || n=$((n - 1))
+ffmpeg -loglevel error -nostdin -y -readrate 3 -f lavfi -i "testsrc2=size=160x120:rate=10:duration=40" \\
+    -vf "trim=start=$n,setpts=PTS-STARTPTS" -c:v ffv1 -g 1 -flags bitexact -fflags bitexact \\
+    -f segment -segment_time 1 -segment_start_number "$n" -reset_timestamps 1 part-%03d.mkv || exit 1
+for part in part-*.mkv; do ffmpeg -loglevel error -nostdin -i "$part" -f framemd5 - || exit 1; done |
+    grep -v '^#' | sed 's/.*, //' > ../frames
+echo "result $(grep -c . ../frames) $(sha256sum < ../frames)"
+"""
+
+
+def test_ffmpeg_that_writes_segments(world: Spot) -> None:
+    needs("ffmpeg")
+    expected = alone(world, "sh", "-c", FFMPEG)
+    assert expected.startswith("result 400 ")
+    assert expected in killed_and_ended(world, "sh", "-c", FFMPEG)
+
+
+TRAINING = """
+import hashlib, numpy, os, pickle, time
+from sklearn.linear_model import SGDClassifier
+from spotbatch.runtime import checkpoint
+found = checkpoint.read("model")
+step, model = pickle.loads(found) if found else (0, SGDClassifier(random_state=3))
+while step < 120:
+    chance = numpy.random.default_rng(step)
+    rows = chance.normal(size=(500, 20))
+    model.partial_fit(rows, rows.sum(axis=1) > 0, classes=[False, True])
+    step += 1
+    checkpoint.write("model", pickle.dumps((step, model)))
+    time.sleep(0.03)
+print("result", hashlib.sha256(model.coef_.tobytes()).hexdigest(), model.t_)
+"""
+
+
+def test_a_scikit_learn_training(world: Spot) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed (pip install scikit-learn)")
+    expected = alone(world, sys.executable, "-c", TRAINING)
+    assert expected in killed_and_ended(world, sys.executable, "-c", TRAINING, kills=3)

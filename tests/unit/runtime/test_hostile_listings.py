@@ -116,3 +116,18 @@ def test_a_good_list_is_restored_with_its_times_and_without_setuid(tmp_path: Pat
     assert (folder / "deep/state").stat().st_mode & 0o7777 == 0o755
     times = [(folder / name).lstat().st_mtime_ns for name in (".", "deep", "deep/state", "link")]
     assert times == [5, 6, 7, 8]
+
+
+def test_a_bomb_behind_a_right_checksum_is_not_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    restored(tmp_path, BAD["a bomb"]())
+    assert "reading it again" not in capsys.readouterr().err
+
+
+def test_a_pack_that_is_longer_than_its_manifest_says_is_not_read_to_its_end(tmp_path: Path) -> None:
+    store, folder = FolderStore(tmp_path / "store"), tmp_path / "folder"
+    folder.mkdir()
+    store.put(f"{PREFIX}/packs/{PACK}", DATA + bytes(1 << 20))
+    store.put(f"{PREFIX}/manifests/000001-00000001-abcdef", encoded(sequence=1))
+    found = restore(store, PREFIX, folder, Limit(10))
+    assert found.manifest is None
+    assert found.unverified
