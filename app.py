@@ -17,6 +17,7 @@ from spotbatch.infra import (
     Access,
     Artifacts,
     Compute,
+    FaultInjection,
     Images,
     JobLogs,
     Jobs,
@@ -101,6 +102,9 @@ class CostOptimizedBatchProcessingStack(Stack):
             on_demand = Queue(self, "OnDemandQueue", environment_arns=[compute.on_demand_arn])
             watched.append(on_demand.queue_arn)
             self._output("OnDemandJobQueueName", on_demand.queue_name, "Submit what must not be interrupted here")
+        if self.settings.fault_injection:
+            experiments = FaultInjection(self, "FaultInjection")
+            self._output("InterruptionExperimentId", experiments.experiment_id, "spotbatch interrupt starts it")
         if self.settings.monitoring:
             environments = [compute.environment_arn, *([compute.on_demand_arn] if compute.on_demand_arn else [])]
             Monitoring(self, "Watching", settings=self.settings, queue_arns=watched, environment_arns=environments)

@@ -27,6 +27,7 @@ class StackOutputs:
     bucket: str = ""
     log_group: str = ""
     on_demand_queue: str = ""  # with the setting of that name only
+    interruption_experiment: str = ""  # with the setting fault_injection only
 
 
 def read(stack: str | None = None, *, cloudformation: "CloudFormationClient | None" = None) -> StackOutputs:
@@ -90,4 +91,5 @@ def _ours(stack: str, outputs: Mapping[str, str]) -> StackOutputs:
         bucket=outputs.get("ArtifactsBucketName", ""),
         log_group=outputs.get("LogGroupName", ""),
         on_demand_queue=outputs.get("OnDemandJobQueueName", ""),
+        interruption_experiment=outputs.get("InterruptionExperimentId", ""),
     )

@@ -96,6 +96,18 @@ LOOKING: Final = tuple(
 )
 
 
+FAULT_INJECTION: Final = tuple(
+    Suppression(path="FaultInjection/Role", rule=f"IAM5[Resource::{resource}]", reason=reason)
+    for resource, reason in (
+        ("*", "ec2:DescribeInstances and tag:GetResources know no resource; they only look."),
+        (
+            "arn:<AWS::Partition>:ec2:<AWS::Region>:<AWS::AccountId>:instance/*",
+            "Hosts get their ids when they are launched; the condition keeps to those with this stack's tag.",
+        ),
+    )
+)
+
+
 def suppressions(settings: StackSettings) -> Iterator[Suppression]:
     """Those that apply to a stack with these settings."""
     yield from ALWAYS
@@ -104,6 +116,8 @@ def suppressions(settings: StackSettings) -> Iterator[Suppression]:
         yield NO_FLOW_LOG
     if settings.monitoring:
         yield from LOOKING
+    if settings.fault_injection:
+        yield from FAULT_INJECTION
     if settings.service_role == "dedicated":
         yield from DEDICATED_ROLE
 

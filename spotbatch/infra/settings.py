@@ -89,6 +89,7 @@ class StackSettings(BaseModel):
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
     interruptions_per_hour: Annotated[int, Field(ge=1)] = 20  # more of them raise an alarm
     monthly_budget_usd: Annotated[int, Field(ge=1)] | None = None
+    fault_injection: bool = False  # `spotbatch interrupt` may interrupt one of the stack's Spot hosts through AWS FIS
     images_kept: Annotated[int, Field(ge=1, le=1000)] = 10
 
     @field_validator("instance_types")

@@ -7,6 +7,7 @@ is imported from moto before something is made: it costs a second.
 
 import base64
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -292,6 +293,51 @@ def _no_alarm(place: Place, name: str, _properties: Mapping[str, Any]) -> None:
     cloudwatch_backends[place.account_id][place.region].delete_alarms([name])
 
 
+# ---- Fault Injection Service ----
+
+
+def _experiment(place: Place, name: str, properties: Mapping[str, Any]) -> None:
+    """By moto's own class, since its backend would choose another id than the stack's."""
+    from moto.fis.models import ExperimentTemplate, fis_backends
+
+    backend: Any = fis_backends[place.account_id][place.region]
+    now = time.time()
+    backend.experiment_templates[name] = ExperimentTemplate(
+        account_id=place.account_id,
+        region_name=place.region,
+        id=name,
+        client_token=name,
+        description=str(properties.get("Description", "")),
+        stop_conditions=[_camel(one) for one in properties.get("StopConditions") or []],
+        targets={key: _target(one) for key, one in (properties.get("Targets") or {}).items()},
+        actions={key: _camel(one) for key, one in (properties.get("Actions") or {}).items()},
+        role_arn=str(properties.get("RoleArn", "")),
+        log_configuration=None,
+        experiment_options=None,
+        experiment_report_configuration=None,
+        creation_time=now,
+        last_update_time=now,
+    )
+
+
+def _camel(value: Mapping[str, Any]) -> dict[str, Any]:
+    """CloudFormation's members as the service's API spells them; what is below them stays."""
+    return {key[0].lower() + key[1:]: one for key, one in value.items()}
+
+
+def _target(value: Mapping[str, Any]) -> dict[str, Any]:
+    target = _camel(value)
+    if "filters" in target:
+        target["filters"] = [_camel(one) for one in target["filters"]]
+    return target
+
+
+def _no_experiment(place: Place, name: str, _properties: Mapping[str, Any]) -> None:
+    from moto.fis.models import fis_backends
+
+    fis_backends[place.account_id][place.region].experiment_templates.pop(name, None)
+
+
 # In the order in which they are made: what others name comes first.
 _KINDS: Final[Mapping[str, tuple[Make, Remove]]] = {
     "AWS::DynamoDB::Table": (_table, _no_table),
@@ -304,5 +350,6 @@ _KINDS: Final[Mapping[str, tuple[Make, Remove]]] = {
     "AWS::Events::Rule": (_rule, _no_rule),
     "AWS::Logs::MetricFilter": (_metric_filter, _no_metric_filter),
     "AWS::CloudWatch::Alarm": (_alarm, _no_alarm),
+    "AWS::FIS::ExperimentTemplate": (_experiment, _no_experiment),
 }
 KINDS: Final = tuple(_KINDS)

@@ -94,6 +94,8 @@ def made_up(kind: str, stack: str, logical_id: str, place: str) -> str:
     digest = hashlib.sha256(place.encode()).hexdigest()
     if prefix := _EC2_PREFIXES.get(kind):
         return f"{prefix}-{digest[:17]}"
+    if kind == "AWS::FIS::ExperimentTemplate":
+        return f"EXT{digest[:15].upper()}"
     if kind in ("AWS::S3::Bucket", "AWS::ECR::Repository"):
         return f"{stack[:24]}-{logical_id[:24]}-{digest[:12]}".lower()
     if kind.startswith("AWS::Batch::"):

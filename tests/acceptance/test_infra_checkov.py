@@ -20,6 +20,7 @@ HARDENED = {
     "image_tag": "v1",
     "on_demand_fallback": True,
     "on_demand_queue": True,
+    "fault_injection": True,
     "container_insights": True,
     "alarm_email": "a@example.com",
     "monthly_budget_usd": 100,

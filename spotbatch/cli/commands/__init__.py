@@ -38,6 +38,7 @@ COMMANDS: Final = tuple(
                 ("dashboard", "dashboard", "All of this in a browser: children, hosts, money, logs, live."),
                 ("doctor", "doctor", "Why does a job not run? The cause, the evidence and the fix."),
                 ("audit", "audit", "What of a template or a live queue costs money, loses work, or cannot be updated."),
+                ("interrupt", "interrupt", "Interrupt one of the stack's Spot hosts, as EC2 would."),
                 ("events", "events", "What AWS Batch and EC2 told: job events, blocked queues, Spot notices."),
             ),
         ),

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from spotbatch.local.api import ec2_limits
+from spotbatch.local.api import ec2_limits, launch_templates
 from spotbatch.local.api.errors import ApiError, ec2_error
 from spotbatch.local.api.http import Response
 from spotbatch.local.api.region import ENVIRONMENT, Region
@@ -121,10 +121,12 @@ def _state(host: HostView) -> str:
 
 
 def tags_of(region: Region, host: HostView) -> dict[str, str]:
-    """Those of the environment's computeResources, and AWS Batch's own."""
+    """Those of the launch template and of the environment's computeResources, and AWS Batch's own."""
     resources = region.engine.resources(ENVIRONMENT).get(host.environment, {}).get("computeResources")
-    given = resources.get("tags", {}) if isinstance(resources, Mapping) else {}
-    return {**given, "AWSBatchServiceTag": "batch"}
+    if not isinstance(resources, Mapping):
+        return {"AWSBatchServiceTag": "batch"}
+    of_template = launch_templates.instance_tags(region, resources.get("launchTemplate", {}))
+    return {**of_template, **resources.get("tags", {}), "AWSBatchServiceTag": "batch"}
 
 
 def _response(region: Region, hosts: list[HostView], others: str, last: str) -> Response:

@@ -11,6 +11,7 @@ from email import message_from_bytes
 from typing import Final
 
 from spotbatch.local.api.region import LAUNCH_TEMPLATE, Document, Region
+from spotbatch.local.contract import Json
 
 NOT_MIME: Final = "CLIENT_ERROR - Launch Template UserData is not MIME multipart format"
 
@@ -25,10 +26,21 @@ def problem(region: Region, resources: Document) -> str:
 
 def _user_data(region: Region, named: Mapping[str, str]) -> str | None:
     """The user data of a launch template, in Base64: of a loaded stack's, or else of one that moto's EC2 has."""
+    body = _of_a_stack(region, named)
+    return region.user_data_of(named) if body is None else str(body.get("userData", ""))
+
+
+def instance_tags(region: Region, named: Mapping[str, str]) -> dict[str, str]:
+    """What the launch template of a loaded stack tags instances with."""
+    tags = (_of_a_stack(region, named) or {}).get("tags")
+    return dict(tags) if isinstance(tags, Mapping) else {}
+
+
+def _of_a_stack(region: Region, named: Mapping[str, str]) -> Json | None:
     for key, body in region.engine.resources(LAUNCH_TEMPLATE).items():
         if key == named.get("launchTemplateId") or body.get("name", key) == named.get("launchTemplateName"):
-            return str(body.get("userData", ""))
-    return region.user_data_of(named)
+            return body
+    return None
 
 
 def is_mime(user_data: str) -> bool:

@@ -326,7 +326,7 @@ async def _definition(region: Region, old: Kept | None, new: Kept, undo: list[Un
 
 
 async def _launch_templates(region: Region, template: Template, resources: list[Resource], undo: list[Undo]) -> None:
-    """Note what AWS Batch reads of the stack's launch templates: their names and their user data."""
+    """Note what the region reads of the stack's launch templates: names, user data, tags of instances."""
     for resource in resources:
         if resource.type == _LAUNCH_TEMPLATE:
             where = f"Resources.{resource.logical_id}.Properties"
@@ -336,7 +336,7 @@ async def _launch_templates(region: Region, template: Template, resources: list[
 
 
 def _described(template: Template, resource: Resource, where: str) -> Document:
-    """The name and the user data; nothing of what only the cloud can tell."""
+    """The name, the user data and the tags; nothing of what only the cloud can tell."""
     data = resource.properties.get("LaunchTemplateData") or {}
     wanted: dict[str, Value] = {"name": resource.properties.get("LaunchTemplateName"), "userData": None}
     if isinstance(data, Mapping):
@@ -349,7 +349,22 @@ def _described(template: Template, resource: Resource, where: str) -> Document:
             continue
         if isinstance(resolved, str):
             found[name] = resolved
-    return found
+    return {**found, "tags": _instance_tags(template, data, where)}
+
+
+def _instance_tags(template: Template, data: Value, where: str) -> dict[str, str]:
+    """What the launch template tags instances with; none where only the cloud can tell."""
+    try:
+        specifications = template.resolve(data.get("TagSpecifications"), where) if isinstance(data, Mapping) else None
+    except InvalidInput:
+        return {}
+    return {
+        str(tag["Key"]): str(tag["Value"])
+        for one in specifications or ()
+        if isinstance(one, Mapping) and one.get("ResourceType") == "instance"
+        for tag in one.get("Tags") or ()
+        if isinstance(tag, Mapping) and {"Key", "Value"} <= tag.keys()
+    }
 
 
 async def _clean_up(region: Region, leftovers: list[Kept]) -> list[str]:

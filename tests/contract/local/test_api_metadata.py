@@ -149,6 +149,46 @@ def test_an_experiment_gives_the_notice_and_says_where_it_cannot(region: Running
     assert "empty set" in failed["reason"]
 
 
+def test_an_experiment_of_a_loaded_template_runs(region: RunningRegion) -> None:
+    """A template in the style of AWS's workshops: parameters joined into the selection, members as CloudFormation's."""
+    target = {
+        "ResourceType": "aws:ec2:spot-instance",
+        "ResourceTags": {"Name": "interruptMe"},
+        "Filters": [{"Path": "State.Name", "Values": ["running"]}],
+        "SelectionMode": {"Fn::Join": ["", ["COUNT(", {"Ref": "Count"}, ")"]]},
+    }
+    action = {
+        "ActionId": "aws:ec2:send-spot-instance-interruptions",
+        "Parameters": {"durationBeforeInterruption": {"Fn::Join": ["", ["PT", {"Ref": "Minutes"}, "M"]]}},
+        "Targets": {"SpotInstances": "Spots"},
+    }
+    body = {
+        "Parameters": {"Count": {"Type": "Number", "Default": 1}, "Minutes": {"Type": "Number", "Default": 2}},
+        "Resources": {
+            "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": {"Statement": []}}},
+            "Experiment": {
+                "Type": "AWS::FIS::ExperimentTemplate",
+                "Properties": {
+                    "Description": "Interrupt",
+                    "Targets": {"Spots": target},
+                    "Actions": {"interrupt": action},
+                    "StopConditions": [{"Source": "none"}],
+                    "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+                    "Tags": {"Name": "x"},
+                },
+            },
+        },
+        "Outputs": {"Id": {"Value": {"Fn::GetAtt": ["Experiment", "Id"]}}},
+    }
+    experiment = region.admin.load_stack("fis", body)["outputs"]["Id"]
+    assert experiment.startswith("EXT")
+    before = {one.instance_id for one in region.admin.hosts() if one.noticed_at is not None}
+    fis = region.client("fis")
+    started = fis.start_experiment(clientToken="c", experimentTemplateId=experiment)["experiment"]
+    assert started["state"]["status"] != "failed", started["state"]
+    assert len({one.instance_id for one in region.admin.hosts() if one.noticed_at is not None} - before) == 1
+
+
 @pytest.mark.skipif(
     MOCK is None,
     reason="amazon-ec2-metadata-mock is not here: go install .../cmd/ec2-metadata-mock, as in test_notice.py",

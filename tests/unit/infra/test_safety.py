@@ -18,6 +18,7 @@ ALL_ON: dict[str, Any] = {
     "kms_key": True,
     "service_role": "dedicated",
     "on_demand_queue": True,
+    "fault_injection": True,
     "monthly_budget_usd": 100,
 }
 

@@ -41,6 +41,7 @@ RICH: dict[str, Any] = {
     "job_gpus": 1,
     "on_demand_fallback": True,
     "on_demand_queue": True,
+    "fault_injection": True,
     "kms_key": True,
     "access_logs": True,
     "flow_logs": True,
@@ -102,6 +103,24 @@ def test_the_on_demand_queue_has_no_spot_environment_and_an_output_of_its_own(ma
     }
     assert kinds == {("SPOT",), ("EC2",)}
     assert "OnDemandJobQueueName" in template["Outputs"]
+
+
+def test_the_experiment_interrupts_one_host_of_this_stack_only(made: Made) -> None:
+    template = made(fault_injection=True)
+    (experiment,) = of_type(template, "AWS::FIS::ExperimentTemplate").values()
+    (target,) = experiment["Targets"].values()
+    assert (target["SelectionMode"], target["ResourceTags"]) == ("COUNT(1)", {"spotbatch-stack": "TestStack"})
+    statements = [
+        one
+        for policy in of_type(template, "AWS::IAM::Policy").values()
+        for one in policy["PolicyDocument"]["Statement"]
+        if one["Action"] == "ec2:SendSpotInstanceInterruptions"
+    ]
+    assert [one["Condition"] for one in statements] == [
+        {"StringEquals": {"aws:ResourceTag/spotbatch-stack": "TestStack"}}
+    ]
+    assert "InterruptionExperimentId" in template["Outputs"]
+    assert "AWS::FIS::ExperimentTemplate" not in json.dumps(made())
 
 
 def test_hosts_with_gpus_get_the_image_with_nvidias_driver_and_jobs_ask_for_gpus(made: Made) -> None:
