@@ -180,6 +180,7 @@ async def _serve(
         boot_seconds=settings.boot_seconds,
     )
     metadata = MetadataService(
+        on_rebalance=monitor.rebalance_recommended,
         engine=engine,
         names=names,
         sessions=Sessions(key=info.secret_key.encode()),

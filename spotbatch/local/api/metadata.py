@@ -5,7 +5,7 @@ AWS_EC2_METADATA_SERVICE_ENDPOINT. Nothing there is secret and nothing can be ch
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,9 @@ class MetadataService:
     sessions: Sessions
     hosts_folder: Path  # where the engine writes each host's notice
     clock: Callable[[], float]
+    on_rebalance: Callable[[Sequence[str]], None] = lambda _instance_ids: (
+        None
+    )  # these are recommended for the first time
     rebalanced: dict[str, float] = field(default_factory=dict)  # hosts live no longer than the region: nothing to keep
 
     def recommend_rebalance(self, instance_ids: list[str], count: int) -> list[str]:
@@ -41,6 +44,7 @@ class MetadataService:
             raise NotFound(f"there is no living Spot host {', '.join(unknown)}")
         fresh = [one for one in living if one not in self.rebalanced]
         chosen = instance_ids or fresh[:count]
+        self.on_rebalance([one for one in chosen if one not in self.rebalanced])
         for one in chosen:
             self.rebalanced.setdefault(one, self.clock())
         return chosen

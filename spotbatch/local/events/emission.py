@@ -6,7 +6,7 @@ change is taken out again: later attempts, and how the attempt of that moment en
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from spotbatch.batch.errors import NotFound
@@ -26,8 +26,15 @@ _INSTANCE_STATES: Final = {
     HostState.ENDED: ("shutting-down", "terminated"),
 }
 _MOST_ENDED: Final = 1024
-Ended = dict[str, UnitView]
 _REGISTERED: Final = (HostState.STARTED, HostState.DRAINING, HostState.ENDED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """What is kept from one event to the next."""
+
+    ended: dict[str, UnitView] = field(default_factory=dict)  # views of jobs that change no more
+    recommended: set[str] = field(default_factory=set)  # instances that had their rebalance recommendation
 
 
 def kinds_of(change: Change) -> tuple[Kind, ...]:
@@ -40,24 +47,21 @@ def kinds_of(change: Change) -> tuple[Kind, ...]:
         return (shapes.QUEUE_BLOCKED,)
     found: tuple[Kind, ...] = (shapes.INSTANCE_STATE,) if change.state in _INSTANCE_STATES else ()
     if change.state is HostState.NOTICED:
-        found += (shapes.SPOT_WARNING,)
+        found += (shapes.SPOT_WARNING, shapes.REBALANCE)
     return (*found, shapes.CONTAINER_INSTANCE_STATE) if change.state in _REGISTERED else found
 
 
-def events_of(region: Region, change: Change, wanted: frozenset[Kind], ended: Ended) -> Iterator[Event]:
-    """The events of the wanted kinds that a change makes. Of a job that is forgotten by now there are none.
-
-    `ended` is the caller's, for the views of jobs that change no more.
-    """
+def events_of(region: Region, change: Change, wanted: frozenset[Kind], memory: Memory) -> Iterator[Event]:
+    """The events of the wanted kinds that a change makes. Of a job that is forgotten by now there are none."""
     if isinstance(change, JobChange):
         for job_id in _units(change):
-            yield from _job_state(region, change, job_id, ended)
+            yield from _job_state(region, change, job_id, memory.ended)
     elif isinstance(change, QueueBlocked):
         yield from _blocked(region, change)
     elif isinstance(change, AttemptChange):
         yield from _task(region, change)
     else:
-        yield from _host(region, change, wanted)
+        yield from _host(region, change, wanted, memory)
 
 
 def _units(change: JobChange) -> Iterator[str]:
@@ -75,7 +79,7 @@ def _event(region: Region, kind: Kind, detail: Any, at: float, resources: Sequen
 # ---- AWS Batch ----
 
 
-def _job_state(region: Region, change: JobChange, job_id: str, ended: Ended) -> Iterator[Event]:
+def _job_state(region: Region, change: JobChange, job_id: str, ended: dict[str, UnitView]) -> Iterator[Event]:
     try:
         view = as_of(_view(region, job_id, ended), change.status, change.status_reason, change.at)
         detail = json.loads(described.render(region, job_id, view))
@@ -84,7 +88,7 @@ def _job_state(region: Region, change: JobChange, job_id: str, ended: Ended) -> 
     yield _event(region, shapes.JOB_STATE, detail, change.at, [detail["jobArn"]])
 
 
-def _view(region: Region, job_id: str, ended: Ended) -> UnitView:
+def _view(region: Region, job_id: str, ended: dict[str, UnitView]) -> UnitView:
     """A job's view: one that has ended is read once for all that is told of it together. Raises NotFound."""
     found = ended.get(job_id)
     if found is None:
@@ -133,8 +137,11 @@ def _open(attempt: AttemptView, *, is_running: bool) -> AttemptView:
 # ---- EC2 and ECS ----
 
 
-def _host(region: Region, change: HostChange, wanted: frozenset[Kind]) -> Iterator[Event]:
+def _host(region: Region, change: HostChange, wanted: frozenset[Kind], memory: Memory) -> Iterator[Event]:
     host, at, names = change.host, change.at, region.names
+    if change.state is HostState.NOTICED and shapes.REBALANCE in wanted:
+        # EC2 user guide, "Rebalance recommendations": it comes with the notice at the latest.
+        yield from rebalance(region, [host.instance_id], at, memory)
     own = shapes.instance_resource(names.region, names.account_id, host.instance_id)
     if change.state is HostState.NOTICED and shapes.SPOT_WARNING in wanted:
         detail = {"instance-id": host.instance_id, "instance-action": "terminate"}
@@ -144,6 +151,16 @@ def _host(region: Region, change: HostChange, wanted: frozenset[Kind]) -> Iterat
             yield _event(region, shapes.INSTANCE_STATE, {"instance-id": host.instance_id, "state": state}, at, [own])
     if change.state in _REGISTERED and host.started_at is not None and shapes.CONTAINER_INSTANCE_STATE in wanted:
         yield _container_instance(region, host, change.state, at)
+
+
+def rebalance(region: Region, instance_ids: Sequence[str], at: float, memory: Memory) -> Iterator[Event]:
+    """Rebalance recommendations for the instances that had none yet."""
+    names = region.names
+    for one in instance_ids:
+        if one not in memory.recommended:
+            memory.recommended.add(one)
+            resource = shapes.instance_resource(names.region, names.account_id, one)
+            yield _event(region, shapes.REBALANCE, {"instance-id": one}, at, [resource])
 
 
 def _container_instance(region: Region, host: HostView, state: HostState, at: float) -> Event:

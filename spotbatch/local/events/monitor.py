@@ -54,7 +54,7 @@ class Monitor:
         self._environment = environment
         self._known: list[Rule] | None = None  # the rules of now, while nothing may have changed them
         self._wanted: frozenset[Kind] = frozenset()
-        self._ended: emission.Ended = {}
+        self._memory = emission.Memory()
         self.side = MotoSide(account_id=account_id, region=region)
         self.invoker = Invoker(
             folder=home / "functions",
@@ -153,10 +153,17 @@ class Monitor:
         if kept:
             self.bus.put(functools.partial(self._events_of, region, kept), count=len(kept))
 
+    def rebalance_recommended(self, instance_ids: Sequence[str]) -> None:
+        """EC2 recommends to leave these hosts; they stay."""
+        region = self._region
+        if region is not None and instance_ids and shapes.REBALANCE in self._wanted:
+            at, memory = time.time(), self._memory
+            self.bus.put(lambda: emission.rebalance(region, instance_ids, at, memory), count=len(instance_ids))
+
     def _events_of(self, region: Region, changes: Sequence[Change]) -> Iterator[Event]:
         for change in changes:
             if not isinstance(change, JobChange) or self._may_take_status(change.status.value):
-                yield from emission.events_of(region, change, self._wanted, self._ended)
+                yield from emission.events_of(region, change, self._wanted, self._memory)
 
     def _may_take_status(self, status: str) -> bool:
         """Before a job's detail is rendered: whether any rule takes this status."""

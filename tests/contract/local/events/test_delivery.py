@@ -161,3 +161,60 @@ def test_a_state_machine_waits_for_the_job_that_it_submits(region: RunningRegion
     found = until(ended, seconds=60)
     assert found["status"] == "SUCCEEDED", found
     assert json.loads(found["output"]) == {"status": "SUCCEEDED"}
+
+
+def test_hosts_and_tasks_tell_of_themselves_in_the_shapes_of_ec2_and_ecs(region: RunningRegion) -> None:
+    events, batch = region.client("events"), region.client("batch")
+    url, arn = queue(region, "hosts")
+    events.put_rule(Name="hosts", EventPattern=json.dumps({"source": ["aws.ec2", "aws.ecs"]}))
+    events.put_targets(Rule="hosts", Targets=[{"Id": "q", "Arn": arn}])
+    command = {**CONTAINER, "command": ["sleep", "600"]}
+    batch.register_job_definition(jobDefinitionName="long", type="container", containerProperties=command)
+    job_id = batch.submit_job(jobName="long", jobQueue="q", jobDefinition="long")["jobId"]
+    until(lambda: batch.describe_jobs(jobs=[job_id])["jobs"][0]["status"] == "RUNNING")
+    (instance_id,) = region.admin.interrupt(count=1, rebalance=True)
+    region.admin.interrupt(instance_ids=[instance_id], notice_seconds=0)
+    found: list[dict[str, Any]] = []
+
+    def all_kinds() -> bool:
+        found.extend(json.loads(one) for one in bodies(region, url))
+        states = {one["detail"].get("state") for one in found}
+        return {"running", "terminated"} <= states and any(
+            one["detail"].get("lastStatus") == "STOPPED" for one in found
+        )
+
+    until(all_kinds, seconds=40)
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        by_kind.setdefault(one["detail-type"], []).append(one)
+    (warning,) = by_kind["EC2 Spot Instance Interruption Warning"]
+    assert warning["detail"] == {"instance-id": instance_id, "instance-action": "terminate"}
+    zone = warning["resources"][0].split(":")[3]
+    assert warning["resources"] == [f"arn:aws:ec2:{zone}:instance/{instance_id}"]
+    (recommended,) = by_kind["EC2 Instance Rebalance Recommendation"]  # once: the notice brings no second one
+    assert recommended["detail"] == {"instance-id": instance_id}
+    told = by_kind["EC2 Instance State-change Notification"]
+    states = {one["detail"]["state"] for one in told if one["detail"]["instance-id"] == instance_id}
+    assert states - {"pending", "running"} == {"shutting-down", "terminated"}  # the host may be older than the rule
+    (arn_of_task,) = {one["detail"]["taskArn"] for one in by_kind["ECS Task State Change"]}
+    assert [one["resources"] for one in by_kind["ECS Task State Change"]] == [[arn_of_task]] * 3
+    (instance_arn,) = {one["detail"]["containerInstanceArn"] for one in by_kind["ECS Task State Change"]}
+    instances = [one["detail"] for one in by_kind["ECS Container Instance State Change"]]
+    last = max((one for one in instances if one["ec2InstanceId"] == instance_id), key=lambda one: int(one["version"]))
+    assert (last["containerInstanceArn"], last["status"], last["agentConnected"]) == (instance_arn, "INACTIVE", False)
+
+
+def test_a_stack_works_on_after_a_restart_of_the_region(tmp_path: Path) -> None:
+    with running(tmp_path / "home") as first:
+        first.admin.load_stack("s", template())
+    with running(tmp_path / "home", "--boot-seconds", "0") as again:
+        batch = again.client("batch")
+        batch.register_job_definition(jobDefinitionName="d", type="container", containerProperties=CONTAINER)
+        job_id = batch.submit_job(jobName="j", jobQueue="q", jobDefinition="d")["jobId"]
+        dynamodb = again.client("dynamodb")
+
+        def written() -> Any:
+            (table,) = dynamodb.list_tables()["TableNames"]
+            return dynamodb.get_item(TableName=table, Key={"id": {"S": job_id}}).get("Item")
+
+        assert until(written, seconds=40)["status"] == {"S": "SUCCEEDED"}
