@@ -178,10 +178,10 @@ def test_hosts_and_tasks_tell_of_themselves_in_the_shapes_of_ec2_and_ecs(region:
 
     def all_kinds() -> bool:
         found.extend(json.loads(one) for one in bodies(region, url))
-        states = {one["detail"].get("state") for one in found}
-        return {"running", "terminated"} <= states and any(
-            one["detail"].get("lastStatus") == "STOPPED" for one in found
-        )
+        details = [one["detail"] for one in found]
+        is_gone = any(one.get("state") == "terminated" for one in details)
+        is_told = any(one.get("status") == "INACTIVE" for one in details)
+        return is_gone and is_told and any(one.get("lastStatus") == "STOPPED" for one in details)
 
     until(all_kinds, seconds=40)
     by_kind: dict[str, list[dict[str, Any]]] = {}
