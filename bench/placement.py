@@ -20,7 +20,7 @@ from statistics import fmean, stdev
 
 from spotbatch.policy.coupling import FITTED_COUPLING, NONE, Coupling, fit_coupling
 from spotbatch.policy.fit import fit
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.joint import JointPolicy
 from spotbatch.policy.placement import Market, Place, PlacementPolicy, PlacementTerms, PlacementView, SpotPool

@@ -4,7 +4,7 @@ python bench/policy.py            the table, and ours on zones and weeks that it
 python bench/policy.py --sweep    the same gain over job fractions and changeovers (minutes)
 python bench/policy.py --misfit   the shipped model on made-up pools unlike those it was fitted to (a minute)
 python bench/policy.py --years    made-up other years: the traces' periods stretched, with doubt and without (minutes)
-python bench/policy.py --fit      the module spotbatch/policy/fitted.py, made anew from the traces
+python bench/policy.py --fit      the module spotbatch/policy/fitted_model.py, made anew from the traces
 
 Several pools: bench/placement.py.
 """
@@ -23,7 +23,7 @@ from statistics import correlation, fmean, stdev
 from spotbatch.policy.baselines import UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
 from spotbatch.policy.fit import FitSettings, fit
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Move, Policy, Terms, View
 from spotbatch.policy.replay import replay, saving
@@ -278,9 +278,9 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def print_fit(traces: Traces) -> None:
-    """The module fitted.py: its header and docstring as they stand, the figures anew."""
+    """The module fitted_model.py: its header and docstring as they stand, the figures anew."""
     model = fit(list(traces.values()), 585.0, FitSettings())
-    here = Path(__file__).resolve().parent.parent / "spotbatch" / "policy" / "fitted.py"
+    here = Path(__file__).resolve().parent.parent / "spotbatch" / "policy" / "fitted_model.py"
     head, _, _ = here.read_text(encoding="utf-8").partition("    edges_seconds=")
     print(f"{head}    edges_seconds=({', '.join(f'{each:.1f}' for each in model.edges_seconds)}),\n    regimes=(")
     weights = [round(each.weight, 6) for each in model.regimes]

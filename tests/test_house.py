@@ -295,3 +295,16 @@ def test_every_function_fits_a_screen() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 assert lines <= MOST_LINES, f"{path.relative_to(ROOT)}:{node.lineno} {node.name} has {lines} lines"
+
+
+# Nouns of the field that end as participles do.
+NOUNS = {"listing", "monitoring", "packing", "wording"}
+PARTICIPLES = {"composed", "described", "fitted", "judged", "reported", "told"}
+
+
+def test_files_are_named_after_things_and_not_by_participles() -> None:
+    """`placing.py` or `judged.py` says nothing to whoever looks for a thing by its name; `running_attempt.py` does."""
+    for path in sorted({*sources(), *PACKAGE.glob("*.py")}):
+        last = path.stem.rpartition("_")[2]
+        is_participle = (last.endswith("ing") and last not in NOUNS) or last in PARTICIPLES
+        assert not is_participle, f"{path.relative_to(ROOT)}: name it after the thing"

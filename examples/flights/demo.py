@@ -37,7 +37,7 @@ for name in ("aws_ec2", "aws_lambda", "aws_cloudwatch", "aws_batch"):
     compileall.compile_file(cdk / name / "__init__.py", quiet=2)
 import matplotlib.pyplot, obstore
 import spotbatch.cli.commands.local, spotbatch.cli.commands.submit, spotbatch.cli.commands.watch
-import spotbatch.local.running
+import spotbatch.local.region_process
 """
 
 

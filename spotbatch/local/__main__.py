@@ -3,7 +3,7 @@
 import sys
 
 from spotbatch.local.engine import open_engine
-from spotbatch.local.running import main
+from spotbatch.local.region_process import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], open_engine))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.usage import HostLife
-from spotbatch.simulate.result import RunResult, Story
+from spotbatch.simulate.result import RunResult, Timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,21 +35,21 @@ def _drawn_as(outcome: AttemptOutcome) -> AttemptOutcome | None:
     return outcome.group if outcome.group in _END_COLOURS else None
 
 
-def draw_gantt(story: Story, path: Path) -> None:
+def draw_gantt(timeline: Timeline, path: Path) -> None:
     """A row for each host, grouped by pool: its life in grey, its attempts in the colour of their end.
 
     Raises InvalidInput where there are too many hosts to see, or the picture cannot be written.
     """
-    if len(story.hosts) > _MOST_HOSTS:
-        raise InvalidInput(f"{len(story.hosts)} hosts are too many for a chart of at most {_MOST_HOSTS} rows")
-    height = min(max(_ROW_INCHES * len(story.hosts), _LEAST_INCHES), _MOST_INCHES)
+    if len(timeline.hosts) > _MOST_HOSTS:
+        raise InvalidInput(f"{len(timeline.hosts)} hosts are too many for a chart of at most {_MOST_HOSTS} rows")
+    height = min(max(_ROW_INCHES * len(timeline.hosts), _LEAST_INCHES), _MOST_INCHES)
     figure = _figure(10, 1.4 + height)
     axes = figure.subplots()
-    hosts = sorted(story.hosts, key=_by_pool)
+    hosts = sorted(timeline.hosts, key=_by_pool)
     rows = {each.instance_id: row for row, each in enumerate(hosts)}
     _draw_hosts(axes, hosts, points=72 * height / max(1, len(hosts)))
     for end, colour in _END_COLOURS.items():
-        ended = [each for each in story.attempts if _drawn_as(each.outcome) is end]
+        ended = [each for each in timeline.attempts if _drawn_as(each.outcome) is end]
         for each in ended:
             span = _span(each.started_at, each.stopped_at)
             axes.broken_barh([span], (rows[each.instance_id] - 0.3, 0.6), color=colour, linewidth=0)

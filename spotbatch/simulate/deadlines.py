@@ -10,7 +10,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import Pool
 from spotbatch.policy.baselines import Greedy, OnDemandOnly, SpotOnly, UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.policy.interface import Policy, Terms
 from spotbatch.policy.oracle import Optimum

@@ -9,7 +9,7 @@ from spotbatch.batch.status import host_terminated
 from spotbatch.pricing.history import Prices, Usage
 from spotbatch.pricing.usage import AttemptUse, HostLife, Observed
 from spotbatch.simulate.fleet import SimulatedHost
-from spotbatch.simulate.result import Story
+from spotbatch.simulate.result import Timeline
 from spotbatch.simulate.scenario import Scenario
 from spotbatch.simulate.work import Attempt
 
@@ -92,8 +92,8 @@ class Recorder(Watcher):
             )
         )
 
-    def story(self) -> Story:
-        return Story(hosts=tuple(self._hosts), attempts=tuple(self._attempts))
+    def timeline(self) -> Timeline:
+        return Timeline(hosts=tuple(self._hosts), attempts=tuple(self._attempts))
 
 
 def _name(host_no: int) -> str:

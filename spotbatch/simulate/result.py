@@ -43,7 +43,7 @@ class RunResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Story:
+class Timeline:
     """The lives behind a run, for a chart or a bill. Times are seconds of the run."""
 
     hosts: tuple[HostLife, ...]

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.batch.placement import Pool
-from spotbatch.policy.fitted import SAME_REGION_CORRELATION
+from spotbatch.policy.fitted_model import SAME_REGION_CORRELATION
 from spotbatch.policy.hazard import HazardModel
 from spotbatch.simulate.trace import Trace
 

@@ -7,7 +7,7 @@ import pytest
 
 from spotbatch.policy.baselines import UniformProgress
 from spotbatch.policy.deadline import DeadlinePolicy
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.interface import Terms
 from spotbatch.policy.replay import replay, saving
 

@@ -6,7 +6,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from spotbatch.policy.deadline import DeadlinePolicy
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.interface import EPSILON_SECONDS, Move, Terms, View
 from spotbatch.policy.oracle import Optimum, grid_step
 from spotbatch.policy.replay import replay

@@ -11,7 +11,7 @@ import pytest
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import Pool
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.pricing.history import Prices, flat
 from spotbatch.pricing.report import report_from
 from spotbatch.simulate.charts import draw_gantt, draw_savings, draw_spread
@@ -102,12 +102,12 @@ def test_an_outage_takes_every_host_of_its_pool_within_the_spread_and_launches_w
     world = replace(scenario(capacity=upside_down(30, 60)), timings=Timings(reclaim_spread_seconds=180.0))
     recorder = Recorder(PRICES, world)
     result = World(world, recorder, is_checked=True).run()
-    first = [each for each in recorder.story().hosts if each.launched_at < 1800]
+    first = [each for each in recorder.timeline().hosts if each.launched_at < 1800]
     assert all(each.is_reclaimed for each in first)
     ends = [each.ended_at for each in first if each.ended_at is not None]
     assert 1800 + 120 <= min(ends) <= max(ends) <= 1800 + 180 + 120
     assert result.refused_launches > 0
-    assert not [each for each in recorder.story().hosts if 1800 <= each.launched_at < 90 * 60]
+    assert not [each for each in recorder.timeline().hosts if 1800 <= each.launched_at < 90 * 60]
     assert result.succeeded == 200
 
 
@@ -147,8 +147,10 @@ def test_each_run_of_a_trace_has_a_window_of_its_own() -> None:
 def test_money_is_the_same_by_the_simulator_and_by_the_cost_report() -> None:
     recorder = Recorder(PRICES, scenario())
     result = World(scenario(), recorder).run()
-    story = recorder.story()
-    report = report_from(story.hosts, story.attempts, PRICES, until=result.makespan_seconds + 1e6, is_simulated=True)
+    timeline = recorder.timeline()
+    report = report_from(
+        timeline.hosts, timeline.attempts, PRICES, until=result.makespan_seconds + 1e6, is_simulated=True
+    )
     assert abs(report.paid_usd - result.usd) < Decimal("0.000001")
     assert result.usd > 0
     assert result.on_demand_usd >= result.usd
@@ -179,23 +181,23 @@ def test_a_chart_of_many_hosts_is_no_taller_than_a_screen(tmp_path: Path) -> Non
     many = replace(scenario(count=700), max_vcpus=2048)
     recorder = Recorder(PRICES, many)
     World(many, recorder).run()
-    draw_gantt(recorder.story(), tmp_path / "gantt.png")
+    draw_gantt(recorder.timeline(), tmp_path / "gantt.png")
     height, width = imread(tmp_path / "gantt.png").shape[:2]
-    assert len(recorder.story().hosts) > 60
+    assert len(recorder.timeline().hosts) > 60
     assert height <= width
 
 
 def test_charts_are_written_and_too_many_hosts_are_refused(tmp_path: Path) -> None:
     recorder = Recorder(PRICES, scenario(count=40))
     result = World(scenario(count=40), recorder).run()
-    draw_gantt(recorder.story(), tmp_path / "gantt.svg")
+    draw_gantt(recorder.timeline(), tmp_path / "gantt.svg")
     draw_spread([result, result], tmp_path / "spread.png")
     draw_savings({"ours": [(50.0, 0.2), (60.0, 0.4)]}, tmp_path / "savings.png")
     assert "<svg" in (tmp_path / "gantt.svg").read_text()
     assert all((tmp_path / name).read_bytes()[:4] == b"\x89PNG" for name in ("spread.png", "savings.png"))
-    story = recorder.story()
+    timeline = recorder.timeline()
     with pytest.raises(InvalidInput, match="too many for a chart"):
-        draw_gantt(replace(story, hosts=story.hosts * 200), tmp_path / "no.png")
+        draw_gantt(replace(timeline, hosts=timeline.hosts * 200), tmp_path / "no.png")
     with pytest.raises(InvalidInput, match="could not be written"):
         draw_spread([result], tmp_path / "missing" / "no.png")
 

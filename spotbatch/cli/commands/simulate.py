@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spotbatch.pricing.catalogue import Catalogue
     from spotbatch.pricing.history import Prices
     from spotbatch.pricing.report import CostReport
-    from spotbatch.simulate.result import RunResult, Story
+    from spotbatch.simulate.result import RunResult, Timeline
     from spotbatch.simulate.scenario import Jobs, Scenario, Timings
     from spotbatch.simulate.spot_capacity import SpotCapacity
     from spotbatch.simulate.trace import Trace
@@ -189,12 +189,12 @@ def _play(
         from spotbatch.simulate.charts import draw_spread
 
         draw_spread(results, plot)
-    story = _first(scenario, prices, runs) if gantt or is_billed else None
-    if story and gantt:
+    timeline = _first(scenario, prices, runs) if gantt or is_billed else None
+    if timeline and gantt:
         from spotbatch.simulate.charts import draw_gantt
 
-        draw_gantt(story, gantt)
-    report = _report(story, prices) if story and is_billed else None
+        draw_gantt(timeline, gantt)
+    report = _report(timeline, prices) if timeline and is_billed else None
     if as_json:
         billed = {"bill": _bill_document(report)} if report else {}
         return json.write(as_document(scenario, results, prices.sources) | billed)
@@ -209,7 +209,7 @@ def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -
         return run_many(MonteCarlo(scenario=scenario, runs=runs, prices=prices), cores=cores, on_progress=advance)
 
 
-def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Story":
+def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Timeline":
     """The first run again, with the lives of its hosts and attempts."""
     from spotbatch.simulate.engine import World
     from spotbatch.simulate.montecarlo import MonteCarlo
@@ -218,7 +218,7 @@ def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Story":
     first = MonteCarlo(scenario=scenario, runs=runs).scenario_of(0)
     recorder = Recorder(prices, first)
     World(first, recorder).run()
-    return recorder.story()
+    return recorder.timeline()
 
 
 def _bill_document(report: "CostReport") -> dict[str, object]:
@@ -227,17 +227,17 @@ def _bill_document(report: "CostReport") -> dict[str, object]:
     return document_of(report)
 
 
-def _report(story: "Story", prices: "Prices") -> "CostReport":
+def _report(timeline: "Timeline", prices: "Prices") -> "CostReport":
     from spotbatch.pricing.report import report_from
 
-    until = max((each.ended_at or 0.0 for each in story.hosts), default=0.0)
-    return report_from(story.hosts, story.attempts, prices, until=until, is_simulated=True)
+    until = max((each.ended_at or 0.0 for each in timeline.hosts), default=0.0)
+    return report_from(timeline.hosts, timeline.attempts, prices, until=until, is_simulated=True)
 
 
 def _capacity(
     trace: Path | None, polarity: str | None, *, is_model: bool, rate: float, correlation: float
 ) -> "SpotCapacity":
-    from spotbatch.policy.fitted import FITTED
+    from spotbatch.policy.fitted_model import FITTED
     from spotbatch.simulate.spot_capacity import CapacityAtRate, CapacityByModel, CapacityFromTrace
     from spotbatch.simulate.trace import usable_traces
 

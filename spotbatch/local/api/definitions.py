@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from spotbatch.local.api import tags
-from spotbatch.local.api.composed import checked_ecs, checked_nodes
 from spotbatch.local.api.container import (
     DEFAULT_LOG_GROUP,
     checked_properties,
@@ -14,8 +13,9 @@ from spotbatch.local.api.container import (
     told_strategy,
 )
 from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.multi_container import checked_ecs, checked_nodes
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page, check_count
+from spotbatch.local.api.pages import answer_page, check_count
 from spotbatch.local.api.region import DEFINITION, Document, Region
 
 _MAX_PAGE: Final = 100

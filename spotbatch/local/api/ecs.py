@@ -14,7 +14,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.local.api.errors import ApiError, ClientException, error_response
 from spotbatch.local.api.http import Head, Response, json_response
 from spotbatch.local.api.names import Names
-from spotbatch.local.api.paging import answer_page
+from spotbatch.local.api.pages import answer_page
 from spotbatch.local.api.region import ENVIRONMENT, Document, Region
 from spotbatch.local.contract import AttemptView, HostView, UnitView
 

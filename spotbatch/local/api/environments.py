@@ -8,7 +8,7 @@ from spotbatch.batch.placement import AllocationStrategy, ComputeEnvironment
 from spotbatch.local.api import ecs, launch_templates, pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page, check_count
+from spotbatch.local.api.pages import answer_page, check_count
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
 
 _MAX_ENVIRONMENTS: Final = 50  # quota of an account (user guide, "Service quotas")

@@ -8,10 +8,10 @@ from typing import Final
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.api import multinode
-from spotbatch.local.api.described import array_properties, stops, times
+from spotbatch.local.api.describe_jobs import array_properties, stops, times
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
-from spotbatch.local.api.paging import page, token_after, window
+from spotbatch.local.api.pages import page, token_after, window
 from spotbatch.local.api.region import DEFINITION, QUEUE, Document, Region
 from spotbatch.local.contract import JobFilter, JobPlace
 

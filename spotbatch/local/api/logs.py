@@ -13,7 +13,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.local.api.container import log_group_of, log_prefix_of
 from spotbatch.local.api.errors import ApiError, error_response
 from spotbatch.local.api.http import Head, Response, json_response
-from spotbatch.local.api.log_reading import (
+from spotbatch.local.api.log_queries import (
     MAX_BYTES,
     READ_LINES,
     backward,

@@ -6,8 +6,8 @@ torchx submits nothing else, whatever the number of replicas. Jobs of several no
 import json
 from typing import Final
 
-from spotbatch.local.api.composed import nodes_of, single_container
 from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.multi_container import nodes_of, single_container
 from spotbatch.local.api.region import Document, Region
 
 _ONLY: Final = "0"

@@ -6,7 +6,7 @@ from typing import Final
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.local.api import (
     definitions,
-    described,
+    describe_jobs,
     environments,
     listing,
     policies,
@@ -43,7 +43,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "DescribeJobDefinitions": definitions.describe,
     "DeregisterJobDefinition": definitions.deregister,
     "SubmitJob": submission.submit,
-    "DescribeJobs": described.describe_jobs,
+    "DescribeJobs": describe_jobs.describe_jobs,
     "ListJobs": listing.list_jobs,
     "GetJobQueueSnapshot": listing.snapshot,
     "CancelJob": stop.cancel,

@@ -8,7 +8,7 @@ from typing import Final
 from spotbatch.local.api import queues, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page, check_count
+from spotbatch.local.api.pages import answer_page, check_count
 from spotbatch.local.api.region import POLICY, QUEUE, Document, Region
 
 _MAX_DECAY_SECONDS: Final = 604_800

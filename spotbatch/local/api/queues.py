@@ -12,7 +12,7 @@ from spotbatch.batch.status import QUEUE_DELETED, JobStatus
 from spotbatch.local.api import pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
-from spotbatch.local.api.paging import answer_page, check_count
+from spotbatch.local.api.pages import answer_page, check_count
 from spotbatch.local.api.region import ENVIRONMENT, POLICY, QUEUE, Document, Region
 
 _MAX_QUEUES: Final = 50  # quota of an account (user guide, "Service quotas")

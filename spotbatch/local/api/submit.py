@@ -11,7 +11,6 @@ from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
 from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, OVERRIDES_TOO_LONG, overrides_length
 from spotbatch.batch.scheduler.events import JobSubmitted, ResolvedDependency
 from spotbatch.local.api import definitions, multinode, tags
-from spotbatch.local.api.composed import override_of, single_container
 from spotbatch.local.api.container import (
     filled_command,
     requirements,
@@ -23,6 +22,7 @@ from spotbatch.local.api.container import (
     with_values,
 )
 from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.multi_container import override_of, single_container
 from spotbatch.local.api.names import check_name, is_job_id
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
 from spotbatch.local.contract import Submission

@@ -12,7 +12,7 @@ from typing import Any, Final
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.placement import BLOCKED_IN_WORDS
 from spotbatch.batch.status import JobStatus
-from spotbatch.local.api import described, ecs
+from spotbatch.local.api import describe_jobs, ecs
 from spotbatch.local.api.region import Region
 from spotbatch.local.changes import AttemptChange, AttemptState, Change, HostChange, HostState, JobChange, QueueBlocked
 from spotbatch.local.contract import AttemptView, HostView, UnitView
@@ -82,7 +82,7 @@ def _event(region: Region, kind: Kind, detail: Any, at: float, resources: Sequen
 def _job_state(region: Region, change: JobChange, job_id: str, ended: dict[str, UnitView]) -> Iterator[Event]:
     try:
         view = as_of(_view(region, job_id, ended), change.status, change.status_reason, change.at)
-        detail = json.loads(described.render(region, job_id, view))
+        detail = json.loads(describe_jobs.render(region, job_id, view))
     except NotFound:
         return
     yield _event(region, shapes.JOB_STATE, detail, change.at, [detail["jobArn"]])
@@ -105,7 +105,7 @@ def _blocked(region: Region, change: QueueBlocked) -> Iterator[Event]:
         view = replace(
             region.engine.view(change.job_id), status_reason=f"{change.reason} - {BLOCKED_IN_WORDS[change.reason]}"
         )
-        detail = json.loads(described.render(region, change.job_id, view))
+        detail = json.loads(describe_jobs.render(region, change.job_id, view))
     except NotFound:
         return
     resources = [detail["jobArn"], region.names.arn("job-queue", change.queue)]

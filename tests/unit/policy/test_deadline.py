@@ -6,7 +6,7 @@ import pytest
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.policy.deadline import Beliefs, DeadlinePolicy
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.hazard import HazardModel, Regime
 from spotbatch.policy.interface import Move, Terms, View
 from spotbatch.policy.replay import replay

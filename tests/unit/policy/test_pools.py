@@ -9,7 +9,7 @@ import pytest
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.policy.coupling import NONE, fit_coupling
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.interface import Move
 from spotbatch.policy.joint import JointPolicy
 from spotbatch.policy.joint_table import Chance, solve_joint

@@ -44,7 +44,7 @@ from spotbatch.local.settings_change import check_start
 from spotbatch.local.settings_file import StartSettings
 from spotbatch.local.template_file import read_template, stack_name_of
 from spotbatch.policy.deadline import DeadlinePolicy
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 
 OpenEngine = Callable[[EngineSettings], Awaitable[Engine]]
 
