@@ -9,6 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from spotbatch.batch.attempt_record import AttemptRecord
+from spotbatch.batch.light_dataclass import as_dict
+
 
 def write(value: object) -> None:
     """One document, indented, on standard output."""
@@ -26,6 +29,8 @@ def _plain(value: Any) -> object:
     """What json cannot write by itself. Money goes out as a string, since a float would change it."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
+    if isinstance(value, AttemptRecord):  # no dataclass of the standard library: the runtime starts without it
+        return as_dict(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Decimal | Path):
