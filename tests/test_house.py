@@ -298,7 +298,7 @@ def test_every_function_fits_a_screen() -> None:
 
 
 # Nouns of the field that end as participles do.
-NOUNS = {"listing", "monitoring", "packing", "wording"}
+NOUNS = {"coupling", "finding", "listing", "monitoring", "packing", "wording"}
 PARTICIPLES = {"composed", "described", "fitted", "judged", "reported", "told"}
 
 
