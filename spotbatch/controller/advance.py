@@ -1,0 +1,120 @@
+"""One look at a run, and what follows from it: read, decide, write, act. Whatever fails in between, the next look mends.
+
+A decision is written before anything is done, over the revision that it was made from. So two invocations never act on
+one decision twice, but for ending what is to end, which may be done twice. A submission is asked for in two steps, since
+SubmitJob knows no idempotency token: `asked_at` is written, then the job is submitted, then its id is written. Where the
+last step is missing the job is looked for by its tags a minute later, and what is found twice is ended.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from spotbatch.batch.array_indexes import ArrayIndexes
+from spotbatch.batch.errors import InvalidInput, Unavailable
+from spotbatch.controller.decide import Submit, Terminate, decide, steps_of
+from spotbatch.controller.look import look
+from spotbatch.controller.ports import Batch, Conflict, Records, Store
+from spotbatch.controller.request import request_of, tags_of
+from spotbatch.controller.run import Move, Run
+from spotbatch.controller.seen import MOVE_REASON
+
+EVENT_SECONDS: Final = 10.0  # events of a run that was looked at so shortly before are left to the next tick
+_WRITES: Final = 5
+_LONGEST_REASON: Final = 250
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Controller:
+    """The edges that it works on."""
+
+    store: Store
+    batch: Batch
+    records: Records
+
+    def tick(self, now: float) -> list[str]:
+        """Look at every run that is not over; what could not be done, a line each."""
+        troubles = []
+        for run_id in self.store.active():
+            try:
+                self.advance(run_id, now)
+            except Conflict:
+                continue  # somebody else is at it
+            except Unavailable as error:
+                troubles.append(f"{run_id}: {error}")
+        return troubles
+
+    def heard(self, run_id: str, now: float) -> Run | None:
+        """An event told of a job of this run."""
+        run = self.store.read(run_id)
+        if run is None or run.is_over:
+            return None
+        if run.size and run.looked_at is not None and now - run.looked_at < EVENT_SECONDS:
+            return run  # ten thousand children may end in one minute
+        return self.advance(run_id, now)
+
+    def advance(self, run_id: str, now: float) -> Run | None:
+        """One look at a run. Raises Conflict, Unavailable."""
+        run = self.store.read(run_id)
+        if run is None or run.is_over:
+            return run
+        before = run.notes
+        run = self.store.write(decide(run, look(run, self.batch, self.records, now), now))
+        for step in list(steps_of(run, now)):
+            if isinstance(step, Terminate):
+                self._terminate(step)
+            else:
+                run = self._submit(run, step, now)
+        if run.notes != before:
+            self.records.tell(run)
+        return run
+
+    def _terminate(self, step: Terminate) -> None:
+        part = step.part
+        if step.indexes == part.open:
+            ids = [part.job_id]
+        else:
+            ids = [f"{part.job_id}:{part.indexes.child_of(index)}" for index in step.indexes]
+        self.batch.terminate(ids, f"{MOVE_REASON}: {step.why}"[:_LONGEST_REASON])
+
+    def _submit(self, run: Run, step: Submit, now: float) -> Run:
+        move = step.move
+        if step.is_search:
+            return self._find(run, move, now)
+        run = self.store.write(run.with_move(replace(move, asked_at=now)))
+        try:
+            job_id = self.batch.submit(request_of(run, move))
+        except InvalidInput as error:
+            return self._refused(run, move, error, now)
+        return self._submitted(run, move, job_id, now)
+
+    def _submitted(self, run: Run, move: Move, job_id: str, now: float) -> Run:
+        """Write what became of a move, also where another invocation wrote something else meanwhile."""
+        for _ in range(_WRITES):
+            try:
+                return self.store.write(run.submitted(move, job_id, now))
+            except Conflict:
+                newest = self.store.read(run.run_id)
+                if newest is None or all(each.number != move.number for each in newest.moves):
+                    raise  # it was found by another one
+                run = newest
+        raise Conflict(f"run {run.run_id} is written by others all the time")
+
+    def _find(self, run: Run, move: Move, now: float) -> Run:
+        """What became of a submission whose answer nobody heard; where there is no such job it is asked for anew."""
+        found = self.batch.tagged(run.queue_of(move.need.place), run.name, tags_of(run, move))
+        self._end(found[1:])
+        if found:
+            return self._submitted(run, move, found[0], now)
+        return self.store.write(run.with_move(replace(move, asked_at=None)))
+
+    def _refused(self, run: Run, move: Move, error: InvalidInput, now: float) -> Run:
+        """AWS Batch would refuse it for ever: its units have FAILED."""
+        own = run.noted(now, f"{run.shown(move.indexes)} FAILED: {error}")
+        own = replace(own, failed=own.failed.union(move.indexes))
+        return self.store.write(own.with_move(replace(move, indexes=ArrayIndexes())))
+
+    def _end(self, job_ids: Iterable[str]) -> None:
+        extra = list(job_ids)
+        if extra:
+            self.batch.terminate(extra, f"{MOVE_REASON}: submitted twice")

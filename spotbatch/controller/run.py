@@ -1,0 +1,232 @@
+"""What the controller keeps of one run: what was asked for, the jobs that were submitted, and the moves under way. Pure.
+
+AWS Batch cannot move a job, nor change its memory: whatever is to run elsewhere, or with more, is submitted anew under
+the same run id, by which it finds its checkpoint. So a run has *parts*, a job each, and *moves*, which are parts that
+are wanted and not submitted yet. Each index of the run is open in one part at most.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from spotbatch.batch.array_indexes import ArrayIndexes
+from spotbatch.policy.interface import Terms
+
+SINGLE: Final = ArrayIndexes.span(0, 1)  # what a run of one job holds
+TICK_SECONDS: Final = 60.0  # the shortest rate of an EventBridge schedule (EventBridge guide, "rate expressions")
+# One tick may be lost, and the one after it be late: the longest time between two looks that promises count with.
+LOOK_SECONDS: Final = 2 * TICK_SECONDS + 15
+# From the decision to the new job: AWS Batch's 30 s between SIGTERM and SIGKILL, an event that is lost (one look), and
+# a handler that dies in between, whose submission is looked for a minute later (two more).
+HANDOVER_SECONDS: Final = 30 + 3 * LOOK_SECONDS
+MOST_NOTES: Final = 200
+MOST_PARTS: Final = 500  # an item of DynamoDB holds 400 KB
+
+
+class Place(StrEnum):
+    """Which of the run's two queues."""
+
+    SPOT = "SPOT"
+    ON_DEMAND = "ON_DEMAND"
+
+
+class Outcome(StrEnum):
+    """How a run stands, as a whole."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # some of it FAILED, and nothing more will be tried
+    STOPPED = "stopped"  # saved and stopped by its budget
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deadline:
+    """Done by `at`. `work_seconds`: what one unit takes on one host without interruption. Times in epoch seconds."""
+
+    at: float
+    work_seconds: float
+    changeover_seconds: float
+    price_ratio: float
+
+    def terms(self, created_at: float) -> Terms:
+        """The same in the policy's words: a changeover is a handover too, and reclaims are seen at the next look."""
+        return Terms(
+            work_seconds=self.work_seconds,
+            deadline_seconds=self.at - created_at,
+            changeover_seconds=self.changeover_seconds + HANDOVER_SECONDS,
+            tick_seconds=LOOK_SECONDS,
+            price_ratio=self.price_ratio,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """More memory, by a factor, for what was killed for memory; never more than `most_mib`."""
+
+    factor: float
+    most_mib: int
+
+    def after(self, memory_mib: int) -> int | None:
+        """What comes after this much; None where there is no more."""
+        more = min(int(memory_mib * self.factor), self.most_mib)
+        return more if more > memory_mib else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """At most this much. The rates are of one unit that runs for an hour."""
+
+    max_usd: Decimal
+    spot_usd_per_hour: Decimal
+    on_demand_usd_per_hour: Decimal
+
+    def rate(self, place: Place) -> Decimal:
+        return self.spot_usd_per_hour if place is Place.SPOT else self.on_demand_usd_per_hour
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What a user asked for beside the job itself. None: not asked for."""
+
+    deadline: Deadline | None = None
+    on_demand_after: int | None = None
+    growth: Growth | None = None
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """Where some units run next, with how much memory, and how often Spot took them before."""
+
+    place: Place
+    memory_mib: int
+    losses: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One job of the run. `open`: those of its units that have not ended, as far as was seen."""
+
+    number: int
+    job_id: str
+    indexes: ArrayIndexes
+    open: ArrayIndexes
+    need: Need
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """Units that are wanted as a part of their own. `ending`: those that must end where they run first.
+
+    `asked_at`: SubmitJob was about to be called, and its answer is not known. `is_stop`: they are not to be submitted.
+    """
+
+    number: int
+    indexes: ArrayIndexes
+    need: Need
+    at: float
+    why: str
+    ending: ArrayIndexes = field(default_factory=ArrayIndexes)
+    asked_at: float | None = None
+    is_stop: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """What the controller did, and why: a line of the run's story."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A run under control. `revision` counts its writes; `request` is SubmitJob's, without queue and array size."""
+
+    run_id: str
+    name: str
+    created_at: float
+    size: int  # 0: one job that is no array
+    spot_queue: str
+    on_demand_queue: str
+    request: Mapping[str, Any]
+    wishes: Wishes
+    memory_mib: int  # of a unit at first
+    revision: int = 0
+    next_number: int = 1
+    parts: tuple[Part, ...] = ()
+    moves: tuple[Move, ...] = ()
+    succeeded: ArrayIndexes = field(default_factory=ArrayIndexes)
+    failed: ArrayIndexes = field(default_factory=ArrayIndexes)
+    stopped: ArrayIndexes = field(default_factory=ArrayIndexes)
+    learnt_mib: int | None = None  # what a unit succeeded with that was killed for memory before
+    spent_usd: Decimal = Decimal(0)
+    usd_per_hour: Decimal = Decimal(0)  # of what ran at the last look
+    looked_at: float | None = None
+    outcome: Outcome = Outcome.RUNNING
+    ended_at: float | None = None
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        return self.outcome is not Outcome.RUNNING
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a deadline was missed; False while that is not known."""
+        wanted = self.wishes.deadline
+        return wanted is not None and self.ended_at is not None and self.ended_at > wanted.at
+
+    def queue_of(self, place: Place) -> str:
+        return self.spot_queue if place is Place.SPOT else self.on_demand_queue
+
+    def noted(self, at: float, text: str) -> Self:
+        """With one more line in its story; of very many the first half and the newest are kept."""
+        kept = self.notes
+        if len(kept) >= MOST_NOTES:
+            kept = (*kept[: MOST_NOTES // 2], *kept[MOST_NOTES // 2 + 1 :])
+        return replace(self, notes=(*kept, Note(at=at, text=text)))
+
+    def wanting(self, indexes: ArrayIndexes, need: Need, at: float, why: str, ending: ArrayIndexes) -> Self:
+        """With a move of these units. One that waits for nothing is joined by others that need the same."""
+        for move in self.moves:
+            if move.need == need and move.asked_at is None and not move.is_stop:
+                own = replace(move, indexes=move.indexes.union(indexes), ending=move.ending.union(ending))
+                return self.with_move(own)
+        move = Move(number=self.next_number, indexes=indexes, need=need, at=at, why=why, ending=ending)
+        return replace(self, moves=(*self.moves, move), next_number=self.next_number + 1)
+
+    def with_move(self, move: Move) -> Self:
+        """With this move in the place of the one that has its number; one without units is over."""
+        kept = tuple(move if each.number == move.number else each for each in self.moves)
+        return replace(self, moves=tuple(each for each in kept if len(each.indexes)))
+
+    def with_part(self, part: Part) -> Self:
+        return replace(self, parts=tuple(part if each.number == part.number else each for each in self.parts))
+
+    def submitted(self, move: Move, job_id: str, at: float) -> Self:
+        """The move is done: its units are a job."""
+        part = Part(
+            number=move.number,
+            job_id=job_id,
+            indexes=move.indexes,
+            open=move.indexes,
+            need=move.need,
+            at=at,
+            why=move.why,
+        )
+        own = replace(
+            self,
+            parts=(*self.parts, part),
+            moves=tuple(each for each in self.moves if each.number != move.number),
+        )
+        where = "on Spot" if move.need.place is Place.SPOT else "on demand"
+        return own.noted(at, f"{self.shown(move.indexes)} {where} with {move.need.memory_mib} MiB: {move.why}")
+
+    def shown(self, indexes: ArrayIndexes) -> str:
+        """Some units, for a person."""
+        return "the job" if self.size == 0 else f"index {indexes.shown(most=4)}"
