@@ -17,6 +17,7 @@ from spotbatch.infra import (
     Access,
     Artifacts,
     Compute,
+    Controller,
     FaultInjection,
     Images,
     JobLogs,
@@ -105,9 +106,20 @@ class CostOptimizedBatchProcessingStack(Stack):
         if self.settings.fault_injection:
             experiments = FaultInjection(self, "FaultInjection")
             self._output("InterruptionExperimentId", experiments.experiment_id, "spotbatch interrupt starts it")
+        controller = None
+        if self.settings.controller:
+            controller = Controller(
+                self, "Controller", settings=self.settings, bucket=artifacts.bucket, queue_arns=watched
+            )
+            self._output("ControllerTableName", controller.table_name, "The runs under control")
+            self._output("ControllerScheduleName", controller.schedule_name, "On while a run is under control")
         if self.settings.monitoring:
             environments = [compute.environment_arn, *([compute.on_demand_arn] if compute.on_demand_arn else [])]
-            Monitoring(self, "Watching", settings=self.settings, queue_arns=watched, environment_arns=environments)
+            monitoring = Monitoring(
+                self, "Watching", settings=self.settings, queue_arns=watched, environment_arns=environments
+            )
+            if controller is not None:
+                controller.watch(monitoring.topic)
         if self.settings.permissions_boundary:  # of every role, whatever made it
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", self.settings.permissions_boundary)
             iam.PermissionsBoundary.of(self).apply(boundary)

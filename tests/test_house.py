@@ -21,16 +21,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "local": ("batch", "pricing", "policy"),
     "simulate": ("batch", "pricing", "policy"),
     "aws": ("batch", "pricing"),
-    "runs": ("aws", "batch", "pricing", "local", "runtime.array_index", "runtime.errors"),
+    "controller": ("aws", "batch", "policy"),
+    "runs": ("aws", "batch", "controller", "pricing", "local", "runtime.array_index", "runtime.errors"),
     "doctor": ("runs", "aws", "batch", "pricing"),
     "audit": ("local", "aws", "batch", "pricing"),
     "rehearsal": ("runs", "local", "aws", "batch", "policy", "pricing"),
     "deployment": ("aws", "batch", "pricing"),
     "web": ("runs", "doctor", "aws", "batch", "pricing"),
-    "infra": ("batch", "policy", "pricing"),
+    "infra": ("batch", "controller.handler", "controller.table", "policy", "pricing"),
     "cli": (
         *("batch", "pricing", "policy", "runtime", "local", "simulate", "aws"),
-        *("runs", "doctor", "audit", "rehearsal", "deployment", "web"),
+        *("controller", "runs", "doctor", "audit", "rehearsal", "deployment", "web"),
     ),
 }
 EVERYBODY: tuple[str, ...] = ("__version__", "wording")  # how times and counts are written: pure, standard library

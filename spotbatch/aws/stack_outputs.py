@@ -28,6 +28,8 @@ class StackOutputs:
     log_group: str = ""
     on_demand_queue: str = ""  # with the setting of that name only
     interruption_experiment: str = ""  # with the setting fault_injection only
+    controller_table: str = ""  # with the setting `controller` only
+    controller_schedule: str = ""
 
 
 def read(stack: str | None = None, *, cloudformation: "CloudFormationClient | None" = None) -> StackOutputs:
@@ -92,4 +94,6 @@ def _ours(stack: str, outputs: Mapping[str, str]) -> StackOutputs:
         log_group=outputs.get("LogGroupName", ""),
         on_demand_queue=outputs.get("OnDemandJobQueueName", ""),
         interruption_experiment=outputs.get("InterruptionExperimentId", ""),
+        controller_table=outputs.get("ControllerTableName", ""),
+        controller_schedule=outputs.get("ControllerScheduleName", ""),
     )

@@ -9,6 +9,7 @@
     runs/<run id>/<unit>/progress.json       what the command last reported of its progress
     runs/<run id>/inputs/<n>.json            lines n * 1000 and on of the run's list of inputs, one a child
     runs/<run id>/run.json                   the jobs of a run that is more than one job
+    runs/<run id>/controller.json            what the controller did for a run under its control, and why
     runs/<run id>/deadline.json              where a job with a deadline ran, and why
     runs/code/<sha256>.tar.gz                a folder sent along with jobs (`submit --code`), once for its content
 
@@ -75,6 +76,10 @@ def run_manifest(run_id: str) -> str:
 
 def deadline_story(run_id: str) -> str:
     return f"{run_prefix(run_id)}/deadline.json"
+
+
+def controller_story(run_id: str) -> str:
+    return f"{run_prefix(run_id)}/controller.json"
 
 
 def code_archive(sha256: str) -> str:

@@ -1,1 +1,1 @@
-"""The controller of runs: moves jobs between Spot and on demand, gives them more memory, and keeps deadlines and budgets."""
+"""The controller of runs: it moves jobs between Spot and on demand, grows their memory, keeps deadlines and budgets."""

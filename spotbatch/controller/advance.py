@@ -1,24 +1,25 @@
-"""One look at a run, and what follows from it: read, decide, write, act. Whatever fails in between, the next look mends.
+"""One look at a run, and what follows from it: read, decide, write, act. What fails in between, the next look mends.
 
-A decision is written before anything is done, over the revision that it was made from. So two invocations never act on
-one decision twice, but for ending what is to end, which may be done twice. A submission is asked for in two steps, since
-SubmitJob knows no idempotency token: `asked_at` is written, then the job is submitted, then its id is written. Where the
-last step is missing the job is looked for by its tags a minute later, and what is found twice is ended.
+A decision is written before anything is done, over the revision that it was made from. So two invocations never act
+on one decision twice, but for ending what is to end, which may be done twice. SubmitJob knows no idempotency token, so
+a submission takes three steps: `asked_at` is written, the job is submitted, its id is written. Where the last one is
+missing the job is looked for by its tags a minute later, and what is found twice is ended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from spotbatch.batch.array_indexes import ArrayIndexes
-from spotbatch.batch.errors import InvalidInput, Unavailable
-from spotbatch.controller.decide import Submit, Terminate, decide, steps_of
+from spotbatch.batch.errors import InvalidInput, SpotbatchError
+from spotbatch.controller.decide import MANY, Submit, Terminate, decide, steps_of
 from spotbatch.controller.look import look
 from spotbatch.controller.ports import Batch, Conflict, Records, Store
 from spotbatch.controller.request import request_of, tags_of
 from spotbatch.controller.run import Move, Run
 from spotbatch.controller.seen import MOVE_REASON
 
+Apply = Callable[[Callable[[str], str], Iterable[str]], Iterable[str]]
 EVENT_SECONDS: Final = 10.0  # events of a run that was looked at so shortly before are left to the next tick
 _WRITES: Final = 5
 _LONGEST_REASON: Final = 250
@@ -32,24 +33,28 @@ class Controller:
     batch: Batch
     records: Records
 
-    def tick(self, now: float) -> list[str]:
-        """Look at every run that is not over; what could not be done, a line each."""
-        troubles = []
-        for run_id in self.store.active():
-            try:
-                self.advance(run_id, now)
-            except Conflict:
-                continue  # somebody else is at it
-            except Unavailable as error:
-                troubles.append(f"{run_id}: {error}")
-        return troubles
+    def tick(self, now: float, apply: Apply = map) -> list[str]:
+        """Look at every run that is not over; what could not be done, a line each.
+
+        `apply` is `map`, or one that takes several at a time.
+        """
+        return [trouble for trouble in apply(lambda run_id: self._try(run_id, now), self.store.active()) if trouble]
+
+    def _try(self, run_id: str, now: float) -> str:
+        try:
+            self.advance(run_id, now)
+        except Conflict:
+            return ""  # somebody else is at it
+        except SpotbatchError as error:  # of one run: the others are looked at all the same
+            return f"{run_id}: {error}"
+        return ""
 
     def heard(self, run_id: str, now: float) -> Run | None:
         """An event told of a job of this run."""
         run = self.store.read(run_id)
         if run is None or run.is_over:
             return None
-        if run.size and run.looked_at is not None and now - run.looked_at < EVENT_SECONDS:
+        if run.size > MANY and run.looked_at is not None and now - run.looked_at < EVENT_SECONDS:
             return run  # ten thousand children may end in one minute
         return self.advance(run_id, now)
 

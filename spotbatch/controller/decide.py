@@ -20,7 +20,8 @@ Seen = Mapping[int, PartSeen]  # by the number of the part
 MOST_LOSSES: Final = 100  # of one unit: a host that is lost again and again is no matter of luck
 SEARCH_SECONDS: Final = 60.0  # a submission whose answer nobody heard is looked for after so long: lists lag
 STOP_SECONDS: Final = LOOK_SECONDS + 30 + LOOK_SECONDS  # how long a unit may cost after the last look before the limit
-_GATHER_SECONDS: Final = 20.0  # units of an array that need the same are submitted as one job
+MANY: Final = 100  # children: the ends of more are looked at together, and what needs the same becomes one job
+_GATHER_SECONDS: Final = 20.0
 _HOUR: Final = Decimal(3600)
 
 
@@ -71,16 +72,7 @@ def steps_of(run: Run, now: float) -> Iterator[Terminate | Submit]:
 def _is_due(run: Run, move: Move, now: float) -> bool:
     if move.asked_at is not None:
         return now - move.asked_at >= SEARCH_SECONDS
-    is_alone = run.size == 0 or not run.parts or move.indexes.common(_all(run)) == _all(run)
-    return is_alone or now - move.at >= _GATHER_SECONDS or len(move.indexes) >= _left(run)
-
-
-def _all(run: Run) -> ArrayIndexes:
-    return ArrayIndexes.span(0, max(1, run.size))
-
-
-def _left(run: Run) -> int:
-    return max(1, run.size) - len(run.succeeded) - len(run.failed) - len(run.stopped)
+    return run.size <= MANY or not run.parts or now - move.at >= _GATHER_SECONDS
 
 
 # --- ends
@@ -94,7 +86,8 @@ def _with_ends(run: Run, part: Part, seen: PartSeen, now: float) -> Run:
             run = run.with_move(_left_out(move, part.open))
         run = replace(run, failed=run.failed.union(part.open))
         return run.with_part(replace(part, open=ArrayIndexes()))
-    done, over = [], []
+    done: list[int] = []
+    over: list[int] = []
     for index, unit in seen.units.items():
         if index in part.open and unit.status.is_terminal:
             (done if unit.is_done else over).append(index)
@@ -183,8 +176,8 @@ def _with_cost(run: Run, seen: Seen, now: float) -> Run:
     budget, since = run.wishes.budget, run.looked_at
     if budget is None:
         return run
-    places = {part.number: part.need.place for part in run.parts}
-    rate = sum((budget.rate(places[number]) * each.running for number, each in seen.items()), Decimal(0))
+    needs = {part.number: part.need for part in run.parts}
+    rate = sum((_rate(run, budget, needs[number]) * each.running for number, each in seen.items()), Decimal(0))
     hours = Decimal(max(0.0, now - since) if since is not None else 0.0) / _HOUR
     return replace(run, spent_usd=run.spent_usd + max(rate, run.usd_per_hour) * hours, usd_per_hour=rate)
 
@@ -233,8 +226,13 @@ def _stopping(run: Run, now: float) -> Run:
 
 def _rate_of_open(run: Run, budget: Budget) -> Decimal:
     """USD an hour if all that is open, or about to be, runs."""
-    of_parts = sum((budget.rate(part.need.place) * len(part.open) for part in run.parts), Decimal(0))
-    return of_parts + sum((budget.rate(move.need.place) * len(move.indexes) for move in run.moves), Decimal(0))
+    of_parts = sum((_rate(run, budget, part.need) * len(part.open) for part in run.parts), Decimal(0))
+    return of_parts + sum((_rate(run, budget, move.need) * len(move.indexes) for move in run.moves), Decimal(0))
+
+
+def _rate(run: Run, budget: Budget, need: Need) -> Decimal:
+    """USD an hour of one unit; with more memory it is taken to cost as much more."""
+    return budget.rate(need.place) * need.memory_mib / run.memory_mib
 
 
 # --- time
@@ -261,7 +259,8 @@ def _waiting_in_time(run: Run, now: float) -> Run:
     wanted = run.wishes.deadline
     assert wanted is not None  # noqa: S101 - the caller has looked
     left = wanted.at - now
-    least = wanted.work_seconds + wanted.changeover_seconds
+    terms = wanted.terms(run.created_at)
+    least = terms.work_seconds + terms.changeover_seconds
     # How far it had come is not known here, so this is careful: as if it were at its beginning.
     for move in run.moves:
         is_waiting = move.asked_at is None and move.need.place is Place.SPOT and not move.is_stop

@@ -6,9 +6,10 @@ from typing import Final
 from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import TERMINAL, JobStatus
+from spotbatch.controller.place import is_safe_as_it_is
 from spotbatch.controller.ports import Batch, Records
 from spotbatch.controller.run import Part, Run
-from spotbatch.controller.seen import NOTHING_DONE, PartSeen, Unit, unit_of
+from spotbatch.controller.seen import PartSeen, Unit, unit_of
 
 _KEPT_SECONDS: Final = 3600.0  # a job that AWS Batch does not know so long after it was submitted is no matter of lag
 _COSTS: Final = (JobStatus.STARTING, JobStatus.RUNNING)
@@ -27,17 +28,19 @@ def look(run: Run, batch: Batch, records: Records, now: float) -> dict[int, Part
                 seen[part.number] = PartSeen(is_gone=True)
         elif job.array is None:
             (index,) = part.indexes
-            seen[part.number] = PartSeen(
-                running=int(job.status in _COSTS), units={index: _unit(run, index, job, records, now)}
-            )
+            unit = _unit(run, part, index, job, records, now)
+            seen[part.number] = PartSeen(running=int(job.status in _COSTS), units={index: unit})
         else:
             seen[part.number] = _array(run, part, job, batch, records, now)
     return seen
 
 
-def _unit(run: Run, index: int, job: Job, records: Records, now: float) -> Unit:
-    needs_work = run.wishes.deadline is not None and not job.status.is_terminal
-    return unit_of(job, records.work_of(run, index, now) if needs_work else NOTHING_DONE)
+def _unit(run: Run, part: Part, index: int, job: Job, records: Records, now: float) -> Unit:
+    """One unit; its records are read only where they could change where it should be."""
+    unit = unit_of(job)
+    if run.wishes.deadline is None or job.status.is_terminal or is_safe_as_it_is(run, part, unit, now):
+        return unit
+    return unit_of(job, records.work_of(run, index, now))
 
 
 def _array(run: Run, part: Part, job: Job, batch: Batch, records: Records, now: float) -> PartSeen:
@@ -48,7 +51,7 @@ def _array(run: Run, part: Part, job: Job, batch: Batch, records: Records, now: 
     for child in batch.describe([f"{part.job_id}:{child}" for child in wanted]):
         index = part.indexes.at(child.array_index or 0)
         if index is not None:
-            units[index] = _unit(run, index, child, records, now)
+            units[index] = _unit(run, part, index, child, records, now)
     for index in _succeeded(run, part, job, batch, units):
         units.setdefault(index, Unit(status=JobStatus.SUCCEEDED, is_done=True))
     return PartSeen(running=sum(counts.get(status, 0) for status in _COSTS), units=units)

@@ -23,17 +23,30 @@ def places_of(run: Run, part: Part, seen: Mapping[int, PartSeen], now: float) ->
     if wanted is None or part.number not in seen:
         return
     terms = wanted.terms(run.created_at)
-    pilot = _POLICY.start(terms)
     is_spot_up = _is_spot_up(run, seen)
     for index, unit in seen[part.number].units.items():
         if index not in part.open or unit.status.is_terminal:
             continue
         view = view_of(run, part, unit, now, terms, is_spot_up=is_spot_up)
-        move = Move.ON_DEMAND if now >= wanted.at else pilot.decide(view)
-        if not is_safe(terms, view, move):
-            move = Move.ON_DEMAND
+        move = _move(wanted, terms, view, now)
         place = Place.ON_DEMAND if move is Move.ON_DEMAND or _is_given_up(run, part) else Place.SPOT
         yield index, place, _why(wanted, terms, view, place, now)
+
+
+def is_safe_as_it_is(run: Run, part: Part, unit: Unit, now: float) -> bool:
+    """Whether a unit that runs on Spot may stay there even if nothing of its work were done."""
+    wanted = run.wishes.deadline
+    if wanted is None or part.need.place is not Place.SPOT or unit.started_at is None:
+        return False
+    terms = wanted.terms(run.created_at)
+    view = view_of(run, part, unit, now, terms, is_spot_up=True)
+    return _move(wanted, terms, view, now) is Move.SPOT
+
+
+def _move(wanted: Deadline, terms: Terms, view: View, now: float) -> Move:
+    """What the policy wants, and on demand where that would not be safe."""
+    move = Move.ON_DEMAND if now >= wanted.at else _POLICY.start(terms).decide(view)
+    return move if is_safe(terms, view, move) else Move.ON_DEMAND
 
 
 def view_of(run: Run, part: Part, unit: Unit, now: float, terms: Terms, *, is_spot_up: bool) -> View:
@@ -93,7 +106,7 @@ def _why(wanted: Deadline, terms: Terms, view: View, place: Place, now: float) -
         return f"Spot has capacity, and there is time to lose it: {figures}"
     if now >= wanted.at:
         return "the deadline has passed"
-    if not is_safe(terms, view, Move.SPOT):
+    if view.is_spot_available or not is_safe(terms, view, Move.SPOT):
         return f"a lost Spot host could now cost the deadline: {figures}"
     return f"Spot has no capacity, and the work is behind: {figures}"
 

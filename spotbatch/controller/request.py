@@ -35,6 +35,8 @@ def request_of(run: Run, move: Move) -> dict[str, Any]:
         },
         "tags": {**given.get("tags", {}), **tags_of(run, move)},
     }
+    if any(len(part.indexes.common(move.indexes)) for part in run.parts):
+        found.pop("dependsOn", None)  # they have run, so what they waited for is over
     if len(move.indexes) > 1:
         found["arrayProperties"] = {"size": len(move.indexes)}
     if (attempts := _attempts(run, move)) is not None:

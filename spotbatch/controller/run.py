@@ -1,4 +1,4 @@
-"""What the controller keeps of one run: what was asked for, the jobs that were submitted, and the moves under way. Pure.
+"""What the controller keeps of one run: what was asked for, the jobs that were submitted, the moves under way. Pure.
 
 AWS Batch cannot move a job, nor change its memory: whatever is to run elsewhere, or with more, is submitted anew under
 the same run id, by which it finds its checkpoint. So a run has *parts*, a job each, and *moves*, which are parts that
@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from spotbatch.batch.array_indexes import ArrayIndexes
+from spotbatch.batch.job import MAX_ARRAY_SIZE
 from spotbatch.policy.interface import Terms
 
 SINGLE: Final = ArrayIndexes.span(0, 1)  # what a run of one job holds
@@ -21,6 +22,8 @@ LOOK_SECONDS: Final = 2 * TICK_SECONDS + 15
 # From the decision to the new job: AWS Batch's 30 s between SIGTERM and SIGKILL, an event that is lost (one look), and
 # a handler that dies in between, whose submission is looked for a minute later (two more).
 HANDOVER_SECONDS: Final = 30 + 3 * LOOK_SECONDS
+# A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): leave most of it to the command.
+LONGEST_INDEXES: Final = 3000
 MOST_NOTES: Final = 200
 MOST_PARTS: Final = 500  # an item of DynamoDB holds 400 KB
 
@@ -156,6 +159,8 @@ class Run:
     request: Mapping[str, Any]
     wishes: Wishes
     memory_mib: int  # of a unit at first
+    artifacts_url: str = ""  # where the run's artifacts are
+    inputs: str = ""  # where its inputs were named
     revision: int = 0
     next_number: int = 1
     parts: tuple[Part, ...] = ()
@@ -192,13 +197,16 @@ class Run:
         return replace(self, notes=(*kept, Note(at=at, text=text)))
 
     def wanting(self, indexes: ArrayIndexes, need: Need, at: float, why: str, ending: ArrayIndexes) -> Self:
-        """With a move of these units. One that waits for nothing is joined by others that need the same."""
+        """With moves of these units. One that is not asked for yet is joined by others that need the same."""
         for move in self.moves:
-            if move.need == need and move.asked_at is None and not move.is_stop:
-                own = replace(move, indexes=move.indexes.union(indexes), ending=move.ending.union(ending))
-                return self.with_move(own)
-        move = Move(number=self.next_number, indexes=indexes, need=need, at=at, why=why, ending=ending)
-        return replace(self, moves=(*self.moves, move), next_number=self.next_number + 1)
+            both = move.indexes.union(indexes)
+            if move.need == need and move.asked_at is None and not move.is_stop and _is_one_job(both):
+                return self.with_move(replace(move, indexes=both, ending=move.ending.union(ending)))
+        run = self
+        for chunk in indexes.chunks(most=MAX_ARRAY_SIZE, longest_text=LONGEST_INDEXES):
+            move = Move(number=run.next_number, indexes=chunk, need=need, at=at, why=why, ending=ending.common(chunk))
+            run = replace(run, moves=(*run.moves, move), next_number=run.next_number + 1)
+        return run
 
     def with_move(self, move: Move) -> Self:
         """With this move in the place of the one that has its number; one without units is over."""
@@ -230,3 +238,8 @@ class Run:
     def shown(self, indexes: ArrayIndexes) -> str:
         """Some units, for a person."""
         return "the job" if self.size == 0 else f"index {indexes.shown(most=4)}"
+
+
+def _is_one_job(indexes: ArrayIndexes) -> bool:
+    """Whether one array can hold these."""
+    return len(indexes) <= MAX_ARRAY_SIZE and len(str(indexes)) <= LONGEST_INDEXES

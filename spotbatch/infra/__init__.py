@@ -23,6 +23,7 @@ _use_packaged_node()
 from spotbatch.infra.access import Access  # noqa: E402 - the Node must be chosen before aws_cdk is imported
 from spotbatch.infra.artifacts import Artifacts  # noqa: E402
 from spotbatch.infra.compute import Compute  # noqa: E402
+from spotbatch.infra.controller import Controller  # noqa: E402
 from spotbatch.infra.fault_injection import FaultInjection  # noqa: E402
 from spotbatch.infra.images import Images  # noqa: E402
 from spotbatch.infra.job_logs import JobLogs  # noqa: E402
@@ -37,6 +38,7 @@ __all__ = [
     "Artifacts",
     "Compute",
     "FaultInjection",
+    "Controller",
     "Images",
     "Jobs",
     "JobLogs",

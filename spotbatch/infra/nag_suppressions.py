@@ -108,6 +108,33 @@ FAULT_INJECTION: Final = tuple(
 )
 
 
+CONTROLLING: Final = (
+    *(
+        Suppression(path="Controller/Role", rule=f"IAM5[Resource::{resource}]", reason=reason)
+        for resource, reason in (
+            ("*", "batch:ListJobs and DescribeJobs know no resource; they only look."),
+            (
+                "arn:<AWS::Partition>:batch:<AWS::Region>:<AWS::AccountId>:job-definition/*",
+                "A run keeps the job definition that it was submitted with, which may be a user's own.",
+            ),
+            (
+                "arn:<AWS::Partition>:batch:<AWS::Region>:<AWS::AccountId>:job/*",
+                "Jobs get their ids when they are submitted, so they cannot be named here.",
+            ),
+            (
+                "<{bucket}.Arn>/runs/*",
+                "Run ids are made when a job is submitted; it reaches only the prefix runs/ of this stack's bucket.",
+            ),
+        )
+    ),
+    Suppression(
+        path="Controller/DeadLetters",
+        rule="SQS3",
+        reason="It is the dead-letter queue of the function, which cdk-nag sees for queues only.",
+    ),
+)
+
+
 def suppressions(settings: StackSettings) -> Iterator[Suppression]:
     """Those that apply to a stack with these settings."""
     yield from ALWAYS
@@ -118,6 +145,8 @@ def suppressions(settings: StackSettings) -> Iterator[Suppression]:
         yield from LOOKING
     if settings.fault_injection:
         yield from FAULT_INJECTION
+    if settings.controller:
+        yield from CONTROLLING
     if settings.service_role == "dedicated":
         yield from DEDICATED_ROLE
 

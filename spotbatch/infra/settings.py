@@ -54,6 +54,7 @@ class StackSettings(BaseModel):
     metadata_fence: Fence = "required"  # a host whose containers can reach its credentials gets no jobs; or only tried
     on_demand_fallback: bool = False  # a second environment in the queue's order, for when there is no Spot capacity
     on_demand_queue: bool = False  # a second queue, on demand only
+    controller: bool = False  # keeps deadlines and budgets, grows memory, falls back to on demand; nothing while idle
     on_demand_max_vcpus: Annotated[int, Field(ge=1, le=10_000)] = 64
     permissions_boundary: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:policy/\S+$")] | None = None
     # jobs

@@ -13,7 +13,8 @@ _ITEMS: Final[Mapping[str, str]] = {
     "AWS::KMS::Key": "kms_key",
     "AWS::SecretsManager::Secret": "secret",
     "AWS::Budgets::Budget": "budget",
-    "AWS::Lambda::Function": "scheduled_function",
+    "AWS::DynamoDB::Table": "table",
+    "AWS::SQS::Queue": "dead_letter_queue",
 }
 # The host that stands for a NAT gateway, with its address and its disk.
 NAT_INSTANCE: Final[Mapping[str, int]] = {"nat_instance": 1, "public_ipv4": 1, "ebs_gp3_gib": 8}
@@ -26,10 +27,28 @@ def footprint(template: Mapping[str, Any]) -> dict[str, int]:
     compute environment's minimum is 0, and `minimum_vcpus` tells where it is not.
     """
     counts: dict[str, int] = {}
-    for resource in template.get("Resources", {}).values():
-        for item, number in _counted(resource).items():
+    resources = template.get("Resources", {})
+    called = _called_while_idle(resources)
+    for name, resource in resources.items():
+        counted = _counted(resource)
+        if resource.get("Type") == "AWS::Lambda::Function":
+            counted = {"scheduled_function" if name in called else "waiting_function": 1}
+        for item, number in counted.items():
             counts[item] = counts.get(item, 0) + number
     return counts
+
+
+def _called_while_idle(resources: Mapping[str, Any]) -> set[str]:
+    """The functions that a schedule calls which is on: one that is off is turned on while there is work."""
+    targets = [
+        target.get("Arn")
+        for resource in resources.values()
+        if resource.get("Type") == "AWS::Events::Rule"
+        and "ScheduleExpression" in (properties := resource.get("Properties", {}))
+        and properties.get("State", "ENABLED") != "DISABLED"
+        for target in properties.get("Targets", [])
+    ]
+    return {str(arn["Fn::GetAtt"][0]) for arn in targets if isinstance(arn, Mapping) and "Fn::GetAtt" in arn}
 
 
 def minimum_vcpus(template: Mapping[str, Any]) -> int:

@@ -15,15 +15,14 @@ from spotbatch.batch.environment import SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError
 from spotbatch.batch.job import Job, JobRequest
 from spotbatch.runs import artifact_store, destination, lookup
-from spotbatch.runs.capacity import need_of, requirements_of
 from spotbatch.runs.endpoint import running_region
 from spotbatch.runs.progress_report import Report, read_report
 from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import new_run_id
+from spotbatch.runs.unit_price import unit_price
 
 DEADLINE_TAG: Final = "spotbatch-deadline"
 PLACES: Final = {"SPOT": "Spot", "ON_DEMAND": "on demand"}
-_PRICED_TYPES: Final = ("c5", "m5", "r5")
 _SHORTEST_SECONDS: Final = 1.1  # so that it is under one call a second
 _LONGEST_SECONDS: Final = 5.0
 
@@ -54,8 +53,8 @@ def deadline_request(asked: JobOptions, *, is_dry: bool) -> DeadlineRequest | No
         raise InvalidInput("--deadline is for one job: not for an array, and not for a job that waits for others")
     if not session.is_local():
         raise InvalidInput(
-            "--deadline works in the local region only (--local): on AWS nothing moves the job yet. There, submit to "
-            "the on-demand queue when time gets short: the checkpoint goes with the same SPOTBATCH_RUN_ID"
+            "--deadline is kept by the stack's controller, or by the local region (--local): ./deploy.sh --set "
+            "controller=true --set on_demand_queue=true"
         )
     queue = asked.on_demand_queue or _on_demand_queue(asked.stack)
     return DeadlineRequest(
@@ -74,12 +73,13 @@ def request_of(wanted: JobRequest, with_deadline: DeadlineRequest, *, jobs: Jobs
         environment={**wanted.environment, SPOTBATCH_RUN_ID: run_id},
         tags={**wanted.tags, DEADLINE_TAG: run_id},
     )
+    price = unit_price(jobs, wanted)
     return {
         "request": submit_shape(own),
         "deadline_seconds": with_deadline.deadline_seconds,
         "work_seconds": with_deadline.work_seconds,
         "changeover_seconds": with_deadline.changeover_seconds,
-        "price_ratio": _price_ratio(jobs, wanted),
+        "price_ratio": float(price.on_demand_usd_per_hour / price.spot_usd_per_hour),
         "spot_queue": wanted.queue,
         "on_demand_queue": with_deadline.on_demand_queue,
     }
@@ -106,20 +106,6 @@ def _on_demand_queue(stack: str | None) -> str:
             f"stack {found.stack} has no queue for on-demand capacity: {make}; or name one with --on-demand-queue"
         )
     return found.on_demand_queue
-
-
-def _price_ratio(jobs: Jobs, wanted: JobRequest) -> float:
-    """On-demand over Spot price of the cheapest type that holds the job. Raises NotFound where no price is known."""
-    from spotbatch.aws.price_cache import current_catalogue
-    from spotbatch.pricing.instance_selection import choices
-
-    need = need_of(requirements_of(wanted, jobs.definition(wanted.definition).requirements))
-    types = current_catalogue().expand(_PRICED_TYPES)
-    ranked = choices(types, need, jobs=1, work_seconds=3600, save_seconds=5, restart_seconds=180)
-    best = next((each for each in ranked if each.spot_usd_per_job_hour), None)
-    if best is None or best.spot_usd_per_job_hour is None:
-        raise NotFound(f"no Spot price is known for a type of {', '.join(_PRICED_TYPES)} that holds such a job")
-    return float(best.on_demand_usd_per_job_hour / best.spot_usd_per_job_hour)
 
 
 # --- the story

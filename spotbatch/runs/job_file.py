@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -145,6 +146,14 @@ def _length(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else parse.seconds(_text(value))
 
 
+def _growth(value: Any) -> tuple[float, int | None]:
+    return parse.growth(_written(value) if isinstance(value, int | float) else _text(value))
+
+
+def _usd(value: Any) -> Decimal:
+    return parse.usd(_written(value) if isinstance(value, int | float) else _text(value))
+
+
 def _pairs(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise TypeError(f"a table of texts is wanted, not {value!r}")
@@ -178,6 +187,9 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "work": ("work_seconds", _length),
     "changeover": ("changeover_seconds", _length),
     "on_demand_queue": ("on_demand_queue", _text),
+    "on_demand_after": ("on_demand_after", _whole),
+    "grow_memory": ("grow_memory", _growth),
+    "max_usd": ("max_usd", _usd),
     "env": ("env", _pairs),
     "parameters": ("parameters", _pairs),
     "tags": ("tags", _pairs),

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
@@ -10,6 +11,8 @@ from spotbatch.batch.errors import InvalidInput
 _MEMORY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|M|MB|MiB|G|GB|GiB)", re.IGNORECASE)
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(|s|m|min|h|d)", re.IGNORECASE)
 _SECONDS: Final[Mapping[str, float]] = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_FACTOR: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*x?", re.IGNORECASE)
+_MOST_FACTOR: Final = 10
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
@@ -28,6 +31,27 @@ def seconds(written: str) -> int:
     if match is None:
         raise InvalidInput(f"a length of time is written as 90 (seconds), 15m, 2h or 1d, not {written!r}")
     return round(float(match[1]) * _SECONDS[match[2].lower()])
+
+
+def growth(written: str) -> tuple[float, int | None]:
+    """2x, 1.5x or 2x:16G: the factor (1 to 10), and the most MiB (None: not said). Raises InvalidInput."""
+    factor, limit, most = written.partition(":")
+    match = _FACTOR.fullmatch(factor.strip())
+    found = float(match[1]) if match else 0.0
+    if not 1 < found <= _MOST_FACTOR:
+        raise InvalidInput(f"memory grows as 2x, 1.5x or 2x:16G, above 1x and {_MOST_FACTOR}x at most, not {written!r}")
+    return found, memory_mib(most) if limit else None
+
+
+def usd(written: str) -> Decimal:
+    """20, 0.5: an amount of money above 0. Raises InvalidInput."""
+    try:
+        found = Decimal(written.strip())
+    except InvalidOperation:
+        found = Decimal(0)
+    if not found.is_finite() or found <= 0:
+        raise InvalidInput(f"an amount in USD is written as 20 or 0.50, above 0, not {written!r}")
+    return found
 
 
 def variables(written: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Final
 
@@ -46,6 +47,9 @@ class JobOptions:
     work_seconds: int | None = None
     changeover_seconds: int | None = None
     on_demand_queue: str | None = None
+    on_demand_after: int | None = None  # these three are the controller's; see control.py
+    grow_memory: tuple[float, int | None] | None = None  # the factor, and the most MiB
+    max_usd: Decimal | None = None
 
     def with_defaults(self, other: "JobOptions") -> "JobOptions":
         """Both: what is given here wins over `other`, and tables are joined."""

@@ -8,6 +8,7 @@ import heapq
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -83,7 +84,7 @@ class Memory:
 
 
 @dataclass(kw_only=True)
-class Work_:
+class WorkLoad:
     """One unit of the run: what it needs, and how far it is."""
 
     seconds: float
@@ -115,7 +116,7 @@ class World:
     """Time, AWS Batch, Spot's capacity, and the run's units."""
 
     seed: int
-    units: dict[int, Work_]
+    units: dict[int, WorkLoad]
     memory: Memory
     faults: Faults
     spot_up_seconds: float
@@ -132,7 +133,7 @@ class World:
     _events: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)  # noqa: S311 - no secret hangs on it
+        self.rng = random.Random(self.seed)
         self.scheduler = Scheduler()
         pool = Pool(instance_type="m5.large", zone="a", vcpus=2, memory_mib=64_000)
         for name, is_spot in (("spot", True), ("on-demand", False)):
@@ -389,7 +390,7 @@ class World:
 
     def terminate(self, job_ids: Sequence[str], reason: str) -> None:
         for each in job_ids:
-            self.faults.around(lambda each=each: self._terminate(each, reason))
+            self.faults.around(partial(self._terminate, each, reason))
 
     def _terminate(self, job_id: str, reason: str) -> None:
         whole, _, child = job_id.partition(":")

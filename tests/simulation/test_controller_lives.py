@@ -13,7 +13,7 @@ from tests.simulation.controller_world import (
     START_SECONDS,
     Faults,
     Memory,
-    Work_,
+    WorkLoad,
     World,
 )
 
@@ -43,15 +43,17 @@ def a_run(rng: random.Random, now: float, wishes: Wishes, size: int) -> Run:
 
 def a_life(seed: int) -> tuple[World, Run]:
     """One run, lived to its end. Its wishes, its work and its world are drawn by the seed."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     size = rng.choice((0, 0, 0, 2, 5, 12))
     work = rng.uniform(1800, 2 * 3600)
     has_deadline = rng.random() < 0.5
     units = {
-        index: Work_(seconds=work * rng.uniform(0.8, 1.0), memory_mib=500 if has_deadline else rng.choice((500, 500, 1800, 3500)))
+        index: WorkLoad(
+            seconds=work * rng.uniform(0.8, 1.0), memory_mib=500 if has_deadline else rng.choice((500, 500, 1800, 3500))
+        )
         for index in range(max(1, size))
     }
-    faults = Faults(rng=random.Random(seed + 1), rate=rng.choice((0.0, 0.01, 0.03)))  # noqa: S311
+    faults = Faults(rng=random.Random(seed + 1), rate=rng.choice((0.0, 0.01, 0.03)))
     memory = Memory(faults=faults)
     world = World(
         seed=seed + 2,

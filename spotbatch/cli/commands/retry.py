@@ -1,10 +1,12 @@
 """`spotbatch retry`: run the failed children again, from their checkpoints."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from spotbatch.aws.artifacts import open_artifacts
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.environment import SPOTBATCH_CODE
@@ -12,7 +14,8 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.runs import artifact_store, lookup
+from spotbatch.cli.output.control import ControlledRun, say_controlled
+from spotbatch.runs import artifact_store, control, lookup, parse
 from spotbatch.runs.code import pack
 from spotbatch.runs.manifest import RunPart
 from spotbatch.runs.retry import indexes_of_failed, retry_run
@@ -29,6 +32,9 @@ def retry(
     code: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Run in this folder, not in the one that was sent at first.")
     ] = None,
+    max_usd: Annotated[
+        str | None, typer.Option(help="Go on with a run that its budget stopped: what the whole run may cost now.")
+    ] = None,
     queue: QueueOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
@@ -38,6 +44,8 @@ def retry(
     The new job has the same run id: `spotbatch results` of the old job finds the new outputs too.
     """
     jobs = Jobs()
+    if max_usd is not None:
+        return _resume(jobs, job, parse.usd(max_usd), stack=stack, queue=queue, watch=watch, as_json=as_json)
     ids = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
     described = jobs.describe(ids)
     if not described:
@@ -59,6 +67,17 @@ def retry(
         called = run_id if len(parts) > 1 else None
         follow([part.job_id for part in parts], jobs=jobs, as_json=as_json, called=called)
     return None
+
+
+def _resume(
+    jobs: Jobs, named: str, max_usd: Decimal, *, stack: str | None, queue: str | None, watch: bool, as_json: bool
+) -> None:
+    """Give a run that its budget stopped a new one."""
+    found = jobs.get(lookup.job_ids(named, jobs=jobs, stack=stack, queue=queue)[-1])
+    run = control.resume(jobs, artifact_store.run_id(found), max_usd, stack=stack)
+    say_controlled(run, as_json=as_json, watch=watch)
+    if watch:
+        ControlledRun(jobs=jobs, store=open_artifacts(run.artifacts_url), run_id=run.run_id, as_json=as_json).run()
 
 
 def _say_plan(job: Job, run_id: str, failed: list[int], *, as_json: bool) -> None:

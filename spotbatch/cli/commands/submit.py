@@ -1,10 +1,12 @@
 """`spotbatch submit`: a command becomes a job in AWS Batch."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from spotbatch.aws.artifacts import open_artifacts
 from spotbatch.aws.job_shapes import submit_shape
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.environment import SPOTBATCH_RUN_ID
@@ -12,9 +14,10 @@ from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.batch.job import JobRequest
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
+from spotbatch.cli.output.control import ControlledRun, say_controlled
 from spotbatch.cli.output.deadline import say_submitted
 from spotbatch.cli.output.deadline import show as show_deadline
-from spotbatch.runs import artifact_store, deadline, destination, job_file, parse
+from spotbatch.runs import artifact_store, control, deadline, destination, job_file, parse
 from spotbatch.runs.capacity import need_of, requirements_of
 from spotbatch.runs.manifest import RunManifest
 from spotbatch.runs.request import JobOptions
@@ -62,7 +65,7 @@ Check = Annotated[bool, typer.Option("--check/--no-check", help="Refuse what no 
 JobFile = Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML); options win over it.")]
 Deadline = Annotated[
     str | None,
-    typer.Option("--deadline", help="Done within, as 6h: it moves between Spot and on demand (local region)."),
+    typer.Option("--deadline", help="Done within, as 6h: it moves between Spot and on demand (needs the controller)."),
 ]
 Work = Annotated[
     str | None, typer.Option(help="How long one job takes on one host, uninterrupted: for --deadline and --dry-run.")
@@ -71,6 +74,16 @@ Changeover = Annotated[
     str | None, typer.Option(help="With --deadline: from a new host's start to progress (default: its boot and 5 s).")
 ]
 OnDemandQueue = Annotated[str | None, typer.Option(help="With --deadline (default: the stack's).")]
+OnDemandAfter = Annotated[
+    int | None, typer.Option(help="After so many losses on Spot a child runs on demand, 1 to 10 (controller).")
+]
+GrowMemory = Annotated[
+    str | None,
+    typer.Option(metavar="2x[:16G]", help="What was killed for memory comes back with more, up to 8x or so much."),
+]
+MaxUsd = Annotated[
+    str | None, typer.Option(help="Save and stop the run before it costs more; `retry --max-usd` goes on (controller).")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the SubmitJob request and the estimate; send nothing.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 
@@ -101,6 +114,9 @@ def submit(
     work: Work = None,
     changeover: Changeover = None,
     on_demand_queue: OnDemandQueue = None,
+    on_demand_after: OnDemandAfter = None,
+    grow_memory: GrowMemory = None,
+    max_usd: MaxUsd = None,
     dry_run: DryRun = False,
     watch: Watch = False,
     check: Check = True,
@@ -138,18 +154,26 @@ def submit(
         work_seconds=parse.seconds(work) if work else None,
         changeover_seconds=parse.seconds(changeover) if changeover else None,
         on_demand_queue=on_demand_queue,
+        on_demand_after=on_demand_after,
+        grow_memory=parse.growth(grow_memory) if grow_memory else None,
+        max_usd=parse.usd(max_usd) if max_usd else None,
     )
-    if dry_run and watch:
-        raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
-    whole = asked.with_defaults(job_file.read(file)) if file else asked
-    send(whole, is_dry=dry_run, watch=watch, as_json=as_json, is_checked=check)
+    send(_with_file(asked, file), is_dry=dry_run, watch=watch, as_json=as_json, is_checked=check)
+
+
+def _with_file(asked: JobOptions, file: Path | None) -> JobOptions:
+    return asked.with_defaults(job_file.read(file)) if file else asked
 
 
 def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_checked: bool = True) -> None:
     """Submit what was asked for, or show what would be sent."""
+    if is_dry and watch:
+        raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
     jobs = Jobs()
     prepared = prepare(asked, jobs=jobs, is_checked=is_checked)
     wanted = prepared.request
+    if (controller := control.control_of(asked)) is not None:
+        return _send_to_controller(asked, prepared, controller, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
     if (with_deadline := deadline.deadline_request(asked, is_dry=is_dry)) is not None:
         if not is_dry:
             send_along(jobs, prepared)
@@ -166,6 +190,27 @@ def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_chec
         from spotbatch.cli.commands.watch import follow
 
         follow(run.job_ids, jobs=jobs, as_json=as_json, called=called)
+    return None
+
+
+def _send_to_controller(
+    asked: JobOptions,
+    prepared: Submission,
+    controller: control.Control,
+    jobs: Jobs,
+    *,
+    is_dry: bool,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    run = control.run_of(asked, prepared, controller, jobs, now=time.time())
+    if is_dry:
+        json.write(control.first_requests(run))
+        return _show_price(jobs, prepared.request)
+    run = control.submit(jobs, prepared, run, controller)
+    say_controlled(run, as_json=as_json, watch=watch)
+    if watch:
+        ControlledRun(jobs=jobs, store=open_artifacts(run.artifacts_url), run_id=run.run_id, as_json=as_json).run()
     return None
 
 

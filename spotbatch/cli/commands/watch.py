@@ -10,6 +10,7 @@ from spotbatch.batch.errors import JobFailed
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import text
+from spotbatch.cli.output.control import controlled_run
 from spotbatch.cli.output.deadline import show as show_deadline
 from spotbatch.cli.output.facts import Facts
 from spotbatch.cli.output.screens import open_screen, play
@@ -33,6 +34,8 @@ def watch(
     Exit code 0 if it SUCCEEDED and 1 if it FAILED. Ctrl-C leaves the job running.
     """
     jobs = Jobs()
+    if (controlled := controlled_run(job, jobs=jobs, stack=stack, queue=queue, as_json=as_json)) is not None:
+        return controlled.run()
     if (store := deadline.store_of_run(job, jobs=jobs, stack=stack, queue=queue)) is not None:
         return show_deadline(job, jobs=jobs, store=store, as_json=as_json)
     return follow(lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json, called=job)

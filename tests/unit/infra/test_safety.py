@@ -20,6 +20,7 @@ ALL_ON: dict[str, Any] = {
     "on_demand_queue": True,
     "fault_injection": True,
     "monthly_budget_usd": 100,
+    "controller": True,
 }
 
 

@@ -1,0 +1,73 @@
+"""The controller's store: a DynamoDB table with one item a run, written by comparing and setting its revision.
+
+An item holds 400 KB at most (DynamoDB developer guide, "Quotas"); a run's parts and notes are limited so that it fits,
+and one that does not is refused. What is not over has the attribute `active`, the key of a sparse index, so that a
+minute's look reads those alone. What is over is forgotten by the table itself after a month.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from spotbatch.aws import session
+from spotbatch.batch.errors import InvalidInput, SpotbatchError
+from spotbatch.controller.document import from_json, to_json
+from spotbatch.controller.ports import Conflict
+from spotbatch.controller.run import Run
+
+INDEX: Final = "active"
+MOST_BYTES: Final = 380_000
+_KEPT_SECONDS: Final = 30 * 86_400
+_REFUSED: Final = "ConditionalCheckFailedException"  # API reference, PutItem
+
+
+def _client() -> Any:
+    return session.client("dynamodb")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A `Store` in the table of this name."""
+
+    name: str
+    dynamodb: Any = field(default_factory=_client)
+
+    def read(self, run_id: str) -> Run | None:
+        found = self.dynamodb.get_item(TableName=self.name, Key={"run_id": {"S": run_id}}, ConsistentRead=True)
+        item = found.get("Item")
+        return from_json(item["body"]["S"], revision=int(item["revision"]["N"])) if item else None
+
+    def create(self, run: Run) -> Run:
+        """Put a new run under control. Raises Conflict where there is one of its id."""
+        return self._put(run, "attribute_not_exists(run_id)", {})
+
+    def write(self, run: Run) -> Run:
+        return self._put(run, "revision = :known", {":known": {"N": str(run.revision)}})
+
+    def active(self) -> Sequence[str]:
+        pages = self.dynamodb.get_paginator("query").paginate(
+            TableName=self.name,
+            IndexName=INDEX,
+            KeyConditionExpression="active = :yes",
+            ExpressionAttributeValues={":yes": {"S": "1"}},
+        )
+        return [item["run_id"]["S"] for page in pages for item in page["Items"]]
+
+    def _put(self, run: Run, condition: str, values: dict[str, Any]) -> Run:
+        body = to_json(run)
+        if len(body.encode()) > MOST_BYTES:
+            raise InvalidInput(f"run {run.run_id} has more than {MOST_BYTES:,} bytes to keep: it cannot be controlled")
+        revision = run.revision + 1
+        item = {"run_id": {"S": run.run_id}, "revision": {"N": str(revision)}, "body": {"S": body}}
+        if run.ended_at is None:
+            item["active"] = {"S": "1"}
+        else:
+            item["expires_at"] = {"N": str(int(run.ended_at) + _KEPT_SECONDS)}
+        more = {"ExpressionAttributeValues": values} if values else {}
+        try:
+            self.dynamodb.put_item(TableName=self.name, Item=item, ConditionExpression=condition, **more)
+        except SpotbatchError as error:
+            if session.error_code(error) == _REFUSED:
+                raise Conflict(f"run {run.run_id} was written by another one meanwhile") from error
+            raise
+        return from_json(body, revision=revision)

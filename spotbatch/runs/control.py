@@ -1,0 +1,331 @@
+"""Runs under the controller: what a user asks for, checked before it is promised; and the run's story.
+
+The controller is a function of the stack (the setting `controller`), on AWS and in the local region. A run is put into
+its table here, and the first look at it is made here too, by the same code: so its jobs are submitted at once.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final
+
+from spotbatch import wording
+from spotbatch.aws import session, stack_outputs
+from spotbatch.aws.artifacts import Artifacts, read_json
+from spotbatch.aws.inspection import Inspector
+from spotbatch.aws.job_shapes import submit_shape
+from spotbatch.aws.jobs import Jobs
+from spotbatch.aws.stack_outputs import StackOutputs
+from spotbatch.batch import artifacts as layout
+from spotbatch.batch.array_indexes import ArrayIndexes, spans
+from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
+from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
+from spotbatch.batch.job import MAX_ARRAY_SIZE, Job, JobRequest
+from spotbatch.controller.advance import Controller
+from spotbatch.controller.decide import STOP_SECONDS
+from spotbatch.controller.edges import BatchJobs, StoredRecords
+from spotbatch.controller.request import RUN_TAG, request_of
+from spotbatch.controller.run import Budget, Deadline, Growth, Move, Need, Note, Outcome, Place, Run, Wishes
+from spotbatch.controller.table import Table
+from spotbatch.runs import artifact_store
+from spotbatch.runs.destination import Destination
+from spotbatch.runs.inputs import store_inputs
+from spotbatch.runs.request import JobOptions
+from spotbatch.runs.submit import Submission, new_run_id, send_along
+from spotbatch.runs.unit_price import UnitPrice, unit_price
+
+MOST_RUNS: Final = 200  # at once: a look at one takes about a tenth of a second of the function's 45
+MOST_UNITS_IN_TIME: Final = 100  # each is looked at every minute
+_MOST_GROWTH: Final = 8  # times the first memory, where no limit is named
+_MOST_LOSSES: Final = 10  # AWS Batch's attempts of one job
+_CHANGEOVER_SECONDS: Final = 600  # boot, image, restore, and what the last save does not hold
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Control:
+    """Where the controller is that was asked for."""
+
+    outputs: StackOutputs
+
+    @property
+    def table(self) -> Table:
+        return Table(name=self.outputs.controller_table)
+
+    def wake(self) -> None:
+        """Turn the controller's schedule on."""
+        session.client("events").enable_rule(Name=self.outputs.controller_schedule)
+
+
+def control_of(asked: JobOptions) -> Control | None:
+    """The controller, where something was asked for that only it does. Raises NotFound where there is none.
+
+    A deadline in the local region is kept by the region itself where the stack has no controller.
+    """
+    own = (asked.on_demand_after, asked.grow_memory, asked.max_usd)
+    if all(one is None for one in (*own, asked.deadline_seconds)):
+        return None
+    if all(one is None for one in own) and session.is_local() and (asked.queue or not _has_controller(asked.stack)):
+        return None
+    return Control(outputs=_outputs(asked.stack))
+
+
+def _has_controller(stack: str | None) -> bool:
+    try:
+        return bool(stack_outputs.read(stack).controller_table)
+    except SpotbatchError:
+        return False
+
+
+def _outputs(stack: str | None) -> StackOutputs:
+    found = stack_outputs.read(stack)
+    if not found.controller_table or not found.controller_schedule:
+        raise NotFound(f"stack {found.stack} has no controller, which does this: {_make('controller', found)}")
+    return found
+
+
+def _make(setting: str, found: StackOutputs) -> str:
+    if session.is_local():
+        return (
+            f'set "{setting}": true under "spotbatch" in cdk.json, then: '
+            f"python app.py && spotbatch local load cdk.out/{found.stack}.template.json"
+        )
+    return f"./deploy.sh --set {setting}=true"
+
+
+# --- putting a run under control
+
+
+def run_of(asked: JobOptions, prepared: Submission, control: Control, jobs: Jobs, *, now: float) -> Run:
+    """The run as it is put under control. Raises InvalidInput, NotFound: what cannot be promised."""
+    wanted = prepared.request
+    size = prepared.inputs.count if prepared.inputs is not None else wanted.array_size or 0
+    size = 0 if size == 1 else size
+    _check(asked, wanted, control.outputs, size)
+    price = unit_price(jobs, wanted) if asked.max_usd is not None or asked.deadline_seconds is not None else None
+    memory = wanted.memory_mib or jobs.definition(wanted.definition).requirements.memory_mib
+    wishes = _wishes(asked, price, memory, now)
+    _check_budget(wishes.budget, max(1, size))
+    run_id = wanted.environment.get(SPOTBATCH_RUN_ID) or new_run_id(wanted.name)
+    own = {SPOTBATCH_RUN_ID: run_id, **({SPOTBATCH_INPUT_LIST: "1"} if prepared.inputs is not None else {})}
+    longest = {SPOTBATCH_ARRAY_INDEXES: str(ArrayIndexes.span(0, size))} if size else {}
+    # Made once with all its variables, so that what AWS Batch would refuse is refused here.
+    replace(wanted, environment={**wanted.environment, **own, **longest}, array_size=None)
+    shape = submit_shape(replace(wanted, environment={**wanted.environment, **own}, array_size=None))
+    where = Destination(queue=wanted.queue, definition=wanted.definition, bucket=prepared.bucket)
+    run = Run(
+        run_id=run_id,
+        name=wanted.name,
+        created_at=now,
+        size=size,
+        spot_queue=control.outputs.job_queue,
+        on_demand_queue=control.outputs.on_demand_queue,
+        request={key: value for key, value in shape.items() if key not in ("jobQueue", "arrayProperties")},
+        wishes=wishes,
+        memory_mib=memory,
+        artifacts_url=artifact_store.store_at(jobs, where).url,
+        inputs=prepared.inputs.source if prepared.inputs is not None else "",
+    )
+    need = Need(place=Place.SPOT, memory_mib=memory)
+    held = spans(max(1, size), most=MAX_ARRAY_SIZE)
+    moves = tuple(
+        Move(number=number, indexes=each, need=need, at=now, why="submitted") for number, each in enumerate(held, 1)
+    )
+    return replace(run, moves=moves, next_number=len(moves) + 1)
+
+
+def _wishes(asked: JobOptions, price: UnitPrice | None, memory: int, now: float) -> Wishes:
+    deadline = budget = growth = None
+    if asked.deadline_seconds is not None and asked.work_seconds is not None and price is not None:
+        changeover = asked.changeover_seconds if asked.changeover_seconds is not None else _CHANGEOVER_SECONDS
+        deadline = Deadline(
+            at=now + asked.deadline_seconds,
+            work_seconds=asked.work_seconds,
+            changeover_seconds=changeover,
+            price_ratio=float(price.on_demand_usd_per_hour / price.spot_usd_per_hour),
+        )
+        terms = deadline.terms(now)
+        if not terms.is_feasible:
+            least = terms.work_seconds + terms.changeover_seconds
+            raise InvalidInput(
+                f"a deadline of {wording.duration(asked.deadline_seconds)} cannot be promised: "
+                f"{wording.duration(asked.work_seconds)} of work, and up to "
+                f"{wording.duration(terms.changeover_seconds)} to get going on demand, take "
+                f"{wording.duration(least)}: give that or more"
+            )
+    if asked.max_usd is not None and price is not None:
+        budget = Budget(
+            max_usd=asked.max_usd,
+            spot_usd_per_hour=price.spot_usd_per_hour,
+            on_demand_usd_per_hour=price.on_demand_usd_per_hour,
+        )
+    if asked.grow_memory is not None:
+        factor, most = asked.grow_memory
+        if most is not None and most <= memory:
+            raise InvalidInput(f"--grow-memory grows to more than the job's memory of {memory} MiB, not to {most}")
+        growth = Growth(factor=factor, most_mib=most if most is not None else memory * _MOST_GROWTH)
+    return Wishes(deadline=deadline, on_demand_after=asked.on_demand_after, growth=growth, budget=budget)
+
+
+def _check_budget(budget: Budget | None, units: int) -> None:
+    """Raises InvalidInput for one that would be stopped before it begins."""
+    if budget is None:
+        return
+    least = budget.spot_usd_per_hour * units * Decimal(STOP_SECONDS) / 3600
+    if budget.max_usd <= least:
+        raise InvalidInput(
+            f"--max-usd {budget.max_usd} is too little: to save and stop {units:,} on Spot may take "
+            f"{wording.duration(STOP_SECONDS)}, which is {least:.4f} USD"
+        )
+
+
+def _check(asked: JobOptions, wanted: JobRequest, outputs: StackOutputs, size: int) -> None:
+    """Raises InvalidInput or NotFound for what the controller could not keep."""
+    if asked.is_sequential:
+        raise InvalidInput("the controller runs children anew, apart from each other: leave --sequential out")
+    if wanted.queue.rpartition("/")[2] != outputs.job_queue:
+        raise InvalidInput(
+            f"the controller of stack {outputs.stack} submits to its own queue {outputs.job_queue} only, "
+            f"not to {wanted.queue}: leave --queue out"
+        )
+    if asked.on_demand_after is not None and not 1 <= asked.on_demand_after <= _MOST_LOSSES:
+        raise InvalidInput(f"--on-demand-after is 1 to {_MOST_LOSSES} losses, not {asked.on_demand_after}")
+    if asked.on_demand_after is None and asked.deadline_seconds is None:
+        return
+    if asked.on_demand_queue is not None and asked.on_demand_queue != outputs.on_demand_queue:
+        raise InvalidInput("the controller submits to its own stack's queues only: leave --on-demand-queue out")
+    if not outputs.on_demand_queue:
+        raise NotFound(
+            f"stack {outputs.stack} has no queue for on-demand capacity: {_make('on_demand_queue', outputs)}"
+        )
+    _check_on_demand(asked, wanted, outputs.on_demand_queue, size)
+    if asked.deadline_seconds is None:
+        return
+    if asked.work_seconds is None:
+        raise InvalidInput(
+            "--deadline needs --work: how long one job takes on one host without interruption, as --work 5h "
+            "(`spotbatch rehearse` measures a sample)"
+        )
+    if asked.after or asked.after_each:
+        raise InvalidInput("nobody can promise when a job is done that waits for others: leave --after out")
+    if size > MOST_UNITS_IN_TIME:
+        raise InvalidInput(f"a deadline is for {MOST_UNITS_IN_TIME} children at most, not {size:,}")
+
+
+def _check_on_demand(asked: JobOptions, wanted: JobRequest, queue: str, size: int) -> None:
+    """Whether the on-demand queue takes jobs, and with a deadline all of them at once."""
+    try:
+        found = Inspector().queue(queue)
+    except SpotbatchError as error:
+        raise Unavailable(
+            f"the on-demand queue {queue} cannot be looked at, so nothing is promised: {error}"
+        ) from error
+    usable = [each for each in found.environments if each.is_usable]
+    if not usable:
+        raise InvalidInput(f"the on-demand queue {queue} has no environment that launches hosts: spotbatch doctor")
+    needed = (wanted.vcpus or 1) * max(1, size)
+    most = sum(each.max_vcpus for each in usable)
+    if asked.deadline_seconds is not None and needed > most:
+        raise InvalidInput(
+            f"a deadline needs room on demand for all {max(1, size)} at once: that is {needed} vCPUs, and {queue} has "
+            f"at most {most}: raise on_demand_max_vcpus, or ask for less"
+        )
+
+
+def first_requests(run: Run) -> list[dict[str, Any]]:
+    """What SubmitJob is sent at first."""
+    return [request_of(run, move) for move in run.moves]
+
+
+def submit(jobs: Jobs, prepared: Submission, run: Run, control: Control) -> Run:
+    """Put a run under control and make the first look. Raises InvalidInput where AWS Batch refuses the job."""
+    send_along(jobs, prepared)
+    if prepared.inputs is not None:
+        where = Destination(
+            queue=prepared.request.queue, definition=prepared.request.definition, bucket=prepared.bucket
+        )
+        store_inputs(artifact_store.store_at(jobs, where), run.run_id, prepared.inputs)
+    if len(control.table.active()) >= MOST_RUNS:
+        raise Unavailable(f"{MOST_RUNS} runs are under control, and no more can be looked at each minute: wait for one")
+    control.wake()  # before anything is promised: who may not wake it may not promise
+    control.table.create(run)
+    return _first_look(jobs, run.run_id, control)
+
+
+def _first_look(jobs: Jobs, run_id: str, control: Control) -> Run:
+    control.wake()  # it may have gone to sleep just before the run came into its table
+    controller = Controller(store=control.table, batch=BatchJobs(jobs=jobs), records=StoredRecords())
+    try:
+        found = controller.advance(run_id, time.time())
+    except Unavailable:
+        found = control.table.read(run_id)  # the controller does it within two minutes
+    if found is None:
+        raise NotFound(f"run {run_id} is not under control")
+    if found.outcome is Outcome.FAILED or (len(found.failed) and not found.parts):
+        raise InvalidInput(found.notes[-1].text)
+    return found
+
+
+def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> Run:
+    """Go on with a run that its budget stopped. Raises NotFound, InvalidInput."""
+    control = Control(outputs=_outputs(stack))
+    run = control.table.read(run_id)
+    if run is None:
+        raise NotFound(f"run {run_id} was never under control, or more than a month ago: --max-usd is for those")
+    budget = run.wishes.budget
+    if run.outcome is not Outcome.STOPPED or budget is None:
+        raise InvalidInput(f"run {run_id} was not stopped by a budget: it is {run.outcome}")
+    if max_usd <= run.spent_usd:
+        raise InvalidInput(
+            f"--max-usd is for the whole run, which has cost about {run.spent_usd:.2f} USD: give more than that"
+        )
+    now = time.time()
+    need = Need(place=Place.SPOT, memory_mib=run.learnt_mib or run.memory_mib)
+    again = replace(
+        run,
+        wishes=replace(run.wishes, budget=replace(budget, max_usd=max_usd)),
+        stopped=ArrayIndexes(),
+        outcome=Outcome.RUNNING,
+        ended_at=None,
+        looked_at=now,
+        usd_per_hour=Decimal(0),
+        notes=(*run.notes, Note(at=now, text=f"goes on, with up to {max_usd} USD for the whole run")),
+    ).wanting(run.stopped, need, now, "it goes on with a new budget", ArrayIndexes())
+    control.wake()
+    control.table.write(again)
+    return _first_look(jobs, run_id, control)
+
+
+# --- the story
+
+
+def story_of(store: Artifacts, run_id: str) -> Mapping[str, Any]:
+    """What the controller tells of a run. Raises NotFound."""
+    found: Mapping[str, Any] = read_json(store, layout.controller_story(run_id))
+    return found
+
+
+def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
+    """The story that a job is part of; None where it is not under control, or where the store cannot be read."""
+    if RUN_TAG not in job.tags:
+        return None
+    try:
+        return story_of(artifact_store.store_of(job, stack=stack), job.tags[RUN_TAG])
+    except SpotbatchError:
+        return None
+
+
+def lines_of(story: Mapping[str, Any]) -> list[str]:
+    """The story in lines: how it stands, and what was done when and why."""
+    lines = [f"controller   {standing(story)}"]
+    return lines + [f"  {wording.clock(each['at'])}  {each['text']}" for each in story["notes"]]
+
+
+def standing(story: Mapping[str, Any]) -> str:
+    """How the run stands, in a few words."""
+    words = [str(story["outcome"])]
+    if story["deadline_at"] is not None:
+        words.append(f"to be done by {wording.moment(story['deadline_at'])}")
+    if story["max_usd"] is not None:
+        words.append(f"about {Decimal(story['spent_usd']):.2f} of {story['max_usd']} USD at the last change")
+    return ", ".join(words)
