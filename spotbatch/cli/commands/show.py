@@ -1,7 +1,7 @@
 """`spotbatch show`: one job's whole story."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import typer
@@ -37,7 +37,7 @@ def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None,
         for line in control.lines_of(controlled):
             text.say(line)
     if len(ids) > 1 and deadline.DEADLINE_TAG not in found.tags:
-        return _show_run(job, jobs, jobs.describe(ids), as_json=as_json)
+        return _show_run(job, jobs, jobs.describe(ids), controlled, as_json=as_json)
     kept = _records(found, stack)
     story = deadline.story_of_job(found, stack)
     if as_json:
@@ -72,14 +72,17 @@ def _is_of_many(jobs: Jobs, child: Job) -> bool:
     return parent is None or parent.array is None or parent.array.size > _PRICED
 
 
-def _show_run(called: str, jobs: Jobs, parts: Sequence[Job], *, as_json: bool) -> None:
+def _show_run(
+    called: str, jobs: Jobs, parts: Sequence[Job], controlled: Mapping[str, object] | None, *, as_json: bool
+) -> None:
     """Several jobs of one run: each with how it stands, and what FAILED and was not run again."""
     failed = failed_of(jobs, parts, limit=_FAILURES)
     names = input_names(parts[0])
     if as_json:
         plain = [{"run_index": each.index, "input": names.of(each.index) or None, "job_id": each.unit_id,
                   "exit_code": each.exit_code, "reason": each.reason} for each in failed]  # fmt: skip
-        return json.write({"run_id": called, "jobs": [_plain(each, {}) for each in parts], "failed": plain})
+        whole = [_plain(each, {}) for each in parts]
+        return json.write({"run_id": called, "jobs": whole, "failed": plain, "controller": controlled})
     text.say(f"{text.styled(called, 'bold')}  a run of {len(parts)} jobs")
     if money := _money(jobs, parts):
         text.say(f"cost         {money}")
