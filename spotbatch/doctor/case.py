@@ -55,6 +55,15 @@ class FailureGroup:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptWarning:
+    """What the runtime warned of in the record of one attempt."""
+
+    unit: Job
+    attempt: int  # from 1
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """All that is known about one job."""
 
@@ -64,6 +73,7 @@ class Case:
     dependencies: Sequence[Job] = ()
     head: Job | None = None  # the job at the front of its queue, where that is another
     failures: Sequence[FailureGroup] = ()  # of a run that FAILED, largest first
+    warnings: Sequence[AttemptWarning] = ()
     run: Sequence[Job] = ()  # all jobs of the run that the job is of, oldest first, where that was asked for
     named: str = ""  # what the user calls the run
     is_cloud: bool = True

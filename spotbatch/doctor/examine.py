@@ -11,6 +11,7 @@ from spotbatch.aws.price_cache import current_catalogue
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.doctor.attempt_warnings import warnings_of
 from spotbatch.doctor.case import Case
 from spotbatch.doctor.failed_units import failure_groups
 from spotbatch.runs.capacity import unknown_types
@@ -67,6 +68,7 @@ def examine(jobs: Jobs, job: Job, *, run: Sequence[Job] = (), named: str = "", i
     if unknown:
         note = f"size and price of {', '.join(unknown)}: the catalogue of {types.region} does not have them"
         around = replace(around, unseen=(*around.unseen, note))
+    failures = failure_groups(jobs, whole) if job.status is JobStatus.FAILED else ()
     wanted = [each.job_id for each in job.depends_on if each.job_id]
     return Case(
         job=job,
@@ -74,7 +76,8 @@ def examine(jobs: Jobs, job: Job, *, run: Sequence[Job] = (), named: str = "", i
         types=types,
         dependencies=jobs.describe(wanted) if wanted else (),
         head=_head(jobs, job, around),
-        failures=failure_groups(jobs, whole) if job.status is JobStatus.FAILED else (),
+        failures=failures,
+        warnings=warnings_of(jobs, job, failures),
         run=whole,
         named=named,
         is_cloud=cloud,

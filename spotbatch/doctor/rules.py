@@ -7,6 +7,7 @@ from spotbatch.batch.attempt_outcome import interruptions_of
 from spotbatch.batch.job import Job
 from spotbatch.batch.placement import BlockedReason
 from spotbatch.batch.status import JobStatus
+from spotbatch.doctor.attempt_warnings import warned
 from spotbatch.doctor.capacity import fits_nowhere, local_quota, price_cap, quota, wrong_architecture
 from spotbatch.doctor.case import Case, Finding, Weight, certain, likely, normal
 from spotbatch.doctor.failures import why_failed
@@ -257,13 +258,13 @@ _PLACE: Final[tuple[Rule, ...]] = (
     price_cap,
 )
 _AROUND: Final[tuple[Rule, ...]] = (_image_is_missing, _no_way_out, _role_is_missing)
-_WAITING: Final[tuple[Rule, ...]] = (*_PLACE, *_AROUND, _waits_for_others)
+_WAITING: Final[tuple[Rule, ...]] = (*_PLACE, *_AROUND, _waits_for_others, warned)
 _RULES: Final[dict[JobStatus, tuple[Rule, ...]]] = {
     JobStatus.SUBMITTED: (_dependencies, *_PLACE),
     JobStatus.PENDING: (_dependencies, _children_run, *_PLACE),
     JobStatus.RUNNABLE: _WAITING,
     JobStatus.STARTING: (*_AROUND, _starting),
-    JobStatus.RUNNING: (_running,),
-    JobStatus.FAILED: (_dependencies, why_failed),
-    JobStatus.SUCCEEDED: (_fine,),
+    JobStatus.RUNNING: (_running, warned),
+    JobStatus.FAILED: (_dependencies, why_failed, warned),
+    JobStatus.SUCCEEDED: (_fine, warned),
 }

@@ -52,6 +52,10 @@ def told_by(record: AttemptRecord | None) -> Sequence[str]:
     if record.checkpoints_saved:
         size = wording.size(record.checkpoint_bytes)
         lines.append(f"saved      {wording.count(record.checkpoints_saved, 'checkpoint')}, the last {size}")
+    if record.restore_estimate_seconds is not None:
+        seconds = record.restore_estimate_seconds
+        length = f"about {wording.duration(seconds)}" if seconds >= 1 else "less than 1 s"
+        lines.append(f"restores   in {length}, at the bandwidth of its saves")
     if record.work_lost_seconds is not None:
         lines.append(f"lost       {record.work_lost_seconds:.1f} s of work since the last checkpoint")
     if record.peak_memory_mib:

@@ -1,7 +1,9 @@
 """The doctor against causes made for real: in a local region, and in moto's ECR, VPC and IAM behind it."""
 
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,3 +209,22 @@ def test_roles_that_do_not_exist(cloud: CliWorld) -> None:
         "instance profile none",
         "role gone",
     )
+
+
+WARNED = "checkpoints: db is not saved as it is: it cannot be read"
+
+
+def test_what_the_runtime_warned_of_reaches_show_and_the_doctor(world: CliWorld) -> None:
+    job = world.submit("--", sys.executable, "-m", "spotbatch.runtime", "--", "false")
+    world.wait(job)
+    story = world.run("show", job, "--json").json
+    store = Path(story["environment"]["SPOTBATCH_ARTIFACTS_URL"].removeprefix("file://"))
+    file = store / "runs" / story["run_id"] / "job/attempts/01.json"
+    record = json.loads(file.read_bytes())
+    file.write_text(json.dumps({**record, "warnings": [WARNED], "restore_estimate_seconds": 75.0}), encoding="utf-8")
+    said = world.run("show", job).out
+    assert f"warning    {WARNED}" in said
+    assert "restores   in about 1 min 15 s" in said
+    [found] = [each for each in world.run("doctor", job, "--json").json["findings"] if WARNED in each["cause"]]
+    assert found["weight"] == "likely"
+    assert f"spotbatch show {job}" in found["fix"]

@@ -9,7 +9,7 @@ from spotbatch.aws.inspection import Environment, Queue, Surroundings
 from spotbatch.aws.quotas import quota_of
 from spotbatch.batch.job import ArrayProperties, Attempt, Job, ResourceRequirements
 from spotbatch.batch.status import JobStatus, host_terminated
-from spotbatch.doctor.case import Case, Finding, Weight
+from spotbatch.doctor.case import AttemptWarning, Case, Finding, Weight
 from spotbatch.doctor.rules import diagnose
 from spotbatch.pricing.catalogue import catalogue
 
@@ -232,3 +232,25 @@ def test_a_run_that_was_repaired_has_succeeded_and_is_called_as_its_user_calls_i
     assert found.evidence == "6 children, 2 of them after they were run again"
     assert found.fix == "spotbatch results count DEST"
     assert (case.unit(first, 2), replace(case, named="count:2").unit(first, 2)) == ("count:2", "count:2")
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("memory: 970 of 1024 MiB (95%) are in use", "--memory"),
+        ("disk: 12 of 1000 MiB are free where /scratch stands", "larger disk"),
+        ("checkpoints: db is not saved as it is: it cannot be read", "rename"),
+        ("the checkpoint has 900 MB, and its saves moved 0.10 MB/s: a restore would", "less state"),
+        ("something new", "spotbatch show j"),
+    ],
+)
+@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.FAILED, JobStatus.SUCCEEDED, JobStatus.RUNNABLE])
+def test_what_the_runtime_warned_of_is_a_likely_cause_with_what_helps(status: JobStatus, text: str, fix: str) -> None:
+    job = replace(JOB, status=status, attempts=(Attempt(started_at=1.0, exit_code=1),))
+    warnings = [AttemptWarning(unit=job, attempt=number, text=text) for number in (1, 2)]
+    case = Case(job=job, around=Surroundings(queue=QUEUE), types=catalogue(), warnings=warnings)
+    [found] = [each for each in diagnose(case) if "spotrun warned" in each.cause]
+    assert found.weight is Weight.LIKELY
+    assert text in found.cause
+    assert fix in found.fix
+    assert found.evidence == "the record of attempt 1 of j"

@@ -25,8 +25,11 @@ def test_an_attempt_that_follows_at_once_has_a_record_of_its_own() -> None:
 
 
 def test_lines_of_a_record_become_labels_and_texts() -> None:
-    record = AttemptRecord(resumed_from="000003", restore_seconds=0.25, warnings=["disk nearly full"])
+    record = AttemptRecord(
+        resumed_from="000003", restore_seconds=0.25, restore_estimate_seconds=75.0, warnings=["disk nearly full"]
+    )
     assert [label_and_text(line) for line in told_by(record)] == [
         ("resumed", "from checkpoint 000003 in 0.2 s"),
+        ("restores", "in about 1 min 15 s, at the bandwidth of its saves"),
         ("warning", "disk nearly full"),
     ]
