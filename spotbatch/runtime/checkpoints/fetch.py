@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH = 4  # packs beside each other, each in memory
 MANY_PIECES = 64
+MANY_AT_ONCE = 2  # packs of so many pieces: one is fetched while another is written, and no more wait in memory
 READ_AGAIN = 3  # times, before a chunk that does not match is believed to be damaged
 READ_AGAIN_SECONDS = 0.1
 _ZEROS = bytes(64)
@@ -38,17 +39,19 @@ def fetch_files(
         StoreError: the store did not answer within the limit; what was written until then stays.
     """
     lock, total = threading.Lock(), 0
-    small = threading.Lock()
+    small, few = threading.Lock(), threading.BoundedSemaphore(MANY_AT_ONCE)
 
     def fetch(wanted: tuple[int, list[Piece]]) -> None:
         nonlocal total
         number, pieces = wanted
         name, size = sizes[number]
         key = f"{packs}/{name}"
-        moved, read = _reader(store, key, size, sorted({(piece.start, piece.length) for piece in pieces}), limit)
-        # many small files are written by one thread at a time: several would only wait for the interpreter's lock
-        with small if len(pieces) > MANY_PIECES else contextlib.nullcontext():
-            moved += _fill(store, key, pieces, pending, read, limit)
+        is_many = len(pieces) > MANY_PIECES
+        with few if is_many else contextlib.nullcontext():
+            moved, read = _reader(store, key, size, sorted({(piece.start, piece.length) for piece in pieces}), limit)
+            # many small files are written by one thread at a time: several would only wait for the interpreter's lock
+            with small if is_many else contextlib.nullcontext():
+                moved += _fill(store, key, pieces, pending, read, limit)
         with lock:
             total += moved
 

@@ -18,7 +18,7 @@ from spotbatch.runtime.checkpoints.frozen_copy import FROZEN_SECONDS, FrozenCopi
 from spotbatch.runtime.checkpoints.open_policy import OpenPolicy
 from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
 from spotbatch.runtime.checkpoints.reader import Reader
-from spotbatch.runtime.checkpoints.trust import FileSystems
+from spotbatch.runtime.checkpoints.trust import CLOCK_TICK_NS, FileSystems
 from spotbatch.runtime.checkpoints.visit import Seen, Visit
 from spotbatch.runtime.deadline import Limit
 from spotbatch.runtime.log import say_on_change
@@ -28,6 +28,7 @@ from spotbatch.runtime.process.open_files import look_at
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
+LONG_PASS_SECONDS = 0.2  # many files: to go through them again costs more than to wait for a tick of the clock
 SETTLE_SECONDS = 2.0  # how long a save waits for files that are being written
 Missed = dict[bytes, str]  # why the checkpoint does not have a file as it was; the version before, where there is one
 
@@ -60,6 +61,7 @@ class Folder:
         self._policy = policy
         self._file_systems = FileSystems()
         self._restless_before: set[bytes] = set()
+        self._pass_seconds = 0.0  # of the last one
 
     def take(self, reader: Reader, limit: Limit, *, is_asked: bool, half_written: Mapping[bytes, Unfinished]) -> Taken:
         """Bring the index to the folder as it is. `is_asked`: the program says that it is whole now.
@@ -82,6 +84,8 @@ class Folder:
 
     def _passes(self, reader: Reader, limit: Limit, *, is_asked: bool) -> tuple[float, Seen, bool]:
         """Until the folder was at rest, or it is late."""
+        if self._pass_seconds > LONG_PASS_SECONDS:
+            limit.wait(2 * CLOCK_TICK_NS / 1e9)  # what was written just now is then before the pass: one is enough
         give_up: float | None = None  # counted from the end of the first pass, which may take long
         pause_seconds, number = 0.02, 0
         while True:
@@ -117,6 +121,7 @@ class Folder:
             raise Torn(f"the checkpoint folder {self._path} is not there: the last checkpoint stays") from error
         except OSError as error:
             raise Torn(f"the checkpoint folder cannot be looked at ({error}): the last checkpoint stays") from error
+        self._pass_seconds = (time.monotonic_ns() - seen.steady_ns) / 1e9
         if visit.others:
             names = ", ".join(os.fsdecode(key) for key in visit.others[:5])
             say_on_change("others", f"not saved, since they are no files: {names}")
