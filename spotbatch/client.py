@@ -4,14 +4,15 @@ Everything is typed and nothing is printed. A `Client` and its `Run`s may be sha
 boto3's do: from asyncio call them in a thread, as in `await asyncio.to_thread(run.wait, timeout=3600)`.
 """
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spotbatch.aws import session as aws_session
 from spotbatch.aws.jobs import Jobs
@@ -32,6 +33,8 @@ from spotbatch.runs.units import FailedUnit, failed_of
 
 if TYPE_CHECKING:
     from boto3.session import Session
+
+    from spotbatch.mapped import Mapped
 
 _REASON: Final = "cancelled by a program"
 
@@ -159,6 +162,68 @@ class Client:
             listed = None if inputs is None or isinstance(inputs, str | PathLike) else Inputs.of_lines(inputs)
             prepared = submit.prepare(options, jobs=jobs, listed=listed, is_checked=check)
             return Run(self._at, submit.send(jobs, prepared))
+
+    def map(
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        *,
+        name: str | None = None,
+        code: "str | PathLike[str] | None" = None,
+        vcpus: int | None = None,
+        memory: str | int | None = None,
+        gpus: int | None = None,
+        tries: int = 1,
+        retries: int | None = None,
+        timeout: str | float | None = None,
+        env: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        python: str | None = None,
+        return_exceptions: bool = False,
+    ) -> "Mapped":
+        """Call a function with each item, a job each, on Spot; an iterator over what it returns, in the items' order.
+
+        Function and items are pickled by cloudpickle. The job's Python must be the same (3.12 and 3.12, say), which is
+        checked there; what the function imports must be in its image, or in the folder `code`.
+
+        Args:
+            name: the jobs' name; the function's where it is left out.
+            code: a folder of modules that the function imports; it is sent along.
+            tries: how often the function is called for an item, with a growing pause, before what it raises counts.
+            retries: after lost hosts and interruptions, 0 to 9.
+            python: the job's Python (default: python3; in the local region this one).
+            return_exceptions: what the function raises is a result like any other, instead of being raised here.
+
+        The other arguments are those of `submit`. Raises InvalidInput for what cannot be pickled.
+        """
+        from spotbatch.mapped import Mapped
+        from spotbatch.runs import function_call
+
+        listed = list(items)
+        if not listed:
+            return Mapped(None, count=0, return_exceptions=return_exceptions, store=None)
+        with self._at.connected(), function_call.items_folder() as folder:
+            jobs = self._at.jobs()
+            packed = pack(Path(code)) if code is not None else None
+            call = function_call.prepared(function, listed, tries=tries, code=packed, folder=Path(folder))
+            options = JobOptions(
+                command=(python or (sys.executable if aws_session.is_local() else "python3"), function_call.PROGRAM),
+                name=name or function_call.function_name(function),
+                vcpus=vcpus,
+                memory_mib=parse.memory_mib(memory) if isinstance(memory, str) else memory,
+                gpus=gpus,
+                retries=retries,
+                timeout_seconds=parse.seconds(timeout) if isinstance(timeout, str) else _whole(timeout),
+                env=dict(env or {}),
+                tags=dict(tags or {}),
+                queue=self._at.queue,
+                definition=self._at.definition,
+                stack=self._at.stack,
+            )
+            prepared = submit.prepare(options, jobs=jobs, listed=call.inputs, packed=call.code)
+            made = Run(self._at, submit.send(jobs, prepared))
+            store = artifact_store.store_of(jobs.get(made.job_ids[0]), stack=self._at.stack)
+            return Mapped(made, count=len(listed), return_exceptions=return_exceptions, store=store)
 
     def run(self, named: str) -> "Run":
         """The run that a name, a run's id, a job's id or the first digits of one belongs to: always the whole run.

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runs": ("aws", "batch", "controller", "pricing", "local", "runtime.array_index", "runtime.errors"),
     "doctor": ("runs", "aws", "batch", "pricing"),
     "audit": ("local", "aws", "batch", "pricing"),
+    "testing": ("rehearsal", "runs", "local", "aws", "batch"),
     "rehearsal": ("runs", "local", "aws", "batch", "policy", "pricing"),
     "deployment": ("aws", "batch", "pricing"),
     "web": ("runs", "doctor", "aws", "batch", "pricing"),

@@ -50,26 +50,49 @@ def private_region(
     `say` takes what the region warns of.
     """
     before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="spotbatch-rehearsal-") as folder:
-        home = Path(folder, "home")
-        images = Path(folder, "images.toml")
-        images.write_text(_images(), encoding="utf-8")
-        template = Path(folder, "Rehearsal.template.json")
-        template.write_text(json.dumps(_template(needs, max_vcpus)), encoding="utf-8")
-        arguments = ["--template", str(template), "--images", str(images), "--boot-seconds", "0.5"]
-        arguments += ["--vcpu-quota", "none"]  # the rehearsal's own template says how much runs at once
-        arguments += ["--notice-seconds", str(notice_seconds), "--stop-grace-seconds", str(max(1.0, notice_seconds))]
-        arguments += [part for name in _PASSED if name in before for part in ("--pass-env", name)]
-        info = start(home, [*arguments, *options], say=say)
+    with (
+        tempfile.TemporaryDirectory(prefix="spotbatch-rehearsal-") as folder,
+        started_region(
+            Path(folder), options, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds, say=say
+        ) as info,
+    ):
         try:
             os.environ.update(info.environment())
-            os.environ["SPOTBATCH_HOME"] = str(home)
+            os.environ["SPOTBATCH_HOME"] = info.home
             os.environ[LOCAL_VARIABLE] = "1"
             yield PrivateRegion(info=info)
         finally:
             os.environ.clear()
             os.environ.update(before)
-            _stop(info)
+
+
+@contextlib.contextmanager
+def started_region(
+    folder: Path,
+    options: Sequence[str] = (),
+    *,
+    needs: ResourceRequirements,
+    max_vcpus: int,
+    notice_seconds: float,
+    say: Callable[[str], object] = lambda _: None,
+) -> Iterator[RegionInfo]:
+    """A region with its home in a folder, stopped at the end; this process's settings are left as they are.
+
+    Raises Unavailable where a library is missing, or it does not start.
+    """
+    images = folder / "images.toml"
+    images.write_text(_images(), encoding="utf-8")
+    template = folder / "Rehearsal.template.json"
+    template.write_text(json.dumps(_template(needs, max_vcpus)), encoding="utf-8")
+    arguments = ["--template", str(template), "--images", str(images), "--boot-seconds", "0.5"]
+    arguments += ["--vcpu-quota", "none"]  # the template says how much runs at once
+    arguments += ["--notice-seconds", str(notice_seconds), "--stop-grace-seconds", str(max(1.0, notice_seconds))]
+    arguments += [part for name in _PASSED if name in os.environ for part in ("--pass-env", name)]
+    info = start(folder / "home", [*arguments, *options], say=say)
+    try:
+        yield info
+    finally:
+        _stop(info)
 
 
 def _stop(info: RegionInfo) -> None:

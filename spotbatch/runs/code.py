@@ -10,7 +10,7 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -64,6 +64,31 @@ def pack(folder: Path) -> Code:
     _check_sizes(folder, names)
     archive = _packed(folder, names)
     return Code(archive=archive, sha256=hashlib.sha256(archive).hexdigest(), files=len(names))
+
+
+def with_files(code: Code | None, files: Mapping[str, bytes]) -> Code:
+    """A packed folder with more files in it, by their relative paths; of these alone where there is no folder."""
+    out = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=out, mode="wb", mtime=0, compresslevel=6) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as packed,
+    ):
+        if code is not None:
+            with tarfile.open(fileobj=io.BytesIO(code.archive)) as before:
+                for entry in before.getmembers():
+                    packed.addfile(entry, before.extractfile(entry) if entry.isreg() else None)
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            packed.addfile(entry, io.BytesIO(content))
+    archive = out.getvalue()
+    if len(archive) > MOST_BYTES:
+        raise InvalidInput(
+            f"the function and the folder with it are {size(len(archive))} packed, at most {size(MOST_BYTES)}: give "
+            "large data as items, or by its place on S3"
+        )
+    count = len(files) + (code.files if code is not None else 0)
+    return Code(archive=archive, sha256=hashlib.sha256(archive).hexdigest(), files=count)
 
 
 def send_code(store: Artifacts, code: Code) -> None:

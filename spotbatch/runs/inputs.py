@@ -21,6 +21,7 @@ _GLOB: Final = frozenset("*?[")
 _MOST_INPUTS: Final = 1_000_000
 _SENT_FILE: Final = re.compile(r".+/inputs/files/[0-9]{7}/(.+)")
 _LONGEST_LINE: Final = 8192
+PICKLE_MARK: Final = "#pickle:"  # in a line of `Client.map`: after it an item's pickle, before it what is shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +137,9 @@ def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
 
 
 def input_label(line: str) -> str:
-    """An input as its user knows it: of a file that `submit` sent to the store its path, any other line as it is."""
+    """An input as its user knows it: the path of a file that was sent, a pickled item's text, any other line."""
+    if PICKLE_MARK in line:
+        return line.rpartition(PICKLE_MARK)[0]
     found = _SENT_FILE.fullmatch(line)
     return found[1].replace("%25", "%") if found is not None else line
 

@@ -39,11 +39,18 @@ class Submission:
         return list(parts_of(self.request, new_run_id(self.request.name), self.inputs.count))
 
 
-def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None, is_checked: bool = True) -> Submission:
+def prepare(
+    options: JobOptions,
+    *,
+    jobs: Jobs,
+    listed: Inputs | None = None,
+    packed: Code | None = None,
+    is_checked: bool = True,
+) -> Submission:
     """Find inputs, queue, definition and the jobs that are waited for; nothing is sent.
 
-    `listed` are inputs that the caller holds already; `is_checked`: refuse what the queue could never run. Raises
-    InvalidInput, InvalidJob, NotFound.
+    `listed` are inputs, and `packed` is code, that the caller holds already; `is_checked`: refuse what the queue could
+    never run. Raises InvalidInput, InvalidJob, NotFound.
     """
     _check_unquoted(options)
     inputs = find_inputs(options.inputs) if options.inputs is not None else listed
@@ -63,7 +70,7 @@ def prepare(options: JobOptions, *, jobs: Jobs, listed: Inputs | None = None, is
         ),
         after_each=tuple(lookup.one_job(each, jobs=jobs, stack=stack, queue=queue) for each in options.after_each),
     )
-    code = pack(Path(options.code)) if options.code is not None else None
+    code = pack(Path(options.code)) if options.code is not None else packed
     if code is not None:
         resolved = replace(resolved, env={**resolved.env, SPOTBATCH_CODE: code.sha256})
     wanted = request(resolved, queue=where.queue, definition=where.definition)
