@@ -101,9 +101,5 @@ def whole(value: object) -> int | None:
         return None
 
 
-def is_true(value: object) -> bool:
-    return str(value).lower() == "true"
-
-
 def is_false(value: object) -> bool:
     return str(value).lower() == "false"

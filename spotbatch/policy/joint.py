@@ -139,7 +139,6 @@ class JointPilot:
             source: np.array([terms.egress_usd(source, each.region) for each in self._targets])
             for source in ("", *terms.regions)
         }
-        self._axes = np.arange(len(pools))
 
     # ---- the move ----
 

@@ -106,10 +106,6 @@ class Index:
         """Whether the last checkpoint holds anything but the folder itself."""
         return self._db.execute("SELECT 1 FROM files WHERE key > x'' LIMIT 1").fetchone() is not None
 
-    def is_changed(self, key: bytes) -> bool:
-        """Whether it was read since the last checkpoint."""
-        return self._db.execute("SELECT 1 FROM fresh WHERE key = ?", (key,)).fetchone() is not None
-
     def body(self, key: bytes) -> bytes | None:
         """A file's chunks or a link's target, as last read."""
         for table in ("fresh", "files"):

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 TELL_OF_WRITES = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "overlay", "zfs"))
-IN_MEMORY = frozenset(("tmpfs", "ramfs"))
 CLOCK_TICK_NS = 20_000_000  # file times come from a clock that steps every 1 to 10 ms
 COARSE_TICK_NS = 2_000_000_000  # where times are whole seconds (FAT: two)
 _SECOND_NS = 1_000_000_000
