@@ -252,6 +252,7 @@ class Run:
     def __init__(self, at: "_Place", manifest: RunManifest) -> None:
         self._at = at
         self._manifest = manifest
+        self._ended: dict[str, Job] = {}  # jobs that were seen to have ended: an answer that lags behind is no news
 
     @property
     def id(self) -> str:
@@ -354,12 +355,13 @@ class Run:
         jobs = self._at.jobs()
         found = lookup.run_jobs(jobs, jobs.get(self.job_ids[-1]), stack=self._at.stack)
         self._manifest = RunManifest.of_jobs(self.id, found)
-        return found
+        return [job if job.status.is_terminal else self._ended.get(job.id, job) for job in found]
 
     def _changes(self, alarm: "_Alarm") -> Generator[Look, None, None]:
         ids = [job.id for job in self._jobs()]
         following = Following(jobs=self._at.jobs(), tracker=Tracker(ids=ids), sleep=alarm.sleep)
         for look in following.looks():
+            self._ended |= {job.id: job for job in look.jobs if job.status.is_terminal}
             if look.is_news:
                 yield look
 

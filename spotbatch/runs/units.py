@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES
-from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.errors import InvalidInput, Unavailable
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.batch.status import JobStatus
+
+_LOOKS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 4.0)  # as a list may come later than the count of what it lists
 
 
 def named_indexes(job: Job) -> ArrayIndexes:
@@ -57,9 +61,27 @@ def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
             why = job.reason or job.status_reason
             yield FailedUnit(job=job, unit_id=job.id, index=run_index(job), exit_code=job.exit_code, reason=why)
     elif job.array.status_summary.get(JobStatus.FAILED):
-        for child in jobs.children(job.id, JobStatus.FAILED, limit=limit):
+        for child in _failed_children(jobs, job, limit):
             index, why = run_index(job, child.array_index), child.reason or child.status_reason
             yield FailedUnit(job=job, unit_id=child.id, index=index, exit_code=child.exit_code, reason=why)
+
+
+def _failed_children(jobs: Jobs, job: Job, limit: int) -> list[JobSummary]:
+    """All that the parent counts as FAILED: half a list would have half of them run again.
+
+    A list may come later than the count. Raises Unavailable where it stays short.
+    """
+    assert job.array is not None  # noqa: S101 - for the type checker
+    wanted = min(job.array.status_summary.get(JobStatus.FAILED, 0), limit)
+    for seconds in _LOOKS_SECONDS:
+        found = jobs.children(job.id, JobStatus.FAILED, limit=limit)
+        if len(found) >= wanted:
+            return found
+        jobs.sleep(seconds)
+    raise Unavailable(
+        f"AWS Batch lists {len(found):,} of the {wanted:,} children of {job.id} that it counts as FAILED: "
+        "its lists lag behind, try again in a minute"
+    )
 
 
 def run_again(parts: Sequence[Job]) -> Mapping[str, frozenset[str]]:
