@@ -42,6 +42,7 @@ def document_of(report: CostReport) -> dict[str, object]:
         "attempts": {"count": len(report.attempts), "interrupted": report.interruptions, "by_end": dict(outcomes)},
         "by": {key: [_group_json(one) for one in _capped(report.by(key))] for key in _keys(report)},
         "advice": [one.to_json() for one in report.advice],
+        "packing": [one.to_json() for one in report.packing],
         "sources": list(report.sources),
         "notes": list(report.notes),
     }

@@ -51,6 +51,33 @@ def _called_while_idle(resources: Mapping[str, Any]) -> set[str]:
     return {str(arn["Fn::GetAtt"][0]) for arn in targets if isinstance(arn, Mapping) and "Fn::GetAtt" in arn}
 
 
+def custom_metrics(template: Mapping[str, Any]) -> int:
+    """Metrics of one's own that the template names: what its metric filters make, and what its alarms look at.
+
+    They are paid for by the hour in which something is reported, so that an idle stack pays nothing for them.
+    """
+    found: set[tuple[str, str]] = set()
+    for resource in template.get("Resources", {}).values():
+        properties = resource.get("Properties", {})
+        if resource.get("Type") == "AWS::Logs::MetricFilter":
+            named = [
+                (each.get("MetricNamespace"), each.get("MetricName"))
+                for each in _list(properties, "MetricTransformations")
+            ]
+        elif resource.get("Type") == "AWS::CloudWatch::Alarm":
+            stats = [each.get("MetricStat", {}).get("Metric", {}) for each in _list(properties, "Metrics")]
+            named = [(each.get("Namespace"), each.get("MetricName")) for each in (properties, *stats)]
+        else:
+            continue
+        found |= {(str(space), str(name)) for space, name in named if space and name}
+    return sum(not space.startswith("AWS/") for space, _ in found)
+
+
+def _list(properties: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = properties.get(name)
+    return found if isinstance(found, list) else []
+
+
 def minimum_vcpus(template: Mapping[str, Any]) -> int:
     """vCPUs that compute environments keep running while idle: these cost by the hour, and are not in the footprint."""
     environments = (

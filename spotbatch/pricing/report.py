@@ -11,6 +11,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.advice import Advice, advise
 from spotbatch.pricing.history import Prices
 from spotbatch.pricing.ledger import Entry, Part, entries_of, part_of
+from spotbatch.pricing.packing import Packing, packings
 from spotbatch.pricing.units import PROVENANCE, Line, Number, total, usage_cost
 from spotbatch.pricing.usage import AttemptUse, HostLife
 from spotbatch.wording import count
@@ -49,6 +50,7 @@ class CostReport:
     sources: tuple[str, ...]
     notes: tuple[str, ...]  # what is missing or estimated, in plain words
     is_simulated: bool
+    packing: tuple[Packing, ...] = ()  # what idle capacity is made of
     missing: tuple[str, ...] = ()  # those of the notes for which the sums are too low
 
     @cached_property
@@ -170,6 +172,7 @@ def report_from(
         attempts=all_attempts,
         other=other,
         advice=advise(entries),
+        packing=packings(entries),
         sources=(*prices.sources, *((f"other: {PROVENANCE}",) if other else ())),
         notes=(
             *(_SIMULATED if is_simulated else ()),

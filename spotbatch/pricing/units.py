@@ -86,6 +86,18 @@ def usage_cost(quantities: Mapping[str, Number]) -> tuple[Line, ...]:
     return tuple(sorted(lines, key=lambda line: (-line.usd, line.item)))
 
 
+# What AWS takes off each month and account, however old the account is (CloudWatch pricing, "Free tier", 2025).
+_FREE: Final[Mapping[str, int]] = {"alarm": 10, "dashboard": 3, "custom_metric": 10}
+
+
+def free_tier(lines: Iterable[Line]) -> Decimal:
+    """The most that AWS's lasting free tier takes off these lines in a month, USD: once an account, not a stack."""
+    free = [
+        (unit_prices()[one.item].usd_per_month, one.quantity, _FREE[one.item]) for one in lines if one.item in _FREE
+    ]
+    return sum((usd * min(quantity, Decimal(most)) for usd, quantity, most in free), Decimal(0))
+
+
 def total(lines: Iterable[Line]) -> Decimal:
     """The sum of some lines, USD."""
     return sum((line.usd for line in lines), Decimal(0))

@@ -1,6 +1,7 @@
 """Pictures of simulations: hosts and jobs over time, the spread of cost, and saving against the deadline."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,6 +117,27 @@ def draw_savings(savings: Mapping[str, Sequence[tuple[float, float]]], path: Pat
     axes.set(title="Saving against the deadline", xlabel="deadline, hours", ylabel="saving over on-demand, %")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def draw_answers(answers: Mapping[str, tuple[Sequence[Decimal], Sequence[float]]], path: Path) -> None:
+    """Cost and end of each variant of a run: the mean, and from the best run to the worst. One picture."""
+    figure = _figure(9, 1.2 + 0.4 * len(answers))
+    cost, end = figure.subplots(1, 2, sharey=True)
+    places = range(len(answers))
+    for axes, which, unit in ((cost, 0, 1.0), (end, 1, _HOUR)):
+        values = [[float(value) / unit for value in each[which]] for each in answers.values()]
+        means = [sum(each) / len(each) for each in values]
+        reach = [
+            [max(0.0, mean - min(each)) for mean, each in zip(means, values, strict=True)],
+            [max(0.0, max(each) - mean) for mean, each in zip(means, values, strict=True)],
+        ]
+        axes.errorbar(means, places, xerr=reach, fmt="o", capsize=3)
+        axes.set_xlim(left=0)
+        axes.grid(axis="x", alpha=0.3)
+    cost.set(title="Cost", xlabel="USD", yticks=list(places), yticklabels=list(answers))
+    cost.invert_yaxis()
+    end.set(title="End of the last job", xlabel="hours")
     _save(figure, path)
 
 

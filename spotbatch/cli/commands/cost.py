@@ -3,7 +3,8 @@
 import time
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,9 +22,13 @@ from spotbatch.pricing.reconcile import reconcile as reconciled
 from spotbatch.pricing.report import CostReport, Group, shown_usd
 from spotbatch.runs import lookup, parse
 
+if TYPE_CHECKING:
+    from spotbatch.pricing.cur import HostDay
+
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _SHOWN_GROUPS: Final = 20
 _BAR_CELLS: Final = 24
+_ACCOUNT_DIGITS: Final = 12
 
 
 @app.command()
@@ -37,6 +42,16 @@ def cost(
         str | None,
         typer.Option(help="With --reconcile: a cost allocation tag, KEY=VALUE (default: the stack's)."),
     ] = None,
+    focus: Annotated[
+        Path | None, typer.Option(help="Also write the bill as FOCUS 1.2 (CSV): a row for what each attempt cost.")
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="With --focus: the billing account's 12 digits (default: the one in use).")
+    ] = None,
+    cur: Annotated[
+        Path | None,
+        typer.Option(help="Beside split cost allocation data: a CSV of the Cost and Usage Report, gzipped or not."),
+    ] = None,
     queue: QueueOption = None,
     stack: StackOption = None,
     as_json: JsonOption = False,
@@ -48,9 +63,13 @@ def cost(
     spotbatch cost flights --by day
 
     spotbatch cost flights --reconcile
+
+    spotbatch cost flights --focus flights.csv
     """
     from spotbatch.runs.bill import bill
 
+    if account is not None and focus is None:
+        raise InvalidInput("--account is of --focus: give that too")
     if tag is not None and not reconcile:
         raise InvalidInput("--tag says whose bill to look at: give --reconcile too")
     jobs = Jobs()
@@ -60,15 +79,21 @@ def cost(
     made = bill(jobs, run, stack=stack)
     groups = made.report.by(by) if by else ()
     days = _billed(run, made.report, tag, stack) if reconcile else ()
+    hosts = _allocated(cur, made.report) if cur else ()
+    if focus:
+        _write_focus(focus, made.report, account)
     if as_json:
+        allocated = {"allocated": hosts} if cur else {}
         billed = {"billed": [day.to_json() for day in days]} if reconcile else {}
         plain = {"job_id": run[0].id, "job_ids": [one.id for one in run], **document_of(made.report)}
         known = {"completeness": made.completeness.to_json(), "gathering_notes": list(made.notes)}
-        return json.write({**plain, **billed, **known})
+        return json.write({**plain, **billed, **allocated, **known})
     _show(run, made.report, made.completeness)
     _show_groups(by or "", groups, made.completeness)
     if reconcile:
         _show_billed(days)
+    if cur:
+        _show_allocated(hosts)
     for line in (*made.notes, *(made.report.notes if made.report.hosts else ())):
         text.say(f"note: {line}")
     for line in made.report.sources if made.report.hosts else ():
@@ -86,6 +111,45 @@ def _billed(run: Sequence[Job], report: CostReport, tag: str | None, stack: str 
     start = min(one.created_at or now for one in run)
     stop = max(one.stopped_at or now for one in run)
     return reconciled(report, billed_by_day(pair, start=start, stop=stop))
+
+
+def _write_focus(path: Path, report: CostReport, account: str | None) -> None:
+    from spotbatch.aws import preflight
+    from spotbatch.pricing.focus import focus_csv
+
+    if account is not None and not (len(account) == _ACCOUNT_DIGITS and account.isdecimal()):
+        raise InvalidInput(f"an AWS account has {_ACCOUNT_DIGITS} digits, not {account!r}")
+    written = focus_csv(report, account=account or preflight.caller().account)
+    try:
+        path.write_text(written, encoding="utf-8", newline="")
+    except OSError as error:
+        raise InvalidInput(f"--focus {path}: it cannot be written there ({error.strerror})") from error
+    text.hint(f"wrote {path}: {written.count(chr(10)) - 1:,} charges, FOCUS 1.2; estimates, not an invoice")
+
+
+def _allocated(path: Path, report: CostReport) -> "tuple[HostDay, ...]":
+    from spotbatch.pricing.cur import beside, read_split
+
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise NotFound(f"no Cost and Usage Report can be read from {path}: {error.strerror}") from error
+    return beside(report, read_split(str(path), raw, {each.instance_id for each in report.hosts}))
+
+
+def _show_allocated(hosts: "Sequence[HostDay]") -> None:
+    text.say()
+    rows = [
+        (one.day, one.instance_id, *(shown_usd(usd) for usd in (one.split_usd, one.unused_usd, one.reckoned_usd)))
+        for one in hosts[:_SHOWN_GROUPS]
+    ]
+    text.table(("DAY (UTC)", "HOST", "AWS: TASKS", "AWS: UNUSED", "RECKONED"), rows, right=(2, 3, 4))
+    billed, reckoned = sum(one.allocated_usd for one in hosts), sum(one.reckoned_usd for one in hosts)
+    text.say(f"AWS allocated {shown_usd(Decimal(billed))} on these hosts, and we reckon {shown_usd(Decimal(reckoned))}")
+    text.hint(
+        "AWS's figures hold every task on these hosts, ours this run's part; AWS divides by the hour and by what was "
+        "reserved or used, so that tasks, unlike hosts, need not agree"
+    )
 
 
 def _show_billed(days: Sequence[Day]) -> None:
@@ -145,6 +209,8 @@ def _show(run: Sequence[Job], report: CostReport, known: Completeness) -> None:
             share = amount / report.gross_usd if report.gross_usd else Decimal(0)
             bar = "█" * round(share * _BAR_CELLS) or "▏"
             text.say(f"  {part.value:<24}{shown_usd(amount):>16}  {share * 100:5.1f} %  {bar}")
+    for packed in report.packing:
+        text.say(packed.text)
     for advice in report.advice:
         text.say(f"{'warning' if advice.is_warning else 'advice'}: {advice.text}")
     return None

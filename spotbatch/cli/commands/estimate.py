@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from spotbatch.batch.errors import InvalidInput
 from spotbatch.cli.options import JsonOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.output.estimate import as_document, show
@@ -51,6 +52,9 @@ def estimate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
     idle: Annotated[bool, typer.Option("--idle", help="Only: what the stack costs while nothing runs.")] = False,
     template: Annotated[Path | None, typer.Option(help="The synthesized template to count idle resources in.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="With --idle: what changes against this deployed stack, or template file.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write cost and finish time as a picture (png, svg, pdf).")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,7 +62,9 @@ def estimate(
     if idle:
         from spotbatch.cli.output.idle_cost import show_idle
 
-        return show_idle(template, as_json=as_json)
+        return show_idle(template, against=against, as_json=as_json)
+    if against is not None:
+        raise InvalidInput("--against is of --idle: give that too")
     from spotbatch.pricing.forecast import Plan
     from spotbatch.pricing.instance_selection import Need
 

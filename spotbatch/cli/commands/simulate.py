@@ -60,6 +60,13 @@ def simulate(
     ] = None,
     changeover: Annotated[str, typer.Option(help="With --deadline: lost at each start of an instance.")] = "12m",
     price_ratio: Annotated[float | None, typer.Option(help="With --deadline: on-demand price over Spot price.")] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="With --deadline: the zones are pools that the job may move between.")
+    ] = False,
+    checkpoint_size: Annotated[str, typer.Option(help="With --together: what a move to another region takes.")] = "0",
+    compare: Annotated[
+        str | None, typer.Option(help="Side by side, one seed for all: pools, checkpoint, fleet or regions.")
+    ] = None,
     runs: Annotated[int | None, typer.Option(help="How many runs, or windows of the model (default: 20).")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     cores: Annotated[int | None, typer.Option(help="How many cores to use (default: all).")] = None,
@@ -77,12 +84,30 @@ def simulate(
 
     _check(
         *_contradictions(trace=trace, polarity=polarity, is_model=model, types=types, zones=zones, runs=runs),
-        *_of_deadlines(deadline, gantt=gantt, bill=bill, give_up=give_up, trace=trace, runs=runs, ratio=price_ratio),
+        *_of_deadlines(
+            deadline,
+            gantt=gantt,
+            bill=bill,
+            give_up=give_up,
+            trace=trace,
+            runs=None if together else runs,
+            ratio=price_ratio,
+        ),
+        *_of_pools(deadline, together=together, checkpoint_size=checkpoint_size, plot=plot),
+        *_of_comparisons(compare, deadline=deadline, gantt=gantt, bill=bill),
         *_too_short(("--time", time), ("--deadline", deadline), ("--give-up", give_up)),
     )
     known = _catalogue()
     prices = prices_of(known)
     runs = runs or _RUNS
+    if deadline is not None and together:
+        from spotbatch.cli.output.placement_scores import Asked, play
+
+        asked = Asked(
+            types=types, zones=zones, time=time, deadline=deadline, changeover=changeover, price_ratio=price_ratio,
+            checkpoint_size=checkpoint_size, runs=runs, seed=seed,
+        )  # fmt: skip
+        return play(asked, known, _traces(trace, polarity), as_json=as_json, sources=prices.sources)
     if deadline is not None:
         traces = _traces(trace, polarity)
         terms = _terms(time, deadline, changeover, price_ratio or _price_ratio(known, types), traces)
@@ -97,6 +122,10 @@ def simulate(
         seed=seed,
         most_days=parse.seconds(give_up) / _DAY if give_up else _MOST_DAYS,
     )
+    if compare is not None:
+        from spotbatch.cli.output.comparison import compare as compared
+
+        return compared(scenario, compare, prices, runs=runs, cores=cores, plot=plot, as_json=as_json)
     return _play(scenario, prices, runs, cores, plot=plot, gantt=gantt, is_billed=bill, as_json=as_json)
 
 
@@ -136,6 +165,19 @@ def _of_deadlines(
     yield give_up is not None, "--give-up is of many jobs: leave out --deadline"
     every_window = "--runs does nothing here: with a --trace and a --deadline every window of the trace is played"
     yield trace is not None and runs is not None, every_window
+
+
+def _of_pools(deadline: str | None, *, together: bool, checkpoint_size: str, plot: Path | None) -> "Iterator[Rule]":
+    yield together and deadline is None, "--together is for one job with a --deadline: give that too"
+    yield checkpoint_size != "0" and not together, "--checkpoint-size is of --together: give that too"
+    yield together and plot is not None, "--plot shows one pool at a time: leave out --together"
+
+
+def _of_comparisons(compare: str | None, *, deadline: str | None, gantt: Path | None, bill: bool) -> "Iterator[Rule]":
+    if compare is None:
+        return
+    yield deadline is not None, "--compare is of many jobs, and --deadline of one: leave one of them out"
+    yield gantt is not None or bill, "--gantt and --bill show one run: leave out --compare"
 
 
 def _too_short(*given: tuple[str, str | None]) -> "Iterator[Rule]":

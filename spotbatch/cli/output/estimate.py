@@ -139,6 +139,9 @@ def _say_checkpoint(found: "Forecast") -> None:
             gain = f"a job then takes {text.duration(advice.seconds_with)}, not {text.duration(advice.seconds_without)}"
             gain += f", and the run costs {_usd(advice.saved_usd)} less on Spot"
         text.say(f"checkpoints: save every {text.duration(advice.interval_seconds)} (Daly): {gain}")
+    if advice is not None and advice.half_restart_usd:
+        took = text.duration(found.plan.restart_seconds)
+        text.say(f"a restart takes {took} (boot, restore): half of that would save {_usd(advice.half_restart_usd)}")
 
 
 def _say_types(found: "Forecast") -> None:

@@ -1,5 +1,6 @@
 """One bill: what `watch`, `show` and the client say of a run's cost is what `cost` says."""
 
+import csv
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -44,6 +45,11 @@ def test_watch_show_cost_the_client_and_the_dashboard_have_one_figure_for_a_run_
     bill = Client(local=True).run("mine").cost()
     assert (shown_usd(bill.paid_usd), bill.is_final) == (figure, True)
     assert bill.completeness == Completeness()
+    charges = tmp_path / "focus.csv"
+    world.run("cost", "mine", "--focus", str(charges), "--account", "123456789012")
+    rows = list(csv.DictReader(charges.read_text(encoding="utf-8").splitlines()))
+    assert {row["x_JobName"] for row in rows} <= {"mine", ""}
+    assert abs(sum(Decimal(row["BilledCost"]) for row in rows) - paid) < Decimal("0.000001")
     page = tmp_path / "page.html"
     world.run("dashboard", "--run", run, "--export", str(page))
     number = figure.removesuffix(" USD")

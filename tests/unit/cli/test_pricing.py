@@ -157,6 +157,29 @@ def test_idle_cost_is_counted_in_a_template_and_says_that_its_prices_are_not_ver
     assert (found["usd_per_month"], found["minimum_vcpus"]) == ("36.500", 4)
 
 
+def test_idle_cost_says_what_changes_against_another_template_and_what_is_free(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    alarm = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Namespace": "own", "MetricName": "lost"}}
+    counted = {"MetricTransformations": [{"MetricNamespace": "own", "MetricName": name} for name in ("lost", "kept")]}
+    log_filter = {"Type": "AWS::Logs::MetricFilter", "Properties": counted}
+    (tmp_path / "old").mkdir()
+    old = a_template(tmp_path / "old", Nat={"Type": "AWS::EC2::NatGateway"}, Alarm=alarm)
+    new = a_template(tmp_path, Nat={"Type": "AWS::EC2::Instance"}, Alarm=alarm, Filter=log_filter)
+    code, out, err = run(capsys, "estimate", "--idle", "--template", str(new), "--against", str(old))
+    assert code == 0, err
+    assert "1 -> 0" in out
+    assert "-32.85 USD" in out, "the NAT gateway goes"
+    assert "2 metrics of its own are named" in out
+    assert "a free tier takes off up to 0.10 USD" in out
+    found = json.loads(run(capsys, "estimate", "--idle", "--template", str(new), "--against", str(old), "--json")[1])
+    assert {each["item"] for each in found["changes"]} == {"nat_gateway", "nat_instance", "public_ipv4", "ebs_gp3_gib"}
+    assert (found["custom_metrics"], found["free_tier_usd_per_month"]) == (2, "0.10")
+    same = run(capsys, "estimate", "--idle", "--template", str(new), "--against", str(new))[1]
+    assert "nothing that costs while idle changes" in same
+    assert run(capsys, "estimate", "--against", str(old))[0] == 2
+
+
 @pytest.mark.parametrize(("content", "words"), [("", "no template in JSON"), ("[]", "has no Resources")])
 def test_what_is_no_template_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str, words: str

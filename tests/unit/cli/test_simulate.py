@@ -49,6 +49,34 @@ def test_a_deadline_gives_the_policy_table_with_nobody_of_ours_late(capsys: pyte
     assert policies["omniscient optimum"]["mean_saving"] >= policies["ours"]["mean_saving"]
 
 
+def test_variants_are_compared_with_one_seed_and_drawn_in_one_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "p.png"
+    assert main([*SMALL, "--compare", "fleet", "--plot", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert "seed 0 for all" in out
+    assert "25 % of the jobs on demand" in out
+    assert picture.stat().st_size > 1000
+    assert main([*SMALL, "--compare", "checkpoint", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [len(each["usd"]) for each in document["answers"]] == [3] * len(document["answers"])
+    assert main([*SMALL, "--compare", "moons"]) == 2
+    assert "pools, checkpoint, fleet, regions" in capsys.readouterr().err
+
+
+def test_a_job_may_move_between_the_zones_and_egress_is_priced(capsys: pytest.CaptureFixture[str]) -> None:
+    zones = ["--together", "--zones", "us-east-1a,us-west-2a", "--checkpoint-size", "50G", "--types", "g5"]
+    assert main([*DEADLINE, *zones, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    scores = {each["name"]: each for each in document["policies"]}
+    assert scores["joint table"]["late"] == 0
+    assert scores["joint table"]["mean_usd"] >= scores["omniscient optimum"]["mean_usd"]
+    assert any("egress" in line for line in document["sources"])
+    assert main([*SMALL, "--together"]) == 2
+    assert "--together is for one job with a --deadline" in capsys.readouterr().err
+
+
 def test_a_trace_gives_the_weather_and_its_polarity_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
