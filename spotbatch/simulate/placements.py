@@ -8,7 +8,7 @@ from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import Pool
-from spotbatch.policy.fitted import FITTED
+from spotbatch.policy.fitted_model import FITTED
 from spotbatch.policy.joint import JointPolicy
 from spotbatch.policy.placement import PlacementPolicy, PlacementTerms
 from spotbatch.policy.pool_baselines import SkyNomad, UniformProgressOverPools

@@ -10,6 +10,8 @@ import typer
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.cli.options import JsonOption
 from spotbatch.cli.output import json
+from spotbatch.cli.output.comparison import compare as compared
+from spotbatch.cli.output.placement_scores import Asked, play
 from spotbatch.cli.output.progress_bar import progress_bar
 from spotbatch.runs import parse
 
@@ -33,6 +35,19 @@ _RUNS: Final = 20
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+TogetherOption = Annotated[
+    bool, typer.Option("--together", help="With --deadline: the zones are pools that the job may move between.")
+]
+CompareOption = Annotated[
+    str | None, typer.Option(help="Side by side, one seed for all: pools, checkpoint, fleet or regions.")
+]
+GiveUpOption = Annotated[str | None, typer.Option(help="A run that has not ended by then is given up (default: 365d).")]
+DeadlineOption = Annotated[
+    str | None, typer.Option(help="One job of --time that must end by then, under each policy: 60h")
+]
+PlotOption = Annotated[Path | None, typer.Option(help="Write cost and end, or saving against deadline (png, svg).")]
+
+
 @app.command()
 def simulate(
     jobs: Annotated[int, typer.Option("--jobs", "-n", help="How many jobs, or children of arrays.")] = 1000,
@@ -52,27 +67,17 @@ def simulate(
     save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
     notice: Annotated[bool, typer.Option("--notice/--no-notice", help="Jobs save on the interruption notice.")] = True,
     boot_time: Annotated[str, typer.Option(help="From the launch of a host until it takes jobs.")] = "90s",
-    give_up: Annotated[
-        str | None, typer.Option(help="A run that has not ended by then is given up (default: 365d).")
-    ] = None,
-    deadline: Annotated[
-        str | None, typer.Option(help="One job of --time that must end by then, under each policy: 60h")
-    ] = None,
+    give_up: GiveUpOption = None,
+    deadline: DeadlineOption = None,
     changeover: Annotated[str, typer.Option(help="With --deadline: lost at each start of an instance.")] = "12m",
     price_ratio: Annotated[float | None, typer.Option(help="With --deadline: on-demand price over Spot price.")] = None,
-    together: Annotated[
-        bool, typer.Option("--together", help="With --deadline: the zones are pools that the job may move between.")
-    ] = False,
+    together: TogetherOption = False,
     checkpoint_size: Annotated[str, typer.Option(help="With --together: what a move to another region takes.")] = "0",
-    compare: Annotated[
-        str | None, typer.Option(help="Side by side, one seed for all: pools, checkpoint, fleet or regions.")
-    ] = None,
+    compare: CompareOption = None,
     runs: Annotated[int | None, typer.Option(help="How many runs, or windows of the model (default: 20).")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     cores: Annotated[int | None, typer.Option(help="How many cores to use (default: all).")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Write cost and end, or saving against deadline (png, svg).")
-    ] = None,
+    plot: PlotOption = None,
     gantt: Annotated[Path | None, typer.Option(help="Write hosts and attempts of the first run (png, svg).")] = None,
     bill: Annotated[bool, typer.Option("--bill", help="Also the bill of the first run, by what it went to.")] = False,
     as_json: JsonOption = False,
@@ -82,17 +87,10 @@ def simulate(
     from spotbatch.simulate.pools import pools_of
     from spotbatch.simulate.scenario import Scenario
 
+    windows = None if together else runs  # of a trace alone, every window is played
     _check(
         *_contradictions(trace=trace, polarity=polarity, is_model=model, types=types, zones=zones, runs=runs),
-        *_of_deadlines(
-            deadline,
-            gantt=gantt,
-            bill=bill,
-            give_up=give_up,
-            trace=trace,
-            runs=None if together else runs,
-            ratio=price_ratio,
-        ),
+        *_of_deadlines(deadline, gantt=gantt, bill=bill, give_up=give_up, trace=trace, runs=windows, ratio=price_ratio),
         *_of_pools(deadline, together=together, checkpoint_size=checkpoint_size, plot=plot),
         *_of_comparisons(compare, deadline=deadline, gantt=gantt, bill=bill),
         *_too_short(("--time", time), ("--deadline", deadline), ("--give-up", give_up)),
@@ -100,19 +98,15 @@ def simulate(
     known = _catalogue()
     prices = prices_of(known)
     runs = runs or _RUNS
-    if deadline is not None and together:
-        from spotbatch.cli.output.placement_scores import Asked, play
-
+    if deadline is not None:
         asked = Asked(
             types=types, zones=zones, time=time, deadline=deadline, changeover=changeover, price_ratio=price_ratio,
             checkpoint_size=checkpoint_size, runs=runs, seed=seed,
         )  # fmt: skip
-        return play(asked, known, _traces(trace, polarity), as_json=as_json, sources=prices.sources)
-    if deadline is not None:
         traces = _traces(trace, polarity)
-        terms = _terms(time, deadline, changeover, price_ratio or _price_ratio(known, types), traces)
-        sources = ["the price ratio: as given"] if price_ratio else prices.sources
-        return _play_deadline(terms, traces, runs, seed, plot=plot, as_json=as_json, sources=sources)
+        if together:
+            return play(asked, known, traces, as_json=as_json, sources=prices.sources)
+        return _play_alone(asked, known, traces, plot=plot, as_json=as_json, sources=prices.sources)
     scenario = Scenario(
         jobs=_jobs(jobs, time, spread, vcpus, memory),
         pools=pools_of(known.expand(parse.names(types)), tuple(parse.names(zones)), is_spot=True),
@@ -123,8 +117,6 @@ def simulate(
         most_days=parse.seconds(give_up) / _DAY if give_up else _MOST_DAYS,
     )
     if compare is not None:
-        from spotbatch.cli.output.comparison import compare as compared
-
         return compared(scenario, compare, prices, runs=runs, cores=cores, plot=plot, as_json=as_json)
     return _play(scenario, prices, runs, cores, plot=plot, gantt=gantt, is_billed=bill, as_json=as_json)
 
@@ -319,6 +311,22 @@ def _price_ratio(known: "Catalogue", types: str) -> float:
     if first is None or first.spot_usd_per_hour is None:
         raise InvalidInput("no Spot price of these types is known: give --price-ratio")
     return float(first.on_demand_usd_per_hour / first.spot_usd_per_hour)
+
+
+def _play_alone(
+    asked: Asked,
+    known: "Catalogue",
+    traces: "Sequence[Trace]",
+    *,
+    plot: Path | None,
+    as_json: bool,
+    sources: Sequence[str],
+) -> None:
+    """One pool at a time, under each policy."""
+    ratio = asked.price_ratio or _price_ratio(known, asked.types)
+    terms = _terms(asked.time, asked.deadline, asked.changeover, ratio, traces)
+    told = ["the price ratio: as given"] if asked.price_ratio else sources
+    _play_deadline(terms, traces, asked.runs, asked.seed, plot=plot, as_json=as_json, sources=told)
 
 
 def _play_deadline(
