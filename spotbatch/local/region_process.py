@@ -106,11 +106,13 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
             try:
                 await _serve(settings, info, engine, moto, monitor, assets, listener, stop)
             finally:
-                await monitor.close()
                 try:
-                    await engine.close()
+                    await monitor.close()
                 finally:
-                    region_file.mark_stopped(settings.home)
+                    try:
+                        await engine.close()
+                    finally:
+                        region_file.mark_stopped(settings.home)
 
 
 def _start_settings(arguments: Arguments) -> StartSettings:
