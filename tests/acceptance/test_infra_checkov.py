@@ -21,6 +21,7 @@ HARDENED = {
     "on_demand_fallback": True,
     "on_demand_queue": True,
     "fault_injection": True,
+    "controller": True,
     "container_insights": True,
     "alarm_email": "a@example.com",
     "monthly_budget_usd": 100,
