@@ -125,11 +125,17 @@ def _retry(retries: int | None) -> RetryStrategy | None:
     return spot_safe(attempts=retries + 1)
 
 
-def _dependencies(asked: JobOptions) -> tuple[Dependency, ...]:
-    if asked.is_sequential and asked.array is None:
+def check_is_for_arrays(asked: JobOptions) -> None:
+    """Raises InvalidInput where a job that is no array has what only arrays can have."""
+    if asked.is_sequential:
         raise InvalidInput("--sequential is for arrays: give --array too")
-    if asked.after_each and asked.array is None:
+    if asked.after_each:
         raise InvalidInput("--after-each is for arrays of the same size: give --array too")
+
+
+def _dependencies(asked: JobOptions) -> tuple[Dependency, ...]:
+    if asked.array is None:
+        check_is_for_arrays(asked)
     plain = tuple(Dependency(job_id=each) for each in asked.after)
     each_to_each = tuple(Dependency(job_id=each, type=DependencyType.N_TO_N) for each in asked.after_each)
     sequential = (Dependency(type=DependencyType.SEQUENTIAL),) if asked.is_sequential else ()

@@ -19,7 +19,7 @@ from spotbatch.runs.code import Code, pack, send_code
 from spotbatch.runs.destination import Destination, destination
 from spotbatch.runs.inputs import Inputs, find_inputs, store_inputs
 from spotbatch.runs.manifest import RunManifest, RunPart, write_manifest
-from spotbatch.runs.request import JobOptions, request
+from spotbatch.runs.request import JobOptions, check_is_for_arrays, request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +61,8 @@ def prepare(
             f"--array makes one array of at most {MAX_ARRAY_SIZE:,} children, not {options.array:,}: "
             "--inputs FILE takes more lines, as several arrays under one run"
         )
+    if options.array is None and inputs is None:  # before anything is asked for
+        check_is_for_arrays(options)
     where = destination(stack=options.stack, queue=options.queue, definition=options.definition)
     stack, queue = options.stack, where.queue
     resolved = replace(
