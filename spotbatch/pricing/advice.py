@@ -1,4 +1,4 @@
-"""Right-sizing advice: what jobs asked for beside what they used, and the money that lies between."""
+"""Right-sizing advice: compares what jobs requested with what they used, and prices the difference."""
 
 import math
 from collections import defaultdict
@@ -10,10 +10,10 @@ from typing import Final
 from spotbatch.pricing.ledger import Entry, share_of
 from spotbatch.pricing.usage import AttemptUse, HostLife
 
-_MEMORY_ROOM: Final = 1.2  # the greatest peak and a fifth
+_MEMORY_ROOM: Final = 1.2  # the highest peak plus a fifth
 _CPU_ROOM: Final = 1.1
-_TIGHT: Final = 0.9  # a peak above this share of what was asked is a job that may be killed
-_WORTH_SAYING: Final = 0.75  # less than a quarter of memory too much is no news
+_TIGHT: Final = 0.9  # a peak above this share of the request means that the job may be killed
+_WORTH_SAYING: Final = 0.75  # over-requesting memory by less than a quarter is not worth reporting
 _MEMORY_STEP_MIB: Final = 128
 _LEAST_SECONDS: Final = 10.0  # shorter attempts say little about CPU use
 
@@ -22,16 +22,16 @@ _LEAST_SECONDS: Final = 10.0  # shorter attempts say little about CPU use
 class Advice:
     """What to ask for instead, for one job name. `usd` is what the difference cost in this run.
 
-    The money is saved only if something else fills the room, or smaller hosts are used; so it is an upper bound.
+    The saving is real only if other jobs fill the space or smaller hosts are used, so it is an upper bound.
     """
 
     job_name: str
     resource: str  # "vCPUs" or "memory"
     asked: float  # vCPUs or MiB
-    used: float  # the most that any attempt used
+    used: float  # the highest use of any attempt
     suggested: float
     usd: Decimal
-    is_warning: bool  # too little was asked for, rather than too much
+    is_warning: bool  # the request was too small, rather than too large
     attempts: int
 
     @property
@@ -67,7 +67,7 @@ class _Measured:
     gross_usd: Decimal
 
     def saved_by(self, *, vcpus: float | None = None, memory_mib: int | None = None) -> Decimal:
-        """What asking for less would have saved: nothing where the other resource decides on the share."""
+        """What a smaller request would have saved: nothing if the other resource determines the share."""
         before = share_of(self.attempt, self.host)
         asked = replace(
             self.attempt,
@@ -78,9 +78,9 @@ class _Measured:
 
 
 def advise(entries: Iterable[Entry]) -> tuple[Advice, ...]:
-    """Advice for each job name whose attempts have records: warnings first, then the dearest.
+    """Advice for each job name whose attempts have records: warnings first, then by cost, highest first.
 
-    Attempts that asked for something else than the job name's last one are left out.
+    Attempts whose request differs from the job name's latest one are left out.
     """
     by_name: dict[str, list[_Measured]] = defaultdict(list)
     for each in _measured(entries):

@@ -1,6 +1,6 @@
-"""The catalogue of instance types: vCPUs, memory, prices and interruption bands, as dated facts shipped with us.
+"""The catalogue of instance types: vCPUs, memory, prices and interruption bands, as dated data in the package.
 
-Loading costs a few milliseconds and the standard library only; nothing is read before `catalogue()` is called.
+Loading takes a few milliseconds and needs only the standard library; nothing is read until `catalogue()` is called.
 """
 
 import csv
@@ -27,10 +27,10 @@ _BUNDLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstanceType:
-    """One EC2 instance type in one region, with the day of each price. A price that is not known is None.
+    """One EC2 instance type in one region, with the date of each price. An unknown price is None.
 
-    `spot_usd_per_hour` is the on-demand price less the Advisor's mean saving: a fair figure over zones and a month,
-    and no quotation. `interruption_band` is the Advisor's band of the share of instances reclaimed in a month.
+    `spot_usd_per_hour` is the on-demand price less the Advisor's mean saving: a fair average over zones and a month,
+    not a quote. `interruption_band` is the Advisor's band for the share of instances reclaimed in a month.
     """
 
     name: str
@@ -50,12 +50,12 @@ class InstanceType:
 
     @property
     def usable_memory_mib(self) -> int:
-        """What jobs can have, estimated low."""
+        """The memory available to jobs, estimated low."""
         return usable_memory_mib(self.memory_mib)
 
 
 def usable_memory_mib(label_mib: int) -> int:
-    """The memory that ECS offers to jobs on a host, estimated low so that what we say fits does fit.
+    """The memory that ECS offers to jobs on a host, estimated low so that whatever is reported to fit really fits.
 
     AWS Batch user guide, "Compute resource memory management": the platform and the kernel keep a share, and the agent
     reserves 32 MiB; its example, an m4.large of 8,192 MiB, has 7,985. AWS publishes no table. Users see 3 to 6 %
@@ -91,21 +91,21 @@ class Catalogue:
 
     @cached_property
     def families(self) -> Mapping[str, tuple[InstanceType, ...]]:
-        """Every family, with its types from small to large."""
+        """Every family, with its types from smallest to largest."""
         found: dict[str, list[InstanceType]] = {}
         for each in sorted(self, key=lambda one: (one.family, one.vcpus, one.memory_mib, one.name)):
             found.setdefault(each.family, []).append(each)
         return {name: tuple(types) for name, types in found.items()}
 
     def get(self, name: str) -> InstanceType:
-        """The type of this name. Raises NotFound, with the names that come near."""
+        """The type with this name. Raises NotFound, listing similar names."""
         found = self._types.get(name)
         if found is None:
             raise NotFound(self._unknown("instance type", name, self._types))
         return found
 
     def family(self, name: str) -> tuple[InstanceType, ...]:
-        """All types of a family, from small to large. Raises NotFound, with the families that come near."""
+        """All types of a family, from smallest to largest. Raises NotFound, listing similar families."""
         found = self.families.get(name)
         if found is None:
             raise NotFound(self._unknown("instance family", name, self.families))
@@ -128,7 +128,7 @@ class Catalogue:
         return (self.get(name),) if "." in name else self.family(name)
 
     def _unknown(self, kind: str, name: str, known: Iterable[str]) -> str:
-        import difflib  # only an error needs it
+        import difflib  # needed only for an error message
 
         near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
         fix = f"did you mean {', '.join(near)}?" if near else "`spotbatch prices show` lists the catalogue"
@@ -137,12 +137,12 @@ class Catalogue:
 
 @lru_cache(maxsize=1)
 def catalogue() -> Catalogue:
-    """The shipped catalogue: the current families of us-east-1, those with GPUs too, read once."""
+    """The shipped catalogue: the current families of us-east-1, including GPU families; read once."""
     return Catalogue(read_types(_DATA.read_text(encoding="utf-8").splitlines()))
 
 
 def read_types(lines: Iterable[str]) -> list[InstanceType]:
-    """Instance types from CSV lines with our header. Raises InvalidInput with the line that cannot be read."""
+    """Instance types from CSV lines with our header. Raises InvalidInput naming the line that cannot be read."""
     rows = csv.reader(lines)
     next(rows, None)
     found = []
@@ -154,7 +154,7 @@ def read_types(lines: Iterable[str]) -> list[InstanceType]:
     return found
 
 
-def _type_of(  # one parameter a column, in the order of the file
+def _type_of(  # one parameter per column, in file order
     name: str,
     vcpus: str,
     memory_mib: str,

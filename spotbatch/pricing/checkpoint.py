@@ -1,4 +1,4 @@
-"""How often to save a checkpoint, and how long work takes with interruptions: closed forms, no chance involved."""
+"""How often to save a checkpoint, and how long work takes with interruptions: closed forms, no randomness."""
 
 import math
 
@@ -6,10 +6,10 @@ from spotbatch.batch.errors import InvalidInput
 
 
 def best_interval_seconds(*, save_seconds: float, seconds_between_interruptions: float) -> float:
-    """Work between two saves that makes the expected time least: Young 1974, Daly 2004 (Future Generation Computer
-    Systems 22, eq. 37's first order): sqrt(2 * save * M) - save, and M itself where a save takes M / 2 or more.
+    """The save interval that minimizes the expected run time: Young 1974, Daly 2004 (Future Generation Computer
+    Systems 22, eq. 37's first order): sqrt(2 * save * M) - save, or M itself if a save takes M / 2 or longer.
 
-    Raises InvalidInput for values that are not above 0.
+    Raises InvalidInput for values that are not greater than 0.
     """
     delta, mean = save_seconds, seconds_between_interruptions
     if not (delta > 0 and mean > 0):
@@ -27,7 +27,7 @@ def expected_seconds(
 ) -> float:
     """Expected wall time of one job whose interruptions come at random (Poisson): Daly 2004, eq. 20.
 
-    Each stretch of an interval and its save must run through without an interruption, or is done again after the
+    Each stretch of an interval and its save must complete without an interruption, or it is repeated after the
     restart. Without an interval nothing is saved, and the whole work is one stretch; this grows exponentially, and
     is infinity where a float cannot hold it.
     """

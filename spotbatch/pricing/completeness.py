@@ -1,4 +1,4 @@
-"""How much of a bill is known: all of it, so far, or a part; one type for every screen that shows a sum."""
+"""How much of a bill is known: final, so far, or partial. One type for every screen that shows a total."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from spotbatch.wording import count
 
 
 class Coverage(StrEnum):
-    """What is said beside a sum; nothing where it is whole and will not grow."""
+    """The qualifier shown next to a total; empty if the total is complete and final."""
 
     COMPLETE = ""
-    SO_FAR = "so far"  # all that is known by now; work or hosts go on
+    SO_FAR = "so far"  # everything known by now; work or hosts are still running
     AT_LEAST = "at least"  # something is missing
 
 
@@ -26,10 +26,10 @@ class Completeness:
 
     @classmethod
     def of(cls, report: CostReport, *, missing: Iterable[str] = (), unread: int = 0, is_over: bool = True) -> Self:
-        """What is known of a report's sums.
+        """The completeness of a report's totals.
 
-        `missing` says what is not in them beside what the report itself left out, `unread` how many jobs or children
-        were not asked for, `is_over` whether the work has ended.
+        `missing` lists what is not included beyond what the report itself left out, `unread` how many jobs or children
+        were not queried, `is_over` whether the work has ended.
         """
         lacking = [*missing, *report.missing]
         if unread:
@@ -42,7 +42,7 @@ class Completeness:
         return cls() if is_over else cls(coverage=Coverage.SO_FAR, why=("the work goes on",))
 
     def words(self, figure: str) -> str:
-        """A figure with what must be said beside it."""
+        """A figure together with its qualifier."""
         if self.coverage is Coverage.AT_LEAST:
             return f"{self.coverage} {figure}"
         return f"{figure} {self.coverage}".rstrip()

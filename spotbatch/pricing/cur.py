@@ -30,9 +30,9 @@ _NAMES: Final[Mapping[str, tuple[str, str]]] = {  # ours: CUR 2.0, legacy
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostDay:
-    """One host on one UTC day: what AWS allocated to its tasks, and left unused beside them, and what we reckon.
+    """One host on one UTC day: what AWS allocated to its tasks and as unused, and our own estimate.
 
-    `reckoned_usd` is of the run's own jobs alone, and so is less where others ran on the host too.
+    `reckoned_usd` covers the run's own jobs only, so it is lower if other jobs also ran on the host.
     """
 
     instance_id: str
@@ -49,7 +49,7 @@ class HostDay:
 def read_split(name: str, raw: bytes, hosts: Collection[str]) -> dict[tuple[str, str], tuple[Decimal, Decimal]]:
     """Split and unused cost by (instance, UTC day) of these hosts, from a CSV of the report, gzipped or not.
 
-    Raises InvalidInput for a file without split cost allocation data, another currency, or a row that is none.
+    Raises InvalidInput for a file without split cost allocation data, in another currency, or with an invalid row.
     """
     rows = csv.DictReader(io.StringIO(_text(name, raw)))
     columns = _columns(name, rows.fieldnames or ())
@@ -70,7 +70,7 @@ def read_split(name: str, raw: bytes, hosts: Collection[str]) -> dict[tuple[str,
 
 
 def beside(report: CostReport, found: Mapping[tuple[str, str], tuple[Decimal, Decimal]]) -> tuple[HostDay, ...]:
-    """The report's hosts by day beside what AWS allocated; hosts that the file lacks have nothing allocated."""
+    """The report's hosts by day next to what AWS allocated; hosts missing from the file have nothing allocated."""
     reckoned: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for each in report.entries:
         reckoned[each.host.instance_id, each.day] += each.paid_usd

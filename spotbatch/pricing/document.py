@@ -9,14 +9,14 @@ from typing import Final
 from spotbatch.pricing.ledger import Entry
 from spotbatch.pricing.report import CostReport, Group, usd
 
-_MOST_LINES: Final = 1000  # of hosts, and of each kind of group
+_MOST_LINES: Final = 1000  # for hosts, and for each kind of group
 _MOST_TAGS: Final = 20
 
 
 def document_of(report: CostReport) -> dict[str, object]:
-    """Everything for a program to read: USD as strings with nine places, so that no float blurs a cent.
+    """Everything for a program to read: USD as strings with nine places, so that no float rounds a cent away.
 
-    Of hosts, and of each kind of group, the first 1,000 are listed; what is beyond is summed up in one group.
+    The first 1,000 hosts, and the first 1,000 groups of each kind, are listed; the rest is summed up in one group.
     """
     outcomes = Counter(each.outcome.value for each in report.attempts)
     return {
@@ -55,7 +55,7 @@ def _keys(report: CostReport) -> Iterable[str]:
 
 
 def _capped(groups: Sequence[Group]) -> Sequence[Group]:
-    """The first groups; what lies beyond the limit is summed up in one, so that the whole still adds up."""
+    """The first groups; everything beyond the limit is summed up in one group, so that the totals still match."""
     if len(groups) <= _MOST_LINES:
         return groups
     rest = groups[_MOST_LINES:]

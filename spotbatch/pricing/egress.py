@@ -17,13 +17,13 @@ _DATA: Final = Path(__file__).parent / "data" / "egress_usd_per_gb.csv"
 
 @lru_cache(maxsize=1)
 def egress_prices() -> Mapping[tuple[str, str], float]:
-    """USD for a GB, by (from, to); pairs that the list lacks are not in it."""
+    """USD per GB by (from, to); only pairs with a known price are included."""
     rows = csv.DictReader(_DATA.read_text(encoding="utf-8").splitlines())
     return {(row["from_region"], row["to_region"]): float(row["usd_per_gb"]) for row in rows}
 
 
 def egress_between(regions: tuple[str, ...]) -> dict[tuple[str, str], float]:
-    """USD for a GB for each ordered pair of these regions. Raises NotFound for a pair whose price is not known."""
+    """USD per GB for each ordered pair of these regions. Raises NotFound for a pair without a known price."""
     known = egress_prices()
     pairs = [(one, other) for one in regions for other in regions if one != other]
     if missing := [pair for pair in pairs if pair not in known]:

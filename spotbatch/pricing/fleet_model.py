@@ -1,6 +1,6 @@
-"""The model behind a forecast: a list of jobs, a fleet of slots, pools that are reclaimed whole, many samples at once.
+"""The model behind a forecast: a list of jobs, a fleet of slots, pools reclaimed as a whole, many samples at once.
 
-Each step is one numpy call over all samples. It is no scheduler: `spotbatch simulate` drives the real one.
+Each step is one numpy call over all samples. This is not a scheduler: `spotbatch simulate` drives the real one.
 """
 
 import math
@@ -17,11 +17,11 @@ from spotbatch.pricing.instance_selection import Choice
 if TYPE_CHECKING:
     from spotbatch.pricing.forecast import Plan
 
-_MOST_STEPS: Final = 2000  # more jobs are taken in blocks, one after another on the same slot
-_MOST_CELLS: Final = 4_000_000  # samples x slots: 32 MB an array
+_MOST_STEPS: Final = 2000  # beyond this, jobs are grouped into blocks that run one after another on the same slot
+_MOST_CELLS: Final = 4_000_000  # samples x slots: 32 MB per array
 _LEAST_SAMPLES: Final = 50
 _BINS: Final = 2048  # of time, for counting reclaims
-_HORIZONS: Final = 6  # how many times the undisturbed duration the reclaims are drawn for
+_HORIZONS: Final = 6  # reclaims are drawn for this many times the undisturbed duration
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Shape:
-    """How the fleet is cut: slots take one job each, some in on-demand hosts, the rest in pools of Spot hosts."""
+    """How the fleet is divided: one job per slot; some slots on on-demand hosts, the rest in pools of Spot hosts."""
 
     samples: int
     slots: int
@@ -55,10 +55,10 @@ class _Shape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Draws:
-    """What chance gave each sample: the price of each pool's slots, and how many reclaims it has had by when."""
+    """The random draws of each sample: the price of each pool's slots, and its cumulative reclaims over time."""
 
     usd_per_slot_hour: Floats  # samples x (pools + 1); the last is on-demand
-    reclaims_by: NDArray[np.int32]  # samples x pools x bins, summed up
+    reclaims_by: NDArray[np.int32]  # samples x pools x bins, cumulative
     bin_seconds: float
 
 
@@ -80,7 +80,7 @@ def simulate(plan: "Plan", types: Sequence[Choice], on_demand_share: float) -> O
 
 
 def _shape(plan: "Plan", types: Sequence[Choice], on_demand_share: float) -> _Shape:
-    """A fleet of hosts of the middle size, as large as its vCPUs allow and its jobs need."""
+    """A fleet of mid-sized hosts, as large as the vCPU limit allows and the jobs need."""
     per_vcpu = sum(each.jobs_per_host / each.type.vcpus for each in types) / len(types)
     slots = max(1, min(plan.jobs, math.floor(plan.max_vcpus * per_vcpu)))
     per_host = min(slots, sorted(each.jobs_per_host for each in types)[len(types) // 2])
@@ -121,7 +121,7 @@ def _draw(plan: "Plan", types: Sequence[Choice], shape: _Shape, rng: np.random.G
 def _run(
     plan: "Plan", types: Sequence[Choice], shape: _Shape, draws: _Draws, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """When each slot is free for good, and how many interruptions each sample saw: list scheduling, step by step."""
+    """When each slot finishes its last job, and how many interruptions each sample saw, by stepwise list scheduling."""
     rows = np.arange(shape.samples)
     free = np.zeros((shape.samples, shape.slots))
     seen = np.zeros(shape.samples)
@@ -149,10 +149,10 @@ def _spend(
     draws: _Draws,
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """Seconds that a block of work takes with its saves and its interruptions, and the number of these.
+    """Seconds that a block of work takes including saves and interruptions, and the number of interruptions.
 
-    An interruption loses what came after the last save: evenly anything up to an interval (or a job, if shorter).
-    It is looked up twice, since time lost is time in which the next one may come.
+    An interruption loses the work since the last save: uniformly up to an interval (or a job, if shorter).
+    The lookup runs twice, since another interruption may occur during the lost time.
     """
     is_spot = pool >= 0
     saves = np.where(work / number > interval, work / interval * plan.save_seconds, 0.0)
@@ -172,7 +172,7 @@ def _hits(draws: _Draws, pool: NDArray[np.int64], start: Floats, stop: Floats) -
 
 
 def _host_hours(free: Floats, shape: _Shape, boot_seconds: float) -> Floats:
-    """Each host lives from its boot until its last slot is free: room on the last host and the tail count."""
+    """Each host lives from boot until its last slot is free; spare room on the last host and the tail are included."""
     padding = shape.hosts * shape.per_host - shape.slots
     by_host = np.pad(free, ((0, 0), (0, padding))).reshape(shape.samples, shape.hosts, shape.per_host)
     hours: Floats = (by_host.max(axis=2) + boot_seconds) / 3600
@@ -192,7 +192,7 @@ def _work(plan: "Plan", number: int, samples: int, rng: np.random.Generator) -> 
         return np.asarray(drawn.sum(axis=1), dtype=np.float64)
     if not plan.spread:
         return np.full(samples, plan.work_seconds * number)
-    variance = math.log1p(plan.spread**2 / number)  # of the sum, taken as lognormal again
+    variance = math.log1p(plan.spread**2 / number)  # of the sum, again treated as lognormal
     mean = math.log(plan.work_seconds * number) - variance / 2
     return rng.lognormal(mean, math.sqrt(variance), size=samples)
 

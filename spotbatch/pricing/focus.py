@@ -1,4 +1,4 @@
-"""A run's bill as FOCUS 1.2 (FinOps Open Cost and Usage Specification): each host's day, allocated to what ran there.
+"""A run's bill as FOCUS 1.2 (FinOps Open Cost and Usage Specification): each host-day, allocated to what ran there.
 
 Column names and allowed values: focus.finops.org, specification v1.2, "Columns"; custom columns begin with `x_`
 (attribute "Column Naming and Ordering"). The rows are allocated charges: those of one `x_OriginChargeId` (a host and a
@@ -41,9 +41,9 @@ _DAY: Final = 86_400
 
 
 def focus_csv(report: CostReport, *, account: str) -> str:
-    """The report's ledger as a FOCUS 1.2 CSV: a row for each attempt (or none) and cause, on each host and UTC day.
+    """The report's ledger as a FOCUS 1.2 CSV: one row per attempt (or none), cause, host and UTC day.
 
-    `account` is the 12 digits of the billing account. Costs are rounded to nine places such that the rows of one
+    `account` is the 12 digits of the billing account. Costs are rounded to nine places so that the rows of one
     origin charge still add up to it. Nothing here is an invoice: `x_IsEstimated` is true on every row.
     """
     out = io.StringIO()
@@ -58,7 +58,7 @@ def focus_csv(report: CostReport, *, account: str) -> str:
 
 
 def _rows(entries: Sequence[Entry], day: str, account: str) -> Iterable[dict[str, str]]:
-    """The allocated charges of one host's day."""
+    """The allocated charges of one host-day."""
     host = entries[0].host
     shared = _of_host(host, day, account)
     billed = in_places([each.paid_usd for each in entries])
@@ -73,7 +73,7 @@ def _rows(entries: Sequence[Entry], day: str, account: str) -> Iterable[dict[str
 
 
 def in_places(amounts: Sequence[Decimal]) -> list[Decimal]:
-    """Amounts in nine places that add up to the sum in nine places: the largest rests are rounded up."""
+    """Amounts with nine places that add up to the total with nine places: the largest remainders are rounded up."""
     floors = [each.quantize(_PLACES, rounding=ROUND_FLOOR) for each in amounts]
     lacking = int((sum(amounts, Decimal(0)).quantize(_PLACES) - sum(floors, Decimal(0))) / _PLACES)
     order = sorted(range(len(amounts)), key=lambda place: (floors[place] - amounts[place], place))
@@ -83,7 +83,7 @@ def in_places(amounts: Sequence[Decimal]) -> list[Decimal]:
 
 
 def _hours(host: HostLife, day: str, entries: Sequence[Entry]) -> list[Decimal]:
-    """The host's hours on this day, by each entry's part of the money."""
+    """The host's hours on this day, split in proportion to each entry's cost."""
     start = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
     stop = start + _DAY if host.ended_at is None else min(start + _DAY, max(host.ended_at, host.launched_at + 60))
     hours = Decimal(str(round(max(0.0, stop - max(start, host.launched_at)), 3))) / 3600
@@ -93,7 +93,7 @@ def _hours(host: HostLife, day: str, entries: Sequence[Entry]) -> list[Decimal]:
 
 
 def _of_host(host: HostLife, day: str, account: str) -> dict[str, str]:
-    """What all rows of a host's day have in common."""
+    """The columns shared by all rows of a host-day."""
     start = datetime.fromisoformat(day).replace(tzinfo=UTC)
     month = start.replace(day=1)
     after = (month + timedelta(days=32)).replace(day=1)
@@ -151,5 +151,5 @@ def _tags(tags: Mapping[str, str]) -> str:
 
 
 def _time(when: datetime) -> str:
-    """As the attribute "Date/Time Format" asks for: UTC with a Z."""
+    """In the format of the attribute "Date/Time Format": UTC with a Z."""
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")

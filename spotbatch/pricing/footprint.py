@@ -1,9 +1,9 @@
-"""What a synthesized template keeps alive while nothing runs, counted in the words of the price table."""
+"""What a synthesized template keeps running while idle, counted by the item names of the price table."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-# What one resource of a type costs for as long as it exists, whether it is used or not.
+# What one resource of a type costs while it exists, whether it is used or not.
 _ITEMS: Final[Mapping[str, str]] = {
     "AWS::EC2::NatGateway": "nat_gateway",
     "AWS::EC2::EIP": "public_ipv4",
@@ -16,15 +16,15 @@ _ITEMS: Final[Mapping[str, str]] = {
     "AWS::DynamoDB::Table": "table",
     "AWS::SQS::Queue": "dead_letter_queue",
 }
-# The host that stands for a NAT gateway, with its address and its disk.
+# The host that replaces a NAT gateway, with its address and its disk.
 NAT_INSTANCE: Final[Mapping[str, int]] = {"nat_instance": 1, "public_ipv4": 1, "ebs_gp3_gib": 8}
 
 
 def footprint(template: Mapping[str, Any]) -> dict[str, int]:
-    """How many there are of each item of `units.unit_prices` (items that are not there are left out).
+    """The count of each item of `units.unit_prices` (items that do not occur are left out).
 
-    An interface endpoint counts once a subnet; a gateway endpoint is free, and is listed so. Hosts do not count: the
-    compute environment's minimum is 0, and `minimum_vcpus` tells where it is not.
+    An interface endpoint counts once per subnet; a gateway endpoint is free and listed as such. Hosts do not count: the
+    compute environment's minimum is 0, and `minimum_vcpus` reports where it is not.
     """
     counts: dict[str, int] = {}
     resources = template.get("Resources", {})
@@ -39,7 +39,7 @@ def footprint(template: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _called_while_idle(resources: Mapping[str, Any]) -> set[str]:
-    """The functions that a schedule calls which is on: one that is off is turned on while there is work."""
+    """The functions called by an enabled schedule; a disabled schedule is enabled only while there is work."""
     targets = [
         target.get("Arn")
         for resource in resources.values()
@@ -52,9 +52,9 @@ def _called_while_idle(resources: Mapping[str, Any]) -> set[str]:
 
 
 def custom_metrics(template: Mapping[str, Any]) -> int:
-    """Metrics of one's own that the template names: what its metric filters make, and what its alarms look at.
+    """The custom metrics in the template: those that its metric filters produce and its alarms watch.
 
-    They are paid for by the hour in which something is reported, so that an idle stack pays nothing for them.
+    They are billed for each hour in which something is reported, so an idle stack pays nothing for them.
     """
     found: set[tuple[str, str]] = set()
     for resource in template.get("Resources", {}).values():
@@ -79,7 +79,7 @@ def _list(properties: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def minimum_vcpus(template: Mapping[str, Any]) -> int:
-    """vCPUs that compute environments keep running while idle: these cost by the hour, and are not in the footprint."""
+    """vCPUs that compute environments keep running while idle: billed by the hour, and not part of the footprint."""
     environments = (
         resource["Properties"].get("ComputeResources", {})
         for resource in template.get("Resources", {}).values()
@@ -91,7 +91,7 @@ def minimum_vcpus(template: Mapping[str, Any]) -> int:
 def _counted(resource: Mapping[str, Any]) -> Mapping[str, int]:
     kind = resource.get("Type", "")
     if kind == "AWS::EC2::Instance":
-        return NAT_INSTANCE  # the only instance that the stack itself has
+        return NAT_INSTANCE  # the only instance that belongs to the stack itself
     if kind != "AWS::EC2::VPCEndpoint":
         return {_ITEMS[kind]: 1} if kind in _ITEMS else {}
     properties = resource.get("Properties", {})

@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from spotbatch.pricing.fleet_model import Outcome
 
 _LEVELS: Final = (0.5, 0.9, 0.95)
-_MANY_INTERRUPTIONS: Final = 3.0  # a job, on average: AWS Batch gives it 10 attempts
+_MANY_INTERRUPTIONS: Final = 3.0  # per job, on average: AWS Batch allows 10 attempts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The run to be estimated, and what is assumed of it. Seconds are of one job, alone on its share of a host."""
+    """The run to estimate and its assumptions. Seconds are for one job, alone on its share of a host."""
 
     jobs: int
     work_seconds: float  # the mean
     need: Need
     spread: float = 0.0  # standard deviation of a job's work over its mean (lognormal)
-    measured_seconds: tuple[float, ...] = ()  # of a sample run: taken instead of mean and spread
+    measured_seconds: tuple[float, ...] = ()  # from a sample run: used instead of mean and spread
     max_vcpus: int = 256
-    bid_percentage: float = 80  # of the on-demand price: above it EC2 gives no Spot host, and takes those there are
+    bid_percentage: float = 80  # of the on-demand price: above it EC2 provides no Spot hosts and reclaims running ones
     deadline_seconds: float | None = None
     save_seconds: float = 5.0  # to save a checkpoint
-    interval_seconds: float | None = None  # between two; None: the best
-    restart_seconds: float = 180.0  # from a reclaim until the work goes on: a new host, the image, the checkpoint
+    interval_seconds: float | None = None  # between two saves; None: the best interval
+    restart_seconds: float = 180.0  # from a reclaim until work resumes: a new host, the image, the checkpoint
     boot_seconds: float = 90.0
     interruptions_per_hour: float | None = None  # of a host; None: from each type's band
     on_demand_share: float = 0.25  # of the mixed fleet
-    pools: int = 3  # that the fleet is spread over; hosts of one pool are reclaimed together
-    cheapest_share: float = 1.0  # of the types that fit, by price: 1 is SPOT_CAPACITY_OPTIMIZED, less minds the price
+    pools: int = 3  # over which the fleet is spread; hosts in one pool are reclaimed together
+    cheapest_share: float = 1.0  # of the fitting types, by price: 1 is SPOT_CAPACITY_OPTIMIZED, less favors price
     samples: int = 1000
     seed: int = 0
 
@@ -74,7 +74,7 @@ def _plain(number: float) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quantiles:
-    """Half of the samples, nine in ten, and nineteen in twenty end at or below these."""
+    """50 %, 90 % and 95 % of the samples are at or below these values."""
 
     p50: float
     p90: float
@@ -91,8 +91,8 @@ class Scenario:
     finish_seconds: Quantiles
     interruptions: Quantiles
     hosts: int
-    host_hours: float  # the mean over the samples: for what comes with hosts, as their volumes
-    late: int | None  # samples that miss the deadline; None: no deadline
+    host_hours: float  # the mean over the samples: for what comes with hosts, such as volumes
+    late: int | None  # share of samples that miss the deadline; None: no deadline
     samples: int
     costs: Sequence[float]  # every sample, for plots
     finishes: Sequence[float]
@@ -104,7 +104,7 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointAdvice:
-    """How often to save, and what that saves in one job's expected time and in the whole run's expected Spot bill.
+    """How often to save, and what that saves in one job's expected time and in the run's expected Spot bill.
 
     The save that the runtime makes on the interruption notice is not counted: notices can be missed.
     """
@@ -114,12 +114,12 @@ class CheckpointAdvice:
     seconds_with: float
     seconds_without: float
     saved_usd: Decimal | None  # None: without checkpoints the work would hardly ever end
-    half_restart_usd: Decimal | None  # what the run would save, were a restart half as long
+    half_restart_usd: Decimal | None  # what the run would save if a restart took half as long
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """An estimate with its assumptions in words."""
+    """An estimate with its assumptions in plain words."""
 
     plan: Plan
     scenarios: tuple[Scenario, ...]
@@ -133,9 +133,9 @@ class Forecast:
 
 
 def forecast(plan: Plan, types: Iterable[InstanceType]) -> Forecast:
-    """Estimate a plan on hosts of these types; the same plan and types give the same figures. Needs numpy.
+    """Estimate a plan on hosts of these types; the same plan and types produce the same figures. Needs numpy.
 
-    Raises InvalidInput if no type can hold the job, or none that can has a known Spot price below the bid.
+    Raises InvalidInput if no type can hold the job, or if no such type has a known Spot price below the bid.
     """
     offered = list(types)
     small = [each for each in offered if each.vcpus <= plan.max_vcpus]
@@ -177,7 +177,7 @@ def _is_below_bid(choice: Choice, bid_percentage: float) -> bool:
 
 
 def _filled(priced: Sequence[Choice], plan: Plan) -> Sequence[Choice]:
-    """The types that the fleet may get: AWS Batch launches hosts that the waiting jobs fill, if there are such."""
+    """The types that the fleet may get: AWS Batch prefers hosts that the waiting jobs fill, if there are any."""
     filled = [each for each in priced if each.jobs_per_host <= plan.jobs]
     if not filled:
         smallest = min(each.type.vcpus for each in priced)
@@ -186,7 +186,7 @@ def _filled(priced: Sequence[Choice], plan: Plan) -> Sequence[Choice]:
 
 
 def checkpoint_advice(plan: Plan, types: Sequence[Choice]) -> CheckpointAdvice | None:
-    """The best interval at the mean rate of these types, by Daly's formula; None where nothing is ever interrupted."""
+    """The best interval at the mean rate of these types, by Daly's formula; None if nothing is ever interrupted."""
     rate = mean_rate(types)
     if rate <= 0:
         return None
@@ -245,7 +245,7 @@ def _scenario(name: str, outcome: "Outcome", plan: Plan) -> Scenario:
 
 
 def _quantiles(values: Sequence[float]) -> Quantiles:
-    """By the nearest rank: each figure is one that a sample really had."""
+    """By nearest rank, so each figure is an actual sample value."""
     ordered = sorted(values)
     p50, p90, p95 = (ordered[max(0, math.ceil(level * len(ordered)) - 1)] for level in _LEVELS)
     return Quantiles(p50=p50, p90=p90, p95=p95, mean=math.fsum(ordered) / len(ordered))

@@ -1,4 +1,4 @@
-"""Prices over time and what a usage costs by them: piecewise across price changes, per second, exact in Decimal."""
+"""Price history and the cost of usage: piecewise across price changes, per second, exact in Decimal."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import Final
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.pricing.catalogue import Catalogue
 
-MINIMUM_SECONDS: Final = 60  # EC2 pricing: Linux is billed by the second, 60 s at the least for each start
+MINIMUM_SECONDS: Final = 60  # EC2 pricing: Linux is billed by the second, with a minimum of 60 s per start
 FREE_SECONDS: Final = 3600  # EC2 user guide, "Billing for interrupted Spot Instances": within the first hour, no charge
 ANY_ZONE: Final = "*"  # a price that holds in every zone
 _MILLIS_AN_HOUR: Final = 3_600_000
@@ -17,7 +17,7 @@ _MILLIS_AN_HOUR: Final = 3_600_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Price:
-    """From `since` (UTC epoch seconds) on, until the next one of the same type and zone."""
+    """Valid from `since` (UTC epoch seconds) until the next price of the same type and zone."""
 
     instance_type: str
     zone: str = ANY_ZONE
@@ -33,8 +33,8 @@ class Price:
 class Usage:
     """A stretch of time on one instance type in one zone (UTC epoch seconds).
 
-    A `lifetime` is billed as EC2 bills an instance: whole seconds, 60 at the least, and nothing if EC2 itself
-    interrupted a Spot instance in its first hour. Any other usage is a part of one, and costs just its seconds.
+    A `lifetime` is billed as EC2 bills an instance: whole seconds, at least 60, and nothing if EC2 itself
+    interrupted a Spot instance in its first hour. Any other usage is part of a lifetime and costs exactly its seconds.
     """
 
     instance_type: str
@@ -50,7 +50,7 @@ class Usage:
 
     @property
     def billed_until(self) -> float:
-        """Where the bill ends: a lifetime is rounded up to whole seconds, and to a minute."""
+        """When billing ends: a lifetime is rounded up to whole seconds, and to at least a minute."""
         if not self.is_lifetime:
             return self.stopped_at
         seconds = -(-millis(self.stopped_at - self.started_at) // 1000)
@@ -69,7 +69,7 @@ def millis(seconds: float) -> int:
 
 
 class PriceHistory:
-    """What an instance type cost in a zone at a time. It knows where its figures come from, and of which day."""
+    """What an instance type cost in a zone at a given time, with the source and date of the figures."""
 
     def __init__(self, prices: Iterable[Price], *, source: str, as_of: str):
         steps: dict[tuple[str, str], dict[int, Decimal]] = {}
@@ -81,23 +81,23 @@ class PriceHistory:
         self.as_of = as_of
 
     def zones(self, instance_type: str) -> tuple[str, ...]:
-        """The zones with prices of this type, in order; ANY_ZONE if one price holds for all."""
+        """The zones with prices of this type, in order; ANY_ZONE if one price applies to all."""
         return tuple(sorted(zone for name, zone in self._steps if name == instance_type))
 
     def knows(self, instance_type: str, zone: str) -> bool:
         return self._key(instance_type, zone) is not None
 
     def usd_per_hour(self, instance_type: str, zone: str, at: float) -> Decimal:
-        """The price at a time. Before the first known price, that one is taken, as EC2's own history does.
+        """The price at a given time. Before the first known price, that price applies, as in EC2's own history.
 
-        Raises NotFound if nothing is known of this type in this zone: no price is ever guessed.
+        Raises NotFound if no price is known for this type in this zone: prices are never guessed.
         """
         steps = self._steps[self._known(instance_type, zone)]
         place = bisect_right(self._times[self._known(instance_type, zone)], millis(at)) - 1
         return steps[max(place, 0)][1]
 
     def cost(self, usage: Usage) -> Decimal:
-        """USD for a usage, with EC2's rounding, minimum and first-hour rule where it is a lifetime.
+        """USD for a usage, with EC2's rounding, minimum and first-hour rule if it is a lifetime.
 
         Raises NotFound if there is no price.
         """
@@ -121,7 +121,7 @@ class PriceHistory:
         return total / _MILLIS_AN_HOUR
 
     def mean(self, instance_type: str, zone: str, start: float, stop: float) -> Decimal:
-        """The time-weighted mean price, USD per hour, over a stretch of time that is not empty."""
+        """The time-weighted mean price, USD per hour, over a non-empty period."""
         if millis(start) >= millis(stop):
             raise InvalidInput(f"a mean price needs a stretch of time, not {start} to {stop}")
         return self.gross(instance_type, zone, start, stop) * _MILLIS_AN_HOUR / (millis(stop) - millis(start))
@@ -144,7 +144,7 @@ class PriceHistory:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prices:
-    """Spot and on-demand side by side: what every bill needs."""
+    """Spot and on-demand prices together, as every bill needs both."""
 
     spot: PriceHistory
     on_demand: PriceHistory
@@ -154,7 +154,7 @@ class Prices:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """One sentence for each list: its source and its day."""
+        """One sentence per price list: its source and date."""
         return tuple(
             f"{name}: {each.source}, as of {each.as_of}"
             for name, each in (("Spot", self.spot), ("on-demand", self.on_demand))

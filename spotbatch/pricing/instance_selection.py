@@ -1,4 +1,4 @@
-"""Which instance types do the work cheapest: what fits a host, what a job-hour costs, how often it is interrupted."""
+"""Which instance types are cheapest for the work: what fits a host, the cost per job-hour, the interruption rate."""
 
 import math
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.catalogue import InstanceType
 from spotbatch.pricing.checkpoint import best_interval_seconds, expected_seconds
 
-# The Advisor gives the share of instances that were interrupted, in bands, and AWS publishes no rate by the hour.
-# We take each band's upper end as the chance within a day of running: cautious, since AWS speaks of a month.
+# The Advisor reports the share of interrupted instances in bands, and AWS publishes no hourly rate.
+# We take each band's upper end as the chance within a day of running, which is cautious: AWS's figure covers a month.
 _CHANCE_A_DAY: Final = {"<5%": 0.05, "5-10%": 0.10, "10-15%": 0.15, "15-20%": 0.20, ">20%": 0.30}
 UNKNOWN_CHANCE_A_DAY: Final = 0.30
 RATE_ASSUMPTION: Final = (
@@ -35,13 +35,13 @@ class Need:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """One instance type, judged for one kind of job. USD are for an hour of one job's own work."""
+    """One instance type, evaluated for one kind of job. USD are per hour of one job's own work."""
 
     type: InstanceType
     jobs_per_host: int
     interruptions_per_hour: float
     spot_usd_per_hour: Decimal | None
-    spot_usd_per_job_hour: Decimal | None  # with what interruptions and checkpoints add
+    spot_usd_per_job_hour: Decimal | None  # including the cost of interruptions and checkpoints
     on_demand_usd_per_job_hour: Decimal
 
     @property
@@ -53,13 +53,13 @@ class Choice:
 
 
 def interruptions_per_hour(kind: InstanceType) -> float:
-    """The rate that we assume of a type (see RATE_ASSUMPTION); the highest where the band is not known."""
+    """The assumed rate of a type (see RATE_ASSUMPTION); the highest rate if the band is not known."""
     chance = _CHANCE_A_DAY.get(kind.interruption_band or "", UNKNOWN_CHANCE_A_DAY)
     return -math.log(1 - chance) / 24
 
 
 def measured_rate(reclaims: int, host_hours: float) -> float:
-    """Interruptions per host hour from a run: Jeffreys' estimate, so that no reclaim in an hour is not taken for never.
+    """Interruptions per host hour from a run: Jeffreys' estimate, so no reclaims does not mean a rate of zero.
 
     Raises InvalidInput if no host ran.
     """
@@ -69,7 +69,7 @@ def measured_rate(reclaims: int, host_hours: float) -> float:
 
 
 def jobs_per_host(kind: InstanceType, need: Need) -> int:
-    """How many such jobs fit on a host of a type at the same time, by usable memory, not by the label."""
+    """How many such jobs fit on a host of a type at the same time, by usable memory rather than nominal memory."""
     fit = min(kind.vcpus // need.vcpus, kind.usable_memory_mib // need.memory_mib)
     return min(fit, kind.gpus // need.gpus) if need.gpus else fit
 
@@ -84,12 +84,12 @@ def choices(
     restart_seconds: float,
     rate_per_hour: float | None = None,
 ) -> tuple[Choice, ...]:
-    """The types that can hold the job, the cheapest per job-hour first (Spot's price where it is known).
+    """The types that can hold the job, cheapest per job-hour first (by the Spot price if it is known).
 
-    Room that `jobs` of them leave on the last host is paid for, so few jobs make large types dear.
+    Spare room that `jobs` jobs leave on the last host is paid for, so large types are expensive for few jobs.
 
-    A vCPU counts the same on every type, which is not true: generations differ by a third and more, and an arm64 or
-    AMD vCPU of the newer ones is a core of its own. Measure before you choose by a few per cent.
+    Every vCPU counts the same here, which is a simplification: generations differ by a third or more, and an arm64 or
+    AMD vCPU of a newer generation is a full core. Measure before choosing on a difference of a few per cent.
     Raises InvalidInput if no type can hold the job.
     """
     offered = list(types)
@@ -110,7 +110,7 @@ def choices(
 
 
 def _overhead(work_seconds: float, rate: float, save_seconds: float, restart_seconds: float) -> float:
-    """How many times longer a job takes with interruptions and with checkpoints at the best interval."""
+    """The factor by which interruptions and checkpoints at the best interval lengthen a job."""
     if rate <= 0 or work_seconds <= 0:
         return 1.0
     interval = best_interval_seconds(save_seconds=save_seconds, seconds_between_interruptions=3600 / rate)

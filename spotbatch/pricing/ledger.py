@@ -1,4 +1,4 @@
-"""The ledger of a run: every cent of every host's life, entered once, with the attempt and the cause that it fell to.
+"""The ledger of a run: every cent of every host's life, entered once, with the attempt and cause it is attributed to.
 
 All figures of a report are sums over these entries, so they cannot disagree with each other.
 """
@@ -19,21 +19,21 @@ _NOTHING: Final = Observed()
 
 
 class Part(StrEnum):
-    """What a stretch of a host's time went to."""
+    """What a period of a host's time was spent on."""
 
-    WORK = "work"  # that a result or a checkpoint kept
-    LOST = "lost to interruptions"  # work after the last whole checkpoint, also where a host failed
-    RESTART = "restarts"  # bringing back checkpoints
+    WORK = "work"  # preserved by a result or a checkpoint
+    LOST = "lost to interruptions"  # work after the last complete checkpoint, also if a host failed
+    RESTART = "restarts"  # restoring checkpoints
     CHECKPOINT = "checkpoints"  # saving them
     FAILED = "failed attempts"  # of the user's own
     STOPPED = "stopped attempts"  # terminated, cancelled, timed out
     BOOT = "booting"
-    IDLE = "idle capacity"  # of a started host: no attempt, or room left beside one
-    MINIMUM = "billing minimum"  # EC2's whole seconds, and 60 at the least
+    IDLE = "idle capacity"  # on a started host: no attempt, or spare room beside one
+    MINIMUM = "billing minimum"  # EC2's rounding to whole seconds, and its minimum of 60
 
 
 class Amount(NamedTuple):
-    """The same stretch at the host's own price, and at the on-demand price."""
+    """The same period at the host's own price and at the on-demand price."""
 
     gross_usd: Decimal
     on_demand_usd: Decimal
@@ -53,7 +53,7 @@ ZERO: Final = Amount(Decimal(0), Decimal(0))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One amount on one UTC day. `paid_usd` is less than gross only where the first-hour rule waives the charge."""
+    """One amount on one UTC day. `paid_usd` is lower than gross only if the first-hour rule waives the charge."""
 
     part: Part
     day: str
@@ -65,9 +65,9 @@ class Entry:
 
 
 def part_of(entries: Sequence[Entry], job_ids: Collection[str]) -> list[Entry]:
-    """One host's ledger as far as it falls to some jobs: their attempts, and their share by use of what nobody used.
+    """The part of one host's ledger attributed to some jobs: their attempts, and a proportional share of unused time.
 
-    So the shares of all jobs of a host add up to its bill.
+    The shares of all jobs on a host therefore add up to its bill.
     """
     used = sum((each.gross_usd for each in entries if each.attempt is not None), Decimal(0))
     own = [each for each in entries if each.attempt is not None and each.attempt.job_id in job_ids]
@@ -89,10 +89,10 @@ def part_of(entries: Sequence[Entry], job_ids: Collection[str]) -> list[Entry]:
 
 
 def entries_of(host: HostLife, attempts: Iterable[AttemptUse], prices: Prices, *, until: float) -> list[Entry]:
-    """The ledger of one host; `until` (UTC epoch seconds) is where one that still runs is cut off.
+    """The ledger of one host; `until` (UTC epoch seconds) is where a host that is still running is cut off.
 
-    Two attempts that share a host share its price by their dominant resource: the greater of the asked share of its
-    vCPUs and of its memory, scaled down where these add up to more than the host. What nobody asked for is idle.
+    Two attempts that share a host share its price by their dominant resource: the larger of the requested shares of its
+    vCPUs and of its memory, scaled down where these add up to more than the host. What nobody requested is idle.
     Raises NotFound if the host's type has no price.
     """
     usage = usage_of(host, until=until)
@@ -106,7 +106,7 @@ def entries_of(host: HostLife, attempts: Iterable[AttemptUse], prices: Prices, *
 
 
 def usage_of(host: HostLife, *, until: float) -> Usage:
-    """A host's whole life as a usage to bill; `until` is where one that still runs is cut off."""
+    """A host's whole life as a usage to bill; `until` is where a host that is still running is cut off."""
     stop = host.ended_at if host.ended_at is not None else max(until, host.launched_at)
     return Usage(
         instance_type=host.instance_type,
@@ -120,7 +120,7 @@ def usage_of(host: HostLife, *, until: float) -> Usage:
 def _events(
     host: HostLife, usage: Usage, attempts: Iterable[AttemptUse]
 ) -> list[tuple[float, bool, AttemptUse | None]]:
-    """When something changes on the host, in order; stops come before starts of the same time."""
+    """The changes on the host in time order; stops come before starts at the same time."""
     last = usage.stopped_at
     found: list[tuple[float, bool, AttemptUse | None]] = [(last, False, None)]
     found.append((min(last, host.started_at if host.started_at is not None else last), False, None))
@@ -137,7 +137,7 @@ def _events(
 
 
 class _Sweep:
-    """Goes along a host's life once. A running sum per unit of share makes each attempt cost two look-ups."""
+    """Sweeps over a host's life once. A running sum per unit of share reduces each attempt to two lookups."""
 
     def __init__(self, host: HostLife, usage: Usage, prices: Prices):
         self._host = host
@@ -145,7 +145,7 @@ class _Sweep:
         self._own: PriceHistory = prices.of(is_spot=host.is_spot)
         self._on_demand = prices.on_demand
         self._at = host.launched_at
-        self._per_share = ZERO  # what a share of 1 would have cost since the launch
+        self._per_share = ZERO  # what a share of 1 would have cost since launch
         self._taken = Decimal(0)  # the sum of the running attempts' shares
         self._running: dict[int, tuple[AttemptUse, Decimal, Amount]] = {}
         self._attempts: dict[int, AttemptUse] = {}
@@ -153,7 +153,7 @@ class _Sweep:
         self._rest: dict[tuple[Part, str], Amount] = defaultdict(lambda: ZERO)
 
     def advance(self, to: float) -> None:
-        """Book the stretch since the last event, which lies within one UTC day."""
+        """Book the period since the last event, which lies within one UTC day."""
         if millis(to) <= millis(self._at):
             return
         day = day_of(self._at)
@@ -177,7 +177,7 @@ class _Sweep:
     def stop(self, attempt: AttemptUse) -> None:
         _, share, since = self._running.pop(id(attempt))
         self._book(attempt, share, since, day_of(self._at - 0.001))
-        self._taken = self._taken - share if self._running else Decimal(0)  # no dust of division stays
+        self._taken = self._taken - share if self._running else Decimal(0)  # no rounding residue remains
 
     def entries(self, *, is_free: bool) -> list[Entry]:
         found = []
@@ -229,9 +229,9 @@ def share_of(attempt: AttemptUse, host: HostLife) -> Decimal:
 
 
 def parts_of(attempt: AttemptUse, *, until: float) -> Iterator[tuple[Part, Decimal]]:
-    """What an attempt's time went to, as shares that add up to 1 exactly.
+    """What an attempt's time was spent on, as shares that add up to exactly 1.
 
-    Without a record an attempt that went with its host counts as lost whole: nothing shows that any of it was kept.
+    Without a record, an attempt that ended with its host counts as entirely lost: nothing shows that any was kept.
     """
     if attempt.outcome.is_stopped:
         yield Part.STOPPED, Decimal(1)

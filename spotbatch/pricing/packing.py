@@ -1,4 +1,4 @@
-"""What idle capacity is made of: jobs whose size leaves room on a host that no second one fits into."""
+"""What idle capacity is made of: jobs whose size leaves room on a host that is too small for another job."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,23 +17,23 @@ _TIMES: Final = {1: "once", 2: "twice"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packing:
-    """Jobs of one name on one instance type: how many fit beside each other, and the size at which one more would.
+    """Jobs of one name on one instance type: how many fit on a host, and the size at which one more would fit.
 
-    `idle_usd` is what room beside these jobs cost: the most that the smaller size could fill.
+    `idle_usd` is the cost of the unused room beside these jobs: an upper bound on what a smaller size could fill.
     """
 
     job_name: str
     instance_type: str
-    resource: str  # "memory" or "vCPUs": what keeps the next one out
+    resource: str  # "memory" or "vCPUs": what prevents one more from fitting
     asked: float  # MiB or vCPUs
     offered: float  # of a host, for jobs
     fits: int
-    smaller: float  # at this size one more fits
+    smaller: float  # at this size, one more fits
     idle_usd: Decimal
 
     @property
     def text(self) -> str:
-        """As a person says it."""
+        """The finding as a sentence."""
         unit = " MiB" if self.resource == "memory" else " vCPUs"
         return (
             f"idle capacity: a job of {self.asked:,g}{unit} ({self.job_name}) fits {_times(self.fits)} on a "
@@ -56,9 +56,9 @@ class Packing:
 
 
 def packings(entries: Iterable[Entry]) -> tuple[Packing, ...]:
-    """For hosts on which jobs of one size alone ran: what keeps the next one out, the dearest first.
+    """For hosts that ran jobs of one size only: what prevents one more from fitting, highest cost first.
 
-    A size below the most that any of these jobs was seen to use is no advice, and is left out.
+    A size below the highest observed use of any of these jobs is not useful advice and is left out.
     """
     idle: dict[str, Decimal] = defaultdict(Decimal)
     ran: dict[str, list[AttemptUse]] = defaultdict(list)
@@ -89,7 +89,7 @@ def _packing(uses: list[AttemptUse], host: HostLife, idle_usd: Decimal) -> Packi
     by_memory, by_vcpus = host.memory_mib // use.memory_mib, int(host.vcpus // use.vcpus)
     fits = min(by_memory, by_vcpus)
     if fits < 1 or by_memory == by_vcpus:
-        return None  # both are full, or neither leaves the other room
+        return None  # both are full, or neither leaves room for the other
     if by_memory < by_vcpus:
         smaller: float = host.memory_mib // (fits + 1) // _MEMORY_STEP_MIB * _MEMORY_STEP_MIB
         peaks = [each.observed.peak_memory_mib or 0.0 for each in uses if each.observed is not None]

@@ -1,4 +1,4 @@
-"""What we reckon beside what AWS billed, day by day."""
+"""Our estimate compared with what AWS billed, day by day."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Final
 
 from spotbatch.pricing.report import CostReport, usd
 
-CLOSE_PERCENT: Final = 5  # a difference below it is a matter of prices that moved
+CLOSE_PERCENT: Final = 5  # a smaller difference is explained by price movements
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Day:
-    """One UTC day. `billed_usd` is None where Cost Explorer has nothing for it (yet: it runs about a day behind)."""
+    """One UTC day. `billed_usd` is None if Cost Explorer has no figure (yet: it lags by about a day)."""
 
     day: str
     reckoned_usd: Decimal
@@ -20,12 +20,12 @@ class Day:
 
     @property
     def difference_usd(self) -> Decimal | None:
-        """What AWS billed more than we reckon; below 0, less."""
+        """What AWS billed above our estimate; negative if AWS billed less."""
         return None if self.billed_usd is None else self.billed_usd - self.reckoned_usd
 
     @property
     def is_close(self) -> bool | None:
-        """Whether both agree within a few per cent; None where there is nothing to compare."""
+        """Whether both agree within a few per cent; None if there is nothing to compare."""
         if self.difference_usd is None:
             return None
         return abs(self.difference_usd) * 100 <= CLOSE_PERCENT * max(self.reckoned_usd, Decimal(0))
@@ -41,10 +41,10 @@ class Day:
 
 
 def reconcile(report: CostReport, billed_by_day: Mapping[str, Decimal]) -> tuple[Day, ...]:
-    """The report's days beside Cost Explorer's (`aws.prices.billed_by_day`), in order.
+    """The report's days next to Cost Explorer's (`aws.prices.billed_by_day`), in order.
 
-    Cost Explorer's figure holds everything with the tag: hosts of other runs, volumes, the NAT gateway. So the two
-    agree only where the tag is this run's own; a day on which AWS billed and we reckon nothing is listed too.
+    Cost Explorer's figure includes everything with the tag: hosts of other runs, volumes, the NAT gateway. So the two
+    agree only if the tag is unique to this run; a day that AWS billed but we estimate at nothing is listed too.
     """
     reckoned = {group.name: group.paid_usd for group in report.by("day")}
     return tuple(

@@ -1,4 +1,4 @@
-"""The runtime's attempt records as money reads them: what was lost and saved, and what a sample run measured."""
+"""The runtime's attempt records from the cost side: what was lost and saved, and what a sample run measured."""
 
 import math
 from collections import defaultdict
@@ -15,14 +15,14 @@ from spotbatch.pricing.usage import AttemptUse, HostLife, Observed
 
 _ENOUGH_HOURS: Final = 10.0
 _NOTICE_SECONDS: Final = 120.0  # EC2 user guide, "Spot Instance interruption notices"
-_CUT_OFF: Final = (RecordedOutcome.INTERRUPTED, RecordedOutcome.RUNNING)  # the host went, noticed or not
+_CUT_OFF: Final = (RecordedOutcome.INTERRUPTED, RecordedOutcome.RUNNING)  # the host was lost, with or without a notice
 
 
 def observed_of(record: AttemptRecord, *, stopped_at: float | None) -> Observed:
-    """What a record says of an attempt that AWS Batch saw stop then (UTC epoch seconds; None: it still runs).
+    """What a record says about an attempt that stopped at this time (UTC epoch seconds; None: still running).
 
-    The record of an attempt that was killed ends nowhere: what came after its last save (or its start) was lost.
-    Saves run beside the command, so `save_seconds` is the most that they can have cost it.
+    The record of a killed attempt has no end: the work since its last save (or its start) was lost.
+    Saves run alongside the command, so `save_seconds` is an upper bound on their cost.
     """
     lost = record.work_lost_seconds
     if lost is None and not record.has_ended and stopped_at is not None:
@@ -32,7 +32,7 @@ def observed_of(record: AttemptRecord, *, stopped_at: float | None) -> Observed:
         lost_seconds=lost,
         restore_seconds=record.restore_seconds,
         save_seconds=record.checkpoint_seconds,
-        peak_memory_mib=record.peak_memory_mib or None,  # 0: it was not measured
+        peak_memory_mib=record.peak_memory_mib or None,  # 0: not measured
         cpu_seconds=record.cpu_seconds or None,
     )
 
@@ -40,11 +40,11 @@ def observed_of(record: AttemptRecord, *, stopped_at: float | None) -> Observed:
 def inferred_hosts(
     attempts: Iterable[AttemptUse], kinds: Mapping[str, tuple[str, str]], catalogue: Catalogue
 ) -> tuple[HostLife, ...]:
-    """Hosts as their attempts show them, where nothing else tells of them (EC2 forgets an instance after an hour).
+    """Hosts inferred from their attempts when no other source has them (EC2 forgets an instance after an hour).
 
-    `kinds` has each instance id's (type, zone), as the records do. Such a host lives from its first attempt's start
-    to its last one's stop: boot and idle time before and after are not seen, and the bill is too low by them.
-    Instances of an unknown type are left out. All are taken for Spot.
+    `kinds` maps each instance id to its (type, zone), from the records. Its life runs from its first attempt's start
+    to its last one's stop: boot and idle time before and after are not seen, so the bill is too low by that time.
+    Instances of an unknown type are left out. All are assumed to be Spot.
     """
     on_host: dict[str, list[AttemptUse]] = defaultdict(list)
     for each in attempts:
@@ -76,7 +76,7 @@ def _inferred(
 
 
 def _was_taken(attempts: Sequence[AttemptUse]) -> bool:
-    """Whether EC2 took a host back: it interrupted an attempt there, and none began after the notice's two minutes."""
+    """Whether EC2 took a host back: it interrupted an attempt there, and none started after the two-minute notice."""
     taken_at = [each.stopped_at for each in attempts if each.outcome.is_waivable and each.stopped_at is not None]
     last_start = max(each.started_at for each in attempts)
     return bool(taken_at) and last_start <= max(taken_at) + _NOTICE_SECONDS
@@ -86,22 +86,22 @@ def _was_taken(attempts: Sequence[AttemptUse]) -> bool:
 class Sample:
     """What a finished run measured, for the estimate of a larger one."""
 
-    work_seconds: tuple[float, ...]  # of each job or child that succeeded, without what was lost and restored
+    work_seconds: tuple[float, ...]  # of each job or child that succeeded, excluding lost work and restores
     save_seconds: float | None  # the mean of one save
     peak_memory_mib: float | None
-    interruptions_per_hour: float  # of an attempt, which stands for its host
-    hours: float  # that its attempts ran, together
+    interruptions_per_hour: float  # of attempts, each taken as one host
+    hours: float  # total run time of its attempts
     attempts: int
     interruptions: int
 
     @property
     def has_rate(self) -> bool:
-        """Whether it ran long enough to tell a rate: a rehearsal of seconds, interrupted on purpose, does not."""
+        """Whether it ran long enough to measure a rate: a rehearsal of seconds, interrupted on purpose, did not."""
         return self.hours >= _ENOUGH_HOURS
 
 
 def sample_of(records: Iterable[AttemptRecord]) -> Sample:
-    """What the records of a run measured. Raises InvalidInput if nothing in them succeeded."""
+    """What the records of a run measured. Raises InvalidInput if none of them succeeded."""
     units: dict[tuple[str, int | None], list[AttemptRecord]] = defaultdict(list)
     for each in records:
         units[each.run_id, each.array_index].append(each)
@@ -125,12 +125,12 @@ def sample_of(records: Iterable[AttemptRecord]) -> Sample:
 
 
 def mean_seconds(sample: Sample) -> float:
-    """The mean work of a job of the sample."""
+    """The mean work of a job in the sample."""
     return fmean(sample.work_seconds)
 
 
 def _kept_seconds(record: AttemptRecord) -> float:
-    """How long an attempt worked for what was kept: up to its last save for one that left no end."""
+    """How long an attempt did work that was kept: up to its last save if it recorded no end."""
     return max(
         0.0, (record.lasted_seconds or 0.0) - (record.work_lost_seconds or 0.0) - (record.restore_seconds or 0.0)
     )

@@ -1,4 +1,4 @@
-"""The cost report of a run: what was paid beside its on-demand twin, and what interruptions and the rest cost of it."""
+"""The cost report of a run: what was paid, the on-demand equivalent, and what interruptions and other causes cost."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ _NINE_PLACES: Final = Decimal("0.000000001")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """The part of a report that belongs to one job, array, queue, tag or day."""
+    """The part of a report for one job, array, queue, tag or day."""
 
     name: str
     paid_usd: Decimal
@@ -45,17 +45,17 @@ class CostReport:
     entries: tuple[Entry, ...]
     hosts: tuple[HostLife, ...]
     attempts: tuple[AttemptUse, ...]
-    other: tuple[Line, ...]  # volumes, addresses, logs, requests: the same with Spot and without
+    other: tuple[Line, ...]  # volumes, addresses, logs, requests: the same with or without Spot
     advice: tuple[Advice, ...]
     sources: tuple[str, ...]
     notes: tuple[str, ...]  # what is missing or estimated, in plain words
     is_simulated: bool
     packing: tuple[Packing, ...] = ()  # what idle capacity is made of
-    missing: tuple[str, ...] = ()  # those of the notes for which the sums are too low
+    missing: tuple[str, ...] = ()  # the notes that make the totals too low
 
     @cached_property
     def parts(self) -> Mapping[Part, Decimal]:
-        """Gross USD by what it went to, every part named, before the first-hour credit."""
+        """Gross USD by cause, with every part present, before the first-hour credit."""
         found = dict.fromkeys(Part, Decimal(0))
         for each in self.entries:
             found[each.part] += each.gross_usd
@@ -73,12 +73,12 @@ class CostReport:
 
     @cached_property
     def on_demand_usd(self) -> Decimal:
-        """The twin at equal hours: the same hosts for the same time, on-demand."""
+        """The on-demand twin for the same hours: the same hosts for the same time, on-demand."""
         return sum((each.on_demand_usd for each in self.entries), Decimal(0))
 
     @cached_property
     def on_demand_undisturbed_usd(self) -> Decimal:
-        """The twin without what Spot made necessary: work done twice and restarts. The fairer comparison."""
+        """The on-demand twin without what Spot caused (repeated work and restarts): the fairer comparison."""
         return sum((each.on_demand_usd for each in self.entries if each.part not in _WASTED), Decimal(0))
 
     @property
@@ -92,18 +92,18 @@ class CostReport:
 
     @property
     def saving_usd(self) -> Decimal:
-        """Against the undisturbed twin; below 0 where interruptions cost more than Spot saved."""
+        """Saving over the undisturbed twin; negative if interruptions cost more than Spot saved."""
         return self.on_demand_undisturbed_usd - self.paid_usd
 
     @property
     def saving_percent(self) -> Decimal | None:
-        """None where there is nothing to compare with."""
+        """The saving in per cent; None if there is nothing to compare with."""
         twin = self.on_demand_undisturbed_usd
         return self.saving_usd * 100 / twin if twin else None
 
     @property
     def interruptions(self) -> int:
-        """Attempts that an interruption ended."""
+        """The number of attempts ended by an interruption."""
         return sum(each.outcome.is_lost_to_spot for each in self.attempts)
 
     @property
@@ -111,9 +111,9 @@ class CostReport:
         return sum(each.is_reclaimed for each in self.hosts)
 
     def by(self, key: str) -> tuple[Group, ...]:
-        """The report by `job`, `array`, `queue`, `day` or `tag:NAME`, the dearest first (days in order).
+        """The report by `job`, `array`, `queue`, `day` or `tag:NAME`, most expensive first (days in order).
 
-        Groups add up to the whole: seconds that no attempt used are in the group `(no attempt)`, of days in their day.
+        Groups add up to the total: seconds that no attempt used are in the group `(no attempt)`, or in their day.
         Raises InvalidInput for another key.
         """
         name_of = _grouping(key)
@@ -138,7 +138,7 @@ def report_from(
 ) -> CostReport:
     """The cost report of these hosts and the attempts on them; `until` is now, UTC epoch seconds.
 
-    Give all attempts that ran on the hosts, or the rest will look like idle capacity; with `job_ids` the report is of
+    Pass all attempts that ran on the hosts, or the rest will look like idle capacity; with `job_ids` the report covers
     these jobs' share only, see `ledger.part_of`. Hosts without a price are left
     out of every sum and named in `notes`. `other_quantities` go to `usage_cost` (see `host_quantities`).
 
@@ -192,7 +192,7 @@ def usd(amount: Decimal) -> str:
 
 
 def shown_usd(amount: Decimal) -> str:
-    """An amount for people: cents, and more places where it is less than ten cents, so that small runs show."""
+    """An amount for people: cents, with more places below ten cents so that small runs are visible."""
     if amount and abs(amount) < Decimal("0.1"):
         return f"{amount:.6f} USD"
     return f"{amount:,.2f} USD"
@@ -235,7 +235,7 @@ def _shared_note(shared: int) -> Iterable[str]:
 
 
 def _credit_note(entries: Iterable[Entry]) -> Iterable[str]:
-    """Where the credit makes a good part of the saving, the saving would not last in a longer run."""
+    """A note if the credit is a large part of the saving, since a longer run would not keep that saving."""
     credit = sum((each.gross_usd - each.paid_usd for each in entries), Decimal(0))
     if credit:
         yield (
@@ -245,7 +245,7 @@ def _credit_note(entries: Iterable[Entry]) -> Iterable[str]:
 
 
 def _missing(hosts: Sequence[HostLife], priced: Sequence[HostLife], attempts: Sequence[AttemptUse]) -> Iterable[str]:
-    """What is not in the sums, which are too low for it."""
+    """What is missing from the totals, which are too low as a result."""
     known = {each.instance_id for each in priced}
     without = sorted({each.instance_type for each in hosts if each.instance_id not in known})
     if without:

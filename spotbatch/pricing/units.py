@@ -1,4 +1,4 @@
-"""Prices of everything but instances that the stack can put on a bill, and what it costs while nothing runs."""
+"""Prices of everything except instances that the stack can add to a bill, and its cost while idle."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from typing import Final, Literal
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.usage import HostLife
 
-HOURS_A_MONTH: Final = 730  # as AWS's own pricing calculator has it
+HOURS_A_MONTH: Final = 730  # as in AWS's own pricing calculator
 AS_OF: Final = "2025"
 PROVENANCE: Final = f"us-east-1, as published by AWS in {AS_OF}, not verified here; free tiers are left out"
 _SECONDS_A_MONTH: Final = HOURS_A_MONTH * 3600
@@ -24,7 +24,7 @@ Number = int | float | Decimal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitPrice:
-    """The price of one unit of something, for each hour or month that it exists, or for each use."""
+    """The price of one unit, per hour or month that it exists, or per use."""
 
     item: str
     usd: Decimal
@@ -35,13 +35,13 @@ class UnitPrice:
 
     @property
     def usd_per_month(self) -> Decimal:
-        """What one costs that exists for a whole month; nothing for what is paid by use."""
+        """The cost of one that exists for a whole month; 0 for items billed by use."""
         return {"hour": self.usd * HOURS_A_MONTH, "month": self.usd, "use": Decimal(0)}[self.per]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """A quantity, its price and what that makes: for idle cost in a month, for use in all."""
+    """A quantity, its price and the resulting cost: per month for idle cost, in total for usage."""
 
     item: str
     description: str
@@ -70,28 +70,28 @@ def _unit_price(row: Mapping[str, str]) -> UnitPrice:
 
 
 def idle_cost(counts: Mapping[str, Number]) -> tuple[Line, ...]:
-    """What resources cost in a month (730 h) in which nothing runs, the dearest first; `usd` is for the month.
+    """What resources cost in a month (730 h) in which nothing runs, most expensive first; `usd` is per month.
 
-    `counts` says how many there are of each item of the table, e.g. `{"nat_gateway": 1, "public_ipv4": 1, "alarm": 5}`.
-    What is paid by use costs nothing while idle, and is listed so. Raises InvalidInput for an unknown item or a
-    count below 0. `PROVENANCE` says of when the prices are.
+    `counts` is the number of each item of the table, e.g. `{"nat_gateway": 1, "public_ipv4": 1, "alarm": 5}`.
+    Items billed by use cost nothing while idle and are listed as such. Raises InvalidInput for an unknown item or a
+    count below 0. `PROVENANCE` states the date of the prices.
     """
     lines = [_line(item, count, monthly=True) for item, count in counts.items()]
     return tuple(sorted(lines, key=lambda line: (-line.usd, line.item)))
 
 
 def usage_cost(quantities: Mapping[str, Number]) -> tuple[Line, ...]:
-    """What quantities cost that were used: unit-hours of what is sold by the hour, unit-months, or uses."""
+    """The cost of used quantities: unit-hours of items sold by the hour, unit-months, or uses."""
     lines = [_line(item, quantity, monthly=False) for item, quantity in quantities.items()]
     return tuple(sorted(lines, key=lambda line: (-line.usd, line.item)))
 
 
-# What AWS takes off each month and account, however old the account is (CloudWatch pricing, "Free tier", 2025).
+# What AWS deducts per month and account, regardless of the account's age (CloudWatch pricing, "Free tier", 2025).
 _FREE: Final[Mapping[str, int]] = {"alarm": 10, "dashboard": 3, "custom_metric": 10}
 
 
 def free_tier(lines: Iterable[Line]) -> Decimal:
-    """The most that AWS's lasting free tier takes off these lines in a month, USD: once an account, not a stack."""
+    """The most that AWS's always-free tier deducts from these lines in a month, in USD: per account, not per stack."""
     free = [
         (unit_prices()[one.item].usd_per_month, one.quantity, _FREE[one.item]) for one in lines if one.item in _FREE
     ]
@@ -106,9 +106,9 @@ def total(lines: Iterable[Line]) -> Decimal:
 def host_quantities(
     hosts: Iterable[HostLife], *, until: float, volume_gib: int = 50, has_public_ipv4: bool = False
 ) -> Mapping[str, Decimal]:
-    """What comes with every host: its gp3 volume, and its public address where the stack gives one.
+    """What comes with every host: its gp3 volume, and its public address if the stack assigns one.
 
-    Quantities for `usage_cost`. `until` (UTC epoch seconds) is where hosts that still run are cut off.
+    Quantities for `usage_cost`. `until` (UTC epoch seconds) is where hosts that are still running are cut off.
     """
     seconds = sum(
         Decimal(str(max(0.0, (until if each.ended_at is None else each.ended_at) - each.launched_at))) for each in hosts

@@ -15,12 +15,12 @@ class HostLife:
     instance_type: str
     zone: str
     vcpus: int
-    memory_mib: int = 0  # what jobs can have; 0: not known, shares then go by vCPUs alone
+    memory_mib: int = 0  # available to jobs; 0: not known, shares then depend on vCPUs alone
     is_spot: bool = True
     launched_at: float
-    started_at: float | None = None  # when it could take attempts
+    started_at: float | None = None  # when it could accept attempts
     ended_at: float | None = None
-    is_reclaimed: bool = False  # EC2 ended it, not we
+    is_reclaimed: bool = False  # EC2 ended it, not us
 
     def __post_init__(self) -> None:
         if self.vcpus < 1:
@@ -31,11 +31,11 @@ class HostLife:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observed:
-    """What the runtime's record of an attempt says that money depends on. None: the record does not say."""
+    """The fields of the runtime's attempt record that affect cost. None: the record does not say."""
 
-    lost_seconds: float | None = None  # since the last whole checkpoint, when the attempt was cut off
-    restore_seconds: float | None = None  # bringing back the checkpoint before any work
-    save_seconds: float | None = None  # spent on saving checkpoints, the command's own time aside
+    lost_seconds: float | None = None  # since the last complete checkpoint, if the attempt was cut off
+    restore_seconds: float | None = None  # restoring the checkpoint before any work
+    save_seconds: float | None = None  # spent on saving checkpoints, excluding the command's own time
     peak_memory_mib: float | None = None
     cpu_seconds: float | None = None
 
@@ -51,8 +51,8 @@ class AttemptUse:
     queue: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     instance_id: str
-    vcpus: float  # asked for
-    memory_mib: int  # asked for
+    vcpus: float  # requested
+    memory_mib: int  # requested
     started_at: float
     stopped_at: float | None = None
     outcome: AttemptOutcome
