@@ -1,7 +1,7 @@
-"""The indexes of a run that one job holds, as ranges: their text (3,17,40-45), their order, and which child has which.
+"""The run indexes held by one job, as ranges: their text form (3,17,40-45), their order, and which child has which.
 
-A run may be spread over several arrays, and an array may hold some of a run's children only. `ArrayIndexes` says which:
-child k of the array has the k-th of them. All work is by ranges, so ten thousand neighbours cost as much as two.
+A run may be spread over several arrays, and an array may hold only some of a run's children. `ArrayIndexes` says which:
+child k of the array has the k-th index. All operations work on ranges, so ten thousand neighbours cost as much as two.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,27 +11,27 @@ from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
 
-MOST_INDEXES: Final = 10_000_000  # of one text: a run has at most a million inputs
+MOST_INDEXES: Final = 10_000_000  # of one text; a run has at most a million inputs
 _MOST_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayIndexes:
-    """Ranges (first, last), both included, that do not overlap, in the order of the children. Empty: no index.
+    """Ranges (first, last), both included, that do not overlap, in child order. Empty: no indexes.
 
-    What is made here ascends, and its ranges do not touch; `parse` keeps the order of a text that a person wrote.
+    Values built here ascend and their ranges do not touch; `parse` keeps the order of a text written by a user.
     """
 
     ranges: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, indexes: Iterable[int]) -> "ArrayIndexes":
-        """From single indexes in any order; one that comes twice counts once."""
+        """Build from single indexes in any order; duplicates count once."""
         return cls.of_ranges((index, index) for index in indexes)
 
     @classmethod
     def of_ranges(cls, ranges: Iterable[tuple[int, int]]) -> "ArrayIndexes":
-        """From (first, last) pairs in any order, which may overlap."""
+        """Build from (first, last) pairs in any order, which may overlap."""
         merged: list[tuple[int, int]] = []
         for first, last in sorted(ranges):
             if merged and first <= merged[-1][1] + 1:
@@ -42,12 +42,12 @@ class ArrayIndexes:
 
     @classmethod
     def span(cls, first: int, count: int) -> "ArrayIndexes":
-        """So many neighbours from `first` on."""
+        """`count` consecutive indexes starting at `first`."""
         return cls(((first, first + count - 1),) if count > 0 else ())
 
     @classmethod
     def parse(cls, text: str) -> "ArrayIndexes":
-        """Read 3,17,40-45, in its order. Raises InvalidInput for what is no such text, or names an index twice."""
+        """Read 3,17,40-45, keeping its order. Raises InvalidInput for any other text, or if an index is repeated."""
         found: list[tuple[int, int]] = []
         for part in text.split(","):
             start, dash, end = part.strip().partition("-")
@@ -80,13 +80,13 @@ class ArrayIndexes:
         return ",".join(_range_text(first, last) for first, last in self.ranges)
 
     def shown(self, *, most: int = 12) -> str:
-        """3, 17, 40-45 for a person: `most` ranges, and how many indexes there are beyond them."""
+        """3, 17, 40-45 for display: `most` ranges, and how many more indexes there are."""
         text = ", ".join(_range_text(first, last) for first, last in self.ranges[:most])
         beyond = sum(last - first + 1 for first, last in self.ranges[most:])
         return f"{text} and {beyond:,} more" if beyond else text
 
     def at(self, child: int) -> int | None:
-        """The index in the run of child `child` (from 0) of the array that holds these; None beyond the last."""
+        """The run index of child `child` (from 0) of the array that holds these; None beyond the last."""
         place = child
         for first, last in self.ranges:
             if 0 <= place <= last - first:
@@ -95,7 +95,7 @@ class ArrayIndexes:
         return None
 
     def child_of(self, index: int) -> int | None:
-        """Which child (from 0) of the array that holds these has an index of the run; None if none has."""
+        """Which child (from 0) of the array that holds these has a given run index; None if none has."""
         place = 0
         for first, last in self.ranges:
             if first <= index <= last:
@@ -104,11 +104,11 @@ class ArrayIndexes:
         return None
 
     def union(self, other: "ArrayIndexes") -> "ArrayIndexes":
-        """The indexes of either."""
+        """The indexes in either."""
         return ArrayIndexes.of_ranges((*self.ranges, *other.ranges))
 
     def without(self, other: "ArrayIndexes") -> "ArrayIndexes":
-        """Those of ours that `other` has not."""
+        """The indexes that are not in `other`."""
         left: list[tuple[int, int]] = []
         cuts, passed = sorted(other.ranges), 0
         for first, last in sorted(self.ranges):
@@ -126,11 +126,11 @@ class ArrayIndexes:
         return ArrayIndexes.of_ranges(left)
 
     def common(self, other: "ArrayIndexes") -> "ArrayIndexes":
-        """The indexes of both."""
+        """The indexes in both."""
         return self.without(self.without(other))
 
     def chunks(self, *, most: int, longest_text: int) -> Iterator["ArrayIndexes"]:
-        """These in as few arrays as `most` indexes and `longest_text` characters of text in each allow."""
+        """Split into as few arrays as possible, each of at most `most` indexes and `longest_text` characters."""
         chunk: list[tuple[int, int]] = []
         size = length = 0
         for first, last in self.ranges:
@@ -149,7 +149,7 @@ class ArrayIndexes:
 
 
 def spans(count: int, *, most: int) -> Sequence[ArrayIndexes]:
-    """The indexes of a run of `count` in arrays of `most` each, and what is left."""
+    """The indexes of a run of `count`, split into arrays of `most` each and a remainder."""
     return [ArrayIndexes.span(first, min(most, count - first)) for first in range(0, count, most)]
 
 
@@ -158,7 +158,7 @@ def _range_text(first: int, last: int) -> str:
 
 
 def _number(text: str) -> int | None:
-    """A whole number in ASCII digits; None for anything else, also for what is far too long to be an index."""
+    """A whole number in ASCII digits; None for anything else, including numbers far too long to be an index."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 

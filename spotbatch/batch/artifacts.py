@@ -1,20 +1,20 @@
-"""Where a run's artifacts stand below the store's URL: the one contract of the runtime, the CLI and the cost report.
+"""Where a run's artifacts are stored below the store's URL: the contract between runtime, CLI and cost report.
 
     runs/<run id>/<unit>/checkpoints/...     written and pruned by the runtime
     runs/<run id>/<unit>/output/...          the command's outputs, once it succeeded
     runs/<run id>/<unit>/output.json         the marker, written last: lists the outputs; without it there are none
-    runs/<run id>/<unit>/output.pending.json   the same list, written first: what is still to be sent when it is there
+    runs/<run id>/<unit>/output.pending.json   the same list, written first: while it exists, uploads are outstanding
     runs/<run id>/<unit>/attempts/<n>.json   the record of attempt n
-    runs/<run id>/<unit>/failed/<n>/...      last log lines and outputs so far of a failed attempt
-    runs/<run id>/<unit>/progress.json       what the command last reported of its progress
-    runs/<run id>/inputs/<n>.json            lines n * 1000 and on of the run's list of inputs, one a child
-    runs/<run id>/run.json                   the jobs of a run that is more than one job
+    runs/<run id>/<unit>/failed/<n>/...      last log lines and partial outputs of a failed attempt
+    runs/<run id>/<unit>/progress.json       the command's latest progress report
+    runs/<run id>/inputs/<n>.json            lines from n * 1000 on of the run's list of inputs, one per child
+    runs/<run id>/run.json                   the jobs of a run that consists of more than one job
     runs/<run id>/controller.json            what the controller did for a run under its control, and why
     runs/<run id>/deadline.json              where a job with a deadline ran, and why
-    runs/code/<sha256>.tar.gz                a folder sent along with jobs (`submit --code`), once for its content
+    runs/code/<sha256>.tar.gz                a folder sent with jobs (`submit --code`), stored once per content
 
-A unit is `job` for a job that is no array, and the five-digit index for a child of one. A host that a recording
-machine (the local region) knows of stands in `hosts/<instance id>.json`.
+A unit is `job` for a job that is not an array, and the five-digit index for a child of an array. A host known to a
+recording machine (the local region) is stored in `hosts/<instance id>.json`.
 """
 
 from typing import Final
@@ -23,7 +23,7 @@ INPUTS_A_LIST: Final = 1000
 
 
 def run_prefix(run_id: str) -> str:
-    """The folder of a run, without a slash at its end."""
+    """The folder of a run, without a trailing slash."""
     return f"runs/{run_id}"
 
 
@@ -66,7 +66,7 @@ def progress_key(run_id: str, array_index: int | None) -> str:
 
 
 def input_list(run_id: str, array_index: int) -> str:
-    """Where the line of a child stands, among `INPUTS_A_LIST` of them: a JSON list of strings."""
+    """The object that holds a child's input line, among `INPUTS_A_LIST` of them: a JSON list of strings."""
     return f"{run_prefix(run_id)}/inputs/{array_index // INPUTS_A_LIST:05d}.json"
 
 

@@ -1,9 +1,9 @@
-"""How an attempt ended: the only rule, from what AWS Batch reports and what the runtime recorded.
+"""How an attempt ended: the single rule, based on what AWS Batch reports and what the runtime recorded.
 
-The bill, the screens, the doctor, the deadline controller and the simulator all ask here, so that an attempt is the
-same thing everywhere. What is looked at, the strongest evidence first:
+The bill, the screens, the doctor, the deadline controller and the simulator all use this, so that an attempt means the
+same thing everywhere. The evidence considered, strongest first:
 
-1. the status reason, where AWS Batch itself ended the attempt (its timeout) or its host went away;
+1. the status reason, if AWS Batch itself ended the attempt (timeout) or its host went away;
 2. exit code 0 of a job that nobody stopped;
 3. what the runtime recorded: what told it to leave first, and how it ended;
 4. the reason of the container (out of memory, could not be started) and the runtime's own exit codes;
@@ -31,25 +31,25 @@ from spotbatch.batch.status import (
     JobStatus,
 )
 
-# A job that was cancelled while it waited to be retried ends later than its last attempt. Where an attempt was itself
-# stopped, the two ends are one moment, give or take what AWS Batch rounds.
+# A job cancelled while waiting for a retry ends later than its last attempt. If the attempt itself was
+# stopped, both end at the same time, give or take AWS Batch's rounding.
 _STOPPED_LATER_SECONDS: Final = 2.0
 
 
 class AttemptOutcome(StrEnum):
-    """How an attempt ended, or that it has not."""
+    """How an attempt ended, or that it is still running."""
 
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"  # the command's own failure
     INTERRUPTED = "INTERRUPTED"  # EC2 took its Spot host back, or announced it and the runtime left
-    STOPPED = "STOPPED"  # a person terminated or cancelled the job
+    STOPPED = "STOPPED"  # a user terminated or cancelled the job
     TIMED_OUT = "TIMED_OUT"  # AWS Batch stopped it: the job's timeout
     UNHEALTHY = "UNHEALTHY"  # the runtime's health check gave up on the command
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     NOT_STARTED = "NOT_STARTED"  # the command never ran: image, container or restore
-    NOT_SAVED = "NOT_SAVED"  # the command succeeded, and its outputs could not be stored
-    LOST = "LOST"  # gone with its host, which EC2 did not take back for Spot, or for no known reason
+    NOT_SAVED = "NOT_SAVED"  # the command succeeded, but its outputs could not be stored
+    LOST = "LOST"  # lost with its host, not through a Spot reclaim, or for no known reason
 
     @property
     def is_over(self) -> bool:
@@ -58,32 +58,32 @@ class AttemptOutcome(StrEnum):
 
     @property
     def is_lost_to_spot(self) -> bool:
-        """Whether EC2's need for the host ended it, rather than the command, a person or a limit."""
+        """Whether EC2's reclaim of the host ended it, rather than the command, a user or a limit."""
         return self is AttemptOutcome.INTERRUPTED
 
     @property
     def is_waivable(self) -> bool:
-        """Whether EC2 waives the host's time where that was its first hour: only of what EC2 interrupted."""
+        """Whether EC2 waives the host's time within its first hour: only for what EC2 interrupted."""
         return self is AttemptOutcome.INTERRUPTED
 
     @property
     def is_stopped(self) -> bool:
-        """Whether somebody, or a limit that somebody set, ended it on purpose."""
+        """Whether a user, or a limit set by a user, ended it on purpose."""
         return self in (AttemptOutcome.STOPPED, AttemptOutcome.TIMED_OUT)
 
     @property
     def is_failure(self) -> bool:
-        """Whether it ended without success while its host stood and nobody stopped it."""
+        """Whether it ended unsuccessfully although its host was up and nobody stopped it."""
         return self in _FAILURES
 
     @property
     def may_go_on(self) -> bool:
-        """Whether the work itself is fine and would go on from its last checkpoint on another host."""
+        """Whether the work itself is fine and would continue from its last checkpoint on another host."""
         return self in (AttemptOutcome.INTERRUPTED, AttemptOutcome.LOST)
 
     @property
     def group(self) -> "AttemptOutcome":
-        """What bills and pictures count it as: RUNNING, SUCCEEDED, INTERRUPTED (also LOST), STOPPED or FAILED."""
+        """How bills and charts classify it: RUNNING, SUCCEEDED, INTERRUPTED (also LOST), STOPPED or FAILED."""
         if self.may_go_on:
             return AttemptOutcome.INTERRUPTED
         if self.is_stopped:
@@ -115,13 +115,13 @@ def outcome_of(
     """How one attempt ended.
 
     Args:
-        is_running: it has no end yet.
-        exit_code: the container's; None where AWS Batch has none.
+        is_running: it has not ended yet.
+        exit_code: the container's; None if AWS Batch has none.
         reason: the container's.
         status_reason: the attempt's.
         is_stopped: somebody terminated or cancelled the job while this attempt ran.
-        is_spot: its host is a Spot instance; True where that is not known.
-        record: what the runtime wrote; None where there is nothing to read.
+        is_spot: its host is a Spot instance; True if that is not known.
+        record: what the runtime wrote; None if there is no record.
     """
     if is_running:
         return AttemptOutcome.RUNNING
@@ -154,19 +154,19 @@ _BY_CODE: Final[Mapping[int, AttemptOutcome]] = {
 
 
 def _recorded(record: AttemptRecord, exit_code: int | None, reason: str, *, is_stopped: bool) -> AttemptOutcome | None:
-    """By the runtime's own account; None where it has none, or where the container ended in another way after it."""
+    """According to the runtime's record; None if it has none, or if the container then ended in another way."""
     if not record.has_ended:
-        # Killed in the time that a notice had left: the runtime could write that it came, and no more.
+        # Killed after a notice, before its deadline: the runtime could only record that the notice came.
         was_killed = exit_code in _KILLED and not reason.startswith(OUT_OF_MEMORY)
         return AttemptOutcome.INTERRUPTED if record.was_noticed and was_killed else None
     if record.exit_code != exit_code:
         return None
     if record.outcome == RecordedOutcome.INTERRUPTED:
-        if record.was_noticed:  # also where somebody stopped the job after the notice: the host was being taken
+        if record.was_noticed:  # even if somebody stopped the job after the notice: the host was being reclaimed
             return AttemptOutcome.INTERRUPTED
         if is_stopped:
             return AttemptOutcome.STOPPED
-        # Neither a person nor a timeout sent that signal: the host was shut down, and EC2 announced nothing.
+        # Neither a user nor a timeout sent that signal: the host was shut down without an EC2 notice.
         return AttemptOutcome.LOST if record.interruption_cause in _SIGNALS else None
     return None if is_stopped else _BY_RECORD.get(record.outcome)
 
@@ -174,14 +174,14 @@ def _recorded(record: AttemptRecord, exit_code: int | None, reason: str, *, is_s
 _KILLED: Final = (None, 128 + 9, 128 + 15)  # as Docker reports SIGKILL and SIGTERM
 _SIGNALS: Final = (InterruptionCause.SIGTERM, InterruptionCause.SIGINT)
 _BY_RECORD: Final[Mapping[str, AttemptOutcome]] = {
-    RecordedOutcome.UNHEALTHY: AttemptOutcome.UNHEALTHY,  # also once it is given up with another code than 211
+    RecordedOutcome.UNHEALTHY: AttemptOutcome.UNHEALTHY,  # also if it is given up with a code other than 211
     RecordedOutcome.NOT_SAVED: AttemptOutcome.NOT_SAVED,
-    RecordedOutcome.NOT_RESTORED: AttemptOutcome.NOT_STARTED,  # with 210 if the store may answer the next time
+    RecordedOutcome.NOT_RESTORED: AttemptOutcome.NOT_STARTED,  # with 210 if the store may answer next time
 }
 
 
 def outcomes_of(job: Job, records: Mapping[int, AttemptRecord] | None = None) -> tuple[AttemptOutcome, ...]:
-    """How each attempt of a job or child ended, in their order. `records` are by attempt, from 1."""
+    """How each attempt of a job or child ended, in order. `records` are keyed by attempt, from 1."""
     known = records or {}
     last = len(job.attempts)
     return tuple(
@@ -198,12 +198,12 @@ def outcomes_of(job: Job, records: Mapping[int, AttemptRecord] | None = None) ->
 
 
 def interruptions_of(job: Job, records: Mapping[int, AttemptRecord] | None = None) -> int:
-    """How many attempts of a job or child Spot ended."""
+    """How many attempts of a job or child were ended by Spot."""
     return sum(outcome.is_lost_to_spot for outcome in outcomes_of(job, records))
 
 
 def _was_stopped(job: Job) -> bool:
-    """Whether stopping the job is what ended its last attempt, rather than its wait for the next one."""
+    """Whether stopping the job ended its last attempt, rather than its wait for the next one."""
     if not job.is_terminated or job.status is JobStatus.SUCCEEDED:
         return False
     ended_at = job.attempts[-1].stopped_at

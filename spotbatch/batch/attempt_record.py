@@ -1,11 +1,11 @@
-"""The record of one attempt: its only schema. The runtime writes it, everyone else reads it by this type.
+"""The schema of the record of one attempt. The runtime writes it; everything else reads it through this type.
 
 A JSON object at `batch.artifacts.attempt_record`. The runtime rewrites it while the attempt runs, so the record of an
-attempt that was killed says how it stood shortly before: its outcome is still "running".
+attempt that was killed shows its state shortly before: its outcome is still "running".
 
-Whoever can write to the store can write here, and a later version may add fields. So reading never fails: a field
-that is not ours is ignored, one of another kind has its default, as if it were not there, and what is no record of an
-attempt at all is None.
+Anyone who can write to the store can write here, and a later version may add fields. So reading never fails: a field
+unknown to us is ignored, a field of the wrong type takes its default as if it were absent, and a document that is no
+attempt record at all is read as None.
 """
 
 import json
@@ -16,30 +16,30 @@ from typing import Any, Final
 
 from spotbatch.batch.light_dataclass import as_dict, dataclass, made_by
 
-SCHEMA: Final = 1  # raised when a field changes its meaning; a new field does not raise it
-MOST_BYTES: Final = 1_000_000  # a record has about one kilobyte
-_MOST_TEXT: Final = 2000  # characters of one field
+SCHEMA: Final = 1  # incremented when a field changes its meaning, not when a field is added
+MOST_BYTES: Final = 1_000_000  # a record is about one kilobyte
+_MOST_TEXT: Final = 2000  # characters in one field
 _MOST_WARNINGS: Final = 100
-_LATEST_SECONDS: Final = 253402300800.0  # the year 10000: beyond it a time is damage
+_LATEST_SECONDS: Final = 253402300800.0  # the year 10000: a later time is corrupt
 
 
 class RecordedOutcome(StrEnum):
-    """What the runtime wrote as the end of its attempt."""
+    """What the runtime recorded as the end of its attempt."""
 
-    RUNNING = "running"  # it was not over when the record was written last
+    RUNNING = "running"  # it was not over when the record was last written
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     UNHEALTHY = "unhealthy"
-    NOT_SAVED = "not_saved"  # the command succeeded, and its outputs could not be stored
-    NOT_RESTORED = "not_restored"  # the command was not started: the store did not answer, or a setting is wrong
+    NOT_SAVED = "not_saved"  # the command succeeded, but its outputs could not be stored
+    NOT_RESTORED = "not_restored"  # the command was not started: the store did not answer, or a setting is invalid
 
 
 class InterruptionCause(StrEnum):
-    """What told the runtime to leave, first."""
+    """What first told the runtime to stop."""
 
-    NOTICE = "notice"  # EC2's, of the host
-    SIGTERM = "SIGTERM"  # from AWS Batch (terminate, timeout), the host's shutdown, or a person
+    NOTICE = "notice"  # EC2's notice for the host
+    SIGTERM = "SIGTERM"  # from AWS Batch (terminate, timeout), the host's shutdown, or a user
     SIGINT = "SIGINT"
 
 
@@ -55,11 +55,11 @@ class AttemptRecord:
     instance_type: str = ""
     zone: str = ""
     started_at: float | None = None
-    ended_at: float | None = None  # None while it runs, and for good if it is killed
-    outcome: str = RecordedOutcome.RUNNING  # a RecordedOutcome, or a word of a later version
+    ended_at: float | None = None  # None while it runs, and permanently if it is killed
+    outcome: str = RecordedOutcome.RUNNING  # a RecordedOutcome, or a value from a later version
     exit_code: int | None = None  # the runtime's own
     command_exit_code: int | None = None
-    interruption_cause: str | None = None  # an InterruptionCause, or a word of a later version
+    interruption_cause: str | None = None  # an InterruptionCause, or a value from a later version
     noticed_at: float | None = None
     notice_lead_seconds: float | None = None  # from the notice to the announced end
     resumed_from: str | None = None  # the checkpoint's name
@@ -68,8 +68,8 @@ class AttemptRecord:
     checkpoints_failed: int = 0
     checkpoint_bytes: int = 0  # of the last one, whole
     checkpoint_uploaded_bytes: int = 0
-    checkpoint_seconds: float = 0.0  # spent saving, all together
-    restore_estimate_seconds: float | None = None  # of the last checkpoint, at the bandwidth that its saves had
+    checkpoint_seconds: float = 0.0  # spent saving, in total
+    restore_estimate_seconds: float | None = None  # for the last checkpoint, at the bandwidth of its saves
     last_saved_at: float | None = None
     work_lost_seconds: float | None = None  # from the last saved state to the end, unless it succeeded
     peak_memory_mib: float = 0.0
@@ -87,23 +87,23 @@ class AttemptRecord:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the runtime itself saw the end."""
+        """Whether the runtime itself recorded the end."""
         return self.outcome != RecordedOutcome.RUNNING
 
     @property
     def was_noticed(self) -> bool:
-        """Whether EC2's notice was what told the runtime to leave."""
+        """Whether EC2's notice was what told the runtime to stop."""
         return self.interruption_cause == InterruptionCause.NOTICE
 
     @property
     def lasted_seconds(self) -> float | None:
-        """From the start to the end, or to the last save where the end is not known; None where neither is."""
+        """From the start to the end, or to the last save if the end is not known; None if neither is known."""
         stop = self.last_saved_at if self.ended_at is None else self.ended_at
         return None if self.started_at is None or stop is None else max(0.0, stop - self.started_at)
 
 
 def read_record(document: bytes | str) -> AttemptRecord | None:
-    """A record from its JSON text; None for what is none."""
+    """A record from its JSON text; None if it is not a record."""
     if len(document) > MOST_BYTES:
         return None
     try:
@@ -114,7 +114,7 @@ def read_record(document: bytes | str) -> AttemptRecord | None:
 
 
 def record_of(found: object) -> AttemptRecord | None:
-    """A record from decoded JSON; None for what is none."""
+    """A record from decoded JSON; None if it is not a record."""
     if not isinstance(found, Mapping):
         return None
     known = {name: value for name, read in _READERS.items() if (value := read(found.get(name))) is not None}
@@ -128,14 +128,14 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    """A whole number from 0 on, as all counts, sizes and indexes are."""
+    """A non-negative whole number, as all counts, sizes and indexes are."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         return None
     return value
 
 
 def _code(value: object) -> int | None:
-    """An exit code; negative ones are signals, as Python writes them."""
+    """An exit code; negative ones are signals, as in Python."""
     if isinstance(value, bool) or not isinstance(value, int) or not -1024 < value < 1 << 32:
         return None
     return value

@@ -1,4 +1,4 @@
-"""On what a job waits: another job, its own elder sibling (SEQUENTIAL), or the same index elsewhere (N_TO_N)."""
+"""What a job waits for: another job, the previous child of its array (SEQUENTIAL), or the same index (N_TO_N)."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ MAX_DEPENDENCIES: Final = 20
 
 
 class DependencyType(StrEnum):
-    """AWS Batch user guide, "Job dependencies"; PLAIN is the type that the API leaves out."""
+    """AWS Batch user guide, "Job dependencies"; PLAIN is the type that the API omits."""
 
     PLAIN = "PLAIN"
     SEQUENTIAL = "SEQUENTIAL"
@@ -17,7 +17,7 @@ class DependencyType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dependency:
-    """One entry of dependsOn. SEQUENTIAL has no job id of its own; the id may name one child (`id:index`)."""
+    """One entry of dependsOn. SEQUENTIAL has no job id; the id may name one child (`id:index`)."""
 
     job_id: str | None = None
     type: DependencyType = DependencyType.PLAIN

@@ -1,4 +1,4 @@
-"""The error tree of the whole product, the container's runtime included. Each class says whether what failed may pass.
+"""The error tree of the whole product, including the container's runtime. Each class says whether it is transient.
 
 SpotbatchError
 ├── InvalidInput          the caller sent something wrong: what, the value, the fix            (exit 2)
@@ -11,31 +11,31 @@ SpotbatchError
 │   ├── Damaged           what was kept there cannot be read any more
 │   ├── HostFault         this host cannot do it now, another may: its disk is full   may pass
 │   └── StoreError        the artifact store does not answer the runtime              may pass
-│       ├── Refused       it answers, and will not serve us: no bucket, no permission
+│       ├── Refused       it answers, but refuses to serve us: no bucket, no permission
 │       └── Missing       the key is not there
 ├── Corrupt               what came back from the store is not what was stored there
-│   └── Invalid           it is, and is no checkpoint that may be restored: read again it would be the same
+│   └── Invalid           it is what was stored, but not a restorable checkpoint: reading again would not help
 ├── Torn                  a checkpoint file was being written while it was read       may pass
-├── Superseded            a newer attempt of the same work has begun: this one must not save any more
+├── Superseded            a newer attempt of the same work has started: this one must not save any more
 ├── JobFailed             the work was done and some of it ended FAILED                         (exit 1)
 └── BrokenInvariant       the rulebook contradicts itself: a bug of ours, with the job's story  (exit 70)
 
 Only `cli/main.py` turns these into exit codes, and `runtime/attempt.py` into those of `spotrun`. The local region's
-`ApiError` stays outside: it is not a failure of ours but an answer, with one of AWS's codes, on its way to a client.
+`ApiError` stays outside: it is not a failure of ours but a response, with one of AWS's codes, on its way to a client.
 """
 
 from typing import ClassVar
 
 
 class SpotbatchError(Exception):
-    """Anything that this product says instead of a stack trace. Its text is complete: what, the value, the fix."""
+    """Any error reported instead of a stack trace. Its text is complete: what, the value, the fix."""
 
     exit_code: ClassVar[int] = 1
-    is_transient: ClassVar[bool] = False  # whether the same may go well later, with nothing changed by the caller
+    is_transient: ClassVar[bool] = False  # whether the same call may succeed later without any change by the caller
 
 
 class InvalidInput(SpotbatchError):
-    """The caller sent something wrong; nothing was changed."""
+    """The caller sent something invalid; nothing was changed."""
 
     exit_code = 2
 
@@ -66,19 +66,19 @@ class Unavailable(SpotbatchError):
 
 
 class Denied(Unavailable):
-    """AWS answers, and refuses us: no credentials, or none that may do this."""
+    """AWS answers but refuses us: no credentials, or none with permission."""
 
     is_transient = False
 
 
 class Damaged(Unavailable):
-    """What was kept (a journal, a document of the store) cannot be read any more."""
+    """Stored data (a journal, a document in the store) can no longer be read."""
 
     is_transient = False
 
 
 class HostFault(Unavailable):
-    """This host cannot do it now; another may."""
+    """This host cannot do it now; another may be able to."""
 
 
 class StoreError(Unavailable):
@@ -86,7 +86,7 @@ class StoreError(Unavailable):
 
 
 class Refused(StoreError):
-    """The store answers, and will not serve us: no bucket, no permission."""
+    """The store answers but refuses to serve us: no bucket, no permission."""
 
     is_transient = False
 
@@ -102,7 +102,7 @@ class Corrupt(SpotbatchError):
 
 
 class Invalid(Corrupt):
-    """It is what was stored there, and nothing that may be restored."""
+    """It is what was stored there, but not something that can be restored."""
 
 
 class Torn(SpotbatchError):
@@ -112,11 +112,11 @@ class Torn(SpotbatchError):
 
 
 class Superseded(SpotbatchError):
-    """A newer attempt of the same work has begun."""
+    """A newer attempt of the same work has started."""
 
 
 class JobFailed(SpotbatchError):
-    """The work was done, and some of it ended FAILED."""
+    """The work was done, but some of it ended FAILED."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""What AWS Batch calls a job request, a job and an attempt, as plain values.
+"""AWS Batch's job request, job and attempt, as plain values.
 
 Times are UTC epoch seconds (float); memory is MiB; a child of an array is a `Job` with an `array_index`.
 """
@@ -39,7 +39,7 @@ class ResourceRequirements:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArrayProperties:
-    """The size of an array job, and once it is submitted how many children stand in each status."""
+    """The size of an array job and, once submitted, the number of children in each status."""
 
     size: int
     status_summary: Mapping[JobStatus, int] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class ArrayProperties:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """What SubmitJob is asked for. None means: as the job definition says. Raises InvalidJob as AWS would refuse it."""
+    """SubmitJob's parameters. None means: as in the job definition. Raises InvalidJob where AWS would refuse it."""
 
     name: str
     queue: str
@@ -91,7 +91,7 @@ class JobRequest:
         self._check_overrides()
 
     def _check_overrides(self) -> None:
-        """AWS Batch would take the job and let it fail at its start."""
+        """AWS Batch would accept the job and let it fail at its start."""
         wanted = (("VCPU", self.vcpus), ("MEMORY", self.memory_mib), ("GPU", self.gpus))
         length = overrides_length(
             command=self.command or (),
@@ -110,7 +110,7 @@ class JobRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """One try of a job on one host."""
+    """One attempt of a job on one host."""
 
     started_at: float | None = None
     stopped_at: float | None = None
@@ -123,7 +123,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """A job as DescribeJobs tells of it: in the cloud, or in the local region."""
+    """A job as reported by DescribeJobs, in the cloud or in the local region."""
 
     id: str
     name: str
@@ -150,5 +150,5 @@ class Job:
 
     @property
     def parent_id(self) -> str:
-        """The array's id for a child, the job's own id otherwise."""
+        """The array's id for a child, otherwise the job's own id."""
         return self.id.partition(":")[0]

@@ -1,8 +1,8 @@
-"""Dataclasses for what the start of a container waits for: keyword-only, compared and shown by their fields.
+"""Fast-loading dataclasses for the container's start path: keyword-only, compared and shown by their fields.
 
 The standard library's `dataclasses` imports `inspect`, `ast` and `dis`, and compiles text for each class: more than a
-third of the time that `spotrun -- true` had. Type checkers read these in the same way (PEP 681), and so do `asdict`,
-`fields`, `replace` and `is_dataclass` of the standard library, for whoever has imported it.
+third of the time that `spotrun -- true` took. Type checkers read these in the same way (PEP 681), and so do `asdict`,
+`fields`, `replace` and `is_dataclass` of the standard library, for code that has imported it.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _REQUIRED = object()
 
 
 class _Fields:
-    """What `dataclasses` looks for, made when it looks."""
+    """What `dataclasses` looks for, built on demand."""
 
     def __init__(self, names: tuple[str, ...], given: dict[str, object]) -> None:
         self._names = names
@@ -35,20 +35,20 @@ class _Fields:
 
 
 class _Made:
-    """A default that is made anew for each instance."""
+    """A default that is created anew for each instance."""
 
     def __init__(self, make: Callable[[], object]) -> None:
         self.make = make
 
 
 def made_by(*, default_factory: Callable[[], T]) -> T:
-    """As `dataclasses.field(default_factory=...)`."""
+    """Like `dataclasses.field(default_factory=...)`."""
     return cast("T", _Made(default_factory))
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(made_by,))
 def dataclass(*, frozen: bool = False, kw_only: bool = True) -> Callable[[type[T]], type[T]]:
-    """As `dataclasses.dataclass`, for a class without bases of this kind. What begins with `_` is no field."""
+    """Like `dataclasses.dataclass`, for a class without such bases. Names that begin with `_` are not fields."""
     assert kw_only  # noqa: S101 - said for the reader; there is no other kind
 
     def decorate(cls: type[T]) -> type[T]:
@@ -71,7 +71,7 @@ def dataclass(*, frozen: bool = False, kw_only: bool = True) -> Callable[[type[T
 
 
 def as_dict(instance: object) -> dict[str, Any]:
-    """The fields and their values, in the order of the class."""
+    """The fields and their values, in class order."""
     return {name: value for name, value in vars(instance).items() if not name.startswith("_")}
 
 

@@ -1,8 +1,8 @@
-"""How long the overrides of a job may be: SubmitJob takes more, and the job then fails at its start.
+"""How long the overrides of a job may be: SubmitJob accepts more, and the job then fails at its start.
 
-AWS Batch hands what a submission changes to ECS as the override of a task, which has at most 8,192 characters, those of
-its JSON included (API reference of ECS, RunTask). Jobs above it end FAILED with ECS's own words (seen by others:
-ASFHyP3/hyp3 #3041, Netflix/metaflow #977). AWS Batch adds its own variables to it, so that less is left: others report
+AWS Batch passes what a submission changes to ECS as a task override, which has at most 8,192 characters, including
+its JSON syntax (API reference of ECS, RunTask). Jobs above the limit end FAILED with ECS's own message (reported in
+ASFHyP3/hyp3 #3041, Netflix/metaflow #977). AWS Batch adds its own variables, so that less is left: others report
 that 7,680 characters failed. What else it adds is not published.
 """
 
@@ -28,9 +28,9 @@ def overrides_length(
     compute_environment: str = "",
     is_array: bool = False,
 ) -> int:
-    """The characters of the override that ECS gets: what the submission changes, and AWS Batch's own variables.
+    """The length of the override that ECS gets: what the submission changes, and AWS Batch's own variables.
 
-    `command` is the one that the submission gives or fills with its parameters; empty, where the definition's stands.
+    `command` is the one set by the submission or filled with its parameters; empty if the definition's applies.
     """
     own = {
         names.AWS_BATCH_JOB_ID: f"{_A_JOB_ID}:{_AN_INDEX}" if is_array else _A_JOB_ID,

@@ -20,9 +20,9 @@ class AllocationStrategy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """One instance type in one zone: what EC2 keeps spare capacity of.
+    """One instance type in one zone: the unit of EC2's spare capacity.
 
-    `memory_mib` is what containers can have, not the label: the ECS agent and the kernel take their share.
+    `memory_mib` is what containers can use, not the nominal size: the ECS agent and the kernel take their share.
     `depth` says how much spare capacity the pool has; only its order among pools counts.
     """
 
@@ -41,7 +41,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeEnvironment:
-    """Where hosts may be launched, and how many."""
+    """Where and how many hosts may be launched."""
 
     name: str
     pools: tuple[Pool, ...]
@@ -62,7 +62,7 @@ class ComputeEnvironment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShareWeight:
-    """A share identifier, or a prefix of some with a trailing `*`; a lower weight is a larger share."""
+    """A share identifier, or a prefix with a trailing `*`; a lower weight means a larger share."""
 
     identifier: str
     weight: float = 1.0
@@ -73,13 +73,13 @@ class FairShare:
     """A scheduling policy (API reference, FairsharePolicy)."""
 
     shares: tuple[ShareWeight, ...] = ()
-    decay_seconds: int = 0  # 0 means the least window of AWS Batch, 600 s
+    decay_seconds: int = 0  # 0 means AWS Batch's minimum window, 600 s
     compute_reservation_percent: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StateTimeLimit:
-    """A jobStateTimeLimitAction: cancel the job at the head that has been RUNNABLE so long for this reason."""
+    """A jobStateTimeLimitAction: cancel a job at the head that has been RUNNABLE this long for this reason."""
 
     reason: str
     max_seconds: int
@@ -87,7 +87,7 @@ class StateTimeLimit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobQueue:
-    """Jobs in their order, and the environments that take them, in theirs."""
+    """Jobs in order, and the environments that take them, in order."""
 
     name: str
     environments: tuple[str, ...]
@@ -98,7 +98,7 @@ class JobQueue:
 
 
 class BlockedReason(StrEnum):
-    """Why the head of a queue cannot start (user guide, "Resolve blocked job queues"), in AWS Batch's own words."""
+    """Why the head of a queue cannot start (user guide, "Resolve blocked job queues"), in AWS Batch's own wording."""
 
     NO_CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
     ENVIRONMENT_MAX = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
@@ -122,11 +122,11 @@ def choose_pool(
     waiting_vcpus: int,
     headroom_vcpus: int,
 ) -> Pool | None:
-    """The pool to launch one host from, or None if no pool that fits the job fits the headroom too.
+    """The pool to launch one host from, or None if no pool fits both the job and the headroom.
 
-    Of the pools that can take the job, prefer hosts that the waiting work fills, then what the strategy prefers:
+    Among pools that can take the job, prefer hosts that the waiting work fills, then what the strategy prefers:
     the cheapest vCPU (BEST_FIT*), the deepest pool (capacity optimized), or both (price and capacity). AWS does not
-    publish its own rule; this one is deterministic, and keeps to what the user guide promises of each strategy.
+    publish its own rule; this one is deterministic and keeps what the user guide promises for each strategy.
     """
     fitting = [pool for pool in pools if pool.fits(needs) and pool.vcpus <= headroom_vcpus]
     if not fitting:
@@ -149,7 +149,7 @@ def _preference(strategy: AllocationStrategy, pool: Pool) -> tuple[float, float,
 
 
 def blocked_reason(environments: Sequence[ComputeEnvironment], needs: ResourceRequirements) -> BlockedReason:
-    """Why a job that neither a host nor a launch can take now is blocked at the head of its queue."""
+    """Why a job that can be placed neither on a host nor by a launch is blocked at the head of its queue."""
     fitting = [(environment, pool) for environment in environments for pool in environment.pools if pool.fits(needs)]
     if not fitting:
         return BlockedReason.REQUIREMENT

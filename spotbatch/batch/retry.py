@@ -1,4 +1,4 @@
-"""Whether an attempt that failed is tried again (AWS Batch user guide, "Automated job retries")."""
+"""Whether a failed attempt is retried (AWS Batch user guide, "Automated job retries")."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _REASON_PATTERN: Final = re.compile(r"[A-Za-z0-9.:\s]*\*?")
 
 
 class Action(StrEnum):
-    """What an EvaluateOnExit entry asks for, and what `decide` answers."""
+    """The action of an EvaluateOnExit entry, and the result of `decide`."""
 
     RETRY = "RETRY"
     EXIT = "EXIT"
@@ -25,7 +25,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptExit:
-    """How an attempt ended: the exit code if there is one, what the container said, why the job stands there."""
+    """How an attempt ended: the exit code if there is one, the container's reason, the status reason."""
 
     exit_code: int | None = None
     reason: str = ""
@@ -34,7 +34,7 @@ class AttemptExit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateOnExit:
-    """One entry: patterns that all must match, and the action then taken. Raises InvalidJob as AWS would refuse it."""
+    """One entry: patterns that must all match, and the action to take. Raises InvalidJob where AWS would refuse it."""
 
     action: Action
     on_exit_code: str | None = None
@@ -48,7 +48,7 @@ class EvaluateOnExit:
         _validate("onStatusReason", self.on_status_reason, _REASON_PATTERN, allowed)
 
     def matches(self, ended: AttemptExit) -> bool:
-        """Whether every condition given matches; an entry without conditions matches all."""
+        """Whether every given condition matches; an entry without conditions matches everything."""
         exit_code = "" if ended.exit_code is None else str(ended.exit_code)
         return (
             (self.on_exit_code is None or (ended.exit_code is not None and _glob(self.on_exit_code, exit_code)))
@@ -59,7 +59,7 @@ class EvaluateOnExit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryStrategy:
-    """How often, and after which exits, a job is tried. Raises InvalidJob where AWS would refuse it."""
+    """How often, and after which exits, a job is retried. Raises InvalidJob where AWS would refuse it."""
 
     attempts: int = 1
     evaluate_on_exit: tuple[EvaluateOnExit, ...] = ()
@@ -72,7 +72,7 @@ class RetryStrategy:
             raise InvalidJob(f"at most {MAX_EVALUATE_ON_EXIT} evaluateOnExit entries are allowed, not {count}")
 
     def decide(self, ended: AttemptExit, attempts_made: int) -> Action:
-        """RETRY or EXIT after an attempt that failed; `attempts_made` counts it.
+        """RETRY or EXIT after a failed attempt; `attempts_made` includes it.
 
         The first entry that matches decides; if none does, the job is retried (API reference, EvaluateOnExit).
         """
@@ -85,14 +85,14 @@ class RetryStrategy:
 
 
 def spot_safe(attempts: int = MAX_ATTEMPTS) -> RetryStrategy:
-    """The strategy of the stack: retry what Spot, a registry or a host did, end what the user's own program did.
+    """The stack's strategy: retry failures of Spot, a registry or a host; end on failures of the user's own program.
 
     It has AWS's five entries (API reference, RetryStrategy). The last one matters: without an EXIT entry AWS Batch
-    retries whatever no entry matches, so that every bug would burn all attempts. The last but one is the retry of
+    retries whatever no entry matches, so that every bug would use up all attempts. The last but one is the retry in
     AWS's own example (user guide, "Automated job retries"). No entry is left to tell starts that can never succeed (no
-    such program in the image, a wrong volume) from those that may on another host (a Docker that is too slow): both are
-    tried again. A start that fails costs seconds, and ends in its reason when attempts run out; a child that is given
-    up for a slow Docker costs its whole array. tests/unit/batch/test_retry_reasons.py has every error of the agent.
+    such program in the image, a wrong volume) from those that may succeed on another host (Docker too slow): both are
+    retried. A failed start costs seconds, and shows its reason when attempts run out; giving up a child because of
+    slow Docker costs its whole array. tests/unit/batch/test_retry_reasons.py covers every agent error.
     """
     return RetryStrategy(
         attempts=attempts,
@@ -114,7 +114,7 @@ def _validate(name: str, pattern: str | None, allowed: re.Pattern[str], in_words
 
 
 def _glob(pattern: str, value: str) -> bool:
-    """A literal, with an optional `*` at its end: nothing else is special (never fnmatch)."""
+    """A literal with an optional trailing `*`; nothing else is special (unlike fnmatch)."""
     if pattern.endswith("*"):
         return value.startswith(pattern[:-1])
     return value == pattern

@@ -1,4 +1,4 @@
-"""Job statuses, and the reasons that AWS Batch and ECS write, each once."""
+"""Job statuses, and the reasons written by AWS Batch and ECS, each defined once."""
 
 from enum import StrEnum
 from typing import Final
@@ -26,11 +26,11 @@ class JobStatus(StrEnum):
         return self in CANCELLABLE
 
 
-STATUSES: Final = tuple(JobStatus)  # a status's place here is its code in byte columns
+STATUSES: Final = tuple(JobStatus)  # a status's position here is its code in byte columns
 TERMINAL: Final = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED})
 CANCELLABLE: Final = frozenset({JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE})
 
-# Status reasons of jobs and attempts, as AWS Batch and the ECS tasks under it write them. No other file spells one.
+# Status reasons of jobs and attempts, as written by AWS Batch and its ECS tasks. No other module spells them out.
 CONTAINER_EXITED: Final = "Essential container in task exited"
 NOT_STARTED: Final = "Task failed to start"
 TIMEOUT_EXCEEDED: Final = "Job attempt duration exceeded timeout"
@@ -38,14 +38,14 @@ DEPENDENCY_FAILED: Final = "Dependent Job failed"
 ARRAY_CHILD_FAILED: Final = "Array Child Job failed"
 QUEUE_DELETED: Final = "Job queue deleted"
 
-# What the reason of a container begins with, from the ECS agent's named errors (amazon-ecs-agent,
+# How a container's reason begins, from the ECS agent's named errors (amazon-ecs-agent,
 # agent/api/errors and agent/engine/errors.go; ECS developer guide, "Amazon ECS stopped tasks error messages").
 OUT_OF_MEMORY: Final = "OutOfMemoryError"
 OUT_OF_MEMORY_REASON: Final = f"{OUT_OF_MEMORY}: Container killed due to memory usage"
 CANNOT_PULL_PREFIX: Final = "CannotPull"  # ...ContainerError, ...ECRContainerError, ...ImageManifestError and others
 CANNOT_PULL_REASON: Final = f"{CANNOT_PULL_PREFIX}ContainerError:"
 CANNOT_START_REASON: Final = "CannotStartContainerError:"
-# How the agent words two failures that pass by themselves (amazon-ecs-agent, agent/engine/errors.go; ECS developer
+# How the agent words two transient failures (amazon-ecs-agent, agent/engine/errors.go; ECS developer
 # guide, "CannotPullContainer task errors").
 PULL_FAILED_REASON: Final = f"{CANNOT_PULL_REASON} pull image manifest has been retried 5 time(s): i/o timeout"
 DOCKER_TIMEOUT_REASON: Final = "DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s"
@@ -61,13 +61,13 @@ NOT_STARTED_REASONS: Final = (
     NOT_INITIALIZED_REASON.removesuffix(":"),
 )
 
-HOST_TERMINATED_PATTERN: Final = "Host EC2*"  # as a retry strategy or a metric filter matches it
-HOST_TERMINATED_PREFIX: Final = "Host EC2 (instance "  # longer: a person's own reason to terminate does not begin so
+HOST_TERMINATED_PATTERN: Final = "Host EC2*"  # as matched by a retry strategy or a metric filter
+HOST_TERMINATED_PREFIX: Final = "Host EC2 (instance "  # longer: a user's own terminate reason does not match
 # AWS Batch user guide, "Instance draining and task interruptions".
 INSTANCE_DRAINING: Final = "Task stopped during instance draining"
-TASK_NOT_RUN_PATTERN: Final = "Task *"  # NOT_STARTED and INSTANCE_DRAINING, as a retry strategy matches them
+TASK_NOT_RUN_PATTERN: Final = "Task *"  # NOT_STARTED and INSTANCE_DRAINING, as matched by a retry strategy
 
 
 def host_terminated(instance_id: str) -> str:
-    """The status reason of an attempt whose host went away, as a Spot reclaim leaves it."""
+    """The status reason of an attempt whose host went away, as left by a Spot reclaim."""
     return f"{HOST_TERMINATED_PREFIX}{instance_id}) terminated."

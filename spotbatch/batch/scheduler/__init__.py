@@ -1,4 +1,4 @@
-"""The state machine of AWS Batch: events and the time go in, commands come out. `Scheduler` is its face."""
+"""AWS Batch's state machine: events and the time go in, commands come out. `Scheduler` is the facade."""
 
 from spotbatch.batch.scheduler.scheduler import Scheduler
 

@@ -1,4 +1,4 @@
-"""Attempts that start, time out and end, and what an end means for the unit: SUCCEEDED, FAILED, or RUNNABLE again."""
+"""Attempts start, time out and end, and what an end means for the unit: SUCCEEDED, FAILED, or RUNNABLE again."""
 
 from itertools import takewhile
 
@@ -26,14 +26,14 @@ def attempt_started(state: State, event: ev.AttemptStarted) -> None:
     record = state.jobs.get(event.job_no)
     index = event.index
     if record is None or record.status[index] != STARTING or record.attempts[index] != event.attempt:
-        return  # it was ended, or its host went, before the news came
+        return  # it was ended, or its host was lost, before this event arrived
     record.move(index, RUNNING)
     if record.submitted.timeout_seconds is not None:
         _watch_timeout(state, record.submitted.timeout_seconds, key_of(event.job_no, index))
 
 
 def _watch_timeout(state: State, seconds: int, key: int) -> None:
-    """Attempts with one limit reach it in the order of their start: one timer, for the first of them, is enough."""
+    """Attempts with the same limit reach it in start order, so one timer for the first of them is enough."""
     deadlines = state.deadlines.get(seconds)
     if deadlines is None:
         deadlines = state.deadlines[seconds] = {}
@@ -61,7 +61,7 @@ def attempt_ended(state: State, event: ev.AttemptEnded) -> None:
         or record.attempts[index] != event.attempt
         or not STARTING <= record.status[index] < TERMINAL_FROM
     ):
-        return  # news of an attempt that is over
+        return  # an event for an attempt that is over
     key = key_of(event.job_no, index)
     host = state.placed.pop(key)
     if host is not None:
@@ -75,7 +75,7 @@ def attempt_ended(state: State, event: ev.AttemptEnded) -> None:
         room_came(state, host)
         if record.status[index] != RUNNABLE:
             return
-    fill_unless_blocked(state, record.queue)  # it may wait again, and its host's environment be closed to it
+    fill_unless_blocked(state, record.queue)  # it may be waiting again, with its host's environment closed to it
 
 
 def _settle(state: State, record: JobRecord, index: int, event: ev.AttemptEnded) -> None:

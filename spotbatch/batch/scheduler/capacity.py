@@ -47,7 +47,7 @@ def host_ended(state: State, event: ev.HostEnded) -> None:
         state.fleets.pop(host.fleet.environment.name, None)
         state.wire()
     if was_booting or state.quota_vcpus < UNLIMITED:
-        refill_all(state)  # its units may be of any queue, and the quota is everybody's
+        refill_all(state)  # its units may belong to any queue, and the quota is shared by all
     else:
         refill_fleet(state, host.fleet)
 
@@ -95,7 +95,7 @@ def queue_put(state: State, event: ev.QueuePut) -> None:
 
 
 def _leave_environments(state: State, queue: QueueRecord) -> None:
-    """What waits for a host to boot does not wait in an environment that its queue has no more."""
+    """Units waiting for a host to boot stop waiting in an environment that their queue no longer uses."""
     for fleet in state.fleets.values():
         if fleet not in queue.fleets:
             for host in fleet.booting.values():

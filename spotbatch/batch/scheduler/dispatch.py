@@ -1,7 +1,7 @@
-"""Which unit gets which host, when a host is launched, and when one may go.
+"""Which unit gets which host, when a host is launched, and when one may be terminated.
 
 Strict order within a queue, higher priorities first, hosts from zero to the environment's maximum. Free functions over
-the scheduler's state, as in the other chapters of the rules.
+the scheduler's state, like the other rules.
 """
 
 from spotbatch.batch.placement import BlockedReason, Pool, blocked_reason
@@ -13,7 +13,7 @@ from spotbatch.batch.scheduler.state import State, Timer
 
 
 def why_blocked(state: State, queue: QueueRecord) -> BlockedReason | None:
-    """Why the head of a queue can never start as things are; None if it only waits its turn, or nothing waits."""
+    """Why the head of a queue can never start as things are; None if it just waits its turn, or nothing waits."""
     head = queue.order.head(state.now)
     fleets = [fleet for fleet in queue.fleets if fleet.is_open]
     if head is None or not fleets or any(fleet.has_host_for(head[0]) for fleet in fleets):
@@ -22,7 +22,7 @@ def why_blocked(state: State, queue: QueueRecord) -> BlockedReason | None:
 
 
 def fill_unless_blocked(state: State, queue: QueueRecord) -> None:
-    """After something joined the line: if its head is known to wait, and is the head still, nothing changes."""
+    """After something joined the line: if the head is unchanged and known to be waiting, nothing changes."""
     blocked = queue.blocked_head
     if blocked is None or queue.order.has_reservation or blocked != queue.order.head(state.now):
         fill(state, queue)
@@ -41,7 +41,7 @@ def fill(state: State, queue: QueueRecord) -> None:
 
 
 def _block(state: State, queue: QueueRecord, head: Unit, blocked_before: Unit | None) -> None:
-    """A head waits for room from now on, if it did not before; jobStateTimeLimitActions count from here."""
+    """Mark a head as waiting for room, if it was not already; jobStateTimeLimitActions count from here."""
     queue.blocked_head = head
     if queue.spec.time_limits and head != blocked_before:
         queue.blocked_since = state.now
@@ -50,7 +50,7 @@ def _block(state: State, queue: QueueRecord, head: Unit, blocked_before: Unit | 
 
 
 def _let_others_in(state: State, queue: QueueRecord, blocked_before: Unit | None) -> None:
-    """Where a head does not wait for room any more, the heads of lower priorities need not hold back for it."""
+    """If a head no longer waits for room, the heads of lower priorities need not hold back for it."""
     blocked = queue.blocked_head
     if blocked_before is None or (blocked is not None and blocked[0].shape == blocked_before[0].shape):
         return
@@ -85,7 +85,7 @@ def _launchable(state: State, queue: QueueRecord, fleet: Fleet, record: JobRecor
 
 
 def could_host(state: State, queue: QueueRecord, record: JobRecord) -> str | None:
-    """Where a unit that waits could go at once, looked for without any memory of earlier looks."""
+    """Where a waiting unit could be placed at once, determined without using cached results."""
     for fleet in queue.fleets:
         if not fleet.is_open or _is_spoken_for(fleet, queue):
             continue
@@ -131,7 +131,7 @@ def start(state: State, record: JobRecord, index: int, host: Host) -> None:
 
 
 def room_came(state: State, host: Host) -> None:
-    """A unit left a host: give the room to the next in line, or let the host rest."""
+    """A unit left a host: give the room to the next in line, or let the host go idle."""
     fleet = host.fleet
     if host.state is HostState.READY or host.state is HostState.BOOTING:
         if fleet.is_open:
@@ -144,8 +144,8 @@ def room_came(state: State, host: Host) -> None:
 def _offer(state: State, host: Host, fleet: Fleet) -> None:
     """Fill one host from the queues that use its environment, the higher priority first.
 
-    A head that this host cannot take, but another of its environment could, holds what stands behind it, and the
-    queues of lower priorities: else small jobs would keep a big one waiting for ever.
+    A head that does not fit this host, but could fit another in its environment, holds back everything behind it and
+    the queues of lower priority: otherwise small jobs would keep a big one waiting forever.
     """
     held: int | None = None
     for queue in fleet.queues:
@@ -161,10 +161,10 @@ def _offer(state: State, host: Host, fleet: Fleet) -> None:
 
 
 def _offer_to(state: State, queue: QueueRecord, host: Host) -> Unit | None:
-    """Give a host what it takes from one queue; answers the head that then waits for room.
+    """Fill a host from one queue; returns the head that then waits for room.
 
     Only this host changed: a head of the same shape as the one that waited before finds no other room either, so
-    that nothing else is tried for it.
+    nothing else is tried for it.
     """
     before = queue.blocked_head
     head = _fill_host(state, queue, host)
@@ -181,7 +181,7 @@ def _offer_to(state: State, queue: QueueRecord, host: Host) -> Unit | None:
 
 
 def _fill_host(state: State, queue: QueueRecord, host: Host) -> Unit | None:
-    """Give a host what it takes from the head of one queue; answers the head that is left."""
+    """Fill a host from the head of one queue; returns the remaining head."""
     order = queue.order
     while True:
         head = order.head(state.now)
@@ -193,7 +193,7 @@ def _fill_host(state: State, queue: QueueRecord, host: Host) -> Unit | None:
 
 
 def _take_from_booting(state: State, host: Host, fleet: Fleet) -> None:
-    """With nothing in line, units that wait for a host to boot need not: this one has room now."""
+    """With nothing in line, units waiting for a host to boot can move to this one, which has room now."""
     for other in fleet.booting.values():
         for key, record in list(other.units.items()):
             if host.fits(record.needs):
@@ -203,9 +203,9 @@ def _take_from_booting(state: State, host: Host, fleet: Fleet) -> None:
 
 
 def unbind_all(state: State, host: Host, queue: QueueRecord | None = None) -> None:
-    """Units bound to a booting host that they will not get return to the head of their line, in their order.
+    """Units bound to a booting host that they will not get return to the head of their line, in order.
 
-    With a queue, only its own.
+    If a queue is given, only its units.
     """
     for key, bound in reversed(list(host.units.items())):
         if queue is not None and bound.queue is not queue:
@@ -243,7 +243,7 @@ def refill_fleet(state: State, fleet: Fleet) -> None:
 
 
 def refill_all(state: State) -> None:
-    """Something that all environments share changed: what waits anywhere may try again."""
+    """Something shared by all environments changed: anything that waits may try again."""
     for fleet in state.fleets.values():
         _keep_minimum(state, fleet)
     for queue in sorted(state.queues.values(), key=lambda queue: -queue.spec.priority):
@@ -267,7 +267,7 @@ def _is_spoken_for(fleet: Fleet, queue: QueueRecord) -> bool:
     priority = queue.spec.priority
     for other in fleet.queues:
         if other.spec.priority <= priority:
-            return False  # they stand in the order of their priorities
+            return False  # they are ordered by priority
         if other.blocked_head is not None and fleet.could_fit(other.blocked_head[0]):
             return True
     return False

@@ -1,7 +1,7 @@
-"""What goes into the scheduler and what comes out of it.
+"""The scheduler's inputs (events) and outputs (commands).
 
-Jobs, hosts and compute environments are numbered or named by the edge that drives the scheduler. A *unit* is what gets
-an attempt: `(job_no, index)`, where index is the array index of a child, and 0 for a job that is no array.
+Jobs, hosts and compute environments are numbered or named by the scheduler's caller. A *unit* is what gets
+an attempt: `(job_no, index)`, where index is the array index of a child, or 0 for a job that is not an array.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ _T = TypeVar("_T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def _told_each_attempt(cls: type[_T]) -> type[_T]:
-    """A value that is made anew for every attempt: frozen for the type checker, a plain slotted class at run time.
+    """A value created for every attempt: frozen for the type checker, a plain slotted class at run time.
 
-    A dataclass that is frozen at run time sets each field by object.__setattr__, which takes twice the time; these
-    few values are what a scheduler on virtual time makes most of.
+    A dataclass that is frozen at run time sets each field through object.__setattr__, which takes twice the time; a
+    scheduler on virtual time creates these few values more than any others.
     """
     return dataclass(kw_only=True, slots=True, unsafe_hash=True)(cls)
 
@@ -46,7 +46,7 @@ class ResolvedDependency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSubmitted:
-    """A job was accepted. `size` is 0 for a job that is no array."""
+    """A job was accepted. `size` is 0 for a job that is not an array."""
 
     job_no: int
     queue: str
@@ -61,11 +61,11 @@ class JobSubmitted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRestored:
-    """A job comes back after a restart, with the status and the number of attempts of each of its units.
+    """A job restored after a restart, with the status and number of attempts of each of its units.
 
-    Restore all jobs in the order in which they were submitted, then feed AttemptEnded for every unit that stood
+    Restore all jobs in the order in which they were submitted, then feed AttemptEnded for every unit that was
     STARTING or RUNNING (its host is gone), and only then put the compute environments.
-    `statuses` holds one status code (the place in STATUSES) a unit, `attempts` the attempts started of each.
+    `statuses` holds one status code (the position in STATUSES) per unit, `attempts` the attempts started per unit.
     """
 
     submitted: JobSubmitted
@@ -84,7 +84,7 @@ class JobCancelled:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobTerminated:
-    """TerminateJob: acts on units in any status but the last two. `index` None means the whole job."""
+    """TerminateJob: acts on units in any non-terminal status. `index` None means the whole job."""
 
     job_no: int
     index: int | None = None
@@ -93,23 +93,23 @@ class JobTerminated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostStarted:
-    """A host that LaunchHost asked for has booted."""
+    """A host requested by LaunchHost has booted."""
 
     host_no: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostNoticed:
-    """A host was told that it will be reclaimed: it gets no new attempts."""
+    """A host got its reclaim notice: it gets no new attempts."""
 
     host_no: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostEnded:
-    """A host is gone: reclaimed, terminated, or never launched. Its attempts have been ended before this event.
+    """A host is gone: reclaimed, terminated, or never launched. Its attempts were ended before this event.
 
-    `relaunch_seconds` says when the pool of one that was never launched is asked again; None: after the usual time.
+    `relaunch_seconds` is when to retry the pool of a host that was never launched; None: after the usual time.
     """
 
     host_no: int
@@ -118,7 +118,7 @@ class HostEnded:
 
 @_told_each_attempt
 class AttemptStarted:
-    """The container runs: STARTING becomes RUNNING."""
+    """The container is running: STARTING becomes RUNNING."""
 
     job_no: int
     index: int
@@ -127,7 +127,7 @@ class AttemptStarted:
 
 @_told_each_attempt
 class AttemptEnded:
-    """The container ended, or went with its host (then there is no exit code)."""
+    """The container ended, or was lost with its host (then there is no exit code)."""
 
     job_no: int
     index: int
@@ -163,7 +163,7 @@ class QueueRemoved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimePassed:
-    """The moment that `Scheduler.next_wakeup` named has come."""
+    """The time given by `Scheduler.next_wakeup` has come."""
 
 
 Event = (
@@ -188,7 +188,7 @@ Event = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchHost:
-    """Get an instance from this pool. Answer with HostStarted or, if it cannot be had, HostEnded."""
+    """Get an instance from this pool. Answer with HostStarted or, if none is available, HostEnded."""
 
     host_no: int
     environment: str
@@ -196,7 +196,7 @@ class LaunchHost:
 
 
 class HostEndCause(StrEnum):
-    """Why the scheduler lets a host go."""
+    """Why the scheduler terminates a host."""
 
     IDLE = "IDLE"
     ENVIRONMENT = "ENVIRONMENT"  # the environment was disabled, shrunk or removed
@@ -204,7 +204,7 @@ class HostEndCause(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TerminateHost:
-    """Let a host without attempts go. Answer with HostEnded."""
+    """Terminate a host without attempts. Answer with HostEnded."""
 
     host_no: int
     cause: HostEndCause
@@ -222,7 +222,7 @@ class StartAttempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopAttempt:
-    """SIGTERM, 30 seconds, SIGKILL. Answer with AttemptEnded; what it says cannot turn the outcome any more."""
+    """SIGTERM, 30 seconds, SIGKILL. Answer with AttemptEnded, which can no longer change the outcome."""
 
     job_no: int
     index: int
@@ -240,7 +240,7 @@ class AttemptRetried:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitsReleased:
-    """What a unit waited for is there: PENDING becomes RUNNABLE. `index` None: all of the job that were PENDING."""
+    """A unit's dependencies are met: PENDING becomes RUNNABLE. `index` None: all PENDING units of the job."""
 
     job_no: int
     index: int | None

@@ -8,13 +8,13 @@ from spotbatch.batch.placement import ComputeEnvironment, Pool, choose_pool
 from spotbatch.batch.scheduler.job_record import JobRecord
 from spotbatch.batch.scheduler.queue_order import QueueRecord
 
-RELAUNCH_SECONDS: Final = 30.0  # a pool that had no capacity is asked again after this
+RELAUNCH_SECONDS: Final = 30.0  # a pool without capacity is retried after this
 
 
 class HostState(IntEnum):
     BOOTING = 0
     READY = 1
-    DRAINING = 2  # noticed: it gets no new units
+    DRAINING = 2  # got its notice: it gets no new units
     ENDING = 3  # told to terminate
 
 
@@ -73,15 +73,15 @@ class Fleet:
 
     def __init__(self, environment: ComputeEnvironment) -> None:
         self.environment = environment
-        self.queues: list[QueueRecord] = []  # that use it, the higher priority first: kept by `State.wire`
+        self.queues: list[QueueRecord] = []  # that use it, highest priority first: kept by `State.wire`
         self.hosts: dict[int, Host] = {}
-        self.booting: dict[int, Host] = {}  # those of them that still boot
+        self.booting: dict[int, Host] = {}  # those still booting
         self.vcpus = 0  # of all hosts that have not ended
-        self.ending_vcpus = 0  # of those of them that were told to
+        self.ending_vcpus = 0  # of those told to terminate
         self.is_removed = False
         self.is_open = environment.is_enabled  # whether new units may be placed here
-        self.pool_back_at: dict[Pool, float] = {}  # pools without capacity, and when to ask again
-        self._full_for: dict[int, ResourceRequirements] = {}  # shapes that no host fits now
+        self.pool_back_at: dict[Pool, float] = {}  # pools without capacity, and when to retry
+        self._full_for: dict[int, ResourceRequirements] = {}  # shapes that currently fit no host
         self._least_vcpus: dict[int, int] = {}  # the smallest host that fits, per shape
 
     def change(self, environment: ComputeEnvironment) -> None:
@@ -92,12 +92,12 @@ class Fleet:
         self._least_vcpus.clear()
 
     def close(self) -> None:
-        """The environment was removed: it takes nothing new, and is gone with its last host."""
+        """The environment was removed: it takes nothing new and disappears with its last host."""
         self.is_removed = True
         self.is_open = False
 
     def find(self, record: JobRecord) -> Host | None:
-        """A host with room: one that has booted before one that still boots, the oldest first."""
+        """A host with room: booted hosts before booting ones, oldest first."""
         if record.shape in self._full_for:
             return None
         needs = record.needs
@@ -114,14 +114,14 @@ class Fleet:
         return booting
 
     def has_host_for(self, record: JobRecord) -> bool:
-        """Whether a host that is there could take such a unit, now or once others have left it."""
+        """Whether an existing host could take such a unit, now or once others have left it."""
         return any(
             host.state in (HostState.READY, HostState.BOOTING) and host.pool.fits(record.needs)
             for host in self.hosts.values()
         )
 
     def room_came(self, host: Host) -> None:
-        """Something became free on a host: forget which needs did not fit, if they do now."""
+        """Room was freed on a host: forget the needs that did not fit but do now."""
         if host.free_vcpus and self._full_for:
             self._full_for = {shape: needs for shape, needs in self._full_for.items() if not host.fits(needs)}
 
@@ -131,7 +131,7 @@ class Fleet:
         return (self._least(record) if least is None else least) <= self.environment.max_vcpus
 
     def launchable(self, record: JobRecord, waiting_vcpus: int, quota_left: int, now: float) -> Pool | None:
-        """The pool to launch from so that a unit gets a host, or None where limits or capacity forbid."""
+        """The pool to launch from so that a unit gets a host, or None if limits or capacity forbid it."""
         headroom = min(self.environment.max_vcpus - self.vcpus, quota_left)
         if self._least(record) > headroom:
             return None
@@ -147,7 +147,7 @@ class Fleet:
         self.room_came(host)
 
     def turn(self, host: Host, state: HostState) -> None:
-        """A host does not boot any more: it is ready, will be reclaimed, or is let go."""
+        """A host is no longer booting: it is ready, will be reclaimed, or is being terminated."""
         self.ending_vcpus += host.pool.vcpus * ((state is HostState.ENDING) - (host.state is HostState.ENDING))
         host.state = state
         self.booting.pop(host.host_no, None)
@@ -160,7 +160,7 @@ class Fleet:
             self.ending_vcpus -= host.pool.vcpus
 
     def had_no_capacity(self, pool: Pool, now: float, relaunch_seconds: float | None = None) -> float:
-        """Remember that a launch failed; returns when the pool may be asked again."""
+        """Remember that a launch failed; returns when the pool may be retried."""
         back_at = now + (RELAUNCH_SECONDS if relaunch_seconds is None else relaunch_seconds)
         self.pool_back_at[pool] = back_at
         return back_at

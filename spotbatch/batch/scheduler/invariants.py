@@ -1,4 +1,4 @@
-"""What must always hold between the state's books; a breach prints the story of the job concerned."""
+"""The invariants between the state's books; a violation prints the history of the job concerned."""
 
 from spotbatch.batch.errors import BrokenInvariant
 from spotbatch.batch.scheduler.dispatch import could_host
@@ -78,7 +78,7 @@ def _check_fleet(state: State, fleet: Fleet) -> None:
 
 
 def _check_waiting(state: State) -> None:
-    """Every RUNNABLE unit that is not bound to a booting host is counted in its queue's line, once."""
+    """Every RUNNABLE unit that is not bound to a booting host is counted exactly once in its queue's line."""
     waiting = dict.fromkeys(state.queues, 0)
     for record in state.jobs.values():
         queue = record.submitted.queue
@@ -96,7 +96,7 @@ def _check_waiting(state: State) -> None:
 
 
 def _check_deadlines(state: State) -> None:
-    """Only what runs has a deadline, and each length has its timer."""
+    """Only running units have a deadline, and each timeout length has its timer."""
     armed = {arguments[0] for _, _, timer, arguments in state.timers if timer is Timer.TIMEOUT}
     for seconds, deadlines in state.deadlines.items():
         _require(state, None, seconds in armed, f"no timer looks after the timeouts of {seconds} s")
@@ -108,7 +108,7 @@ def _check_deadlines(state: State) -> None:
 
 
 def _check_shares(state: State, queue: QueueRecord) -> None:
-    """A fair-share queue books to each share the vCPUs that it runs."""
+    """A fair-share queue books the vCPUs that each share runs."""
     if not isinstance(queue.order, FairOrder):
         return
     running: dict[str, int] = {}
@@ -121,9 +121,9 @@ def _check_shares(state: State, queue: QueueRecord) -> None:
 
 
 def _check_head(state: State, queue: QueueRecord) -> None:
-    """Nobody waits for what is there: no host has room for the head of a queue, nor may one be launched for it.
+    """Nothing waits needlessly: no host has room for the head of a queue, and none may be launched for it.
 
-    Fair shares change their order as time passes, so this holds for a FIFO queue only.
+    Fair shares change order as time passes, so this holds only for a FIFO queue.
     """
     head = queue.order.head(0.0) if isinstance(queue.order, FifoOrder) else None
     if head is None:

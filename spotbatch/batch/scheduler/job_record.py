@@ -1,4 +1,4 @@
-"""The scheduler's book of jobs: one record a job, one byte a unit, so that an array of 10,000 costs one row."""
+"""The scheduler's book of jobs: one record per job, one byte per unit, so that an array of 10,000 costs one row."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from spotbatch.batch.scheduler.queue_order import QueueRecord
 
 SUBMITTED, PENDING, RUNNABLE, STARTING, RUNNING, SUCCEEDED, FAILED = range(len(STATUSES))
-TERMINAL_FROM: Final = SUCCEEDED  # codes from here on are last statuses
+TERMINAL_FROM: Final = SUCCEEDED  # codes from here on are terminal statuses
 
 # A unit's key packs its job's number and its index into one integer; an array has at most 10,000 children.
 _INDEX_BITS: Final = 14
@@ -27,7 +27,7 @@ def unit_of(key: int) -> tuple[int, int]:
 
 
 class JobRecord:
-    """What the scheduler remembers of one job. Mutable, and never handed out."""
+    """What the scheduler remembers about one job. Mutable, and never handed out."""
 
     __slots__ = (
         "attempts",
@@ -53,17 +53,17 @@ class JobRecord:
         self.job_no = submitted.job_no
         self.queue = queue
         self.needs = submitted.requirements
-        self.shape = shape  # one number for equal needs: books of hosts look things up by it, which hashes fast
+        self.shape = shape  # one number for equal needs: host books use it as a fast-hashing key
         self.units = submitted.size or 1
-        self.status = bytearray(self.units)  # status codes; all begin SUBMITTED, which is 0
+        self.status = bytearray(self.units)  # status codes; all start as SUBMITTED, which is 0
         self.attempts = bytearray(self.units)  # attempts started
         self.counts = [0] * len(STATUSES)
         self.counts[SUBMITTED] = self.units
-        self.deps_left = 0  # dependencies that the job as a whole still waits for
-        self.unit_deps: bytearray | None = None  # those that each unit still waits for, where they differ
+        self.deps_left = 0  # dependencies that the whole job still waits for
+        self.unit_deps: bytearray | None = None  # dependencies that each unit still waits for, where they differ
         self.cursor = self.units  # units from here on are covered by a lazy entry of the queue
         self.dependents: list[tuple[int, int | None, DependencyType]] = []  # (job number, our index, type)
-        self.reasons: dict[int, str] = {}  # status reasons of units, where one was given
+        self.reasons: dict[int, str] = {}  # status reasons of units, if set
         self.stopping: dict[int, str] = {}  # units told to stop, and why: these are not retried
         self.status_reason = ""  # of the job as a whole
 
@@ -86,7 +86,7 @@ class JobRecord:
         self.status[index] = code
 
     def move_all(self, source: int, code: int) -> None:
-        """Put every unit that stands in `source` into another status, at the speed of one bytes.translate."""
+        """Move every unit in status `source` to another status, with a single bytes.translate."""
         if self.counts[source] == 0:
             return
         table = bytearray(range(256))
@@ -96,7 +96,7 @@ class JobRecord:
         self.counts[source] = 0
 
     def job_status(self) -> JobStatus:
-        """The status of the job as a whole: that of its unit, or PENDING for an array until all children ended."""
+        """The status of the whole job: that of its unit, or PENDING for an array until all children have ended."""
         if not self.is_array:
             return STATUSES[self.status[0]]
         if not self.has_ended:

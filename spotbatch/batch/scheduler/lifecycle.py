@@ -1,6 +1,6 @@
-"""What a unit waits for and how it ends: jobs come in, wait for others, are stopped, and reach their last status.
+"""What a unit waits for and how it ends: jobs arrive, wait for others, are stopped, and reach their final status.
 
-The news of an end travels to all that waited for it.
+The end of a unit is propagated to everything that waited for it.
 """
 
 from collections import deque
@@ -65,7 +65,7 @@ def job_restored(state: State, event: ev.JobRestored) -> None:
         _fail_waiting(state, record, DEPENDENCY_FAILED)
     if event.submitted.queue in state.queues:
         _release_job(state, record)
-    else:  # it was deleted, and the news of that did not reach all of its jobs
+    else:  # it was deleted before all of its jobs were told
         stop_units(state, record.job_no, None, QUEUE_DELETED, running_too=True)
 
 
@@ -102,7 +102,7 @@ def _validate_dependency(state: State, event: ev.JobSubmitted, dependency: ev.Re
 
 
 def _count_dependencies(state: State, record: JobRecord) -> bool:
-    """Note what the job waits for; True if something that the job as a whole needs has failed already."""
+    """Record what the job waits for; True if something that the whole job needs has already failed."""
     failed = False
     for dependency in record.submitted.dependencies:
         if dependency.type is DependencyType.PLAIN:
@@ -144,7 +144,7 @@ def _await_each(state: State, record: JobRecord, dependency: ev.ResolvedDependen
 
 
 def _release_job(state: State, record: JobRecord) -> None:
-    """Make RUNNABLE what the job as a whole no longer holds back, and try to place it."""
+    """Make RUNNABLE the units that the job no longer holds back, and try to place them."""
     if record.deps_left or record.has_ended:
         return
     queue = record.queue
@@ -170,7 +170,7 @@ def _queue_unit(state: State, record: JobRecord, index: int) -> None:
 
 
 def _settle_restored_children(state: State, record: JobRecord) -> None:
-    """A SEQUENTIAL child waits for its elder sibling only if that one has not ended."""
+    """A SEQUENTIAL child waits for the previous child only if that has not ended."""
     if record.unit_deps is None or not record.is_sequential:
         return
     for index in range(1, record.units):
@@ -185,7 +185,7 @@ def stop_units(state: State, job_no: int, index: int | None, reason: str, *, run
     record = state.job(job_no)
     if index is not None and not 0 <= index < record.units:
         raise NotFound(f"job {job_no} has no child {index}: its size is {record.units}")
-    # From the last child on: of a SEQUENTIAL array none ends because its elder sibling did.
+    # From the last child backwards: in a SEQUENTIAL array none then ends because the previous child did.
     for each in reversed(range(record.units)) if index is None else (index,):
         code = record.status[each]
         if code < STARTING:
@@ -196,7 +196,7 @@ def stop_units(state: State, job_no: int, index: int | None, reason: str, *, run
 
 
 def _drop_waiting(state: State, record: JobRecord, index: int, reason: str) -> None:
-    """End a unit that has not started: it leaves its line, or the booting host that it is bound to."""
+    """End a unit that has not started: it leaves its line, or the booting host to which it is bound."""
     key = key_of(record.job_no, index)
     host = state.placed.pop(key, None)
     if host is not None:
@@ -225,7 +225,7 @@ def _fail_waiting(state: State, record: JobRecord, reason: str) -> None:
 
 
 def end_unit(state: State, record: JobRecord, index: int, code: int, reason: str) -> None:
-    """Put a unit into its last status, and carry the news to all that waited for it, however long the chain."""
+    """Put a unit into its final status and propagate that to all that waited for it, however long the chain."""
     _book_end(state, record, index, code, reason)
     if record.unit_deps is None and not record.dependents:
         return
@@ -241,7 +241,7 @@ def end_unit(state: State, record: JobRecord, index: int, code: int, reason: str
 def _book_end(state: State, record: JobRecord, index: int, code: int, reason: str) -> None:
     record.move(index, code)
     if code == FAILED or reason != CONTAINER_EXITED:
-        record.reasons[index] = reason  # the usual reason of success costs no memory
+        record.reasons[index] = reason  # the usual reason for success costs no memory
     out = state.out
     out.append(ev.UnitEnded(job_no=record.job_no, index=index, status=STATUSES[code], status_reason=reason))
     if record.has_ended:
@@ -306,10 +306,10 @@ def _tell_job(state: State, record: JobRecord, *, good: bool, ended: _Ended) -> 
 def time_limit_reached(state: State, queue: QueueRecord, head: Unit, limit: StateTimeLimit) -> None:
     """A jobStateTimeLimitAction (user guide): cancel the head that can never start, for the reason named.
 
-    A head that waits for another reason by now is looked at again after the same time.
+    A head that by now waits for another reason is checked again after the same time.
     """
     if queue.blocked_head != head or state.now < queue.blocked_since + limit.max_seconds:
-        return  # it got room, and may have come to wait anew since
+        return  # it got room, and may be waiting anew since
     if limit not in queue.spec.time_limits:
         return  # the queue was changed
     if why_blocked(state, queue) == limit.reason:

@@ -1,4 +1,4 @@
-"""The order of a job queue: first in, first out, retried units in front; or fair shares, each such a line."""
+"""The order of a job queue: first in, first out with retried units in front, or fair shares with one such line each."""
 
 import math
 from bisect import bisect_left
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 Unit = tuple[JobRecord, int]
 _LAZY: Final = -1  # an entry that stands for all RUNNABLE units of a job from its cursor on
-_SHARES_KEPT: Final = 500  # shares that may be active at once (API reference, SubmitJob); idle ones go beyond that
+_SHARES_KEPT: Final = 500  # shares that may be active at once (API reference, SubmitJob); beyond it idle ones go
 _LEAST_DECAY_SECONDS: Final = 600  # API reference, FairsharePolicy.shareDecaySeconds: 0 means this
 
 
 class Line:
-    """Units in order. An array that became RUNNABLE as a whole is one entry, whatever its size."""
+    """Units in order. An array that became RUNNABLE as a whole is one entry, regardless of size."""
 
     __slots__ = ("_back", "_front", "_head")
 
     def __init__(self) -> None:
         self._front: deque[Unit] = deque()  # retried: AWS Batch puts these at the front of the queue
         self._back: deque[Unit] = deque()
-        self._head: Unit | None = None  # as last found: good until something goes in front of it, or it is taken
+        self._head: Unit | None = None  # cached: valid until something is put in front of it, or it is taken
 
     def add_job(self, record: JobRecord) -> None:
-        """Queue all units of a job that are RUNNABLE: from the record's cursor on they need no other entry."""
+        """Queue all RUNNABLE units of a job: from the record's cursor on they need no other entry."""
         record.cursor = 0
         self._back.append((record, _LAZY))
 
@@ -38,17 +38,17 @@ class Line:
         self._back.append((record, index))
 
     def add_retried(self, record: JobRecord, index: int) -> None:
-        if index < record.cursor:  # else the lazy entry of its job has it still
+        if index < record.cursor:  # otherwise the lazy entry of its job still covers it
             self._front.append((record, index))
             self._head = None
 
     def put_back(self, record: JobRecord, index: int) -> None:
-        """Return a unit that was taken but got no host after all: it was the first, and is again."""
+        """Put back a unit that was taken but got no host after all: it is first again."""
         self._front.appendleft((record, index))
         self._head = None
 
     def head(self, now: float = 0.0) -> Unit | None:  # noqa: ARG002 - the face of FairOrder
-        """The unit that comes next. Units that were cancelled while they waited are dropped on the way."""
+        """The next unit. Units cancelled while they waited are dropped on the way."""
         head = self._head
         if head is not None and head[0].status[head[1]] == RUNNABLE:
             return head
@@ -78,7 +78,7 @@ class Line:
         return None
 
     def units(self, now: float = 0.0) -> Iterator[Unit]:  # noqa: ARG002 - the face of FairOrder
-        """All units that wait, in their order."""
+        """All waiting units, in order."""
         for record, index in (*self._front, *self._back):
             waiting = range(record.cursor, record.units) if index == _LAZY else (index,)
             for each in waiting:
@@ -86,7 +86,7 @@ class Line:
                     yield record, each
 
     def take(self) -> None:
-        """Remove the unit that `head` just answered."""
+        """Remove the unit that `head` just returned."""
         self._head = None
         if self._front:
             self._front.popleft()
@@ -99,7 +99,7 @@ class Line:
 
 
 class FifoOrder(Line):
-    """A queue without a scheduling policy is one line, and keeps no account of who uses what."""
+    """A queue without a scheduling policy is one line and does not track who uses what."""
 
     __slots__ = ()
     has_reservation: ClassVar = False
@@ -119,14 +119,14 @@ class FifoOrder(Line):
 
 
 class _Share:
-    """What one share identifier waits for, runs, and has used of late."""
+    """What one share identifier waits for, runs, and has recently used."""
 
     __slots__ = ("_ranks", "lines", "name", "running_vcpus", "used_vcpu_seconds", "weight")
 
     def __init__(self, name: str, weight: float) -> None:
         self.name = name
         self.weight = weight
-        self.lines: list[Line] = []  # the higher scheduling priority first
+        self.lines: list[Line] = []  # highest scheduling priority first
         self._ranks: list[int] = []  # the priority of each line, negated so that it ascends
         self.running_vcpus = 0
         self.used_vcpu_seconds = 0.0  # older use fades: see FairOrder
@@ -140,11 +140,11 @@ class _Share:
 
     @property
     def counts(self) -> bool:
-        """Whether it waits, runs, or has used anything of late."""
+        """Whether it waits, runs, or has used anything recently."""
         return bool(self.lines or self.running_vcpus or self.used_vcpu_seconds >= 1.0)
 
     def head(self) -> Unit | None:
-        """What comes next of this share; it is the head of the first line."""
+        """The next unit of this share: the head of the first line."""
         lines = self.lines
         while lines:
             unit = lines[0].head()
@@ -157,21 +157,21 @@ class _Share:
 class FairOrder:
     """A queue with a fair-share scheduling policy (user guide, "Fair-share scheduling policies").
 
-    The share that used least of late, times its weight, comes next; within a share the higher scheduling priority,
-    then first in, first out. AWS publishes the inputs of its rule, not the formula; the fading here is exponential.
+    The share with the least recent use, times its weight, comes next; within a share, the higher scheduling priority,
+    then first in, first out. AWS publishes the inputs of its rule, not the formula; the decay here is exponential.
     """
 
     __slots__ = ("_as_of", "_chosen", "_decay_seconds", "_is_settled", "_policy", "_shares", "has_reservation")
 
     def __init__(self, policy: FairShare) -> None:
         self._shares: dict[str, _Share] = {}
-        self._as_of = 0.0  # the moment at which all shares' use was booked last
-        self._chosen: _Share | None = None  # whose the head is, as last found
-        self._is_settled = False  # whether it still is, if no time passes
+        self._as_of = 0.0  # when all shares' use was last booked
+        self._chosen: _Share | None = None  # the share that has the head, cached
+        self._is_settled = False  # whether that stays valid while no time passes
         self.change(policy)
 
     def change(self, policy: FairShare) -> None:
-        """Go by another policy from now on; what the shares have used stays booked."""
+        """Switch to another policy; what the shares have used stays booked."""
         self._policy = policy
         self._decay_seconds = float(policy.decay_seconds or _LEAST_DECAY_SECONDS)
         self.has_reservation = policy.compute_reservation_percent > 0
@@ -184,7 +184,7 @@ class FairOrder:
         return self._share(record.submitted.share).line(record.submitted.priority)
 
     def head(self, now: float) -> Unit | None:
-        """The first unit of the share with the least weighted use; of equal ones, of that which runs less."""
+        """The first unit of the share with the least weighted use; on a tie, of the share that runs less."""
         if now > self._as_of:
             self._book_until(now)
         if self._is_settled and self._chosen is not None:
@@ -194,7 +194,7 @@ class FairOrder:
         return self._choose()
 
     def _choose(self) -> Unit | None:
-        """Compare all shares. A clear winner stays it as long as no time passes and nobody joins the line."""
+        """Compare all shares. A clear winner remains so while no time passes and nothing joins the line."""
         best, chosen, found = math.inf, None, None
         is_clear = True
         for share in self._shares.values():
@@ -210,7 +210,7 @@ class FairOrder:
         return found
 
     def units(self, now: float) -> Iterator[Unit]:
-        """All units that wait, as they would be dispatched if nobody's use changed meanwhile."""
+        """All waiting units, in the order of dispatch if no share's use changed meanwhile."""
         self._book_until(now)
         ranked = sorted(
             self._shares.values(), key=lambda one: (one.used_vcpu_seconds * one.weight, one.running_vcpus, one.name)
@@ -220,7 +220,7 @@ class FairOrder:
                 yield from line.units()
 
     def take(self) -> None:
-        """Remove the unit that `head` just answered."""
+        """Remove the unit that `head` just returned."""
         if self._chosen is not None:
             self._chosen.lines[0].take()
 
@@ -235,7 +235,7 @@ class FairOrder:
         self._share(record.submitted.share).running_vcpus -= record.needs.vcpus
 
     def _book_until(self, now: float) -> None:
-        """vCPU seconds used of late, older ones fading with the policy's decay as time constant: one exp for all."""
+        """vCPU seconds used recently; older ones decay with the policy's decay as time constant: one exp for all."""
         decay = self._decay_seconds
         fade = math.exp((self._as_of - now) / decay)
         grown = decay * (1 - fade)
@@ -246,16 +246,16 @@ class FairOrder:
 
     @property
     def running_vcpus(self) -> dict[str, int]:
-        """What each share runs now."""
+        """vCPUs that each share runs now."""
         return {share.name: share.running_vcpus for share in self._shares.values()}
 
     def may_start(self, record: JobRecord, max_vcpus: int) -> bool:
-        """Whether the policy's compute reservation leaves room: a part of maxvCpus is kept for shares not active yet,
+        """Whether the policy's compute reservation leaves room: a part of maxvCpus is kept for shares not yet active,
 
         (reservation / 100) ^ number of active shares (API reference, FairsharePolicy.computeReservation).
         """
         if self._share(record.submitted.share).running_vcpus == 0:
-            return True  # it is for shares like this one that the room was kept
+            return True  # the room is reserved for shares like this one
         active = sum(1 for share in self._shares.values() if share.running_vcpus or share.head() is not None)
         running = sum(share.running_vcpus for share in self._shares.values())
         reserved = (self._policy.compute_reservation_percent / 100) ** active
@@ -285,24 +285,24 @@ def _runs_less(share: _Share, other: _Share) -> bool:
 
 
 class QueueRecord:
-    """A job queue at work: its order, its fleets, and whether its head waits for something that is not there."""
+    """A job queue in operation: its order, its fleets, and whether its head waits for something missing."""
 
     __slots__ = ("blocked_head", "blocked_since", "fleets", "order", "spec", "waiting_vcpus")
 
     def __init__(self, queue: JobQueue) -> None:
         self.spec = queue
         self.order: FifoOrder | FairOrder = FairOrder(queue.fair_share) if queue.fair_share else FifoOrder()
-        self.fleets: list[Fleet] = []  # of its environments, in its order: kept by `State.wire`
+        self.fleets: list[Fleet] = []  # of its environments, in order: kept by `State.wire`
         self.waiting_vcpus = 0  # of all units in the line
         self.blocked_head: Unit | None = None
         self.blocked_since = 0.0
 
     def change(self, queue: JobQueue) -> None:
-        """Raises InvalidInput, changing nothing, where a scheduling policy would come or go."""
+        """Raises InvalidInput, changing nothing, if a scheduling policy would be added or removed."""
         if (self.spec.fair_share is None) != (queue.fair_share is None):
             raise InvalidInput(f"job queue {queue.name}: a scheduling policy cannot be added or removed later")
         if queue.time_limits != self.spec.time_limits:
-            self.blocked_head = None  # the head comes to wait anew, and the new limits count from now
+            self.blocked_head = None  # the head starts waiting anew, and the new limits count from now
         self.spec = queue
         if isinstance(self.order, FairOrder) and queue.fair_share is not None:
             self.order.change(queue.fair_share)

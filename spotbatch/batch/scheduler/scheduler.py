@@ -1,7 +1,7 @@
-"""The state machine of AWS Batch: an event and the time go in, commands come out. No I/O, no clock, no randomness.
+"""AWS Batch's state machine: an event and the time go in, commands come out. No I/O, no clock, no randomness.
 
-`Scheduler` is its face: it holds the state, hands each event to its rule, and answers questions. The rules are free
-functions over the state: `lifecycle` (jobs come in, wait for each other, end), `attempts` (what the end of an attempt
+`Scheduler` is the facade: it holds the state, passes each event to its rule, and answers queries. The rules are free
+functions over the state: `lifecycle` (jobs arrive, wait for each other, end), `attempts` (what the end of an attempt
 means), `capacity` (hosts, environments and queues change), `dispatch` (who gets which host).
 """
 
@@ -54,20 +54,20 @@ _RULES: Final[Mapping[type, Callable[[State, Any], None]]] = {
 
 
 class Scheduler:
-    """AWS Batch's rules for jobs, queues and hosts. Drive it with `handle`; ask it with the queries below.
+    """AWS Batch's rules for jobs, queues and hosts. Drive it with `handle`; use the queries below to inspect it.
 
-    `quota_vcpus` limits the vCPUs of all hosts together, as the EC2 quota of an account does. Jobs are numbered by
-    the caller, hosts by the scheduler. `remember` keeps recent events for the story in a broken invariant.
-    `state` is for the invariants and for tests: callers ask by the queries.
+    `quota_vcpus` limits the vCPUs of all hosts together, like an account's EC2 quota. Jobs are numbered by
+    the caller, hosts by the scheduler. `remember` keeps recent events for the history in a BrokenInvariant.
+    `state` is for the invariants and for tests: callers use the queries.
     """
 
     def __init__(self, *, quota_vcpus: int | None = None, remember: bool = False) -> None:
         self.state = State(quota_vcpus=quota_vcpus, remember=remember)
 
     def handle(self, event: ev.Event, now: float) -> list[ev.Command]:
-        """Apply one event at a time (seconds, any epoch, never going back), and answer what is to be done.
+        """Apply one event at a time (seconds, any epoch, never going back); returns the resulting commands.
 
-        Raises InvalidInput or NotFound, changing nothing, for an event about something that is not there.
+        Raises InvalidInput or NotFound, changing nothing, for an event about something unknown.
         """
         state = self.state
         state.now = now
@@ -85,25 +85,25 @@ class Scheduler:
         return timers[0][0] if timers else None
 
     def check(self) -> None:
-        """Raise BrokenInvariant where the books contradict each other. Costs a pass over everything."""
+        """Raise BrokenInvariant if the books contradict each other. Costs a pass over everything."""
         check_state(self.state)
 
     # ---- queries: jobs ----
 
     def job_numbers(self) -> list[int]:
-        """All jobs that are known, in the order in which they came to be known."""
+        """All known jobs, in the order in which they became known."""
         return list(self.state.jobs)
 
     def submitted(self, job_no: int) -> ev.JobSubmitted:
-        """The event by which a job came in. Raises NotFound."""
+        """The event with which a job arrived. Raises NotFound."""
         return self.state.job(job_no).submitted
 
     def array_size(self, job_no: int) -> int:
-        """How many children a job has; 0 for one that is no array. Raises NotFound."""
+        """How many children a job has; 0 for a job that is not an array. Raises NotFound."""
         return self.state.job(job_no).submitted.size
 
     def queue_of(self, job_no: int) -> str:
-        """The name of the queue that a job was submitted to. Raises NotFound."""
+        """The name of the queue to which a job was submitted. Raises NotFound."""
         return self.state.job(job_no).submitted.queue
 
     def status(self, job_no: int, index: int | None = None) -> JobStatus:
@@ -112,9 +112,9 @@ class Scheduler:
         return record.job_status() if index is None else STATUSES[record.status[index]]
 
     def status_reason(self, job_no: int, index: int | None = None) -> str:
-        """Why the unit, or the job as a whole, stands where it stands; empty if there is nothing to say.
+        """Why the unit, or the whole job, is in its current status; empty if there is nothing to say.
 
-        The head of a queue that cannot start as things are says so (API reference, JobDetail.statusReason).
+        The head of a queue that cannot start under current conditions says so (API reference, JobDetail.statusReason).
         """
         record = self.state.job(job_no)
         if index is None and record.is_array:
@@ -131,19 +131,19 @@ class Scheduler:
         return self.state.job(job_no).attempts[index]
 
     def summary(self, job_no: int) -> dict[JobStatus, int]:
-        """How many units of a job stand in each status."""
+        """How many units of a job are in each status."""
         return dict(zip(STATUSES, self.state.job(job_no).counts, strict=True))
 
     def statuses(self, job_no: int) -> bytes:
-        """One status code (a place in STATUSES) a unit."""
+        """One status code (a position in STATUSES) per unit."""
         return bytes(self.state.job(job_no).status)
 
     def attempts(self, job_no: int) -> bytes:
-        """The number of attempts started of each unit."""
+        """The number of attempts started, per unit."""
         return bytes(self.state.job(job_no).attempts)
 
     def forget(self, job_no: int) -> None:
-        """Drop a job that has ended and on which no later job will depend, to bound memory."""
+        """Drop an ended job on which no later job will depend, to bound memory."""
         if not self.state.job(job_no).has_ended:
             raise InvalidInput(f"job {job_no} has not ended: only an ended job can be forgotten")
         del self.state.jobs[job_no]
@@ -151,49 +151,49 @@ class Scheduler:
     # ---- queries: hosts, environments and queues ----
 
     def host_numbers(self) -> list[int]:
-        """All hosts that were launched and have not ended, the oldest first."""
+        """All hosts that were launched and have not ended, oldest first."""
         return list(self.state.hosts)
 
     def host_of(self, job_no: int, index: int = 0) -> int | None:
-        """The host that a unit is bound to, starting or running on; None where it has none that is known."""
+        """The host that a unit is bound to, starting or running on; None if no host is known."""
         host = self.state.placed.get(key_of(job_no, index))
         return None if host is None else host.host_no
 
     def environment(self, name: str) -> ComputeEnvironment | None:
-        """A compute environment as it was put last; also a removed one, until its last host has ended."""
+        """A compute environment as last put; also a removed one, until its last host has ended."""
         fleet = self.state.fleets.get(name)
         return None if fleet is None else fleet.environment
 
     def environment_vcpus(self, name: str) -> int:
-        """vCPUs of an environment's hosts, from their launch to their end; 0 for one that is not there."""
+        """vCPUs of an environment's hosts, from launch to end; 0 for an unknown environment."""
         fleet = self.state.fleets.get(name)
         return 0 if fleet is None else fleet.vcpus
 
     def launched_vcpus(self) -> int:
-        """vCPUs of all hosts, from their launch to their end."""
+        """vCPUs of all hosts, from launch to end."""
         return self.state.launched_vcpus
 
     def set_quota(self, vcpus: int) -> None:
-        """Another limit of the vCPUs of all hosts together. What could not be launched is, with the next event."""
+        """Set the limit on the vCPUs of all hosts together. Pending launches are retried with the next event."""
         self.state.quota_vcpus = vcpus
 
     def has_queue(self, name: str) -> bool:
-        """Whether a queue is there."""
+        """Whether a queue exists."""
         return name in self.state.queues
 
     def blocked(self, queue: str) -> BlockedReason | None:
-        """Why the head of a queue can never start as things are; None if it only waits its turn, or nothing waits."""
+        """Why the head of a queue can never start as things are; None if it just waits its turn, or nothing waits."""
         return why_blocked(self.state, self.state.queues[queue])
 
     def blocked_head(self, queue: str) -> tuple[int, int, BlockedReason] | None:
-        """(job number, index, why) of a queue's head where it can never start as things are."""
+        """(job number, index, reason) of a queue's head if it can never start as things are."""
         of = self.state.queues[queue]
         blocked = None if of.blocked_head is None else why_blocked(self.state, of)
         head = None if blocked is None else of.order.head(self.state.now)
         return None if head is None or blocked is None else (head[0].job_no, head[1], blocked)
 
     def queue_names(self) -> list[str]:
-        """The queues that are there."""
+        """The existing queues."""
         return list(self.state.queues)
 
     def host_units(self, host_no: int) -> list[tuple[int, int, int]]:
@@ -204,7 +204,7 @@ class Scheduler:
     def front(self, queue: str, limit: int) -> list[tuple[int, int]]:
         """(job number, index) of a queue's first RUNNABLE units in the order of dispatch, as things are.
 
-        Those that a host boots for come first.
+        Units with a host booting for them come first.
         """
         of = self.state.queues[queue]
         hosts = (host for fleet in of.fleets for host in fleet.booting.values())
@@ -213,7 +213,7 @@ class Scheduler:
         return list(islice(chain(bound, waiting), limit))
 
     def running_vcpus(self, queue: str) -> int:
-        """vCPUs of what is starting or running of a queue's jobs."""
+        """vCPUs of a queue's jobs that are starting or running."""
         of = self.state.queues[queue]
         return sum(
             record.needs.vcpus
@@ -229,5 +229,5 @@ class Scheduler:
         return order.running_vcpus if isinstance(order, FairOrder) else {}
 
     def waiting_vcpus(self, queue: str) -> int:
-        """vCPUs of all units that wait in a queue."""
+        """vCPUs of all units waiting in a queue."""
         return self.state.queues[queue].waiting_vcpus

@@ -1,4 +1,4 @@
-"""What the scheduler knows: jobs, queues, hosts and timers. The rules are functions over it, in the other files."""
+"""What the scheduler knows: jobs, queues, hosts and timers. The rules are functions over it, in the other modules."""
 
 import heapq
 from collections import deque
@@ -17,16 +17,16 @@ _STORY_EVENTS: Final = 2_000
 
 
 class Timer(IntEnum):
-    """What is to be looked at when a timer is due, and with which arguments."""
+    """What to check when a timer is due, and with which arguments."""
 
-    IDLE = 0  # a host, since when it has been idle
+    IDLE = 0  # a host, and since when it has been idle
     REFILL = 1  # a fleet one of whose pools may have capacity again
     TIME_LIMIT = 2  # a queue, its head, and how long that may wait
     TIMEOUT = 3  # seconds: the attempts that have this limit
 
 
 class State:
-    """Mutable, of one `Scheduler`, changed by the rules alone. Only they and the invariants look into it."""
+    """Mutable, owned by one `Scheduler`, changed only by the rules. Only they and the invariants access it."""
 
     __slots__ = (
         "_shapes",
@@ -55,16 +55,16 @@ class State:
         self.placed: dict[int, Host | None] = {}  # unit key -> host: bound, starting or running there
         self.launched_vcpus = 0
         self.host_no = 0  # of the last host that was launched
-        self.deadlines: dict[int, dict[int, float]] = {}  # by timeout: unit key -> when it is over, the first first
+        self.deadlines: dict[int, dict[int, float]] = {}  # by timeout: unit key -> when it is over, earliest first
         self.timers: list[tuple[float, int, Timer, tuple[Any, ...]]] = []
         self._timer_no = 0
         self._shapes: dict[ResourceRequirements, int] = {}
-        self.now = 0.0  # of the event that is being handled
-        self.out: list[ev.Command] = []  # what it leads to
+        self.now = 0.0  # of the event being handled
+        self.out: list[ev.Command] = []  # the commands it leads to
         self.recent: deque[tuple[float, ev.Event]] | None = deque(maxlen=_STORY_EVENTS) if remember else None
 
     def wake_at(self, when: float, timer: Timer, *arguments: Any) -> None:
-        """Have a rule look at something then; timers of one moment are due in the order in which they were set."""
+        """Have a rule check something at that time; timers due at the same time fire in the order they were set."""
         self._timer_no += 1
         heapq.heappush(self.timers, (when, self._timer_no, timer, arguments))
 
@@ -83,13 +83,13 @@ class State:
         return host
 
     def shape(self, needs: ResourceRequirements) -> int:
-        """A number of its own for each kind of request, in the order in which they first came."""
+        """A distinct number for each kind of request, in order of first appearance."""
         return self._shapes.setdefault(needs, len(self._shapes))
 
     def wire(self) -> None:
-        """A queue or an environment came, changed or went: work out anew who uses what.
+        """A queue or environment was added, changed or removed: work out anew who uses what.
 
-        Disabled queues count too: they take no new jobs, but run those that they have.
+        Disabled queues count too: they accept no new jobs but run the ones they have.
         """
         by_priority = sorted(self.queues.values(), key=lambda queue: -queue.spec.priority)
         for fleet in self.fleets.values():
