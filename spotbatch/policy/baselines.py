@@ -1,7 +1,7 @@
-"""The policies that others published, as yardsticks: on-demand, Spot only, greedy, and Uniform Progress twice.
+"""Published policies as baselines: on-demand, Spot only, greedy, and two forms of Uniform Progress.
 
 Source: "Can't Be Late: Optimizing Spot Instance Savings under Deadlines", Wu et al., NSDI '24, and the behaviour of the
-simulator that its authors published, described here and written anew.
+simulator that its authors published, reimplemented from its description.
 """
 
 import math
@@ -12,7 +12,7 @@ from spotbatch.policy.interface import Move, Terms, View
 
 @dataclass(frozen=True, slots=True)
 class OnDemandOnly:
-    """Never late, never cheap."""
+    """On-demand throughout: never late, never cheap."""
 
     name: str = "on-demand"
 
@@ -27,7 +27,7 @@ class _OnDemandPilot:
 
 @dataclass(frozen=True, slots=True)
 class SpotOnly:
-    """Spot whenever there is some; the deadline is nobody's business. It may be late."""
+    """Spot whenever it is available, ignoring the deadline, so it may be late."""
 
     name: str = "spot only"
 
@@ -42,7 +42,7 @@ class _SpotPilot:
 
 @dataclass(frozen=True, slots=True)
 class Greedy:
-    """Spot only, until the deadline leaves time for nothing but on-demand."""
+    """Spot only, until only on-demand can still meet the deadline."""
 
     name: str = "greedy, safety net"
 
@@ -64,8 +64,8 @@ class _GreedyPilot:
 class UniformProgress:
     """Keep at least the progress of a straight line from the start to the deadline (section 4.3 of the paper).
 
-    Behind the line and without Spot: on-demand. From on-demand it comes back only once it is ahead of where the line
-    is two changeovers later. As its authors coded it, it never goes from on-demand to idle; the text has no such rule.
+    Behind the line and without Spot: on-demand. It leaves on-demand only once it is ahead of where the line is two
+    changeovers later. As in its authors' code, it never goes from on-demand to idle; the paper has no such rule.
     """
 
     is_as_coded: bool = True
@@ -102,7 +102,7 @@ class _UniformPilot:
 
 
 def _is_last_call(terms: Terms, view: View) -> bool:
-    """The published net, in whole ticks: the work left and a changeover fill what is left of the time."""
+    """The published safety net, in whole ticks: the remaining work plus a changeover fill the remaining time."""
     tick = terms.tick_seconds
     whole_ticks_left = math.floor((terms.deadline_seconds - view.elapsed_seconds) / tick)
     work_left = terms.work_seconds - view.done_seconds
@@ -110,6 +110,6 @@ def _is_last_call(terms: Terms, view: View) -> bool:
 
 
 def _last_call(view: View) -> Move:
-    """A Spot instance that is through with its changeover may stay; if it is reclaimed there is time for one more."""
+    """A Spot instance that has completed its changeover may stay; if it is reclaimed, there is time for one more."""
     is_settled = view.instance is Move.SPOT and view.pending_seconds <= 0.0
     return Move.SPOT if is_settled and view.is_spot_available else Move.ON_DEMAND

@@ -1,4 +1,4 @@
-"""How the pools of one region come and go together: chances of an end by the share of the other pools that are up."""
+"""How the pools of one region rise and fall together: end probabilities by the share of the other pools that are up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _PRIOR_TICKS: Final = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Coupling:
-    """Factors of the chances, between those with all other pools of the region away and those with all of them up."""
+    """Factors on the probabilities, between all other pools of the region being down and all of them being up."""
 
     lost_alone: float
     lost_together: float
@@ -21,7 +21,7 @@ class Coupling:
     back_together: float
 
     def factor(self, is_up: bool, share: Any) -> Any:
-        """Of the chance that a period ends; `share` of the others that are up, a number or an array of numpy."""
+        """The factor on the probability that a period ends; `share` of the others up, a number or numpy array."""
         alone, together = (self.lost_alone, self.lost_together) if is_up else (self.back_alone, self.back_together)
         return alone + (together - alone) * share
 
@@ -33,10 +33,10 @@ FITTED_COUPLING: Final = Coupling(lost_alone=2.19, lost_together=0.71, back_alon
 
 
 def fit_coupling(regions: Sequence[Mapping[str, Sequence[bool]]]) -> Coupling:
-    """The factors that fit these traces best, each region's zones beside each other (a straight line by the share).
+    """The factors that best fit these traces, with each region's zones in parallel (linear in the share).
 
-    A region of one zone says nothing. Each region's chances are measured against its own mean. Raises InvalidInput
-    where no region has two zones.
+    A region with one zone contributes nothing. Each region's probabilities are relative to its own mean. Raises
+    InvalidInput if no region has two zones.
     """
     lines = {is_up: _Line() for is_up in (True, False)}
     for zones in regions:
@@ -53,7 +53,7 @@ def fit_coupling(regions: Sequence[Mapping[str, Sequence[bool]]]) -> Coupling:
 
 
 def _counted(traces: Sequence[Sequence[bool]]) -> dict[bool, dict[int, list[int]]]:
-    """By side, and by how many of the others are up: ticks at which a period ended, and all ticks."""
+    """By side and by number of other pools up: ticks at which a period ended, and all ticks."""
     found: dict[bool, dict[int, list[int]]] = {True: {}, False: {}}
     for now, then in pairwise(zip(*traces, strict=True)):
         up = sum(map(bool, now))
@@ -65,7 +65,7 @@ def _counted(traces: Sequence[Sequence[bool]]) -> dict[bool, dict[int, list[int]
 
 
 class _Line:
-    """A weighted straight line through relative chances by share."""
+    """A weighted straight line through relative probabilities by share."""
 
     def __init__(self) -> None:
         self.weight = self._x = self._y = self._xx = self._xy = 0.0

@@ -1,4 +1,4 @@
-"""Our policy: the cheapest move by the table, over what is believed of the pool, behind an exact safety net."""
+"""Our policy: the cheapest move by the table, given beliefs about the pool, behind an exact safety net."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from spotbatch.policy.table import STAY_ON_DEMAND, STAY_ON_SPOT, WAIT, Table, ch
 
 
 class Memory(NamedTuple):
-    """What a pilot knows beside the view: enough to go on in another place. `age_seconds` is of the present period."""
+    """What a pilot knows besides the view: enough to continue elsewhere. `age_seconds` is of the current period."""
 
     beliefs: tuple[float, ...]
     is_up: bool | None
@@ -21,11 +21,11 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadlinePolicy:
-    """Semi-Markov dynamic programme on slack, hazards by age, regimes weighed by Bayes' rule as the pool is watched.
+    """Semi-Markov dynamic programme on slack, hazards by age, regimes weighted by Bayes' rule as the pool is observed.
 
     `is_wide`: the pool may be unlike those that the model was fitted to, see `HazardModel.widened`; without it the
-    model's own regimes are all that is thought possible. `first_age_seconds` is taken for the age of the period that a
-    job begins in, where nobody watched the pool before.
+    model's own regimes are the only ones considered possible. `first_age_seconds` is the assumed age of the period in
+    which a job starts, if the pool was not observed before.
     """
 
     model: HazardModel
@@ -50,11 +50,11 @@ class DeadlinePolicy:
 
     @property
     def believed(self) -> HazardModel:
-        """The regimes that are thought possible."""
+        """The regimes considered possible."""
         return self.model.widened() if self.is_wide else self.model
 
     def fresh(self) -> Memory:
-        """What is believed of a pool that nobody watched."""
+        """The beliefs about a pool that was never observed."""
         weights = tuple(each.weight for each in self.believed.regimes)
         return Memory(weights, None, self.first_age_seconds)
 
@@ -65,7 +65,7 @@ def _solved(terms: Terms, model: HazardModel, caution: float) -> Table:
 
 
 class Beliefs:
-    """Bayes' rule over the regimes, a tick at a time."""
+    """Bayes' rule over the regimes, one tick at a time."""
 
     def __init__(self, model: HazardModel, tick_seconds: float, memory: Memory) -> None:
         import numpy as np
@@ -79,7 +79,7 @@ class Beliefs:
         self._stayed = 1.0 - self._ended
 
     def see(self, is_up: bool) -> int:
-        """Take in one observation, a tick after the one before; answers the bucket of the present age."""
+        """Process one observation, a tick after the previous one; returns the bucket of the current age."""
         if self._is_up is not None:
             bucket = self._model.bucket(self._age)
             likelihood = self._stayed if is_up == self._is_up else self._ended
@@ -99,7 +99,7 @@ class Beliefs:
 
 
 class DeadlinePilot:
-    """One job under way."""
+    """One job in progress."""
 
     def __init__(self, terms: Terms, model: HazardModel, table: Table, memory: Memory) -> None:
         self._terms = terms
@@ -108,11 +108,11 @@ class DeadlinePilot:
 
     @property
     def memory(self) -> Memory:
-        """What to hand to `DeadlinePolicy.start` to go on elsewhere."""
+        """What to pass to `DeadlinePolicy.start` to continue elsewhere."""
         return self._beliefs.memory
 
     def watch(self, is_spot_available: bool) -> None:
-        """Take in what the pool did at a tick at which no move is due, as before the job begins."""
+        """Process the pool's state at a tick at which no move is due, e.g. before the job starts."""
         self._beliefs.see(is_spot_available)
 
     def decide(self, view: View) -> Move:
@@ -140,7 +140,7 @@ class DeadlinePilot:
 
 
 def _at(costs: Any, place: float, move: int) -> float:
-    """A cost between two cells of the slack."""
+    """A cost interpolated between two slack cells."""
     if place < 0:
         return math.inf
     low = min(int(place), len(costs) - 1)

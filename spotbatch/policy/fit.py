@@ -16,7 +16,7 @@ _ROUNDS: Final = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitSettings:
-    """`prior_ticks`: each regime begins with so many pooled ticks in each bucket, so that a thin one stays sane."""
+    """`prior_ticks`: each regime starts with this many pooled ticks in each bucket, to stabilize sparse ones."""
 
     regimes: int = 3
     prior_ticks: float = 100.0
@@ -26,9 +26,9 @@ class FitSettings:
 def fit(
     traces: Sequence[Sequence[bool]], tick_seconds: float, settings: FitSettings | None = None, source: str = ""
 ) -> HazardModel:
-    """A model of these traces. The same input gives the same model: EM starts from the chunks ordered by availability.
+    """Fit a model to these traces. The same input gives the same model: EM starts from chunks ordered by availability.
 
-    Needs numpy. Raises InvalidInput if there is not a chunk for each regime.
+    Needs numpy. Raises InvalidInput if there are fewer chunks than regimes.
     """
     import numpy as np
 
@@ -58,7 +58,7 @@ def fit(
 
 
 def _chunks(np: Any, trace: Sequence[bool], tick_seconds: float, edges: tuple[float, ...], length: int) -> list[Any]:
-    """Counts of each chunk. The first period of a trace is left out: its age is not known."""
+    """Counts per chunk. The first period of a trace is left out since its age is not known."""
     out = []
     age: float | None = None
     count = np.zeros((2, 2, len(edges)))
@@ -78,7 +78,7 @@ def _chunks(np: Any, trace: Sequence[bool], tick_seconds: float, edges: tuple[fl
 
 
 def _pooled(np: Any, counts: Any) -> Any:
-    """Hazards of all chunks together; a thin bucket borrows from the one before it."""
+    """Hazards of all chunks together; a sparse bucket borrows from the previous one."""
     total = counts.sum(axis=0)
     out = np.zeros(total.shape[1:])
     for side in range(2):

@@ -1,4 +1,4 @@
-"""How long Spot stays up, and away, in one pool: hazards by the age of the period, in a few regimes with weights."""
+"""How long Spot stays up or down in one pool: hazards by the age of the period, in a few weighted regimes."""
 
 import math
 from bisect import bisect_right
@@ -9,13 +9,13 @@ from typing import Final
 from spotbatch.batch.errors import InvalidInput
 
 LEAST_PROBABILITY: Final = 1e-9
-_STRETCH: Final = 3.0  # how many times longer or shorter periods may be in a pool unlike those fitted
-_DOUBT: Final = 0.1  # what is believed, before anything was seen, of all pools together that are unlike those fitted
+_STRETCH: Final = 3.0  # factor by which periods may be longer or shorter in a pool unlike those fitted
+_DOUBT: Final = 0.1  # prior probability of all pools together that are unlike those fitted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regime:
-    """One way in which a pool behaves. A hazard is a rate per hour, one for each bucket of the age."""
+    """One way in which a pool behaves. Hazards are rates per hour, one per age bucket."""
 
     weight: float
     up_ends_per_hour: tuple[float, ...]
@@ -27,7 +27,7 @@ class Regime:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HazardModel:
-    """A mixture of regimes. `edges_seconds` are where buckets of the age begin; the first is 0, the last is open."""
+    """A mixture of regimes. `edges_seconds` are lower edges of age buckets; the first is 0, the last bucket is open."""
 
     edges_seconds: tuple[float, ...]
     regimes: tuple[Regime, ...]
@@ -48,7 +48,7 @@ class HazardModel:
         return bisect_right(self.edges_seconds, age_seconds) - 1
 
     def end_probability(self, regime: Regime, is_up: bool, age_seconds: float, tick_seconds: float) -> float:
-        """The chance that a period of this age has ended a tick later."""
+        """The probability that a period of this age has ended a tick later."""
         rates = regime.rates(is_up)
         total, at, left = 0.0, age_seconds, tick_seconds
         place = self.bucket(at)
@@ -60,7 +60,7 @@ class HazardModel:
         return min(max(-math.expm1(-total), LEAST_PROBABILITY), 1.0 - LEAST_PROBABILITY)
 
     def ages_after(self, bucket: int, tick_seconds: float) -> list[tuple[int, float]]:
-        """Where an age that is spread evenly over a bucket is a tick later: buckets with their shares."""
+        """Where an age uniformly distributed over a bucket is one tick later: buckets with their shares."""
         last = len(self.edges_seconds) - 1
         if bucket == last:
             return [(last, 1.0)]
@@ -75,7 +75,7 @@ class HazardModel:
         return shares
 
     def harsher(self, factor: float) -> "HazardModel":
-        """The same with all hazards multiplied: insurance against a pool that is less steady than those fitted."""
+        """The same model with all hazards multiplied: insurance against a pool less stable than those fitted."""
         regimes = tuple(
             Regime(
                 weight=each.weight,
@@ -87,7 +87,7 @@ class HazardModel:
         return HazardModel(edges_seconds=self.edges_seconds, regimes=regimes, source=self.source)
 
     def mean_hours(self, rates: tuple[float, ...]) -> float:
-        """How long a period of these rates lasts on average; infinity where an old one never ends."""
+        """The mean length of a period with these rates; infinity if an old one never ends."""
         total, alive = 0.0, 1.0
         for place, rate in enumerate(rates):
             is_last = place + 1 == len(rates)
@@ -98,10 +98,10 @@ class HazardModel:
         return total
 
     def widened(self) -> "HazardModel":
-        """The same regimes, and beside them what another kind of pool, or another year, may bring.
+        """The same regimes, plus ones for what a different kind of pool, or another year, may bring.
 
-        The mean hazards with periods up, or periods away, three times longer or shorter; and without any memory. Bayes'
-        rule finds out as the pool is watched; a little doubt at the start is enough.
+        The mean hazards with up or down periods three times longer or shorter, and memoryless ones. Bayes' rule sorts
+        these out as the pool is observed; a small prior is enough.
         """
         up, down = self._mean_rates(is_up=True), self._mean_rates(is_up=False)
         others = [
@@ -121,7 +121,7 @@ class HazardModel:
         )
 
     def _without_memory(self, rates: tuple[float, ...]) -> tuple[float, ...]:
-        """One rate for all ages, with periods as long on average."""
+        """A single rate for all ages, with the same mean period length."""
         return (1.0 / max(self.mean_hours(rates), 1e-9),) * len(rates)
 
 

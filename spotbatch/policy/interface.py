@@ -1,4 +1,4 @@
-"""The words of a placement policy: the terms of a job with a deadline, what is seen at a tick, and the move chosen."""
+"""The vocabulary of a placement policy: the terms of a job with a deadline, the view at a tick, and the chosen move."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Protocol
 
 from spotbatch.batch.errors import InvalidInput
 
-EPSILON_SECONDS: Final = 1e-3  # float noise in sums of ticks; whoever guards a deadline gives this much away
+EPSILON_SECONDS: Final = 1e-3  # float noise in sums of ticks; a deadline guard must allow this much
 
 
 class Move(IntEnum):
@@ -20,12 +20,12 @@ class Move(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terms:
-    """What a job needs and is promised ("Can't Be Late", Wu et al., NSDI '24, section 3). Raises InvalidInput.
+    """What a job needs and what it is promised ("Can't Be Late", Wu et al., NSDI '24, section 3). Raises InvalidInput.
 
     `changeover_seconds` passes without progress after each start of an instance: boot, restore, and the work lost
     since the last checkpoint. `tick_seconds` is the longest time between two decisions. `price_ratio` is the
     on-demand price over the Spot price. `is_reclaim_seen_at_once`: a decision follows every reclaim without delay, or
-    reclaims fall on ticks, as they do in a replay; otherwise a reclaimed instance is noticed at the next tick only.
+    reclaims fall on ticks, as in a replay; otherwise a reclaimed instance is noticed only at the next tick.
     """
 
     work_seconds: float
@@ -54,13 +54,13 @@ class Terms:
 
     @property
     def is_feasible(self) -> bool:
-        """Whether on-demand from the first second on meets the deadline."""
+        """Whether on-demand from the first second meets the deadline."""
         return self.slack_seconds + EPSILON_SECONDS >= self.changeover_seconds
 
 
 class View(NamedTuple):
-    """What is known when a move is due. `instance` is what the job has now: a Spot instance that was reclaimed is gone
-    already, and then it is WAIT. `pending_seconds` is what is left of that instance's changeover."""
+    """What is known when a move is due. `instance` is what the job has now: WAIT if its Spot instance was reclaimed, as
+    that is already gone. `pending_seconds` is the remainder of that instance's changeover."""
 
     elapsed_seconds: float
     done_seconds: float
@@ -70,7 +70,7 @@ class View(NamedTuple):
 
 
 class Pilot(Protocol):
-    """A policy under way with one job: it may remember what it saw."""
+    """A policy applied to one job; it may remember what it saw."""
 
     def decide(self, view: View) -> Move:
         """The move until the next tick. Called once a tick, in order; SPOT only where Spot is available."""
@@ -78,7 +78,7 @@ class Pilot(Protocol):
 
 
 class Policy(Protocol):
-    """A rule for any job: `start` makes the pilot for one."""
+    """A rule for any job: `start` creates the pilot for one."""
 
     @property
     def name(self) -> str: ...
@@ -87,12 +87,12 @@ class Policy(Protocol):
 
 
 def is_safe(terms: Terms, view: View, move: Move) -> bool:
-    """The exact safety net: whether on-demand from the next tick on would still be in time after this move.
+    """The exact safety net: whether on-demand from the next tick on would still meet the deadline after this move.
 
-    Waiting brings nothing for the length of the tick; the last tick before the deadline is as short as it is. A Spot
-    instance may die within the tick: then its progress counts as nothing too, unless a reclaim is seen at once (the
-    next decision then comes with it, and what is lost since the last checkpoint is part of the changeover); what
-    passes of a changeover counts as nothing in any case. On-demand is as safe as it ever will be.
+    Waiting makes no progress for the length of the tick; the last tick before the deadline counts at its actual length.
+    A Spot instance may die within the tick: then its progress does not count either, unless a reclaim is seen at once
+    (the next decision then comes with it, and the work lost since the last checkpoint is part of the changeover); time
+    spent on a changeover never counts. On-demand is as safe as it will ever be.
     """
     if move is Move.ON_DEMAND:
         return True

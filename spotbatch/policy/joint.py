@@ -1,4 +1,4 @@
-"""Our placement over several pools: the cheapest place by the joint table over what is believed, and an exact net."""
+"""Our placement over several pools: the cheapest place by the joint table and our beliefs, and an exact safety net."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _HOUR: Final = 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointPolicy:
-    """The joint table, solved once a job, and a filter over regime and age for each pool.
+    """The joint table, solved once per job, and a filter over regime and age for each pool.
 
-    `recovery`: the table takes pools to come back so many times as fast as is believed, since outages come together
-    beyond `coupling`; `scarce_recovery` where Spot is scarce. Scarce is what is believed to be up less than the part
-    `solve_again_below` of the time, in the mean over the table's pools: there the table is solved again each
-    `solve_again_seconds` with what is believed by then. 0 never does, and 1 always.
-    `is_aged` False takes the table's own odds for the next tick, `is_moving` False stays on a Spot instance until it is
-    reclaimed, `is_wide` False thinks no pool possible but those fitted: all for ablation.
+    `recovery`: the table assumes that pools recover this many times as fast as believed, since outages are correlated
+    beyond `coupling`; `scarce_recovery` where Spot is scarce. Spot is scarce if it is believed to be up less than the
+    fraction `solve_again_below` of the time, as a mean over the table's pools: then the table is solved again every
+    `solve_again_seconds` with the beliefs at that time. 0 means never, 1 always.
+    `is_aged` False uses the table's own odds for the next tick, `is_moving` False stays on a Spot instance until it is
+    reclaimed, `is_wide` False considers only pools like those fitted: all for ablation.
     """
 
     model: HazardModel
@@ -45,7 +45,7 @@ class JointPolicy:
 
     @property
     def believed(self) -> HazardModel:
-        """The regimes that are thought possible."""
+        """The regimes considered possible."""
         return self.model.widened() if self.is_wide else self.model
 
 
@@ -56,7 +56,7 @@ def _solved(key: "_Key") -> JointTable:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Key:
-    """What a table is of: terms hold mappings, and so are told apart by what they say."""
+    """The key of a table: terms hold mappings, and so are compared by content."""
 
     terms: PlacementTerms
     pools: tuple[SpotPool, ...]
@@ -74,7 +74,7 @@ class _Key:
 
 
 class JointPilot:
-    """One job under way. It knows of a pool only what its own attempts to launch there, and its instances, showed."""
+    """One job in progress. It knows about a pool only what its own launch attempts and instances there showed."""
 
     def __init__(self, terms: PlacementTerms, policy: JointPolicy) -> None:
         self._terms, self._policy = terms, policy
@@ -89,7 +89,7 @@ class JointPilot:
         return self._table
 
     def watch(self, is_up: Sequence[bool]) -> None:
-        """Take in what the pools did at a tick before the job begins; the table is solved anew when it does."""
+        """Process the pools' state at a tick before the job starts; the table is solved anew when it does."""
         self._step([*enumerate(is_up)])
         self._solved_at = -_HOUR * 24
 
@@ -143,7 +143,7 @@ class JointPilot:
     # ---- the move ----
 
     def _try(self, view: PlacementView, market: Market, known: set[int]) -> Place:
-        """Pools in the order of their cost to go: one that refuses is known to be down, and the costs are made anew."""
+        """Try pools in order of cost-to-go: one that refuses is known to be down, and the costs are recomputed."""
         refused: set[int] = set()
         while True:
             place = self._cheapest(view, refused)
@@ -160,7 +160,7 @@ class JointPilot:
             refused.add(number)
 
     def _cheapest(self, view: PlacementView, refused: set[int]) -> Place:
-        """The place with the least cost to go, among those that the net allows and that did not refuse."""
+        """The place with the lowest cost-to-go among those that the safety net allows and that did not refuse."""
         costs, wait = self._costs(view)
         best, least = self._net(view), float("inf")
         for place, cost in zip(self._targets, costs, strict=True):
@@ -177,14 +177,14 @@ class JointPilot:
         return is_safe(self._terms, view, place) and (self._policy.is_moving or not is_leaving)
 
     def _net(self, view: PlacementView) -> Place:
-        """On-demand, where it is if it is on it already: what is left when nothing else is safe."""
+        """On-demand, in place if already on it: the fallback when nothing else is safe."""
         if view.place.move is Move.ON_DEMAND:
             return view.place
         region = view.place.region or min(self._terms.regions, key=self._terms.on_demand_usd_per_hour.__getitem__)
         return Place(Move.ON_DEMAND, region)
 
     def _costs(self, view: PlacementView) -> tuple[list[float], float]:
-        """Costs to go of each target, and of waiting, in USD."""
+        """Costs-to-go of each target, and of waiting, in USD."""
         np, terms, table = _numpy(), self._terms, self._table
         left = terms.deadline_seconds - view.elapsed_seconds
         slack = left - (terms.work_seconds - view.done_seconds)
@@ -210,7 +210,7 @@ class JointPilot:
         return found.tolist(), float(mean[-1]) if slacks[-1] >= 0 else float("inf")
 
     def _expected(self, costs: Any, count: int) -> Any:
-        """The mean over the next tick's sets of pools; a target on Spot is up now, or it will not be started."""
+        """The mean over the next tick's sets of pools; a Spot target is up now, or it will not be started."""
         np = _numpy()
         believed, if_up = self._next()
         for axis in range(count):
@@ -233,7 +233,7 @@ class JointPilot:
 
 
 def _cheapest(terms: PlacementTerms, availability: Sequence[float]) -> tuple[int, ...]:
-    """At most five pools, by what an hour costs if on-demand takes over where Spot is away."""
+    """At most five pools, ranked by the hourly cost if on-demand takes over while Spot is down."""
 
     def usd(place: int) -> float:
         pool, share = terms.pools[place], availability[place]

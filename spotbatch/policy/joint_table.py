@@ -1,4 +1,4 @@
-"""The joint table of placement: costs to go over (pools up, where the job is, slack, time left), solved backwards."""
+"""The joint table of placement: costs-to-go over (pools up, job location, slack, time left), solved backwards."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from spotbatch.policy.placement import PlacementTerms, SpotPool
 MOST_POOLS: Final = 5  # 32 sets of pools that are up
 _MOST_CELLS: Final = 96
 _MOST_STEPS: Final = 400
-_MOST_BYTES: Final = 60_000_000  # of what is kept: later steps share a place
+_MOST_BYTES: Final = 60_000_000  # of what is kept; later steps share an entry
 _CELLS_A_STEP: Final = 4
-_LATE_USD: Final = 1e6  # stands for infinity, and stays finite under interpolation
+_LATE_USD: Final = 1e6  # represents infinity, but stays finite under interpolation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chance:
-    """How one pool comes and goes, whatever its age: the rates per hour at which it is lost and comes back."""
+    """How one pool goes down and recovers, regardless of age: the rates per hour of either."""
 
     up_ends_per_hour: float
     down_ends_per_hour: float
@@ -26,10 +26,10 @@ class Chance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JointTable:
-    """Costs to go in USD, `costs[step, location, pools up, cell]` (float32 of numpy).
+    """Costs-to-go in USD, `costs[step, location, pools up, cell]` (float32 of numpy).
 
     Locations: waiting with the checkpoint in each region, then on Spot in each pool, then on-demand in each region. A
-    set of pools is a number with the first pool as its highest bit; on Spot in a pool that is not up means reclaimed.
+    set of pools is a number with the first pool as its highest bit; on Spot in a pool that is down means reclaimed.
     """
 
     costs: Any
@@ -46,10 +46,10 @@ class JointTable:
 def solve_joint(
     terms: PlacementTerms, pools: Sequence[SpotPool], chances: Sequence[Chance], coupling: Coupling = NONE
 ) -> JointTable:
-    """The table for a job and at most five pools; those of one region come and go together by `coupling`. Needs numpy.
+    """The table for a job and at most five pools; pools of one region are coupled by `coupling`. Needs numpy.
 
-    Waiting costs a tick of slack, each start a changeover and the egress from where the checkpoint lies, steady running
-    its price. The safety net is inside: what it would refuse costs infinitely much. Jobs of many ticks are solved on
+    Waiting costs a tick of slack, each start a changeover and the egress from the checkpoint's location, steady running
+    its price. The safety net is built in: what it would refuse has infinite cost. Jobs with many ticks are solved on
     coarser ones.
     """
     import numpy as np
@@ -76,7 +76,7 @@ def solve_joint(
 
 
 class _World:
-    """What does not change from step to step. Arrays run over (location, set of pools up, cell of the slack)."""
+    """What stays constant from step to step. Arrays have the axes (location, set of pools up, slack cell)."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _World:
         self._wait = _shift_of(np, step / cell, cells)
 
     def back(self, after: Any, left: float) -> Any:
-        """One step earlier; `left` is the time left then, in seconds."""
+        """Go back one step; `left` is the time left then, in seconds."""
         np, terms = self._np, self._terms
         places, count = len(self.regions), len(self.pools)
         mean = np.matmul(self._odds, after)  # over what the pools do within a step; small products, one core each
@@ -133,7 +133,7 @@ def sets_of(np: Any, count: int) -> Any:
 
 
 def others_of(np: Any, pools: Sequence[SpotPool]) -> Any:
-    """A matrix that makes, of what is up, the share of each pool's others in its region; nan where it has none."""
+    """A matrix that maps pools up to the share of each pool's regional peers that are up; nan if it has none."""
     same = np.array([[one.region == two.region and one is not two for two in pools] for one in pools], dtype=float)
     with np.errstate(invalid="ignore"):
         return same / same.sum(axis=1, keepdims=True)
@@ -142,7 +142,7 @@ def others_of(np: Any, pools: Sequence[SpotPool]) -> Any:
 def set_odds(
     np: Any, pools: tuple[SpotPool, ...], chances: Sequence[Chance], coupling: Coupling, step_seconds: float
 ) -> Any:
-    """P(set of pools up a step later) by (set now, set then): each by itself, given what is up now."""
+    """P(set of pools up a step later) by (set now, set then): each pool independently, given what is up now."""
     hours = step_seconds / 3600.0
     up = sets_of(np, len(pools))
     shares = others_of(np, pools) @ up
@@ -156,13 +156,13 @@ def set_odds(
 
 
 def _factors(np: Any, coupling: Coupling, is_up: bool, shares: Any) -> Any:
-    """By set; a pool that is alone in its region has nothing to follow."""
+    """The coupling factors by set; a pool alone in its region has none."""
     return np.where(np.isnan(shares), 1.0, coupling.factor(is_up, shares))
 
 
 def _shift_of(np: Any, distance: float, cells: int) -> tuple[Any, Any, Any]:
-    """Moving along the slack by a distance that need not be whole cells: from where, with which share, and what of it
-    would be late."""
+    """A shift along the slack axis by a distance that need not be whole cells: source cells, shares, and what would
+    be late."""
     place = np.arange(cells) - distance
     late = place < -1e-6
     place = np.clip(place, 0, None)

@@ -1,4 +1,4 @@
-"""The omniscient optimum: the least cost of a job in time, had the whole trace been known from the start (DP)."""
+"""The omniscient optimum: the lowest cost of finishing on time with the whole trace known from the start (DP)."""
 
 import math
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ _MOST_CELLS: Final = 4000
 
 @dataclass(frozen=True, slots=True)
 class Optimum:
-    """Dynamic programme over (tick, slack, instance), backwards.
+    """Dynamic program over (tick, slack, instance), backwards.
 
-    Slack is the time left less the work left. Waiting costs a tick of it, a start costs a changeover, steady running
-    costs none: so a grid whose step divides both is exact. Where no such grid of at most 4,000 cells exists, one is
-    taken that divides the tick, the changeover is rounded down to it, and the result is a lower bound of the cost. It
-    is one too where an instance is dropped within its changeover, which no optimum does. Needs numpy (the extra
+    Slack is the time left minus the work left. Waiting costs a tick of it, a start costs a changeover, steady running
+    costs none, so a grid whose step divides both is exact. If no such grid of at most 4,000 cells exists, one that
+    divides the tick is used, the changeover is rounded down to it, and the result is a lower bound on the cost. It is
+    also one where an instance is dropped within its changeover, which no optimum does. Needs numpy (the extra
     `money`).
     """
 
     name: str = "omniscient optimum"
 
     def cost(self, terms: Terms, availability: Sequence[bool]) -> float:
-        """Spot-price seconds. Raises InvalidInput where even on-demand would be late, or the trace is too short."""
+        """Spot-price seconds. Raises InvalidInput if even on-demand would be late, or the trace is too short."""
         return self.costs(terms, [availability])[0]
 
     def costs(self, terms: Terms, traces: Sequence[Sequence[bool]]) -> list[float]:
@@ -46,7 +46,7 @@ class Optimum:
 def grid_step(terms: Terms) -> float:
     """The coarsest step, in seconds, that divides tick and changeover, or the finest that 4,000 cells allow.
 
-    That one divides the tick too, if it can: waits are many, and each rounded down would make the bound a loose one.
+    The latter also divides the tick if possible: rounding down each of many waits would make the bound loose.
     """
     scale = 1000  # milliseconds
     exact = math.gcd(round(terms.tick_seconds * scale), round(terms.changeover_seconds * scale)) / scale
@@ -57,12 +57,12 @@ def grid_step(terms: Terms) -> float:
 
 
 def _solve(np: Any, terms: Terms, up: Any) -> Any:
-    """Least costs by trace, from arrays of shape (trace, slack cell)."""
+    """Lowest costs by trace, from arrays of shape (trace, slack cell)."""
     step = grid_step(terms)
     tick_cells = math.floor(terms.tick_seconds / step + 1e-6)
     change_cells = math.floor(terms.changeover_seconds / step + 1e-6)
     cells = math.floor(terms.slack_seconds / step + 1e-6) + 1
-    slack = terms.slack_seconds - step * np.arange(cells - 1, -1, -1)  # the last cell is all of it
+    slack = terms.slack_seconds - step * np.arange(cells - 1, -1, -1)  # the last cell is the whole slack
     idle = on_spot = on_demand = np.zeros((len(up), cells))
     for number in range(terms.ticks - 1, -1, -1):
         left = terms.deadline_seconds - number * terms.tick_seconds
@@ -83,7 +83,7 @@ def _solve(np: Any, terms: Terms, up: Any) -> Any:
 
 
 def _shifted(np: Any, costs: Any, cells: int) -> Any:
-    """What a position costs that has so many cells less of slack; none left means late."""
+    """The cost of a position with this many fewer slack cells; no slack left means late."""
     if cells == 0:
         return costs
     out = np.full_like(costs, np.inf)

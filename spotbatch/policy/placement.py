@@ -1,4 +1,4 @@
-"""The words of placement over several Spot pools: what a job needs, where it may be, what is seen, and the net."""
+"""The vocabulary of multi-pool placement: what a job needs, where it may be, what is seen, and the safety net."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ MOST_POOLS: Final = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpotPool:
-    """Spot capacity that comes and goes as one: a zone, or a region whose zones AWS chooses from by itself."""
+    """Spot capacity that comes and goes as a unit: a zone, or a region within which AWS chooses the zone."""
 
     name: str
     region: str
@@ -27,11 +27,11 @@ class SpotPool:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementTerms:
-    """One job, a deadline, and the pools that it may run in. Raises InvalidInput.
+    """One job, a deadline, and the pools in which it may run. Raises InvalidInput.
 
-    `changeover_seconds` is lost at each start, wherever it is. `on_demand_usd_per_hour` is by region, and every pool's
-    region has one. A move between two regions costs `checkpoint_gb` times the price of a GB from the one to the other;
-    pairs that `egress_usd_per_gb` does not name cost nothing only within one region, and are refused otherwise.
+    `changeover_seconds` is lost at each start, anywhere. `on_demand_usd_per_hour` is by region, and every pool's
+    region has one. A move between two regions costs `checkpoint_gb` times the price per GB between them;
+    pairs missing from `egress_usd_per_gb` are free within one region and refused otherwise.
     `is_reclaim_seen_at_once` as in `interface.Terms`.
     """
 
@@ -78,7 +78,7 @@ class PlacementTerms:
 
     @property
     def is_feasible(self) -> bool:
-        """Whether on-demand from the first second on meets the deadline."""
+        """Whether on-demand from the first second meets the deadline."""
         return self.slack_seconds + EPSILON_SECONDS >= self.changeover_seconds
 
     @cached_property
@@ -86,15 +86,15 @@ class PlacementTerms:
         return tuple(sorted({each.region for each in self.pools}))
 
     def egress_usd(self, source: str, target: str) -> float:
-        """What moving the checkpoint costs; nothing where there is none yet (`source` is empty)."""
+        """The cost of moving the checkpoint; 0 if there is none yet (`source` is empty)."""
         if not source or source == target or not self.checkpoint_gb:
             return 0.0
         return self.checkpoint_gb * self.egress_usd_per_gb[source, target]
 
 
 class Place(NamedTuple):
-    """Where the job is: nowhere (WAIT), on Spot in a pool, or on-demand in a region. `region` is that of its instance;
-    while it waits, that of its checkpoint, and empty before the first start."""
+    """Where the job is: nowhere (WAIT), on Spot in a pool, or on-demand in a region. `region` is its instance's or,
+    while it waits, its checkpoint's; it is empty before the first start."""
 
     move: Move
     region: str = ""
@@ -102,8 +102,8 @@ class Place(NamedTuple):
 
 
 class PlacementView(NamedTuple):
-    """What is known when a move is due. A Spot instance that was reclaimed is gone already: then `place` is a WAIT in
-    the region of the checkpoint, and `reclaimed` names its pool. `usd_per_hour` are the present prices by pool."""
+    """What is known when a move is due. If its Spot instance was reclaimed, `place` is a WAIT in the
+    region of the checkpoint, and `reclaimed` names its pool. `usd_per_hour` are the current prices by pool."""
 
     elapsed_seconds: float
     done_seconds: float
@@ -114,19 +114,19 @@ class PlacementView(NamedTuple):
 
 
 class Market(Protocol):
-    """What a policy may ask of a pool within a decision."""
+    """What a policy may ask of a pool during a decision."""
 
     def launch(self, pool: str) -> bool:
-        """Whether an instance could be started; one that could not costs nothing. Whoever gets one must take it."""
+        """Whether an instance could be started; a failed launch costs nothing. A successful one must be used."""
         ...
 
     def probe(self, pool: str) -> bool:
-        """Whether one could be had, without taking it: where it can, a minute of its price is paid."""
+        """Whether one could be launched, without keeping it: if so, a minute of its price is paid."""
         ...
 
 
 class PlacementPilot(Protocol):
-    """A policy under way with one job."""
+    """A policy applied to one job."""
 
     def decide(self, view: PlacementView, market: Market) -> Place:
         """The place until the next tick. Called once a tick, in order; Spot elsewhere only where `launch` succeeded."""
@@ -134,7 +134,7 @@ class PlacementPilot(Protocol):
 
 
 class PlacementPolicy(Protocol):
-    """A rule for any job: `start` makes the pilot for one."""
+    """A rule for any job: `start` creates the pilot for one."""
 
     @property
     def name(self) -> str: ...
@@ -143,7 +143,7 @@ class PlacementPolicy(Protocol):
 
 
 def is_safe(terms: PlacementTerms, view: PlacementView, place: Place) -> bool:
-    """The exact net of `interface.is_safe`, for pools: whether on-demand from the next tick on would be in time."""
+    """The exact safety net of `interface.is_safe`, for pools: would on-demand from the next tick on be in time?"""
     if place.move is Move.ON_DEMAND:
         return True
     time_left = terms.deadline_seconds - view.elapsed_seconds

@@ -1,8 +1,8 @@
-"""The published policies over several pools, as yardsticks: Uniform Progress and SkyNomad, described and made anew.
+"""The published policies over several pools, as baselines: Uniform Progress and SkyNomad, reimplemented.
 
 Sources: "Can't Be Late" (Wu et al., NSDI '24), "SkyNomad" (Li et al., arXiv 2601.06520, NSDI '27), and what the
-simulator of the latter's artifact (Apache-2.0) was seen to do. Both get their first instance, and every later one, from
-launch attempts that cost nothing where they fail, as ours do.
+simulator of the latter's artifact (Apache-2.0) was observed to do. Both get every instance, the first included, from
+launch attempts that cost nothing if they fail, as ours do.
 """
 
 import math
@@ -18,9 +18,9 @@ _HOUR: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class UniformProgressOverPools:
-    """UP as coded (`baselines.UniformProgress`) where Spot is whatever pool can be had, the cheapest first.
+    """UP as coded (`baselines.UniformProgress`) with Spot from any available pool, cheapest first.
 
-    After a reclaim the other regions are tried first, since Spot goes away there together.
+    After a reclaim the other regions are tried first, since Spot tends to disappear across a whole region.
     """
 
     name: str = "UP over pools"
@@ -60,12 +60,12 @@ class _UniformPilot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SkyNomad:
-    """A value of progress against the price, the changeover and the egress of each pool, by lifetimes seen so far.
+    """Weighs the value of progress against each pool's price, changeover and egress, using lifetimes seen so far.
 
-    The value of an hour of progress is 1.2 times the price of a plan for the rest of the work, made of the pools by
+    The value of an hour of progress is 1.2 times the price of a plan for the remaining work, made up of the pools by
     their availability so far and of on-demand. A pool is worth value x (1 - changeover / lifetime) - price - egress /
-    lifetime; lifetimes are Nelson and Aalen's estimate over runs and probes, at most `most_hours` (the artifact's 2 h
-    for steady pools, raised for others). A pool is probed, for a minute's price, each `probe_seconds` until it is up.
+    lifetime; lifetimes are Nelson-Aalen estimates over runs and probes, at most `most_hours` (the artifact's 2 h
+    for steady pools, raised for others). A pool is probed, for a minute's price, every `probe_seconds` until it is up.
     The artifact's factor for bursts of failures is left out.
     """
 
@@ -79,7 +79,7 @@ class SkyNomad:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of one pool: lengths of runs in hours with whether they ended in a reclaim; the run under way."""
+    """Observations of one pool: run lengths in hours and whether each ended in a reclaim; the current run."""
 
     runs: list[tuple[float, bool]] = field(default_factory=list)
     since: float | None = None
@@ -94,7 +94,7 @@ class _Seen:
         return sum(length for length, _ in self.runs) + ((now - self.since) / _HOUR if self.since is not None else 0.0)
 
     def lifetime_hours(self, now: float, tick_hours: float) -> float:
-        """The expected rest of a run of the present age; infinite where none was ever seen to end."""
+        """The expected remainder of a run of the current age; infinite if none was ever seen to end."""
         ends = sorted({length for length, is_reclaim in self.runs if is_reclaim})
         age = (now - self.since) / _HOUR if self.since is not None else 0.0
         if not ends:
@@ -114,7 +114,7 @@ class _SkyNomadPilot:
     def __init__(self, terms: PlacementTerms, policy: SkyNomad) -> None:
         self._terms, self._policy = terms, policy
         self._seen = {each.name: _Seen() for each in terms.pools}
-        self._began: list[tuple[float, float]] = []  # (elapsed, done), for the pace of late
+        self._began: list[tuple[float, float]] = []  # (elapsed, done), for the recent pace
 
     def decide(self, view: PlacementView, market: Market) -> Place:
         now, terms = view.elapsed_seconds, self._terms
@@ -159,7 +159,7 @@ class _SkyNomadPilot:
         return Place(Move.WAIT, view.place.region)
 
     def _worth(self, view: PlacementView, pool: SpotPool, value: float) -> float:
-        """USD for each hour in this pool."""
+        """USD per hour in this pool."""
         terms, life = self._terms, self._lifetime(view, pool)
         is_here = view.place.move is Move.SPOT and view.place.pool == pool.name
         change = 0.0 if is_here else terms.changeover_seconds / _HOUR
@@ -172,7 +172,7 @@ class _SkyNomadPilot:
         return max(min(found, self._policy.most_hours, left), 1e-6)
 
     def _value(self, view: PlacementView) -> float:
-        """1.2 times the mean price of a plan for the rest: Spot by what was seen of it, the cheapest first."""
+        """1.2 times the mean price of a plan for the rest: Spot by its observed availability, cheapest first."""
         terms, now = self._terms, view.elapsed_seconds
         work_left = (terms.work_seconds - view.done_seconds) / _HOUR
         time_left = (terms.deadline_seconds - now) / _HOUR
@@ -188,7 +188,7 @@ class _SkyNomadPilot:
         return 1.2 * (usd + switches * dearest) / max(work_left, 1e-6)
 
     def _offers(self, view: PlacementView, time_left: float) -> Iterable[tuple[float, float]]:
-        """For each pool: the price of an hour of work, and the hours of work that it may bring."""
+        """For each pool: the price of an hour of work, and the hours of work it may provide."""
         now = view.elapsed_seconds
         for each in self._terms.pools:
             life = self._lifetime(view, each)
@@ -198,13 +198,13 @@ class _SkyNomadPilot:
                 yield view.usd_per_hour[each.name] / rate, share * time_left * rate
 
     def _demand_share(self, view: PlacementView) -> float:
-        """The part of the time left that on-demand would need, were the pace of the last ten hours to go on."""
+        """The fraction of the time left that on-demand would need if the pace of the last ten hours continued."""
         terms, now = self._terms, view.elapsed_seconds
         then = next(((at, done) for at, done in self._began if at >= now - 10 * _HOUR), (0.0, 0.0))
         pace = min(1.0, (view.done_seconds - then[1]) / (now - then[0])) if now > then[0] else 1.0
         if now <= 0 or pace >= 1.0 - 1e-6:
             return 0.0
-        # Where progress at this pace meets the line of on-demand that ends at the deadline, two changeovers early.
+        # Where progress at this pace meets the on-demand line that ends two changeovers before the deadline.
         base = view.done_seconds - pace * now
         line = terms.work_seconds + 2 * terms.changeover_seconds - terms.deadline_seconds
         meets = (line - base) / (pace - 1.0)
@@ -215,7 +215,7 @@ class _SkyNomadPilot:
 
 
 def is_last_call(terms: PlacementTerms, view: PlacementView) -> bool:
-    """The published net, in whole ticks: the work left and a changeover fill what is left of the time."""
+    """The published safety net, in whole ticks: the remaining work plus a changeover fill the remaining time."""
     tick = terms.tick_seconds
     ticks_left = math.floor((terms.deadline_seconds - view.elapsed_seconds + EPSILON_SECONDS) / tick)
     work_left = terms.work_seconds - view.done_seconds
@@ -223,7 +223,7 @@ def is_last_call(terms: PlacementTerms, view: PlacementView) -> bool:
 
 
 def _on_demand(terms: PlacementTerms, view: PlacementView) -> Place:
-    """Where it is, else where on-demand is the cheapest with the egress to there."""
+    """On-demand where it already is, else where on-demand plus egress is cheapest."""
     if view.place.move is Move.ON_DEMAND:
         return view.place
     hours = (terms.work_seconds - view.done_seconds) / _HOUR

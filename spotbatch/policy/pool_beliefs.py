@@ -1,4 +1,4 @@
-"""What is believed of each pool: up or down, of what age, in which regime; it sees only where a job tried."""
+"""Beliefs about each pool: up or down, its age and regime, updated only where a job tried."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _LEAST_RATE: Final = 1e-6  # per hour: an old period that never ends
 
 
 class PoolBeliefs:
-    """Bayes' rule for each pool by itself, a tick at a time. `odds[pool, up, bucket of age, regime]`; needs numpy."""
+    """Bayes' rule for each pool on its own, a tick at a time. `odds[pool, up, bucket of age, regime]`; needs numpy."""
 
     def __init__(
         self, model: HazardModel, tick_seconds: float, pools: Sequence[SpotPool], coupling: Coupling = NONE
@@ -36,21 +36,21 @@ class PoolBeliefs:
         self._odds = _passed(self._np, self._odds, self._chances_of_end(), self._moves)
 
     def see(self, pool: int, *, is_up: bool) -> None:
-        """An instance was there, could be launched, or could not."""
+        """Observe that an instance was up, could be launched, or could not."""
         odds = self._odds[pool]
         odds[int(not is_up)] = 0.0
         total = odds.sum()
-        if total <= 0.0:  # it was thought impossible
+        if total <= 0.0:  # it was considered impossible
             odds[int(is_up)] = 1.0
             total = odds.sum()
         odds /= total
 
     def up_now(self) -> Any:
-        """The chance of each pool that an instance could be had now."""
+        """For each pool, the probability that an instance is available now."""
         return self._odds[:, 1].sum(axis=(1, 2))
 
     def up_next(self) -> tuple[Any, Any]:
-        """The chances that each pool is up a tick later: as it is believed now, and if it is up now."""
+        """The probability that each pool is up a tick later: as believed now, and given that it is up now."""
         ended = self._odds * self._chances_of_end()
         up = self._odds[:, 1].sum(axis=(1, 2))
         stays = up - ended[:, 1].sum(axis=(1, 2))
@@ -59,7 +59,7 @@ class PoolBeliefs:
         return stays + ended[:, 0].sum(axis=(1, 2)), if_up
 
     def _chances_of_end(self) -> Any:
-        """By (pool, up, bucket, regime): those of the model, by what is believed of the other pools of the region."""
+        """By (pool, up, bucket, regime): the model's, adjusted by beliefs about the region's other pools."""
         np = self._np
         shares = self._others @ self.up_now()
         lost, back = (np.where(np.isnan(shares), 1.0, self._coupling.factor(is_up, shares)) for is_up in (True, False))
@@ -67,10 +67,10 @@ class PoolBeliefs:
         return np.minimum(self._ends[None] * factors, 1.0)
 
     def chances(self, slowness: float) -> list[Chance]:
-        """Rates of each pool for the table, which knows no age: ends for each hour up, or down, of what is believed.
+        """Each pool's rates for the table, which ignores age: believed ends per hour up, and per hour down.
 
-        `slowness` multiplies the rates of coming back: outages of several pools come together, and the table takes
-        them to be independent.
+        `slowness` multiplies the recovery rates: outages of several pools are correlated, but the table assumes that
+        they are independent.
         """
         weights = self._odds.sum(axis=(1, 2))
         ends = weights @ (1.0 / self._hours.sum(axis=0))
@@ -84,7 +84,7 @@ class PoolBeliefs:
         ]
 
     def availability(self) -> list[float]:
-        """The part of the time that each pool is up, by the regimes that are believed."""
+        """The fraction of time that each pool is up, by the believed regimes."""
         return [
             each.down_ends_per_hour / (each.up_ends_per_hour + each.down_ends_per_hour) for each in self.chances(1.0)
         ]
@@ -99,7 +99,7 @@ def _passed(np: Any, odds: Any, ends: Any, moves: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def _settled(model: HazardModel, tick_seconds: float) -> tuple[Any, Any, Any]:
-    """Chances of an end by (up, bucket, regime), where ages move, and what is believed of a pool nobody watched."""
+    """End probabilities by (up, bucket, regime), age transitions, and the beliefs about an unobserved pool."""
     import numpy as np
 
     ends, moves = chances_of_end(np, model, tick_seconds), ages_moved(np, model, tick_seconds)
@@ -111,7 +111,7 @@ def _settled(model: HazardModel, tick_seconds: float) -> tuple[Any, Any, Any]:
 
 
 def _hours_at_ages(model: HazardModel, rates: tuple[float, ...]) -> list[float]:
-    """How long a period of these rates is, in the mean, within each bucket of the age."""
+    """How long a period with these rates spends, on average, within each age bucket."""
     found, alive = [], 1.0
     for place, rate in enumerate(rates):
         is_last = place + 1 == len(rates)

@@ -1,4 +1,4 @@
-"""The exact optimum over several pools: the least cost of a job in time, had all traces been known from the start."""
+"""The exact optimum over several pools: the lowest cost of finishing on time with all traces known from the start."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ _MOST_CELLS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class PoolsOptimum:
-    """Dynamic programme over (tick, slack, location), backwards: `oracle.Optimum` for pools, with prices by tick.
+    """Dynamic program over (tick, slack, location), backwards: `oracle.Optimum` for pools, with prices by tick.
 
-    Exact where a grid of at most 2,000 cells divides tick and changeover. Otherwise the changeover is rounded down to
-    the grid, and the result is a lower bound of the cost. Needs numpy.
+    Exact if a grid of at most 2,000 cells divides tick and changeover. Otherwise the changeover is rounded down to
+    the grid, and the result is a lower bound on the cost. Needs numpy.
     """
 
     name: str = "omniscient optimum"
@@ -27,7 +27,7 @@ class PoolsOptimum:
         availability: Mapping[str, Sequence[bool]],
         usd_per_hour: Mapping[str, Sequence[float]] | None = None,
     ) -> float:
-        """USD, egress included. Raises InvalidInput where even on-demand would be late, or a trace is too short."""
+        """USD, egress included. Raises InvalidInput if even on-demand would be late, or a trace is too short."""
         import numpy as np
 
         if not terms.is_feasible:
@@ -71,7 +71,7 @@ def _least(np: Any, terms: PlacementTerms, up: Any, prices: Any) -> float:
         idle, on = anew, np.minimum(steady, anew[homes])
         idle[:, left - slack <= 1e-9] = 0.0
         on[:, left - slack <= 1e-9] = 0.0
-    return float(idle[:, -1].min())  # a job without a checkpoint begins in any region for nothing
+    return float(idle[:, -1].min())  # a job without a checkpoint starts in any region without egress
 
 
 def _grid(terms: PlacementTerms) -> float:
@@ -84,7 +84,7 @@ def _grid(terms: PlacementTerms) -> float:
 
 
 def _later(np: Any, costs: Any, cells: int) -> Any:
-    """What a position costs that has so many cells less of slack; none left means late."""
+    """The cost of a position with this many fewer slack cells; no slack left means late."""
     if cells == 0:
         return costs.copy()
     out = np.full_like(costs, np.inf)

@@ -7,7 +7,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.policy.interface import EPSILON_SECONDS, Move
 from spotbatch.policy.placement import Place, PlacementPolicy, PlacementTerms, PlacementView
 
-_PROBE_HOURS = 1 / 60.0  # EC2 bills a minute at the least
+_PROBE_HOURS = 1 / 60.0  # EC2 bills at least a minute
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class PoolsOutcome:
 
 
 class _Market:
-    """One tick of the traces. Launches are counted; probes that found something are billed."""
+    """One tick of the traces. Launches are counted; successful probes are billed."""
 
     def __init__(self) -> None:
         self.up: Mapping[str, bool] = {}
@@ -51,11 +51,11 @@ def replay_pools(
     availability: Mapping[str, Sequence[bool]],
     usd_per_hour: Mapping[str, Sequence[float]] | None = None,
 ) -> PoolsOutcome:
-    """Run the job to its end, or to the deadline, with one entry of each trace a tick.
+    """Run the job to its end, or to the deadline, with one entry of each trace per tick.
 
-    Availability and prices hold for a whole tick; without `usd_per_hour` prices are those of the terms. An instance
-    stays in its pool until it is reclaimed or left. The policy sees its own instance and the answers to its attempts,
-    nothing else. Raises InvalidInput for a pool without a trace, a short trace, or Spot that was not launched.
+    Availability and prices hold for a whole tick; without `usd_per_hour`, prices are those of the terms. An instance
+    stays in its pool until it is reclaimed or released. The policy sees only its own instance and the results of its
+    attempts. Raises InvalidInput for a pool without a trace, a short trace, or Spot that was not launched.
     """
     names = [each.name for each in terms.pools]
     if any(len(availability.get(name, ())) < terms.ticks for name in names):
@@ -84,7 +84,7 @@ class _Run:
         self._used: set[str] = set()
 
     def tick(self, number: int) -> bool:
-        """One tick; whether the work is done by its end."""
+        """Run one tick; returns whether the work is done by its end."""
         terms, market = self._terms, self.market
         elapsed = number * terms.tick_seconds
         reclaimed = ""

@@ -26,16 +26,16 @@ class Outcome:
 
 
 def saving(cost: float, terms: Terms) -> float:
-    """The part of the on-demand bill for the bare work (without any changeover) that was not paid; 0.4 is 40 %."""
+    """The fraction of the on-demand bill for the bare work (without changeovers) that was saved; 0.4 is 40 %."""
     return 1.0 - cost / (terms.work_seconds * terms.price_ratio)
 
 
 def replay(terms: Terms, policy: Policy, availability: Sequence[bool]) -> Outcome:
-    """Run the job to its end, or to the deadline, with one entry of `availability` a tick.
+    """Run the job to its end, or to the deadline, with one entry of `availability` per tick.
 
-    As in the simulator of "Can't Be Late": what is available at a tick is so for the whole tick; a tick on an instance
-    is billed also where it goes to the changeover, and ends with the work. Raises InvalidInput for a short trace, or
-    for a policy that asks for Spot where there is none.
+    As in the simulator of "Can't Be Late": availability at a tick holds for the whole tick; a tick on an instance is
+    billed even if spent on the changeover, and billing ends with the work. Raises InvalidInput for a short trace, or
+    for a policy that requests Spot when there is none.
     """
     if len(availability) < terms.ticks:
         raise InvalidInput(f"a replay of {terms.ticks} ticks needs as many entries of a trace, not {len(availability)}")

@@ -9,11 +9,11 @@ from spotbatch.policy.interface import Terms
 
 _MOST_CELLS: Final = 120
 _MOST_STEPS: Final = 1200
-_MOST_KEPT: Final = 200  # of the steps: what moves cost beside each other changes slowly, and memory is dear
+_MOST_KEPT: Final = 200  # of the steps: relative costs of moves change slowly, and memory is scarce
 _CELLS_A_TICK: Final = 5
-LATE_TICKS: Final = 1e5  # stands for infinity, and stays finite under interpolation
+LATE_TICKS: Final = 1e5  # represents infinity, but stays finite under interpolation
 
-# The moves whose costs the table holds, for an instance that is through with its changeover.
+# The moves whose costs the table holds, for an instance that has completed its changeover.
 STAY_ON_SPOT, STAY_ON_DEMAND, WAIT = range(3)
 COLUMNS: Final = 3
 
@@ -33,10 +33,10 @@ class Table:
 
 
 def solve(terms: Terms, model: HazardModel) -> Table:
-    """The table for a job. State: time, slack (time left less work left), up or down, age, instance.
+    """The table for a job. State: time, slack (time left minus work left), up or down, age, instance.
 
     Waiting costs a tick of slack, each start costs a changeover, steady running costs none; hazards depend on the age
-    of the period. All regimes are solved at once, each as if it lasted. Jobs of many ticks are solved on coarser ones.
+    of the period. All regimes are solved at once, each as if permanent. Jobs with many ticks use coarser ones.
     Needs numpy.
     """
     import numpy as np
@@ -53,14 +53,14 @@ def solve(terms: Terms, model: HazardModel) -> Table:
     value = world.nothing()
     for number in range(steps - 1, -1, -1):
         left = terms.deadline_seconds - number * step
-        value = world.back(value, left, table[number // every])  # the earliest of those that share a place stays
+        value = world.back(value, left, table[number // every])  # of those that share an entry, the earliest is kept
     return Table(costs=table, step_seconds=step * every, cell_seconds=cell, buckets=len(model.edges_seconds))
 
 
 class _World:
-    """What does not change from tick to tick: the chances, and how far a wait or a start moves along the slack.
+    """What stays constant from tick to tick: the probabilities, and how far a wait or a start moves along the slack.
 
-    Arrays run over (up or down, bucket, cell, regime); up is 1.
+    Arrays have the axes (up or down, bucket, cell, regime); up is 1.
     """
 
     def __init__(self, np: Any, terms: Terms, model: HazardModel, step: float, cell: float, cells: int) -> None:
@@ -82,7 +82,7 @@ class _World:
         return zero, zero, zero
 
     def back(self, value: tuple[Any, Any, Any], left: float, out: Any) -> tuple[Any, Any, Any]:
-        """One tick earlier; `left` is the time left then. Writes what each move costs to `out`."""
+        """Go back one tick; `left` is the time left then. Writes the cost of each move to `out`."""
         np = self._np
         idle, on_spot, on_demand = value
         length = min(self._step, left)
@@ -105,7 +105,7 @@ class _World:
         return tuple(np.where(ended, 0.0, each) for each in after)
 
     def _expect(self, goes_on: Any, after_end: Any) -> Any:
-        """The mean over what the pool does within a tick: the period goes on and ages, or another one begins."""
+        """The mean over what the pool does within a tick: the period continues and ages, or a new one starts."""
         np = self._np
         older = np.einsum("ab,ubcr->uacr", self._moves, goes_on)
         begun = after_end[::-1, :1]  # the other side, at age 0
@@ -114,7 +114,7 @@ class _World:
 
 
 class _Shift:
-    """Moving along the slack by a distance that need not be whole cells; below zero the job would be late."""
+    """A shift along the slack axis by a distance that need not be whole cells; below zero the job would be late."""
 
     def __init__(self, np: Any, distance: float, cells: int) -> None:
         self._np = np
@@ -132,7 +132,7 @@ class _Shift:
 
 
 def chances_of_end(np: Any, model: HazardModel, tick_seconds: float) -> Any:
-    """P(a period ends within a tick) by (up, bucket, regime), from the beginning of the bucket of its age."""
+    """P(a period ends within a tick) by (up, bucket, regime), from the start of its age bucket."""
     return np.array(
         [
             [
@@ -145,7 +145,7 @@ def chances_of_end(np: Any, model: HazardModel, tick_seconds: float) -> Any:
 
 
 def ages_moved(np: Any, model: HazardModel, tick_seconds: float) -> Any:
-    """Where ages go within a tick, by (bucket, bucket)."""
+    """Age transitions within a tick, by (bucket, bucket)."""
     buckets = len(model.edges_seconds)
     moves = np.zeros((buckets, buckets))
     for bucket in range(buckets):

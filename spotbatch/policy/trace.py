@@ -17,12 +17,12 @@ from typing import Any, Final
 from spotbatch.batch.errors import InvalidInput
 
 MOST_BYTES: Final = 512 * 1024 * 1024
-_MOST_UNEVEN: Final = 1.5  # a gap between probes may be so many times the usual one
+_MOST_UNEVEN: Final = 1.5  # a gap between probes may be this many times the usual one
 _COLUMNS: Final = ("zone", "timestamp_utc", "available")
 
 
 class Polarity(StrEnum):
-    """What a 1 in a trace says."""
+    """What a 1 in a trace means."""
 
     AVAILABLE = "available"
     RECLAIMED = "reclaimed"
@@ -40,8 +40,8 @@ _NAMED: Final[Mapping[str, Polarity]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trace:
-    """Whether Spot could be had in one pool: one entry every `tick_seconds`. A probe says that an instance could be
-    launched then; it is not the life of one instance."""
+    """Whether Spot was available in one pool: one entry every `tick_seconds`. A probe shows that an instance could be
+    launched at that time; it is not the life of one instance."""
 
     zone: str
     tick_seconds: float
@@ -60,7 +60,7 @@ class Trace:
         return len(self.available) * self.tick_seconds
 
     def coarser(self, probes: int) -> "Trace":
-        """One entry for so many probes: available only if all of them say so. A rest at the end is dropped."""
+        """One entry per this many probes: available only if all of them are. A remainder at the end is dropped."""
         whole = len(self.available) // probes * probes
         return Trace(
             zone=self.zone,
@@ -71,12 +71,12 @@ class Trace:
 
 
 def traces_in(path: PurePath, raw: bytes, polarity: Polarity | None = None) -> list[Trace]:
-    """The traces in a CSV (`zone,timestamp_utc,available[,spot_usd_per_hour]`) or JSON file, either one gzipped or not.
+    """The traces in a CSV (`zone,timestamp_utc,available[,spot_usd_per_hour]`) or JSON file, gzipped or not.
 
-    `raw` is what the file holds; its path says which of the two it is. JSON: `{"metadata": {"gap_seconds": ...},
-    "data": [0, 1, ...]}` as the published sets have it, one object or a list. A CSV says what its 1 means by its
-    column's name; where a file does not say, `polarity` must, and where both say, they must agree: a trace read upside
-    down gives figures that look well. Raises InvalidInput.
+    `raw` is the file's content; its path determines the format. JSON: `{"metadata": {"gap_seconds": ...},
+    "data": [0, 1, ...]}` as in the published sets, one object or a list. In a CSV the column name
+    says what a 1 means; if a file does not say, `polarity` must, and if both do, they must agree: a trace read with
+    inverted polarity yields plausible figures. Raises InvalidInput.
     """
     text = _text(path, raw)
     name = path.name.removesuffix(".gz")
