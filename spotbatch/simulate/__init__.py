@@ -1,1 +1,1 @@
-"""Runs on virtual time: the same scheduler, a simulated fleet, Spot as traces, a model or a rate have it."""
+"""Runs on virtual time: the same scheduler, a simulated fleet, and Spot from traces, a model or a rate."""

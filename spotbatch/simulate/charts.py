@@ -1,4 +1,4 @@
-"""Pictures of simulations: hosts and jobs over time, the spread of cost, and saving against the deadline."""
+"""Charts of simulations: hosts and jobs over time, the spread of cost, and savings against the deadline."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -17,12 +17,12 @@ _HOUR: Final = 3600.0
 _MOST_HOSTS: Final = 400
 _ROW_INCHES: Final = 0.16
 _LEAST_INCHES: Final = 1.6  # of all rows together, however few
-_MOST_INCHES: Final = 8.0  # more rows are drawn thinner, so that a screen shows the whole picture
+_MOST_INCHES: Final = 8.0  # more rows are drawn thinner, so that the whole chart fits a screen
 _END_COLOURS: Final[Mapping[AttemptOutcome | None, str]] = {
     AttemptOutcome.SUCCEEDED: "#2a9d8f",
     AttemptOutcome.INTERRUPTED: "#e9a23b",
     AttemptOutcome.FAILED: "#c1121f",
-    None: "#6c757d",  # stopped, or cut off with the run
+    None: "#6c757d",  # stopped, or cut off at the end of the run
 }
 _END_WORDS: Final[Mapping[AttemptOutcome | None, str]] = {
     AttemptOutcome.SUCCEEDED: "attempt succeeded",
@@ -37,9 +37,9 @@ def _drawn_as(outcome: AttemptOutcome) -> AttemptOutcome | None:
 
 
 def draw_gantt(timeline: Timeline, path: Path) -> None:
-    """A row for each host, grouped by pool: its life in grey, its attempts in the colour of their end.
+    """One row per host, grouped by pool: its life in grey, its attempts in the colour of their outcome.
 
-    Raises InvalidInput where there are too many hosts to see, or the picture cannot be written.
+    Raises InvalidInput if there are too many hosts to show, or the chart cannot be written.
     """
     if len(timeline.hosts) > _MOST_HOSTS:
         raise InvalidInput(f"{len(timeline.hosts)} hosts are too many for a chart of at most {_MOST_HOSTS} rows")
@@ -65,7 +65,7 @@ def draw_gantt(timeline: Timeline, path: Path) -> None:
 
 
 def _draw_hosts(axes: Any, hosts: Sequence[HostLife], points: float) -> None:
-    """Their lives in grey, and where they were reclaimed; a row is so many points high."""
+    """The hosts' lives in grey, and where they were reclaimed, with rows of a given height in points."""
     for row, host in enumerate(hosts):
         axes.broken_barh([_span(host.launched_at, host.ended_at)], (row - 0.4, 0.8), color="#d9dce0", linewidth=0)
     axes.broken_barh([], (0, 0), color="#d9dce0", label="host without work")
@@ -76,7 +76,7 @@ def _draw_hosts(axes: Any, hosts: Sequence[HostLife], points: float) -> None:
 
 
 def _name_pools(axes: Any, hosts: Sequence[HostLife]) -> None:
-    """A pool's name beside the middle of its rows, and a line between two pools."""
+    """Each pool's name next to the middle of its rows, and a line between pools."""
     names = [f"{each.instance_type} {each.zone}" for each in hosts]
     firsts = [row for row, name in enumerate(names) if row == 0 or names[row - 1] != name]
     ends = [*firsts[1:], len(names)]
@@ -88,7 +88,7 @@ def _name_pools(axes: Any, hosts: Sequence[HostLife]) -> None:
 
 
 def draw_spread(results: Sequence[RunResult], path: Path) -> None:
-    """How cost and end are spread over the runs."""
+    """The spread of cost and end time over the runs."""
     figure = _figure(10, 4.2)
     cost, end = figure.subplots(1, 2)
     share = [100 * (at + 1) / len(results) for at in range(len(results))]
@@ -107,7 +107,7 @@ def draw_spread(results: Sequence[RunResult], path: Path) -> None:
 
 
 def draw_savings(savings: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> None:
-    """Saving (a part of the on-demand bill) against the deadline in hours, a line for each policy."""
+    """Savings (as a fraction of the on-demand bill) against the deadline in hours, one line per policy."""
     figure = _figure(7, 4.5)
     axes = figure.subplots()
     for name, points in savings.items():
@@ -121,7 +121,7 @@ def draw_savings(savings: Mapping[str, Sequence[tuple[float, float]]], path: Pat
 
 
 def draw_answers(answers: Mapping[str, tuple[Sequence[Decimal], Sequence[float]]], path: Path) -> None:
-    """Cost and end of each variant of a run: the mean, and from the best run to the worst. One picture."""
+    """Cost and end time of each variant of a run: the mean, and the range from best to worst run, in one chart."""
     figure = _figure(9, 1.2 + 0.4 * len(answers))
     cost, end = figure.subplots(1, 2, sharey=True)
     places = range(len(answers))
@@ -151,7 +151,7 @@ def _span(begin: float, end: float | None) -> tuple[float, float]:
 
 def _figure(width: float, height: float) -> "Figure":
     try:
-        from matplotlib.figure import Figure  # half a second: only for who asks for a picture
+        from matplotlib.figure import Figure  # takes half a second: imported only when a chart is requested
     except ModuleNotFoundError as error:
         raise InvalidInput(f"a picture needs {error.name}: pip install 'spotbatch[money]'") from error
     return Figure(figsize=(width, height), layout="constrained")
@@ -165,5 +165,5 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _without_date(path: Path) -> dict[str, None]:
-    """The same seed gives the same bytes: no date in the file."""
+    """The same seed gives the same bytes, so the file has no date."""
     return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower(), {})

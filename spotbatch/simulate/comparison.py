@@ -1,4 +1,4 @@
-"""What people ask before they choose: the same run with other pools, checkpoints, fleets or regions, side by side."""
+"""Comparisons for choosing a setup: the same run with other pools, checkpoints, fleets or regions, side by side."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class Question(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """One answer: runs that happen side by side, each with its part of the jobs and of the vCPUs."""
+    """One option: runs that happen in parallel, each with its part of the jobs and vCPUs."""
 
     name: str
     parts: tuple[Scenario, ...]
@@ -36,7 +36,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """How a variant went, by run: what it cost, when its last job ended, how often attempts were interrupted."""
+    """The results of a variant, by run: cost, end of the last job, number of interrupted attempts."""
 
     name: str
     usd: tuple[Decimal, ...]
@@ -49,7 +49,7 @@ class Answer:
 def variants(scenario: Scenario, question: Question) -> list[Variant]:
     """The variants of a scenario that answer a question, each with the scenario's own seed.
 
-    Raises InvalidInput where there is nothing to compare: one pool only, or zones of one region.
+    Raises InvalidInput if there is nothing to compare: only one pool, or zones of one region.
     """
     found = [Variant(name=name, parts=parts) for name, parts in _MADE[question](scenario)]
     if len(found) < 2:
@@ -66,7 +66,7 @@ def answers(
     cores: int | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
-    """All variants, each played so many times. `on_progress` is told how many variants are done."""
+    """All variants, each simulated `runs` times. `on_progress` is called with the number of variants done."""
     out = []
     for done, each in enumerate(found, start=1):
         plans = [MonteCarlo(scenario=part, runs=runs, prices=prices) for part in each.parts]
@@ -116,7 +116,7 @@ def _checkpoint(scenario: Scenario) -> Made:
 
 
 def _fleet(scenario: Scenario) -> Made:
-    """A part of the jobs in a queue for on-demand capacity with that part of the vCPUs: as two queues would do it."""
+    """A fraction of the jobs in an on-demand queue with the same fraction of the vCPUs, as with two queues."""
     least = min(each.vcpus for each in scenario.pools if _takes(scenario, each))
     for share in _SHARES:
         jobs = round(scenario.jobs.count * share)

@@ -20,10 +20,10 @@ from spotbatch.simulate.spot_capacity import CapacityByModel
 from spotbatch.simulate.trace import Trace
 
 _BATCH: Final = 100
-_WINDOW_SHARE: Final = 15  # windows of a trace begin a fifteenth of the deadline apart
+_WINDOW_SHARE: Final = 15  # windows of a trace start a fifteenth of the deadline apart
 _MODEL_TICK_SECONDS: Final = 600.0
-_CURVE: Final = (1.05, 1.1, 1.25, 1.5, 1.75, 2.0)  # deadlines of the curve, as multiples of the work
-_CURVE_WINDOWS: Final = 40  # of each zone at each deadline: enough for a line
+_CURVE: Final = (1.05, 1.1, 1.25, 1.5, 1.75, 2.0)  # deadlines on the curve, as multiples of the work
+_CURVE_WINDOWS: Final = 40  # per zone and deadline: enough for a curve
 CURVE_POINTS: Final = len(_CURVE)
 
 Windows = Mapping[str, Sequence[Sequence[bool]]]  # by zone
@@ -31,7 +31,7 @@ Windows = Mapping[str, Sequence[Sequence[bool]]]  # by zone
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """How a policy did. Savings are parts of the on-demand bill for the bare work; costs are parts of that bill."""
+    """The results of a policy. Savings and costs are fractions of the on-demand bill for the bare work."""
 
     name: str
     windows: int
@@ -44,7 +44,7 @@ class Score:
 
 
 def policies() -> tuple[Policy, ...]:
-    """The yardsticks, and ours with the model that ships."""
+    """The baselines, and ours with the shipped model."""
     return (
         OnDemandOnly(),
         SpotOnly(),
@@ -58,9 +58,9 @@ def policies() -> tuple[Policy, ...]:
 def windows_of(
     traces: Mapping[str, Sequence[bool]], terms: Terms, stride_ticks: int, most: int | None = None
 ) -> dict[str, list[Sequence[bool]]]:
-    """All whole windows of each trace that begin so many ticks apart; traces must have the terms' ticks.
+    """All complete windows of each trace, starting a given number of ticks apart; traces must have the terms' ticks.
 
-    Raises InvalidInput where no trace holds a window.
+    Raises InvalidInput if no trace holds a window.
     """
     found = {
         zone: [trace[at : at + terms.ticks] for at in range(0, len(trace) - terms.ticks + 1, stride_ticks)][:most]
@@ -73,7 +73,7 @@ def windows_of(
 
 
 def drawn_windows(model: HazardModel, terms: Terms, count: int, seed: int) -> dict[str, list[Sequence[bool]]]:
-    """Windows drawn from a model instead of a trace. Each pool has run for a day before its window."""
+    """Windows drawn from a model instead of a trace. Each pool is simulated for a day before its window."""
     nowhere = Pool(instance_type="any", zone="model", vcpus=1, memory_mib=1)
     windows: list[Sequence[bool]] = []
     for number in range(count):
@@ -92,7 +92,7 @@ def drawn_windows(model: HazardModel, terms: Terms, count: int, seed: int) -> di
 def tick_seconds(traces: Sequence[Trace]) -> float:
     """How often policies decide on these traces; 10 minutes without any.
 
-    Probes that come faster than every 5 minutes are taken together, to about 10 minutes.
+    Probes more frequent than every 5 minutes are merged into ticks of about 10 minutes.
     """
     if not traces:
         return _MODEL_TICK_SECONDS
@@ -101,7 +101,7 @@ def tick_seconds(traces: Sequence[Trace]) -> float:
 
 
 def windows_for(terms: Terms, traces: Sequence[Trace], *, runs: int, seed: int, most: int | None = None) -> Windows:
-    """All windows of the traces, or about `most` of each zone spread over it; without traces `runs` of the model."""
+    """All windows of the traces, or about `most` per zone spread over it; without traces, `runs` of the model."""
     if not traces:
         return drawn_windows(FITTED, terms, runs, seed)
     coarse = {each.zone: each.coarser(max(1, round(terms.tick_seconds / each.tick_seconds))) for each in traces}
@@ -128,7 +128,7 @@ def savings_curve(
 
 
 def score(terms: Terms, policy: Policy, windows: Windows) -> Score:
-    """A policy over all windows."""
+    """Score a policy over all windows."""
     zones = {
         zone: [(outcome.cost, outcome.is_late) for outcome in (replay(terms, policy, each) for each in found)]
         for zone, found in windows.items()
@@ -137,7 +137,7 @@ def score(terms: Terms, policy: Policy, windows: Windows) -> Score:
 
 
 def score_optimum(terms: Terms, windows: Windows) -> Score:
-    """The omniscient optimum over all windows."""
+    """Score the omniscient optimum over all windows."""
     zones = {}
     for zone, found in windows.items():
         costs = [

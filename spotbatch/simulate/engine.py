@@ -1,4 +1,4 @@
-"""The world on virtual time: drives the rulebook's scheduler, and answers its commands as EC2 and containers would."""
+"""The world on virtual time: drives the rulebook's scheduler and answers its commands as EC2 and containers would."""
 
 import heapq
 import math
@@ -26,7 +26,7 @@ _PASSED: Final = ev.TimePassed()
 
 
 class World:
-    """One run of a scenario. `run` it once; a `watcher` sees every host and attempt end."""
+    """One run of a scenario. Call `run` once; a `watcher` sees every host and attempt end."""
 
     def __init__(self, scenario: Scenario, watcher: Watcher, *, is_checked: bool = False) -> None:
         self._scenario = scenario
@@ -58,7 +58,7 @@ class World:
         }
 
     def run(self) -> RunResult:
-        """Play it to its end, or until the scenario's most days are over."""
+        """Run it to its end, or until the scenario's maximum number of days."""
         self._open()
         limit = self._scenario.most_days * _DAY
         due, scheduler = self._due, self._scheduler
@@ -150,10 +150,10 @@ class World:
         self._at(self._now + seconds, self._end, (command, exit_code))
 
     def _released(self, command: ev.UnitsReleased) -> None:
-        """Nothing is done about it: the scheduler finds a host for them by itself."""
+        """Nothing to do: the scheduler finds hosts for these units by itself."""
 
     def _retried(self, command: ev.AttemptRetried) -> None:
-        """It stands in its queue again; nothing is to be done."""
+        """Nothing to do: the unit is back in its queue."""
 
     def _unit_ended(self, command: ev.UnitEnded) -> None:
         self._open_units -= 1
@@ -193,7 +193,7 @@ class World:
         )
 
     def _outage(self, pool: SimulatedPool) -> None:
-        """Capacity is wanted back: all hosts of the pool go, within minutes of each other."""
+        """EC2 reclaims capacity: all hosts of the pool go, within minutes of each other."""
         for host in pool.hosts.values():
             self._at(self._now + pool.random.random() * self._timings.reclaim_spread_seconds, self._notice, host)
         self._await_end(pool)
@@ -218,7 +218,7 @@ class World:
             self._at(self._now + self._timings.checkpoint_seconds, self._leave, host)
 
     def _leave(self, host: SimulatedHost) -> None:
-        """The runtime saved on the notice, and its attempts leave with their own exit code."""
+        """The runtime saved on the notice, and the host's attempts end with its exit code."""
         self._interrupt_all(host, EXIT_INTERRUPTED)
 
     def _gone(self, about: tuple[SimulatedHost, bool]) -> None:

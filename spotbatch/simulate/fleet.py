@@ -1,4 +1,4 @@
-"""The simulated EC2: pools with their capacity, and hosts that boot, are refused, noticed and reclaimed."""
+"""The simulated EC2: pools with their capacity, and hosts that boot, are refused, get a notice and are reclaimed."""
 
 import math
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class SimulatedHost:
 
 
 class SimulatedPool:
-    """One pool's spare capacity over time. Each has its own chance, so that pools do not disturb each other."""
+    """One pool's spare capacity over time. Each has its own random stream, so that pools do not affect each other."""
 
     __slots__ = ("_outages", "_refusals", "hosts", "next_outage", "random")
 
@@ -38,7 +38,7 @@ class SimulatedPool:
         self.hosts: dict[int, SimulatedHost] = {}
 
     def forward(self, now: float) -> None:
-        """Leave behind what is over."""
+        """Drop outages that are over."""
         while self.next_outage is not None and self.next_outage.ends <= now:
             self.next_outage = next(self._outages, None)
 
@@ -47,10 +47,10 @@ class SimulatedPool:
         return self.next_outage is None or now < self.next_outage.begins
 
     def refused_until(self, now: float, refusal_seconds: float) -> float | None:
-        """None if a launch succeeds now; else when EC2 says no: later each time in a row, as a caller backs off,
+        """None if a launch succeeds now, else when EC2 refuses it: later each time in a row, as a caller backs off,
 
         but not later than the outage's end. Asking each pool every half minute through days without capacity would
-        cost more events than all jobs.
+        cause more events than all jobs.
         """
         if self.has_capacity(now):
             self._refusals = 0

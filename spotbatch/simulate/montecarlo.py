@@ -22,7 +22,7 @@ _SEED_STEP: Final = 1_000_003
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MonteCarlo:
-    """`runs` runs: run n has a seed of its own, and of a trace the window that begins n / runs of its length later."""
+    """`runs` runs: run n has its own seed and, for a trace, the window that starts n / runs of its length later."""
 
     scenario: Scenario
     runs: int
@@ -48,7 +48,7 @@ class MonteCarlo:
 def run_many(
     plan: MonteCarlo, *, cores: int | None = None, on_progress: Callable[[int], None] | None = None
 ) -> list[RunResult]:
-    """All runs, in their order whatever core they ran on. `on_progress` is told how many are done."""
+    """All runs, in order regardless of the core. `on_progress` is called with the number done."""
     base = undisturbed_usd(plan) if plan.prices is not None else None
     results: list[RunResult] = []
     wanted = min(cores or os.cpu_count() or 1, plan.runs)
@@ -67,12 +67,12 @@ def run_many(
 
 
 def undisturbed_usd(plan: MonteCarlo) -> Decimal:
-    """What the jobs cost on demand, where nothing interrupts them: one run with the plan's first seed."""
+    """What the jobs cost on demand, without interruptions: one run with the plan's first seed."""
     calm = replace(plan.scenario_of(0), capacity=Calm(), is_spot=False)
     return World(calm, Watcher(plan.prices, is_spot=False)).run().usd
 
 
-_plan: list[MonteCarlo] = []  # of a core's own process: sent once, not with every run
+_plan: list[MonteCarlo] = []  # of a worker process: sent once, not with every run
 
 
 def _begin(plan: MonteCarlo) -> None:
@@ -101,7 +101,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def columns(results: Sequence[RunResult]) -> Mapping[str, list[float]]:
-    """What the runs came to, by quantity. A run without a bill on demand has no saving."""
+    """The runs' results, by quantity. A run without an on-demand bill has no saving."""
     return {
         "usd": [float(each.usd) for each in results],
         "saving_percent": [each.saving_percent for each in results if each.saving_percent is not None],
@@ -114,7 +114,7 @@ def columns(results: Sequence[RunResult]) -> Mapping[str, list[float]]:
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """p5, p50, p95 and the mean; empty where there are no values."""
+    """p5, p50, p95 and the mean; empty if there are no values."""
     if not values:
         return {}
     found = {f"p{percent}": percentile(values, percent) for percent in (5, 50, 95)}

@@ -1,4 +1,4 @@
-"""Who looks on while a world runs: the one who bills hosts, and the one who also writes down every life."""
+"""Observers of a running world: one bills hosts, the other also records every lifetime."""
 
 from decimal import Decimal
 from typing import Final
@@ -17,7 +17,7 @@ MOST_RECORDED_ATTEMPTS: Final = 50_000
 
 
 class Watcher:
-    """Bills each host as it ends, at list prices; without prices it counts no money."""
+    """Bills each host as it ends, at list prices; without prices it counts no cost."""
 
     def __init__(self, prices: Prices | None, *, is_spot: bool) -> None:
         self._prices = prices
@@ -35,11 +35,11 @@ class Watcher:
     def attempt_ended(
         self, job_no: int, index: int, attempt: Attempt, now: float, exit_code: int | None, lost_seconds: float = 0.0
     ) -> None:
-        """Attempts are not billed: hosts are."""
+        """Nothing to do: hosts are billed, not attempts."""
 
 
 class Recorder(Watcher):
-    """Also keeps the lives, up to 50,000 attempts. Raises InvalidInput beyond: a chart of more shows nothing."""
+    """Also records lifetimes, up to 50,000 attempts. Raises InvalidInput beyond that: a larger chart is unreadable."""
 
     def __init__(self, prices: Prices | None, scenario: Scenario) -> None:
         super().__init__(prices, is_spot=scenario.is_spot)

@@ -17,12 +17,12 @@ from spotbatch.policy.pool_replay import replay_pools
 from spotbatch.policy.trace import Trace
 from spotbatch.simulate.spot_capacity import CapacityByModel
 
-_WARM_UP_SECONDS: Final = 86_400.0  # the pools have run for a day before a window drawn from the model
+_WARM_UP_SECONDS: Final = 86_400.0  # pools are simulated for a day before a window drawn from the model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolWindow:
-    """Availability by pool, an entry a tick; and prices, where they are known by tick."""
+    """Availability by pool, one entry per tick; and prices, if they are known by tick."""
 
     available: Mapping[str, Sequence[bool]]
     usd_per_hour: Mapping[str, Sequence[float]] | None = None
@@ -30,7 +30,7 @@ class PoolWindow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlacementScore:
-    """How a policy did over all windows. `above_optimum` is a part of the optimum's cost; its error is over windows."""
+    """A policy's results over all windows. `above_optimum` is a part of the optimum's cost; its error is over windows."""
 
     name: str
     windows: int
@@ -44,12 +44,12 @@ class PlacementScore:
 
 
 def placement_policies() -> tuple[PlacementPolicy, ...]:
-    """The yardsticks, and ours with the model that ships."""
+    """The baselines, and ours with the shipped model."""
     return (UniformProgressOverPools(), SkyNomad(), JointPolicy(model=FITTED))
 
 
 def windows_of_traces(terms: PlacementTerms, traces: Sequence[Trace], count: int) -> list[PoolWindow]:
-    """So many windows, spread evenly over traces that lie beside each other. Raises InvalidInput for short ones."""
+    """`count` windows, spread evenly over parallel traces. Raises InvalidInput for short ones."""
     length = min(len(each.available) for each in traces)
     if length < terms.ticks:
         raise InvalidInput(f"a deadline of {terms.ticks} ticks needs traces as long; the shortest has {length}")
@@ -68,7 +68,7 @@ def windows_of_traces(terms: PlacementTerms, traces: Sequence[Trace], count: int
 
 
 def drawn_pool_windows(terms: PlacementTerms, count: int, seed: int) -> list[PoolWindow]:
-    """Windows drawn from the model that ships; pools of one region are up and away together as its traces were."""
+    """Windows drawn from the shipped model; pools of one region are correlated as in its traces."""
     found = []
     for number in range(count):
         capacity = CapacityByModel(model=FITTED, common_seed=seed * 1_000_003 + number)
@@ -100,7 +100,7 @@ def score_placements(
     policies: Sequence[PlacementPolicy],
     on_progress: Callable[[int], None] | None = None,
 ) -> list[PlacementScore]:
-    """Every policy over every window, and the optimum last. `on_progress` is told how many windows are done."""
+    """Every policy over every window, and the optimum last. `on_progress` is called with the number of windows done."""
     usd: dict[str, list[float]] = {each.name: [] for each in policies}
     egress: dict[str, list[float]] = {each.name: [] for each in policies}
     starts: dict[str, list[int]] = {each.name: [] for each in policies}
@@ -122,7 +122,7 @@ def score_placements(
 
 
 def _priced(terms: PlacementTerms, window: PoolWindow) -> PlacementTerms:
-    """The terms with the prices of the window's first tick, which is what a policy knows when it begins."""
+    """The terms with the prices of the window's first tick, which is what a policy knows at the start."""
     if window.usd_per_hour is None:
         return terms
     prices = window.usd_per_hour

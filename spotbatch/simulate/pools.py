@@ -8,9 +8,9 @@ from spotbatch.pricing.catalogue import InstanceType
 
 
 def pools_of(types: Iterable[InstanceType], zones: Sequence[str], *, is_spot: bool) -> tuple[Pool, ...]:
-    """Every type in every zone, all as deep as each other. A type whose price is not known is left out.
+    """Every type in every zone, all equally deep. A type without a known price is left out.
 
-    Raises InvalidInput where no type has a price.
+    Raises InvalidInput if no type has a price.
     """
     found = tuple(
         _pool(each, zone, float(usd))

@@ -1,4 +1,4 @@
-"""What is to be simulated: the jobs, the fleet, and how interruptions hurt. Plain values with their limits."""
+"""What to simulate: the jobs, the fleet, and the cost of interruptions. Plain values with their limits."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -10,7 +10,7 @@ from spotbatch.simulate.spot_capacity import Calm, SpotCapacity
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Jobs:
-    """Jobs that are alike. `arrays` of 10,000 at the most carry them; work varies log-normally by `work_spread`."""
+    """Identical jobs, in `arrays` of at most 10,000; work varies log-normally by `work_spread`."""
 
     count: int
     work_seconds: float
@@ -18,7 +18,7 @@ class Jobs:
     vcpus: int = 1
     memory_mib: int = 1024
     attempts: int = 10
-    failure_rate: float = 0.0  # of an attempt, by the user's own fault
+    failure_rate: float = 0.0  # of an attempt, through the user's own fault
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 100_000_000:
@@ -33,17 +33,17 @@ class Jobs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timings:
-    """Seconds that pass where nothing is done for the job."""
+    """Seconds during which the job makes no progress."""
 
     boot_seconds: float = 60.0
     start_seconds: float = 5.0  # image and container
-    restore_seconds: float = 10.0  # only where there is a checkpoint to restore
-    checkpoint_every_seconds: float = 600.0  # of work; 0: none but on the notice
+    restore_seconds: float = 10.0  # only if there is a checkpoint to restore
+    checkpoint_every_seconds: float = 600.0  # of work; 0: only on the notice
     checkpoint_seconds: float = 2.0  # cost of saving one
     is_saved_on_notice: bool = True
     notice_seconds: float = 120.0
     reclaim_spread_seconds: float = 180.0  # within which the hosts of a pool go
-    refusal_seconds: float = 1.0  # until EC2 says that it has none
+    refusal_seconds: float = 1.0  # until EC2 reports that it has none
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -65,7 +65,7 @@ class Scenario:
     timings: Timings = field(default_factory=Timings)
     capacity: SpotCapacity = field(default_factory=Calm)
     seed: int = 0
-    most_days: float = 365.0  # a run that takes longer is given up
+    most_days: float = 365.0  # a longer run is aborted
 
     def __post_init__(self) -> None:
         if not self.pools:

@@ -1,4 +1,4 @@
-"""The capacity of Spot: when a pool has no capacity, from a trace, from the fitted model, or from a seeded rate."""
+"""Spot capacity: when a pool has none, from a trace, from the fitted model, or from a seeded rate."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from spotbatch.simulate.trace import Trace
 
 
 class Outage(NamedTuple):
-    """A pool has no capacity from `begins` until `ends` (seconds of the run). Its hosts are reclaimed as it begins."""
+    """A pool has no capacity from `begins` until `ends` (seconds of the run). Its hosts are reclaimed at its start."""
 
     begins: float
     ends: float
@@ -24,18 +24,18 @@ class SpotCapacity(Protocol):
     """Where outages come from."""
 
     def outages(self, pool: Pool, random: Random) -> Iterator[Outage]:
-        """Of one pool, in order, without end or until there are none any more."""
+        """The outages of one pool, in order, endless or until there are no more."""
         ...
 
     @property
     def host_reclaims_per_hour(self) -> float:
-        """The rate at which one host is reclaimed though its pool has capacity."""
+        """The rate at which one host is reclaimed although its pool has capacity."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calm:
-    """No outages: on-demand, or a wish."""
+    """No outages: on-demand, or an ideal case."""
 
     host_reclaims_per_hour: float = 0.0
 
@@ -45,10 +45,10 @@ class Calm:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapacityAtRate:
-    """Reclaims at a rate (each host sees `reclaims_per_hour`), of which the part `correlation` takes a whole pool.
+    """Reclaims at a rate (each host sees `reclaims_per_hour`), of which the fraction `correlation` takes a whole pool.
 
-    On one type and zone interruptions come together, so the default is high. A pool that was taken is without capacity
-    for `outage_seconds` in the mean; both waits are exponential.
+    Within one type and zone interruptions are correlated, so the default is high. A reclaimed pool is without capacity
+    for `outage_seconds` on average; both times are exponential.
     """
 
     reclaims_per_hour: float
@@ -77,10 +77,10 @@ class CapacityAtRate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapacityByModel:
-    """Outages drawn from the fitted model: each pool gets a regime, and periods that end as old ones do.
+    """Outages drawn from the fitted model: each pool gets a regime, and periods with hazards by age.
 
-    Two pools of a region are up and down together with the given correlation: each follows its region's common course
-    with the square root of that chance, else its own. `common_seed` is the run's.
+    Two pools of a region are up and down with the given correlation: each follows its region's common course with the
+    square root of that probability, otherwise its own. `common_seed` is the run's.
     """
 
     model: HazardModel
@@ -94,7 +94,7 @@ class CapacityByModel:
 
     def outages(self, pool: Pool, random: Random) -> Iterator[Outage]:
         if random.random() < math.sqrt(self.correlation):
-            region = pool.zone[:-1]  # us-east-1a is of us-east-1
+            region = pool.zone[:-1]  # us-east-1a is in us-east-1
             random = Random(f"{self.common_seed}/{region}/common")  # noqa: S311 - a seeded world is no secret
         regime = random.choices(self.model.regimes, [each.weight for each in self.model.regimes])[0]
         at = 0.0
@@ -119,7 +119,7 @@ def _drawn_period(model: HazardModel, rates: tuple[float, ...], random: Random) 
 
 @dataclass(frozen=True, kw_only=True)
 class CapacityFromTrace:
-    """Outages as traces have them, from `offset_seconds` on; at a trace's end it begins again.
+    """Outages from traces, starting at `offset_seconds`; a trace repeats from its start when it ends.
 
     A pool's trace is that of its zone. Zones without one take the traces in turn if `is_by_order`.
     """

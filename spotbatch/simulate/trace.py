@@ -1,4 +1,4 @@
-"""Traces of Spot availability from files; what they may hold stands in `policy.trace`."""
+"""Traces of Spot availability from files; `policy.trace` defines their format."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ __all__ = ["Polarity", "Trace", "read_traces", "usable_traces"]
 
 
 def read_traces(path: Path, polarity: Polarity | None = None) -> list[Trace]:
-    """The traces in a file, as `policy.trace.traces_in` reads them. Raises NotFound and InvalidInput."""
+    """The traces in a file, as read by `policy.trace.traces_in`. Raises NotFound and InvalidInput."""
     try:
         size = path.stat().st_size
         raw = path.read_bytes() if size <= MOST_BYTES else b""
@@ -21,9 +21,9 @@ def read_traces(path: Path, polarity: Polarity | None = None) -> list[Trace]:
 
 
 def usable_traces(path: Path, polarity: str | None) -> list[Trace]:
-    """The traces in a file, for a simulation: one of them must have capacity at some time.
+    """The traces in a file, for a simulation: at least one must have capacity at some time.
 
-    `polarity` is `available`, `reclaimed`, or None for what the file says. Raises NotFound and InvalidInput.
+    `polarity` is `available`, `reclaimed`, or None to go by the file. Raises NotFound and InvalidInput.
     """
     try:
         given = Polarity(polarity) if polarity else None

@@ -1,4 +1,4 @@
-"""How far an attempt's work is, what of it survives an interruption, and what time goes to everything else."""
+"""An attempt's progress, how much of it survives an interruption, and the time spent on everything else."""
 
 from random import Random
 from typing import Final, NamedTuple
@@ -9,17 +9,17 @@ OWN_FAULT_EXIT: Final = 1
 
 
 class Attempt(NamedTuple):
-    """One attempt under way. `work_from` is when its work began, after start and restore."""
+    """One attempt in progress. `work_from` is when its work began, after start and restore."""
 
     number: int
     host_no: int
     started_at: float
     work_from: float
-    work_seconds: float  # left to do as it began
+    work_seconds: float  # left to do when it began
 
 
 class Work:
-    """The work of all jobs: only units that were interrupted are remembered, so memory stays small."""
+    """The work of all jobs: only interrupted units are remembered, to save memory."""
 
     def __init__(self, jobs: Jobs, timings: Timings, random: Random) -> None:
         self._jobs = jobs
@@ -34,7 +34,7 @@ class Work:
         self.checkpoint_seconds = 0.0
 
     def begin(self, key: int, number: int, host_no: int, now: float) -> tuple[Attempt, float, int]:
-        """An attempt that starts now, how long it takes if nothing comes between, and its exit code then."""
+        """An attempt that starts now, how long it takes if undisturbed, and its exit code then."""
         left = self._left.get(key)
         restore = 0.0 if left is None else self._timings.restore_seconds
         if left is None:
@@ -46,7 +46,7 @@ class Work:
         return Attempt(number, host_no, now, now + before, left), seconds, 0
 
     def finish(self, key: int, attempt: Attempt, exit_code: int) -> None:
-        """It ran to its end, good or bad."""
+        """Record that it ran to its end, successfully or not."""
         self._left.pop(key, None)
         if exit_code == 0:
             self.done_seconds += attempt.work_seconds
@@ -54,9 +54,9 @@ class Work:
         self._count_restart(attempt)
 
     def interrupt(self, key: int, attempt: Attempt, now: float, *, is_saved: bool) -> float:
-        """It was cut off; with `is_saved` all that it had done by now is kept, else what a checkpoint holds.
+        """Record that it was cut off; with `is_saved` all work so far is kept, otherwise what a checkpoint holds.
 
-        Answers the seconds of work that are lost.
+        Returns the seconds of work lost.
         """
         worked = max(0.0, min(attempt.work_seconds, (now - attempt.work_from) / self._pace))
         every = self._timings.checkpoint_every_seconds
