@@ -30,7 +30,7 @@ class PoolWindow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlacementScore:
-    """A policy's results over all windows. `above_optimum` is a part of the optimum's cost; its error is over windows."""
+    """A policy's results over all windows. `above_optimum` is a part of the optimum's cost, its error over windows."""
 
     name: str
     windows: int
