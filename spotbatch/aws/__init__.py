@@ -1,1 +1,1 @@
-"""The only boto3: jobs, logs, results, stack outputs, prices, deployment, each behind plain values of ours."""
+"""The only users of boto3: jobs, logs, results, stack outputs, prices, deployment, each behind plain values."""

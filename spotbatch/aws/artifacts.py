@@ -1,4 +1,4 @@
-"""The artifact store as the command line reads it: a bucket (`s3://bucket/prefix`) or a folder (`file:///folder`)."""
+"""The artifact store as seen by the command line: a bucket (`s3://bucket/prefix`) or a folder (`file:///folder`)."""
 
 import contextlib
 import json
@@ -22,43 +22,43 @@ _READ_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """An object of the store: its key below the store's URL, and its size."""
+    """An object in the store: its key below the store's URL, and its size."""
 
     key: str
     size_bytes: int
 
 
 class Artifacts(Protocol):
-    """What a store can do. Raises NotFound for a key that is not there, Unavailable where it does not answer."""
+    """The operations of a store. Raises NotFound for a missing key, Unavailable if the store does not answer."""
 
     @property
     def url(self) -> str:
-        """The store's URL, as jobs have it."""
+        """The store's URL, as passed to jobs."""
         ...
 
     def list(self, prefix: str) -> Iterator[Found]:
-        """What lies below a prefix, in order of keys."""
+        """The objects below a prefix, in key order."""
         ...
 
     def read(self, key: str) -> bytes:
-        """A small object, whole."""
+        """Read a small object whole."""
         ...
 
     def write(self, key: str, data: bytes) -> None:
-        """Put a small object in place, in one step."""
+        """Write a small object atomically."""
         ...
 
     def download(self, key: str, to: Path, on_bytes: OnBytes) -> None:
-        """Copy an object into a file, telling of each piece."""
+        """Copy an object into a file, reporting each chunk."""
         ...
 
     def upload(self, source: Path, key: str) -> None:
-        """Put a file in place, in one step."""
+        """Upload a file atomically."""
         ...
 
 
 def open_artifacts(url: str) -> Artifacts:
-    """The store that a URL names. Raises InvalidInput for another kind of URL."""
+    """The store at a URL. Raises InvalidInput for an unsupported kind of URL."""
     parts = urlsplit(url)
     if parts.scheme == "file" and parts.path:
         return Folder(url=url, root=Path(unquote(parts.path)))
@@ -68,7 +68,7 @@ def open_artifacts(url: str) -> Artifacts:
 
 
 def read_json(store: Artifacts, key: str) -> Any:
-    """An object that holds JSON. Raises NotFound, or Unavailable where it is something else."""
+    """Read an object that holds JSON. Raises NotFound, or Unavailable if it is not JSON."""
     try:
         return json.loads(store.read(key))
     except ValueError as error:
@@ -86,7 +86,7 @@ class Folder:
         top = self._path(prefix)
         paths = sorted(Path(folder, name) for folder, _, names in os.walk(top) for name in names)
         for path in paths:
-            with contextlib.suppress(FileNotFoundError):  # a run under way renames and removes files meanwhile
+            with contextlib.suppress(FileNotFoundError):  # a run in progress renames and removes files meanwhile
                 size = path.stat().st_size
                 yield Found(key=path.relative_to(self.root).as_posix(), size_bytes=size)
 
@@ -137,7 +137,7 @@ def _s3() -> "S3Client":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bucket:
-    """A bucket, below a prefix."""
+    """A bucket, restricted to a prefix."""
 
     url: str
     bucket: str
@@ -149,7 +149,7 @@ class Bucket:
         return self.beginning_with(f"{below}/" if below else "")
 
     def beginning_with(self, text: str) -> Iterator[Found]:
-        """The objects whose whole keys begin so, as S3 means a prefix: it need not end where a folder ends."""
+        """The objects whose full keys begin with this, a prefix in S3's sense: it need not end at a folder boundary."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=text)
         cut = len(self._key(""))
         for page in pages:
@@ -181,7 +181,7 @@ class Bucket:
 
 
 def safe_relative(key: str) -> PurePosixPath:
-    """A key as a path that stays below its folder. Raises InvalidInput for one that climbs out."""
+    """A key as a path that stays below its folder. Raises InvalidInput for a key that would escape it."""
     path = PurePosixPath(key)
     if path.is_absolute() or ".." in path.parts:
         raise InvalidInput(f"the key {key!r} leads out of its folder: it is left alone")

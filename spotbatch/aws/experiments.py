@@ -1,4 +1,4 @@
-"""Experiments of AWS Fault Injection Service: start one by its template's id, and look how it goes."""
+"""Experiments of AWS Fault Injection Service: start one by its template's id, and check its state."""
 
 import uuid
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from spotbatch.aws import session
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExperimentState:
-    """How an experiment goes. `status` is FIS's own word: initiating, running, completed, stopped, failed ..."""
+    """The state of an experiment. `status` is FIS's own value: initiating, running, completed, stopped, failed ..."""
 
     experiment_id: str
     status: str
@@ -17,17 +17,17 @@ class ExperimentState:
 
 
 class Experiments:
-    """Starts experiments. Raises NotFound for a template that is not there, Unavailable where AWS does not answer."""
+    """Starts experiments. Raises NotFound for a missing template, Unavailable if AWS does not answer."""
 
     def __init__(self, *, fis: Any = None) -> None:
-        self._fis = fis or session.client("fis")  # boto3 has no stubs of it here
+        self._fis = fis or session.client("fis")  # no boto3 stubs for it here
 
     def start(self, template_id: str) -> ExperimentState:
-        """Start one. The token makes botocore's own repetitions harmless."""
+        """Start one. The token makes botocore's own retries harmless."""
         return _state(self._fis.start_experiment(clientToken=str(uuid.uuid4()), experimentTemplateId=template_id))
 
     def state(self, experiment_id: str) -> ExperimentState:
-        """How it goes now."""
+        """The experiment's current state."""
         return _state(self._fis.get_experiment(id=experiment_id))
 
 

@@ -1,4 +1,4 @@
-"""Hosts of AWS Batch's jobs: which EC2 instance stands behind a container instance, and when it lived."""
+"""Hosts of AWS Batch jobs: which EC2 instance is behind a container instance, and when it lived."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ _FILTERED_AT_ONCE: Final = 200  # EC2 answers FilterLimitExceeded to more filter
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
-    """An EC2 instance. `launched_at` (UTC epoch seconds) is None where EC2 has forgotten it."""
+    """An EC2 instance. `launched_at` (UTC epoch seconds) is None if EC2 has forgotten it."""
 
     instance_id: str
     instance_type: str
@@ -37,13 +37,13 @@ def _ec2() -> "EC2Client":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hosts:
-    """ECS knows what Batch's ARNs mean, EC2 when an instance was launched. Both forget ended instances in time."""
+    """ECS resolves Batch's ARNs, EC2 knows when an instance was launched. Both eventually forget ended instances."""
 
     ecs: Any = field(default_factory=_ecs)
     ec2: "EC2Client" = field(default_factory=_ec2)
 
     def by_arn(self, arns: Iterable[str]) -> dict[str, Host]:
-        """The hosts behind container instance ARNs: those that ECS still remembers."""
+        """The hosts behind container instance ARNs: as far as ECS still remembers them."""
         clusters: dict[str, list[str]] = defaultdict(list)
         for arn in dict.fromkeys(arns):
             clusters[_cluster(arn)].append(arn)
@@ -54,7 +54,7 @@ class Hosts:
         return found
 
     def launches(self, instance_ids: Iterable[str]) -> dict[str, tuple[float, bool, bool]]:
-        """When instances were launched, whether they are Spot, and whether they run still: those EC2 remembers.
+        """When instances were launched, whether they are Spot, and whether they still run, as far as EC2 remembers.
 
         EC2 forgets an instance about an hour after its end.
         """
@@ -68,7 +68,7 @@ class Hosts:
         return found
 
     def _instances(self, instance_ids: list[str]) -> Iterator[Any]:
-        """A filter and no list of ids: those that EC2 has forgotten are no error then."""
+        """Queried with a filter rather than a list of ids, so that instances EC2 has forgotten are not an error."""
         wanted: Any = [{"Name": "instance-id", "Values": instance_ids}]
         for page in self.ec2.get_paginator("describe_instances").paginate(Filters=wanted):
             for reservation in page["Reservations"]:
@@ -77,13 +77,13 @@ class Hosts:
     def _described(self, cluster: str, arns: list[str]) -> dict[str, Host]:
         try:
             answer = self.ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
-        except (NotFound, InvalidInput):  # the cluster went with its compute environment
+        except (NotFound, InvalidInput):  # the cluster was deleted with its compute environment
             return {}
         return {each["containerInstanceArn"]: _host(each) for each in answer["containerInstances"]}
 
 
 def _cluster(arn: str) -> str:
-    """arn:aws:ecs:REGION:ACCOUNT:container-instance/CLUSTER/ID"""
+    """The cluster in arn:aws:ecs:REGION:ACCOUNT:container-instance/CLUSTER/ID."""
     return arn.partition("container-instance/")[2].rpartition("/")[0]
 
 

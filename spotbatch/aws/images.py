@@ -1,4 +1,4 @@
-"""The stack's images: who may push, what was pushed, and the job definition that names it by its digest."""
+"""The stack's images: who may push, what was pushed, and the job definition that refers to it by digest."""
 
 import base64
 import re
@@ -8,7 +8,7 @@ from typing import Any, Final
 from spotbatch.aws import session
 from spotbatch.batch.errors import NotFound
 
-# What RegisterJobDefinition takes, of all that DescribeJobDefinitions tells.
+# The members of DescribeJobDefinitions' output that RegisterJobDefinition accepts.
 _REGISTERED: Final = (
     "jobDefinitionName", "type", "parameters", "schedulingPriority", "containerProperties", "retryStrategy",
     "propagateTags", "timeout", "tags", "platformCapabilities", "ecsProperties",
@@ -27,14 +27,14 @@ class Login:
 
 
 def login(repository_uri: str) -> Login:
-    """A login for the registry that holds a repository."""
+    """Get a login for the registry that holds a repository."""
     [found] = session.client("ecr").get_authorization_token()["authorizationData"]
     user, _, password = base64.b64decode(found["authorizationToken"]).decode().partition(":")
     return Login(registry=repository_uri.partition("/")[0], user=user, password=password)
 
 
 def digest_of(repository_uri: str, tag: str) -> str | None:
-    """The digest (sha256:...) of a pushed tag, or None where there is no such tag."""
+    """The digest (sha256:...) of a pushed tag, or None if there is no such tag."""
     return _digest(repository_uri, imageTag=tag)
 
 
@@ -48,7 +48,7 @@ def _digest(repository_uri: str, **named: str) -> str | None:
 
 
 def platform_of(environment: str) -> str:
-    """What the instances of a compute environment run: linux/amd64, or linux/arm64 for Graviton. Raises NotFound."""
+    """The platform of a compute environment's instances: linux/amd64, or linux/arm64 for Graviton. Raises NotFound."""
     found = session.client("batch").describe_compute_environments(computeEnvironments=[environment])
     if not found["computeEnvironments"]:
         raise NotFound(f"there is no compute environment {environment!r}: deploy the stack first")
@@ -57,9 +57,9 @@ def platform_of(environment: str) -> str:
 
 
 def register_with_image(definition: str, image: str) -> str:
-    """Register the next revision of a job definition with another image, all else as in its newest; `name:revision`.
+    """Register a new revision of a job definition with another image, otherwise unchanged; returns `name:revision`.
 
-    Old revisions stay as they are: what runs, and what was submitted, keeps its image. Raises NotFound.
+    Old revisions stay unchanged: running and submitted jobs keep their image. Raises NotFound.
     """
     revisions = _revisions(definition)
     if not revisions:
@@ -67,16 +67,16 @@ def register_with_image(definition: str, image: str) -> str:
     newest = revisions[-1]
     wanted = {key: newest[key] for key in _REGISTERED if newest.get(key) is not None}
     wanted["containerProperties"] = {**newest["containerProperties"], "image": image}
-    # Tags that begin so are AWS's own (CloudFormation's are): AWS refuses them from anybody else.
+    # Tags with this prefix are reserved for AWS (CloudFormation's have it): AWS refuses them from anyone else.
     wanted["tags"] = {key: value for key, value in newest.get("tags", {}).items() if not key.startswith(_OF_AWS)}
     made = session.client("batch").register_job_definition(**wanted)
     return f"{made['jobDefinitionName']}:{made['revision']}"
 
 
 def last_pushed(definition: str, repository_uri: str) -> str | None:
-    """The image, by digest, that an older revision names and the newest should: None where nothing needs mending.
+    """The image digest in an older revision that the newest should use; None if nothing needs fixing.
 
-    That is so where the newest revision names a tag of the repository that nobody has pushed.
+    A fix is needed if the newest revision names a tag of the repository that was never pushed.
     """
     revisions = _revisions(definition)
     images = [str(each.get("containerProperties", {}).get("image", "")) for each in revisions]
@@ -93,7 +93,7 @@ def last_pushed(definition: str, repository_uri: str) -> str | None:
 
 
 def _revisions(definition: str) -> list[Any]:
-    """The active revisions, the oldest first."""
+    """The active revisions, oldest first."""
     batch = session.client("batch")
     pages = batch.get_paginator("describe_job_definitions").paginate(jobDefinitionName=definition, status="ACTIVE")
     return sorted((each for page in pages for each in page["jobDefinitions"]), key=lambda each: int(each["revision"]))

@@ -1,4 +1,4 @@
-"""What stands around a job that does not run: queue, environments, network, image, roles, quota. Only looks."""
+"""The surroundings of a job that does not run: queue, environments, network, image, roles, quota. Read-only."""
 
 import json
 import urllib.request
@@ -25,7 +25,7 @@ _MANIFESTS: Final = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """A compute environment, as far as it decides whether a job can be placed."""
+    """The parts of a compute environment that decide whether a job can be placed."""
 
     name: str
     state: str
@@ -58,10 +58,10 @@ class Queue:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """Everything that was seen. None: it could not be seen, and `unseen` says why."""
+    """Everything that could be read. None: not readable, and `unseen` says why."""
 
     queue: Queue
-    ahead: tuple[str, ...] | None = None  # the ids before the job at the front of its queue
+    ahead: tuple[str, ...] | None = None  # the ids ahead of the job in its queue
     quota_vcpus: Mapping[Quota, float] = field(default_factory=dict)
     image: str = ""
     is_image_there: bool | None = None
@@ -71,20 +71,20 @@ class Surroundings:
     unseen: tuple[str, ...] = ()
 
     def quota_of(self, instance_type: str, *, is_spot: bool) -> tuple[str, float | None]:
-        """The quota that hosts of a type count against: its name, and its vCPUs where they are known."""
+        """The quota that hosts of a type count against: its name, and its vCPUs if known."""
         named = quota_of(instance_type, is_spot=is_spot)
         return (named.name, self.quota_vcpus.get(named)) if named else ("", None)
 
 
 @dataclass(kw_only=True)
 class Inspector:
-    """Asks AWS, each question by itself: what is refused or does not answer is noted, and the rest goes on."""
+    """Queries AWS, each query independently: refusals and missing answers are noted, and the rest continues."""
 
     batch: Any = field(default_factory=lambda: session.client("batch"))
     unseen: list[str] = field(default_factory=list)
 
     def look(self, queue: str, *, image: str = "", roles: Iterable[str] = (), is_cloud: bool = True) -> Surroundings:
-        """What stands around the jobs of a queue. Raises NotFound where there is no such queue."""
+        """The surroundings of a queue's jobs. Raises NotFound if there is no such queue."""
         found = self.queue(queue)
         seen = Surroundings(queue=found, ahead=self._try("the front of the queue", lambda: self._ahead(found.name)))
         if is_cloud:
@@ -143,7 +143,7 @@ class Inspector:
     # ---- the rest of AWS ----
 
     def _quotas(self, environments: Iterable[Environment]) -> dict[Quota, float]:
-        """The quotas on what the environments can launch: GPU families have their own, and Spot has."""
+        """The quotas on what the environments can launch: GPU families and Spot have their own."""
         found: dict[Quota, float] = {}
         for quota in sorted({each for one in environments for each in _quotas_of(one)}, key=lambda each: each.code):
             vcpus = self._try(f"the quota {quota.name}", lambda code=quota.code: _quota_vcpus(code))  # type: ignore[misc]
@@ -174,7 +174,7 @@ class Inspector:
         return True, _architectures([settings or {}])
 
     def _closed_subnets(self, subnets: list[str]) -> tuple[str, ...]:
-        """Subnets without a route to an internet or NAT gateway, where no endpoints stand in for one."""
+        """Subnets without a route to an internet or NAT gateway, and without endpoints as a substitute."""
         if not subnets:
             return ()
         ec2: Any = session.client("ec2")
@@ -240,7 +240,7 @@ def _quota_vcpus(code: str) -> float:
 
 
 def _image_settings(ecr: Any, repository: str, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings of an image for one architecture, which say what it was built for: a small JSON blob in ECR."""
+    """The config of an image for one architecture, which says what it was built for: a small JSON blob in ECR."""
     digest = manifest.get("config", {}).get("digest")
     if not digest:
         raise NotFound("its manifest does not say")
@@ -254,14 +254,14 @@ def _image_settings(ecr: Any, repository: str, manifest: Mapping[str, Any]) -> M
 
 
 def _architectures(platforms: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """As EC2 calls them."""
+    """The architectures, by EC2's names."""
     names = {"amd64": "x86_64", "arm64": "arm64"}
     found = (each.get("architecture", "") for each in platforms)
     return tuple(dict.fromkeys(names[each] for each in found if each in names))
 
 
 def _has_way_out(subnet: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> bool:
-    """By its own route table, or the network's main one."""
+    """Whether it has one by its own route table, or the network's main one."""
     own = main = None
     for table in tables:
         if table["VpcId"] != subnet["VpcId"]:

@@ -16,7 +16,7 @@ _UNFINISHED: Final = frozenset({JobStatus.STARTING, JobStatus.RUNNING})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobSummary:
-    """A job as ListJobs tells of it. Times are UTC epoch seconds."""
+    """A job as reported by ListJobs. Times are UTC epoch seconds."""
 
     id: str
     name: str
@@ -33,7 +33,7 @@ class JobSummary:
 
 
 def submit_shape(request: JobRequest) -> dict[str, Any]:
-    """Exactly what SubmitJob is sent (API reference, SubmitJob): what is not asked for is left out."""
+    """The exact input for SubmitJob (API reference, SubmitJob): members that were not requested are left out."""
     shape: dict[str, Any] = {
         "jobName": request.name,
         "jobQueue": request.queue,
@@ -88,7 +88,7 @@ def _retry_shape(retry: RetryStrategy) -> dict[str, Any]:
 
 
 def with_variable(shape: Mapping[str, Any], name: str, value: str) -> dict[str, Any]:
-    """SubmitJob's input with one more variable, in the place of one of the same name."""
+    """SubmitJob's input with one variable added, replacing one of the same name."""
     overrides = dict(shape.get("containerOverrides", {}))
     others = [each for each in overrides.get("environment", []) if each["name"] != name]
     overrides["environment"] = [*others, {"name": name, "value": value}]
@@ -96,13 +96,13 @@ def with_variable(shape: Mapping[str, Any], name: str, value: str) -> dict[str, 
 
 
 def variable_of(shape: Shape, name: str) -> str | None:
-    """The value of a variable of a job's container, as DescribeJobs tells it."""
+    """The value of a variable of a job's container, as reported by DescribeJobs."""
     container = _container(shape, shape.get("ecsProperties", {}))
     return next((str(each.get("value", "")) for each in container.get("environment", []) if each["name"] == name), None)
 
 
 def again_shape(shape: Shape, *, environment: Mapping[str, str], array_size: int | None) -> dict[str, Any]:
-    """SubmitJob's input for a job like one that DescribeJobs told of, with these variables beside its own."""
+    """SubmitJob's input for a job like one reported by DescribeJobs, with these variables in addition to its own."""
     container = _container(shape, shape.get("ecsProperties", {}))
     variables = {each["name"]: each.get("value", "") for each in container.get("environment", [])} | dict(environment)
     found: dict[str, Any] = {
@@ -128,7 +128,7 @@ def again_shape(shape: Shape, *, environment: Mapping[str, str], array_size: int
 
 
 def _needs(container: Shape) -> list[dict[str, str]]:
-    """What a job needs, also where its definition says it in the deprecated members."""
+    """What a job needs, including when its definition uses the deprecated members."""
     named = list(container.get("resourceRequirements", []))
     kinds = {each["type"] for each in named}
     old = (("VCPU", container.get("vcpus")), ("MEMORY", container.get("memory")))
@@ -137,7 +137,7 @@ def _needs(container: Shape) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Definition:
-    """What a job definition says that commands need."""
+    """The parts of a job definition that commands need."""
 
     name: str
     revision: int
@@ -167,7 +167,7 @@ def definition_of(shape: Shape) -> Definition:
 
 
 def job_of(shape: Shape) -> Job:
-    """A `Job` from one entry of DescribeJobs' answer. An attempt that still runs stands last, without an end."""
+    """A `Job` from one entry of DescribeJobs' answer. An attempt that is still running comes last, without an end."""
     container = _container(shape, shape.get("ecsProperties", {}))
     array: Shape = shape.get("arrayProperties", {})
     status = JobStatus(shape["status"])
@@ -232,9 +232,9 @@ def _attempts(shape: Shape, container: Shape, status: JobStatus) -> tuple[Attemp
 
 
 def _container(shape: Shape, tasks: Shape) -> Shape:
-    """The container of a job or an attempt; of one by ecsProperties that of its task, with what the task says.
+    """The container of a job or an attempt; for ecsProperties, that of its task, with the task's settings.
 
-    Where a task has several, the first essential one: it is the one whose end ends the job.
+    If a task has several, the first essential one: its end ends the job.
     """
     found = tasks.get("taskProperties") or []
     if shape.get("container") or not found:
@@ -258,7 +258,7 @@ def _attempt(shape: Shape) -> Attempt:
 
 
 def _host(container: Shape) -> str | None:
-    """The host as Batch names it: an ECS container instance, by its ARN."""
+    """The host as identified by Batch: an ECS container instance ARN."""
     return container.get("containerInstanceArn") or None
 
 

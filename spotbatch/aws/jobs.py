@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _DESCRIBED_AT_ONCE: Final = 100  # API reference, DescribeJobs
 _TERMINATED_AT_ONCE: Final = 50  # API reference, TerminateJobs
 _SUBMISSIONS: Final = 4
-_LOOKS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)  # how late a listing may be is not published: seconds, by all reports
+_LOOKS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)  # the maximum listing delay is not published; reports say seconds
 _FRESH_SECONDS: Final = 20.0
 _FRESH_LOOK_SECONDS: Final = 0.5
 DEFAULT_LIMIT: Final = 1000
@@ -43,13 +43,13 @@ def _submitted_now(job_id: str, shape: Mapping[str, Any]) -> str:
     """Remember a new job for a while; returns its id."""
     now = time.monotonic()
     for other in [one for one, (at, _) in _fresh.items() if now - at > _FRESH_SECONDS]:
-        _fresh.pop(other, None)  # threads may do this at once
+        _fresh.pop(other, None)  # several threads may do this at once
     _fresh[job_id] = (now, int(shape.get("arrayProperties", {}).get("size", 0)))
     return job_id
 
 
 def _is_fresh(job_id: str) -> bool:
-    """Whether this process submitted a job, or the array of a child that there is, a moment ago."""
+    """Whether this process just submitted the job, or the array of an existing child."""
     parent, _, index = job_id.partition(":")
     at, size = _fresh.get(parent, (0.0, 0))
     if parent not in _fresh or time.monotonic() - at > _FRESH_SECONDS:
@@ -63,7 +63,7 @@ def _client() -> "BatchClient":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Jobs:
-    """AWS Batch's operations on jobs. Every call raises the errors that `session.client` speaks of."""
+    """AWS Batch's operations on jobs. Every call raises the errors described at `session.client`."""
 
     batch: "BatchClient" = field(default_factory=_client)
     sleep: Callable[[float], None] = time.sleep
@@ -73,11 +73,11 @@ class Jobs:
         return self._submit_once(submit_shape(request))
 
     def _submit_once(self, shape: dict[str, Any]) -> str:
-        """SubmitJob, as often as it takes, without a second job where the answer to one that was taken got lost.
+        """Call SubmitJob until it is accepted, without a second job if the answer to an accepted call was lost.
 
-        AWS Batch has no client token, so that each submission carries a mark of its own in its variables, and after an
-        answer that says nothing (a 5xx, a closed connection) the queue is searched for it. Raises Unavailable where it
-        cannot be known.
+        AWS Batch has no client token, so each submission carries a unique mark in its variables, and after an
+        inconclusive answer (a 5xx, a closed connection) the queue is searched for it. Raises Unavailable if the
+        outcome cannot be determined.
         """
         mark = secrets.token_hex(8)
         marked = with_variable(shape, SPOTBATCH_SUBMISSION, mark)
@@ -96,7 +96,7 @@ class Jobs:
         raise AssertionError("the last one returns or raises")
 
     def _find_marked(self, shape: dict[str, Any], mark: str, error: Unavailable) -> str | None:
-        """The job of a submission whose answer is not known; None where it was not taken. New jobs show up late."""
+        """The job of a submission whose answer is unknown; None if it was not accepted. New jobs are listed late."""
         try:
             for seconds in _LOOKS_SECONDS:
                 self.sleep(seconds)
@@ -120,7 +120,7 @@ class Jobs:
         return found[0]
 
     def _why_not_there(self, job_id: str) -> str:
-        """A child may not be there because its array is smaller."""
+        """Why it is missing: a child may not exist because its array is smaller."""
         parent_id, _, index = job_id.partition(":")
         parent = next(iter(self.describe([parent_id])), None) if index else None
         if parent is None:
@@ -136,9 +136,9 @@ class Jobs:
         )
 
     def describe(self, job_ids: Sequence[str]) -> list[Job]:
-        """Those of the jobs that there are, in the order of their ids, 100 a call.
+        """The jobs that exist, in the order of the ids, 100 per call.
 
-        What this process submitted a moment ago is there, though AWS Batch may not say so yet: it is asked again.
+        Jobs that this process just submitted exist even if AWS Batch does not list them yet, so it is asked again.
         """
         found: list[Job] = []
         for start in range(0, len(job_ids), _DESCRIBED_AT_ONCE):
@@ -155,7 +155,7 @@ class Jobs:
         return {shape["jobId"]: job_of(shape) for shape in shapes}
 
     def children(self, array_id: str, status: JobStatus, *, limit: int = DEFAULT_LIMIT) -> list[JobSummary]:
-        """The children of an array that stand in one status, by index, at most `limit`."""
+        """The children of an array in one status, by index, at most `limit`."""
         found = self._listed(limit, arrayJobId=array_id, jobStatus=status.value)
         return sorted(found, key=lambda child: child.array_index or 0)
 
@@ -173,14 +173,14 @@ class Jobs:
         return self._newest_first(self._listed(limit, jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}]))
 
     def again(self, job_id: str, *, environment: Mapping[str, str], array_size: int | None) -> str:
-        """Submit a job once more as it was, with other variables and another size; returns the new id."""
+        """Resubmit a job with other variables and another size; returns the new id."""
         shapes: Any = self.batch.describe_jobs(jobs=[job_id])["jobs"]
         if not shapes:
             raise NotFound(f"there is no job {job_id!r} here any more")
         return self._submit_once(again_shape(shapes[0], environment=environment, array_size=array_size))
 
     def definition(self, reference: str) -> Definition:
-        """A job definition, the newest active revision where none is named. Raises NotFound."""
+        """A job definition, by default the newest active revision. Raises NotFound."""
         return definition_of(self.definition_shape(reference))
 
     def definition_shape(self, reference: str) -> Any:
@@ -198,7 +198,7 @@ class Jobs:
         return [each for page in pages for each in page["jobDefinitions"]]
 
     def cancel(self, job_id: str, reason: str) -> None:
-        """CancelJob: acts on what has not started."""
+        """CancelJob: acts on jobs that have not started."""
         self.batch.cancel_job(jobId=job_id, reason=reason)
 
     def terminate(self, job_id: str, reason: str) -> None:
@@ -206,20 +206,20 @@ class Jobs:
         self.batch.terminate_job(jobId=job_id, reason=reason)
 
     def terminate_all(self, job_ids: Sequence[str], reason: str) -> None:
-        """TerminateJob for many: 50 a call by TerminateJobs, one by one where a region does not have that yet.
+        """TerminateJob for many: 50 per call with TerminateJobs, one by one if a region does not have that yet.
 
-        Raises what the first job that could not be terminated says.
+        Raises the error of the first job that could not be terminated.
         """
         for start in range(0, len(job_ids), _TERMINATED_AT_ONCE):
             some = list(job_ids[start : start + _TERMINATED_AT_ONCE])
             for job_id in self._not_terminated_at_once(some, reason):
-                self.terminate(job_id, reason)  # it raises in words where it cannot
+                self.terminate(job_id, reason)  # it raises a clear error if it cannot
 
     def _not_terminated_at_once(self, job_ids: list[str], reason: str) -> list[str]:
-        """Those of the jobs that TerminateJobs did not take."""
+        """The jobs that TerminateJobs did not accept."""
         try:
             answer: Any = self.batch.terminate_jobs(jobs=job_ids, reason=reason)
-        except AttributeError:  # boto3 older than the operation
+        except AttributeError:  # boto3 predates the operation
             return job_ids
         except SpotbatchError as error:
             if error.is_transient:

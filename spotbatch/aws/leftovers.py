@@ -1,7 +1,7 @@
-"""What is left of a stack after its end: asked of AWS by the stack's tag and by CloudFormation's own memory.
+"""What is left of a deleted stack, found by the stack's tag and in CloudFormation's own records.
 
-The tag finds what was made beside CloudFormation (instances, a job definition's later revisions); CloudFormation
-remembers what AWS does not list by tag. Neither knows at once what is gone, so each find is looked at once more.
+The tag finds what was created outside CloudFormation (instances, a job definition's later revisions); CloudFormation
+remembers what AWS does not list by tag. Both lag behind deletions, so each result is checked again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _INSTANCE: Final = "AWS::EC2::Instance"
 _GATEWAY: Final = "AWS::EC2::NatGateway"
 _STACK: Final = "AWS::CloudFormation::Stack"
 _OTHER: Final = ""
-# Words in an ARN after which the name stands, by kind.
+# The part of an ARN that precedes the name, by kind.
 _MARKS: Final[Mapping[str, str]] = {
     ":s3:::": BUCKET,
     ":repository/": REPOSITORY,
@@ -32,7 +32,7 @@ _MARKS: Final[Mapping[str, str]] = {
     ":natgateway/": _GATEWAY,
     ":stack/": _STACK,
 }
-KEY_WINDOW_DAYS: Final = 7  # the shortest that KMS allows
+KEY_WINDOW_DAYS: Final = 7  # the minimum that KMS allows
 _WORDS: Final[Mapping[str, str]] = {
     BUCKET: "bucket",
     REPOSITORY: "repository",
@@ -46,7 +46,7 @@ _INSTANCE_GONE: Final = frozenset({"terminated", "shutting-down"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Left:
-    """One thing that is left: what it is in CloudFormation's words ("" where we have none), and its name or ARN."""
+    """One leftover resource: its CloudFormation type ("" if we have none), and its name or ARN."""
 
     kind: str
     name: str
@@ -58,12 +58,12 @@ class Left:
 
     @property
     def can_be_deleted(self) -> bool:
-        """Whether `delete` knows how to."""
+        """Whether `delete` supports it."""
         return self.kind in _DELETE
 
     @property
     def is_certain(self) -> bool:
-        """Whether it was asked for by itself: an index that lags behind is no proof that it is there."""
+        """Whether it was queried directly: an index that lags behind does not prove that it exists."""
         return self.kind in _CHECKS
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ class Left:
 
 
 def find(stack: str, *, data_only: bool = False) -> Sequence[Left]:
-    """All that is left of stacks of this name: data first, keys after what they lock, in a steady order."""
+    """Everything left of stacks with this name: data first, keys after what they encrypt, in a stable order."""
     remembered = (Left(kind=each.kind, name=each.physical_id) for each in stacks.kept_by_deleted(stack))
     asked = {one for one in (*_by_tag(stack), *remembered) if one.holds_data or not data_only}
     left = [one for one in asked if _exists(one)]
@@ -80,7 +80,7 @@ def find(stack: str, *, data_only: bool = False) -> Sequence[Left]:
 
 
 def find_settled(stack: str, *, say: Callable[[str], None], limit_seconds: float) -> Sequence[Left]:
-    """As `find`, asked again for a while as long as some of it is known from AWS's index of tags alone."""
+    """Like `find`, but repeated for a while if some of it is known only from AWS's tag index."""
     left: Sequence[Left] = ()
     waits = False
     for _ in stacks.pauses(limit_seconds):
@@ -113,11 +113,11 @@ def _of_arn(arn: str) -> Left:
     return Left(kind=_OTHER, name=arn)
 
 
-# ---- is it there still? ----
+# ---- does it still exist? ----
 
 
 def _exists(one: Left) -> bool:
-    """Whether it is there still; what we cannot ask about is, as far as we know."""
+    """Whether it still exists; assumed True for what we cannot query."""
     check = _CHECKS.get(one.kind)
     if check is None:
         return True
@@ -184,7 +184,7 @@ _CHECKS: Final[Mapping[str, Callable[[str], bool]]] = {
 
 
 def delete(one: Left, *, say: Callable[[str], None]) -> None:
-    """Delete one thing, of a kind that `can_be_deleted`, with all that it holds; what is gone is no error."""
+    """Delete one resource of a kind that `can_be_deleted`, with its contents; one that is gone is not an error."""
     _DELETE[one.kind](one.name, say)
 
 

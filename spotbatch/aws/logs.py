@@ -1,4 +1,4 @@
-"""What jobs wrote, from CloudWatch Logs: a stream from its beginning, its end, or as it grows."""
+"""Job output from CloudWatch Logs: a stream from its start, its end, or as it grows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _PAGE: Final = 10_000  # API reference, GetLogEvents
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogEvent:
-    """One line, when it was written (UTC epoch seconds), and by which stream."""
+    """One line, when it was written (UTC epoch seconds), and its stream."""
 
     at: float
     text: str
@@ -29,18 +29,18 @@ def _client() -> "CloudWatchLogsClient":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logs:
-    """Log streams of one group."""
+    """The log streams of one group."""
 
     group: str = DEFAULT_GROUP
     logs: "CloudWatchLogsClient" = field(default_factory=_client)
 
     def tail(self, stream: str, lines: int) -> list[LogEvent]:
-        """The last lines of a stream. Raises NotFound where it wrote nothing yet."""
+        """The last lines of a stream. Raises NotFound if nothing was written yet."""
         answer = self._get(logStreamName=stream, limit=min(lines, _PAGE), startFromHead=False)
         return _events(answer, stream)[-lines:]
 
     def read(self, stream: str) -> Iterator[LogEvent]:
-        """A stream from its beginning to where it stands now."""
+        """A stream from its start to its current end."""
         cursor = Cursor(logs=self, stream=stream)
         while found := cursor.more():
             yield from found
@@ -55,14 +55,14 @@ class Logs:
 
 @dataclass(kw_only=True, slots=True)
 class Cursor:
-    """A place in a stream that moves forward: each call of `more` gives what is new."""
+    """A position in a stream that moves forward: each call of `more` returns what is new."""
 
     logs: Logs
     stream: str
     token: str | None = None
 
     def last(self, lines: int) -> list[LogEvent]:
-        """The last lines so far; `more` goes on behind them."""
+        """The last lines so far; `more` continues after them."""
         try:
             asked: Any = {"limit": min(lines, _PAGE), "startFromHead": False}
             answer = self.logs._get(logStreamName=self.stream, **asked)  # noqa: SLF001 - same file
@@ -72,9 +72,9 @@ class Cursor:
         return _events(answer, self.stream)[-lines:]
 
     def more(self) -> list[LogEvent]:
-        """What was written since the last call; empty when nothing was, or when the stream does not exist yet.
+        """What was written since the last call; empty if nothing was, or if the stream does not exist yet.
 
-        GetLogEvents may answer an empty page before the end: the end is where the token stays the same
+        GetLogEvents may return an empty page before the end: the end is reached when the token stays the same
         (API reference, GetLogEvents).
         """
         while True:

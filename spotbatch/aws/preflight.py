@@ -1,4 +1,4 @@
-"""What must be true of an account before the stack can be deployed there, asked without changing anything."""
+"""Preconditions of an account for deploying the stack, checked without changing anything."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from spotbatch.batch.partitions import check_region
 
 BOOTSTRAP_PARAMETER: Final = "/cdk-bootstrap/hnb659fds/version"
 LEAST_BOOTSTRAP_VERSION: Final = 6
-# Regions that every account has; the others answer only once somebody has enabled them (AWS account guide).
+# Regions available to every account; others answer only once they have been enabled (AWS account guide).
 _ALWAYS_THERE: Final = frozenset(
     {
         "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
@@ -19,10 +19,10 @@ _ALWAYS_THERE: Final = frozenset(
         "us-east-1", "us-east-2", "us-west-1", "us-west-2",
     }
 )  # fmt: skip
-_NO_REGION: Final = "aws-global"  # what botocore calls STS's own place
+_NO_REGION: Final = "aws-global"  # botocore's name for STS's global endpoint
 _NOT_KNOWN_THERE: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"})
 _IN_OPEN_ZONES: Final = ("m5.large", "t4g.nano")
-_SERVICE_ROLES: Final = {  # role -> the service that it is for
+_SERVICE_ROLES: Final = {  # role -> the service it is for
     "AWSServiceRoleForBatch": "batch.amazonaws.com",
     "AWSServiceRoleForEC2Spot": "spot.amazonaws.com",
 }
@@ -30,7 +30,7 @@ _SERVICE_ROLES: Final = {  # role -> the service that it is for
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Whose credentials these are, and where they act."""
+    """Who the credentials belong to, and where they act."""
 
     account: str
     arn: str
@@ -38,7 +38,7 @@ class Caller:
 
 
 def caller() -> Caller:
-    """Who asks. Raises Unavailable without usable credentials, InvalidInput without a region that there is."""
+    """The current caller. Raises Unavailable without usable credentials, InvalidInput without an existing region."""
     sts = session.client("sts")
     region: str | None = sts.meta.region_name
     if region is None or region == _NO_REGION:
@@ -57,7 +57,7 @@ def caller() -> Caller:
 
 
 def _check_region(region: str) -> None:
-    """Raises InvalidInput for a name that is no region's: asking there would end in a long wait for a lost network."""
+    """Raises InvalidInput for a name that is not a region: a call there would end in a long network timeout."""
     check_region(region)
     known = _regions()
     if region in known:
@@ -68,7 +68,7 @@ def _check_region(region: str) -> None:
 
 
 def _regions() -> Sequence[str]:
-    """Every region of every partition, as botocore's data has them (its list of endpoints takes 300 ms to read)."""
+    """Every region of every partition, from botocore's data (its list of endpoints takes 300 ms to read)."""
     from botocore.loaders import Loader
 
     partitions = Loader(include_default_search_paths=True).load_data("partitions")["partitions"]
@@ -76,7 +76,7 @@ def _regions() -> Sequence[str]:
 
 
 def bootstrap_version() -> int:
-    """The version of the CDK's bootstrap stack in this account and region; 0 where there is none."""
+    """The version of the CDK bootstrap stack in this account and region; 0 if there is none."""
     try:
         answer = session.client("ssm").get_parameter(Name=BOOTSTRAP_PARAMETER)
     except NotFound:
@@ -85,11 +85,11 @@ def bootstrap_version() -> int:
 
 
 def zones(before: Sequence[str] = ()) -> Sequence[str]:
-    """The availability zones to deploy into, local zones left out.
+    """The availability zones to deploy into, without local zones.
 
-    Those of a stack that is there (`before`) stay as and where they are: a zone that moved, or is impaired today, would
-    replace subnets by others of the same addresses, which EC2 refuses. A NAT gateway goes into the first one, so zones
-    in which AWS starts nothing new come last.
+    Zones of an existing stack (`before`) keep their order: moving a zone, or dropping one that is impaired today, would
+    replace subnets with others of the same addresses, which EC2 refuses. A NAT gateway goes into the first zone, so
+    zones in which AWS launches nothing new come last.
     """
     answer = session.client("ec2").describe_availability_zones(
         Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
@@ -100,7 +100,7 @@ def zones(before: Sequence[str] = ()) -> Sequence[str]:
 
 
 def _open_zones() -> frozenset[str]:
-    """Zones that offer what every zone that still grows offers; none where AWS does not tell.
+    """Zones that offer what every zone open to growth offers; none if AWS does not say.
 
     Constrained ones have neither these types nor room for a NAT gateway (VPC user guide, "NotAvailableInZone").
     """
@@ -108,7 +108,7 @@ def _open_zones() -> frozenset[str]:
         answer = session.client("ec2").describe_instance_type_offerings(
             LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": list(_IN_OPEN_ZONES)}]
         )
-    except SpotbatchError:  # a permission may be missing; then the order of their names must do
+    except SpotbatchError:  # a permission may be missing; then they are ordered by name
         return frozenset()
     places: dict[str, set[str]] = {name: set() for name in _IN_OPEN_ZONES}
     for each in answer["InstanceTypeOfferings"]:
@@ -129,7 +129,7 @@ def missing_service_roles() -> Sequence[str]:
 
 
 def make_service_role(role: str) -> None:
-    """Create one of the roles that `missing_service_roles` named; one that somebody else made meanwhile is no error."""
+    """Create a role from `missing_service_roles`; one created by someone else meanwhile is not an error."""
     try:
         session.client("iam").create_service_linked_role(AWSServiceName=_SERVICE_ROLES[role])
     except InvalidInput as error:

@@ -1,6 +1,6 @@
-"""What the last refresh of prices brought, kept on this machine with its age, and laid over the shipped catalogue.
+"""The result of the last price refresh, cached on this machine with its age and overlaid on the shipped catalogue.
 
-There is one file for each region and endpoint, so that what a local region's stand-in answers never passes for AWS's.
+There is one file per region and endpoint, so that prices from a local region's stand-in never pass for AWS's.
 """
 
 import configparser
@@ -27,9 +27,9 @@ _DEFAULT_REGION: Final = "us-east-1"
 
 
 def region_name(environ: Mapping[str, str] = os.environ) -> str:
-    """The AWS region that the settings name, as boto3 would find it, without the time that boto3 takes to load.
+    """The AWS region from the settings, as boto3 would find it, without loading boto3.
 
-    Where they name none, the shipped catalogue's.
+    The shipped catalogue's region if they name none.
     """
     if (chosen := session.connection()) is not None and chosen.session.region_name:
         return str(chosen.session.region_name)
@@ -38,7 +38,7 @@ def region_name(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _configured_region(environ: Mapping[str, str]) -> str | None:
-    """The region of the profile in the AWS configuration file, if there is one that can be read."""
+    """The region of the profile in the AWS configuration file, if a readable one exists."""
     path = Path(environ.get("AWS_CONFIG_FILE") or Path.home() / ".aws" / "config").expanduser()
     profile = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") or "default"
     parser = configparser.RawConfigParser(strict=False)
@@ -51,7 +51,7 @@ def _configured_region(environ: Mapping[str, str]) -> str | None:
 
 
 def cache_path(region: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where a region's prices are kept: below XDG_CACHE_HOME, or ~/.cache."""
+    """Where a region's prices are cached: below XDG_CACHE_HOME, or ~/.cache."""
     root = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     endpoint = session.endpoint_url() if session.connection() is not None else environ.get("AWS_ENDPOINT_URL", "")
     where = f"-at-{re.sub(r'[^A-Za-z0-9]+', '-', endpoint)}" if endpoint else ""
@@ -59,7 +59,7 @@ def cache_path(region: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def write(fetched: Fetched, path: Path) -> None:
-    """Put a refresh in place in one step. Raises Unavailable where the folder cannot be written."""
+    """Store a refresh atomically. Raises Unavailable if the folder is not writable."""
     document = asdict(fetched) | {"schema": SCHEMA}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def write(fetched: Fetched, path: Path) -> None:
 
 
 def read(path: Path) -> Fetched | None:
-    """The last refresh; None if there was none. Raises Unavailable where the file is damaged or of another version."""
+    """The last refresh; None if there was none. Raises Unavailable if the file is damaged or has another version."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return _fetched(document)
@@ -98,14 +98,14 @@ def _fetched(document: Any) -> Fetched:
 
 
 def kept(region: str | None = None) -> Fetched | None:
-    """The last refresh for a region (default: that of the settings) and the endpoint of the settings."""
+    """The last refresh for a region (default: that of the settings) and the configured endpoint."""
     return read(cache_path(region or region_name()))
 
 
 def current_catalogue(fetched: Fetched | None = None) -> Catalogue:
-    """The shipped catalogue with what the last refresh brought laid over it; `.region` says whose prices they are.
+    """The shipped catalogue overlaid with the last refresh; `.region` says which region's prices these are.
 
-    In another region than the shipped one's only the refreshed types count, since prices differ by region.
+    In a region other than the shipped one only refreshed types count, since prices differ by region.
     """
     fetched = kept() if fetched is None else fetched
     if fetched is None:
@@ -126,7 +126,7 @@ def current_catalogue(fetched: Fetched | None = None) -> Catalogue:
 
 
 def _joined(fresh: str, shipped: str, refreshed: Iterable[str], all_names: Iterable[str]) -> str:
-    """Where a list's figures come from, when some of them are refreshed and the others shipped."""
+    """The source of a list whose figures are partly refreshed and partly shipped."""
     new = set(refreshed)
     old = set(all_names) - new
     if not new:
@@ -137,7 +137,7 @@ def _joined(fresh: str, shipped: str, refreshed: Iterable[str], all_names: Itera
 def _merged(
     name: str, shipped: InstanceType | None, spec: TypeSpec | None, spot: Decimal | None, fetched: Fetched
 ) -> InstanceType | None:
-    """One type, each figure with its own day; None where no on-demand price is known, for then it cannot be billed."""
+    """One type, each figure with its own date; None without an on-demand price, since it cannot be billed then."""
     listed = fetched.on_demand.get(name)
     if shipped is None:
         if spec is None or listed is None:
@@ -166,7 +166,7 @@ def _type_of(spec: TypeSpec, usd_per_hour: Decimal, fetched: Fetched) -> Instanc
 
 
 def _spot_means(fetched: Fetched) -> Mapping[str, Decimal]:
-    """Each type's Spot price: the mean over the fetched time, and over its zones."""
+    """Each type's Spot price: the mean over the fetched period and its zones."""
     history = _history(fetched)
     found = {}
     for name in {each.instance_type for each in fetched.spot}:
@@ -205,7 +205,7 @@ def current_prices(fetched: Fetched | None = None) -> Prices:
 
 
 def age_text(fetched: Fetched | None, now: float) -> str:
-    """How old the prices are that are used, and what to do about it."""
+    """The age of the prices in use, and how to refresh them."""
     if fetched is None:
         return "the catalogue that is shipped with spotbatch: `spotbatch prices refresh` asks AWS"
     hours = max(0.0, now - fetched.at) / 3600

@@ -1,4 +1,4 @@
-"""Prices as AWS tells them: instance types, on-demand and Spot prices, placement scores, and what was really billed."""
+"""Prices from AWS: instance types, on-demand and Spot prices, placement scores, and what was actually billed."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ PRICE_LIST_REGION: Final = "us-east-1"  # the Pricing API answers in three regio
 _MOST_TYPES: Final = 2_000
 _MOST_PRICES: Final = 500_000  # 7 days of 708 types in 6 zones are about 27,000
 _NAMES_A_CALL: Final = 40  # a filter's value holds 1,024 characters
-_SCORED_TYPES: Final = 10  # scores of one or two types are low by themselves; AWS asks for three or more
+_SCORED_TYPES: Final = 10  # scores for one or two types are always low; AWS asks for three or more
 _Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TypeSpec:
-    """What EC2 says that an instance type is."""
+    """An instance type as described by EC2."""
 
     name: str
     vcpus: int
@@ -38,7 +38,7 @@ class TypeSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """How likely a Spot request succeeds in a zone, 1 to 10, by AWS's own account (GetSpotPlacementScores)."""
+    """How likely a Spot request is to succeed in a zone, 1 to 10, according to AWS (GetSpotPlacementScores)."""
 
     zone_id: str
     score: int
@@ -46,11 +46,11 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fetched:
-    """What one refresh brought. `problems` says what AWS did not give, and why."""
+    """The result of one refresh. `problems` says what AWS did not provide, and why."""
 
     region: str
     at: float  # UTC epoch seconds
-    since: float  # from when on the Spot prices are whole
+    since: float  # from when on the Spot prices are complete
     types: tuple[TypeSpec, ...]
     on_demand: Mapping[str, Decimal]
     on_demand_date: str
@@ -60,9 +60,9 @@ class Fetched:
 
 
 def fetch(region: str, names: Sequence[str], *, now: float, days: int = 7) -> Fetched:
-    """Ask AWS for everything about these types and families (`c5`, `m5.large`).
+    """Fetch everything from AWS about these types and families (`c5`, `m5.large`).
 
-    What one API refuses is said in `problems`, and the rest is kept. Raises Unavailable if nothing came at all.
+    What an API refuses is listed in `problems`, and the rest is kept. Raises Unavailable if nothing was fetched.
     """
     problems: list[str] = []
     since = now - days * 86_400
@@ -94,7 +94,7 @@ def fetch(region: str, names: Sequence[str], *, now: float, days: int = 7) -> Fe
 
 
 def _tried(problems: list[str], what: str, ask: Callable[[], _Found], otherwise: _Found) -> _Found:
-    from botocore.parsers import ResponseParserError  # no BotoCoreError: a proxy that answers in HTML raises it
+    from botocore.parsers import ResponseParserError  # not a BotoCoreError: raised when a proxy answers with HTML
 
     try:
         return ask()
@@ -104,7 +104,7 @@ def _tried(problems: list[str], what: str, ask: Callable[[], _Found], otherwise:
 
 
 def instance_types(ec2: "EC2Client", names: Iterable[str]) -> Iterator[TypeSpec]:
-    """What EC2 knows of these types and families. Bare metal is left out: AWS Batch does not choose it by family."""
+    """EC2's data on these types and families. Bare metal is left out: AWS Batch does not choose it from a family."""
     patterns = [name if "." in name else f"{name}.*" for name in names]
     pages = ec2.get_paginator("describe_instance_types").paginate(
         Filters=[{"Name": "instance-type", "Values": patterns}, {"Name": "bare-metal", "Values": ["false"]}]
@@ -122,9 +122,9 @@ def instance_types(ec2: "EC2Client", names: Iterable[str]) -> Iterator[TypeSpec]
 
 
 def spot_prices(ec2: "EC2Client", names: Sequence[str], *, since: float, until: float) -> Iterator[Price]:
-    """Every change of the Spot price (Linux) of these types, in each zone, in a stretch of time.
+    """Every change of the Spot price (Linux) of these types, in each zone, over a period.
 
-    EC2 adds the change before the stretch, so that the price at its start is known too.
+    EC2 includes the last change before the period, so that the price at its start is known too.
     """
     if not names:
         return
@@ -145,7 +145,7 @@ def spot_prices(ec2: "EC2Client", names: Sequence[str], *, since: float, until: 
 
 
 def on_demand_prices(region: str, names: Sequence[str]) -> tuple[Mapping[str, Decimal], str]:
-    """USD per hour of Linux on shared hardware, from the price list, and the day when AWS published the newest."""
+    """USD per hour of Linux on shared hardware, from the price list, and the publication date of the newest."""
     client = session.client("pricing", region=PRICE_LIST_REGION)
     found: dict[str, Decimal] = {}
     date = ""
@@ -178,9 +178,9 @@ def _product_filters(region: str, names: Sequence[str]) -> "list[FilterTypeDef]"
 
 
 def _product(document: str) -> tuple[str, Decimal | None, str]:
-    """A product's instance type, its USD per hour and the list's day; None where it has no such price.
+    """A product's instance type, its USD per hour and the list's day; None if it has no such price.
 
-    Raises Unavailable where the document is not shaped as the price list's are.
+    Raises Unavailable if the document does not have the price list's format.
     """
     try:
         product = json.loads(document)
@@ -197,7 +197,7 @@ def _product(document: str) -> tuple[str, Decimal | None, str]:
 
 
 def placement_scores(ec2: "EC2Client", region: str, names: Sequence[str], *, vcpus: int = 256) -> tuple[Score, ...]:
-    """For each zone, how likely a request for so many Spot vCPUs of some of these types succeeds; the best first."""
+    """For each zone, how likely a request for this many Spot vCPUs of these types is to succeed; best first."""
     if not names:
         return ()
     answer = ec2.get_spot_placement_scores(
@@ -216,10 +216,10 @@ def placement_scores(ec2: "EC2Client", region: str, names: Sequence[str], *, vcp
 
 
 def billed_by_day(tag: tuple[str, str], *, start: float, stop: float) -> Mapping[str, Decimal]:
-    """What Cost Explorer has for the resources with a cost allocation tag: unblended USD by UTC day.
+    """Cost Explorer's figures for resources with a cost allocation tag: unblended USD by UTC day.
 
-    Cost Explorer runs about a day behind, costs 0.01 USD a request, and must be enabled, as must the tag.
-    Raises Unavailable or InvalidInput where it is not.
+    Cost Explorer lags by about a day, costs 0.01 USD per request, and must be enabled, as must the tag.
+    Raises Unavailable or InvalidInput if it is not.
     """
     first = datetime.fromtimestamp(start, UTC).date()
     last = datetime.fromtimestamp(stop, UTC).date() + timedelta(days=1)  # the end is not included

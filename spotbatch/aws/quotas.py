@@ -1,4 +1,4 @@
-"""EC2's vCPU quotas: which of them a template's compute environments draw on, by how much, and what the account has."""
+"""EC2's vCPU quotas: which ones a template's compute environments draw on, how much, and the account's limits."""
 
 import re
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ _ON_DEMAND: Final = "EC2"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quota:
-    """One quota of the service ec2, counted in vCPUs that run at once in a region."""
+    """One quota of the service ec2, counted in vCPUs running at once in a region."""
 
     code: str
     name: str
 
 
-# The class of an instance family, by the letters that it begins with: the longest that fits counts (dl1 is no d).
+# The class of an instance family, by its leading letters; the longest match counts (dl1 is not d).
 # Codes and names as Service Quotas lists them; docs/verified.md says which could not be checked.
 _STANDARD: Final = re.compile(r"(a|c|d|h|i|m|r|t|z|is|im|mac)\d")
 _CLASSES: Final[tuple[tuple[re.Pattern[str], str, str, str, str], ...]] = tuple(
@@ -49,7 +49,7 @@ _CLASSES: Final[tuple[tuple[re.Pattern[str], str, str, str, str], ...]] = tuple(
 
 
 def quota_of(instance_type: str, *, is_spot: bool) -> Quota | None:
-    """The quota that instances of a type or family count against; None where no class is known for it."""
+    """The quota that instances of a type or family count against; None if no class is known for it."""
     for pattern, spot, spot_name, on_demand, on_demand_name in _CLASSES:
         if pattern.match(instance_type):
             code, name = (spot, spot_name) if is_spot else (on_demand, on_demand_name)
@@ -58,7 +58,7 @@ def quota_of(instance_type: str, *, is_spot: bool) -> Quota | None:
 
 
 def demands(template: Mapping[str, Any]) -> Mapping[Quota, int]:
-    """How many vCPUs a template's compute environments may run at once, by the quota that they draw on.
+    """How many vCPUs a template's compute environments may run at once, by quota.
 
     An environment of several classes can fill up with any one of them, so its whole maximum counts in each.
     """
@@ -77,9 +77,9 @@ def demands(template: Mapping[str, Any]) -> Mapping[Quota, int]:
 
 
 def limit(quota: Quota) -> int | None:
-    """How many vCPUs the account may run in this region; None where AWS does not tell.
+    """How many vCPUs the account may run in this region; None if AWS does not say.
 
-    That is no error: a permission may be missing, or the service in that region; the deployment needs neither.
+    None is not an error: a permission may be missing, or the service in that region; the deployment needs neither.
     """
     try:
         answer = session.client("service-quotas").get_service_quota(ServiceCode=_SERVICE, QuotaCode=quota.code)

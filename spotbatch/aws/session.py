@@ -1,7 +1,7 @@
-"""Clients of AWS's services: made in one place, with limits and retries, and with errors of our own tree.
+"""Clients for AWS services: created in one place, with limits and retries, and raising errors from our own tree.
 
 The endpoint is whatever the AWS settings of this process name: the cloud, or the local region (`AWS_ENDPOINT_URL`).
-A program that holds several places at once names each by a `Connection`, and works within `connected`.
+A program that works in several places at once describes each by a `Connection`, and works within `connected`.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 60
 _CONNECTIONS: Final = 24  # small objects are read by 16 threads
-_ATTEMPTS: Final = 8  # adaptive: the client slows down by itself when it is throttled
-_LOOPBACK_ATTEMPTS: Final = 2  # to connect: a region on this machine where nobody listens is down, and that is said
+_ATTEMPTS: Final = 8  # adaptive: the client slows down on its own when throttled
+_LOOPBACK_ATTEMPTS: Final = 2  # to connect: a region on this machine that does not listen is down, and is reported so
 _NOT_REPEATABLE: Final = "SubmitJob"
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -71,7 +71,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Connection:
-    """A place to work in, instead of the one that this process's AWS settings name.
+    """A place to work in, instead of the one in this process's AWS settings.
 
     `session` is a boto3.Session. `endpoint_url` is the local region's, for all services; "" for AWS.
     """
@@ -81,11 +81,11 @@ class Connection:
 
 
 _connection: Final[ContextVar[Connection | None]] = ContextVar("spotbatch_connection", default=None)
-_making: Final = threading.Lock()  # a boto3.Session is not thread-safe; the clients that it makes are (boto3 guide)
+_making: Final = threading.Lock()  # a boto3.Session is not thread-safe; the clients it creates are (boto3 guide)
 
 
 def connection_to(endpoint_url: str, *, region: str, access_key: str, secret_key: str) -> Connection:
-    """A connection to another endpoint than AWS's, with credentials of its own; no profile is asked for."""
+    """A connection to an endpoint other than AWS's, with its own credentials; no profile is needed."""
     import boto3
     from botocore.session import Session as CoreSession
 
@@ -98,7 +98,7 @@ def connection_to(endpoint_url: str, *, region: str, access_key: str, secret_key
 
 @contextlib.contextmanager
 def connected(connection: Connection | None) -> Iterator[None]:
-    """Within it, in this thread or task, clients are made for the connection; None: as this process's settings say."""
+    """Within this context, in this thread or task, clients use the connection; None: this process's settings."""
     token = _connection.set(connection)
     try:
         yield
@@ -107,7 +107,7 @@ def connected(connection: Connection | None) -> Iterator[None]:
 
 
 def connected_steps(connection: Connection | None, steps: Generator[Item, None, None]) -> Iterator[Item]:
-    """A generator, each step of which runs within `connected`: between two steps the caller's own place holds."""
+    """A generator whose every step runs within `connected`; between steps the caller's own connection applies."""
     try:
         while True:
             with connected(connection):
@@ -126,7 +126,7 @@ def connection() -> Connection | None:
 
 
 def endpoint_url() -> str:
-    """The endpoint that all calls go to, where it is not AWS's own; else ""."""
+    """The endpoint of all calls, if it is not AWS's own; otherwise ""."""
     chosen = _connection.get()
     return os.environ.get("AWS_ENDPOINT_URL", "") if chosen is None else chosen.endpoint_url
 
@@ -166,9 +166,9 @@ def client(service: Literal["sts"], *, profile: str | None = None, region: str |
 @overload
 def client(service: str, *, profile: str | None = None, region: str | None = None) -> Any: ...  # others: no stubs
 def client(service: str, *, profile: str | None = None, region: str | None = None) -> Any:
-    """A boto3 client whose calls raise errors of our tree; botocore's own stands in `__cause__` (see `error_code`).
+    """A boto3 client whose calls raise errors from our tree; botocore's own is in `__cause__` (see `error_code`).
 
-    Raises InvalidInput where no region or no such profile is set.
+    Raises InvalidInput if no region is set or the profile does not exist.
     """
     from botocore.config import Config
 
@@ -186,7 +186,7 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
                 service, region_name=region, endpoint_url=chosen.endpoint_url or None, config=config
             )
         else:
-            # boto3 reads AWS_DEFAULT_REGION alone; AWS's other tools, and people, set AWS_REGION.
+            # boto3 reads only AWS_DEFAULT_REGION; AWS's other tools, and users, set AWS_REGION.
             region = region or os.environ.get("AWS_REGION") or None
             made = _session(profile, region, _settings()).client(service, config=config)
     _translate_calls(made)
@@ -197,10 +197,10 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
 def _give_up_early(
     event_name: str, *, attempts: int, response: Any = None, caught_exception: Any = None, **_: object
 ) -> None:
-    """Before botocore decides whether a request is sent again: what must not be is raised at once.
+    """Runs before botocore decides on a retry: errors that must not be retried are raised at once.
 
-    A region on this machine where nobody listens is down. A SubmitJob that failed otherwise than by a refusal may have
-    been taken, and AWS Batch has no token to tell one submission from two: `Jobs.submit` looks whether it was.
+    A region on this machine that does not listen is down. A SubmitJob that failed without being refused may have been
+    accepted, and AWS Batch has no token to detect duplicates: `Jobs.submit` checks whether it was.
     """
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 
@@ -215,7 +215,7 @@ def _give_up_early(
 
 
 def may_have_been_done(error: BaseException) -> bool:
-    """Whether what failed with this error may have been carried out all the same: there was no answer, or a 5xx."""
+    """Whether the failed call may have been carried out all the same: there was no answer, or a 5xx."""
     from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, HTTPClientError
 
     cause = error.__cause__
@@ -226,27 +226,27 @@ def may_have_been_done(error: BaseException) -> bool:
 
 @lru_cache(maxsize=4)
 def _session(profile: str | None, region: str | None, _: tuple[tuple[str, str], ...]) -> Any:
-    """One session for all clients of a command: it reads AWS's data files, which takes most of a client's time."""
+    """One session for all clients of a command: it reads AWS's data files, which dominates a client's start-up."""
     import boto3
 
     return boto3.Session(profile_name=profile, region_name=region)
 
 
 def _settings() -> tuple[tuple[str, str], ...]:
-    """The AWS settings of this process: with others a session is made anew."""
+    """The AWS settings of this process: if they change, a new session is created."""
     return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 
 def calls_made() -> int:
-    """How many API calls the clients made here have sent since the process began: who polls paces itself by it.
+    """How many API calls the clients created here have sent since the process started; pollers pace themselves by it.
 
-    S3's are not counted: AWS limits the others for the whole account, by a few a second.
+    S3 calls are not counted: AWS limits the others to a few per second for the whole account.
     """
     return _calls.made
 
 
 class _Calls:
-    """A counter that threads share."""
+    """A counter shared by threads."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -267,7 +267,7 @@ def is_local() -> bool:
 
 @contextlib.contextmanager
 def translating() -> Iterator[None]:
-    """Within it, botocore's errors become ours. Clients made here do it by themselves; reading a body does not."""
+    """Within it, botocore's errors become ours. Clients created here do so themselves; reading a body does not."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
@@ -278,7 +278,7 @@ def translating() -> Iterator[None]:
 
 
 def error_code(error: BaseException) -> str:
-    """AWS's code of the error behind one of ours ("AccessDeniedException", ...); "" if AWS did not speak."""
+    """AWS's code of the error behind one of ours ("AccessDeniedException", ...); "" if AWS sent none."""
     response = getattr(error.__cause__ or error, "response", None)
     if not isinstance(response, dict):
         return ""
@@ -286,7 +286,7 @@ def error_code(error: BaseException) -> str:
 
 
 def translated(error: Exception) -> SpotbatchError:
-    """The error of our tree that says what botocore's means, with the fix."""
+    """The error from our tree that explains botocore's, with the fix."""
     from botocore import exceptions as of_boto
     from botocore.parsers import ResponseParserError
 
@@ -318,7 +318,7 @@ def translated(error: Exception) -> SpotbatchError:
 
 
 def _translate_calls(made: Any) -> None:
-    """Every call of a client goes through `_make_api_call`, a paginator's and a transfer's too."""
+    """Every call of a client goes through `_make_api_call`, including those of paginators and transfers."""
     call = made._make_api_call  # noqa: SLF001 - botocore's events cannot replace an error, and nothing may be forgotten
 
     def translating_call(operation: str, parameters: dict[str, Any]) -> Any:
@@ -331,7 +331,7 @@ def _translate_calls(made: Any) -> None:
 
 
 def _answered(error: Any) -> SpotbatchError:
-    """What AWS said. The service's own words stay in, since they often hold the cause."""
+    """The error for AWS's response. The service's own message is kept, since it often contains the cause."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     message = str(error.response.get("Error", {}).get("Message", "")) or code
     operation = error.operation_name

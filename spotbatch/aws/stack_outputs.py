@@ -17,7 +17,7 @@ _MAX_STACKS: Final = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StackOutputs:
-    """The outputs of the stack, as app.py names them; "" where an output is not there."""
+    """The outputs of the stack, as named by app.py; "" if an output is missing."""
 
     stack: str
     repository_uri: str = ""
@@ -26,16 +26,16 @@ class StackOutputs:
     compute_environment: str = ""
     bucket: str = ""
     log_group: str = ""
-    on_demand_queue: str = ""  # with the setting of that name only
-    interruption_experiment: str = ""  # with the setting fault_injection only
-    controller_table: str = ""  # with the setting `controller` only
+    on_demand_queue: str = ""  # only with the setting of that name
+    interruption_experiment: str = ""  # only with the setting fault_injection
+    controller_table: str = ""  # only with the setting `controller`
     controller_schedule: str = ""
 
 
 def read(stack: str | None = None, *, cloudformation: "CloudFormationClient | None" = None) -> StackOutputs:
-    """The outputs of a stack: the one named, else the default one, else the only one of this kind.
+    """The outputs of a stack: the named one, else the default one, else the only one of this kind.
 
-    Raises NotFound where there is none, InvalidInput where there are several to choose from.
+    Raises NotFound if there is none, InvalidInput if there are several to choose from.
     """
     asked = cloudformation or session.client("cloudformation")
     if stack is not None:
@@ -48,7 +48,7 @@ def read(stack: str | None = None, *, cloudformation: "CloudFormationClient | No
 
 
 def _outputs(cloudformation: "CloudFormationClient", stack: str) -> Mapping[str, str] | None:
-    """None if there is no such stack. CloudFormation calls that a ValidationError, "... does not exist"."""
+    """None if there is no such stack. CloudFormation reports that as a ValidationError, "... does not exist"."""
     try:
         stacks = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except NotFound:

@@ -1,4 +1,4 @@
-"""A CloudFormation stack as deploying and removing see it: its state, its resources, its end."""
+"""A CloudFormation stack from the view of deploying and removing: its state, its resources, its deletion."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from spotbatch.batch.environment import STACK_TAG
 from spotbatch.batch.errors import NotFound, Unavailable
 
 SETTLE_LIMIT_SECONDS: Final = 3600.0
-EMPTY: Final = "REVIEW_IN_PROGRESS"  # made by a change set that was never carried out: there is nothing in it
+EMPTY: Final = "REVIEW_IN_PROGRESS"  # created by a change set that was never executed: the stack is empty
 _DELETED: Final = "DELETE_COMPLETE"
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 15.0
@@ -33,23 +33,23 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stack:
-    """What CloudFormation says of a stack."""
+    """A stack as described by CloudFormation."""
 
     stack_id: str
     name: str
     status: str
     is_protected: bool
     outputs: Mapping[str, str]
-    is_tagged: bool  # with the tag that app.py puts on its stacks
+    is_tagged: bool  # has the tag that app.py puts on its stacks
 
     @property
     def queues(self) -> Sequence[str]:
-        """The job queues that its outputs name."""
+        """The job queues named in its outputs."""
         return [self.outputs[name] for name in _QUEUE_OUTPUTS if name in self.outputs]
 
     @property
     def is_ours(self) -> bool:
-        """Whether app.py made it, as far as its tag and outputs tell: nobody else's stack may be changed or removed."""
+        """Whether app.py created it, judging by its tag and outputs: other stacks must not be changed or removed."""
         return self.is_tagged or bool(self.queues)
 
 
@@ -73,14 +73,14 @@ def find(stack: str) -> Stack | None:
 
 
 def template(stack: str) -> Mapping[str, Any]:
-    """The template that the stack was made from. Raises NotFound."""
+    """The template from which the stack was created. Raises NotFound."""
     body: Any = session.client("cloudformation").get_template(StackName=stack)["TemplateBody"]
     found: Mapping[str, Any] = json.loads(body) if isinstance(body, str) else body
     return found
 
 
 def resources(stack: str) -> Sequence[Resource]:
-    """What the stack is made of now. Raises NotFound."""
+    """The stack's current resources. Raises NotFound."""
     policies = {name: each.get("DeletionPolicy") for name, each in template(stack).get("Resources", {}).items()}
     return [
         Resource(
@@ -95,16 +95,16 @@ def resources(stack: str) -> Sequence[Resource]:
 
 
 def summaries(stack: str) -> Iterator[Any]:
-    """CloudFormation's own rows of the stack's resources. Raises NotFound."""
+    """CloudFormation's own summaries of the stack's resources. Raises NotFound."""
     pages = session.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
     for page in pages:
         yield from page["StackResourceSummaries"]
 
 
 def settled(stack: str, *, say: Callable[[str], None], limit_seconds: float = SETTLE_LIMIT_SECONDS) -> Stack | None:
-    """The stack once nothing changes it any more: CloudFormation goes on by itself when we are interrupted.
+    """The stack once it is no longer changing: CloudFormation continues on its own when we are interrupted.
 
-    Raises Unavailable if it still changes at the limit.
+    Raises Unavailable if it is still changing at the time limit.
     """
     last = ""
     for _ in pauses(limit_seconds):
@@ -118,14 +118,14 @@ def settled(stack: str, *, say: Callable[[str], None], limit_seconds: float = SE
 
 
 def delete(stack: Stack, *, say: Callable[[str], None], limit_seconds: float = SETTLE_LIMIT_SECONDS) -> None:
-    """Delete a stack and wait for its end. Raises Unavailable with CloudFormation's reasons if it fails."""
+    """Delete a stack and wait until it is gone. Raises Unavailable with CloudFormation's reasons if it fails."""
     session.client("cloudformation").delete_stack(StackName=stack.stack_id)
     last = ""
     for _ in pauses(limit_seconds):
         now = find(stack.stack_id)
         if now is None:
             return
-        if now.status == "DELETE_FAILED" and last:  # at first this may be what an earlier deletion left
+        if now.status == "DELETE_FAILED" and last:  # at first this may be left over from an earlier deletion
             reasons = "; ".join(failures(stack.stack_id)) or "no reason was given"
             raise Unavailable(
                 f"CloudFormation could not delete {stack.name}: {reasons}. Mend that, then run this again"
@@ -139,7 +139,7 @@ def delete(stack: Stack, *, say: Callable[[str], None], limit_seconds: float = S
 
 
 def pauses(limit_seconds: float) -> Iterator[float]:
-    """Yield at once, then after growing pauses, until the limit; yields the seconds that have passed."""
+    """Yield at once, then after growing pauses, until the limit; yields the elapsed seconds."""
     began = time.monotonic()
     pause = _FIRST_PAUSE_SECONDS
     while (passed := time.monotonic() - began) < limit_seconds:
@@ -149,18 +149,18 @@ def pauses(limit_seconds: float) -> Iterator[float]:
 
 
 def failures(stack: str) -> Sequence[str]:
-    """Why resources of a stack failed last, in CloudFormation's words, a few at most; the first cause comes first."""
+    """Why resources of a stack last failed, in CloudFormation's words, at most a few; the root cause first."""
     events = session.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]
     found = [
         f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
-        for event in events  # the newest first
+        for event in events  # newest first
         if event.get("ResourceStatus", "").endswith("_FAILED") and event.get("ResourceStatusReason")
     ]
     return list(dict.fromkeys(reversed(found)))[-_MOST_REASONS:]
 
 
 def kept_by_deleted(stack: str) -> Iterator[Resource]:
-    """What stacks of this name left standing when they were deleted, as CloudFormation remembers it for 90 days."""
+    """What stacks of this name retained when they were deleted; CloudFormation remembers it for 90 days."""
     pages = (
         session.client("cloudformation")
         .get_paginator("list_stacks")

@@ -1,4 +1,4 @@
-"""Emptying a stack before it goes: its queue stopped, its jobs ended, its data deleted where that is asked for."""
+"""Emptying a stack before removal: stop its queue, end its jobs, delete its data if requested."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ _IMAGES_A_CALL: Final = 100  # BatchDeleteImage's own limit
 
 
 def disable_queue(queue: str) -> bool:
-    """Let the queue take no new jobs; False if there is no such queue any more, or it is going already."""
+    """Stop the queue from accepting jobs; False if the queue no longer exists or is being deleted."""
     batch = session.client("batch")
     found = batch.describe_job_queues(jobQueues=[queue])["jobQueues"]
     if not found or found[0].get("status") in _GOING:
@@ -42,7 +42,7 @@ def open_jobs(queue: str) -> list[str]:
 def end_jobs(queues: Sequence[str], *, say: Callable[[str], None], limit_seconds: float) -> int:
     """Terminate every job of the queues and wait until all have ended; returns how many there were.
 
-    Raises Unavailable if some still run at the limit.
+    Raises Unavailable if some are still running at the time limit.
     """
     jobs = Jobs()
     ended: set[str] = set()
@@ -62,7 +62,7 @@ def end_jobs(queues: Sequence[str], *, say: Callable[[str], None], limit_seconds
 
 
 def deregister(definition: str, *, but: Sequence[str] = ()) -> int:
-    """Deregister the active revisions of a job definition, but for some ARNs; returns how many there were."""
+    """Deregister the active revisions of a job definition except some ARNs; returns how many there were."""
     batch = session.client("batch")
     pages = batch.get_paginator("describe_job_definitions").paginate(jobDefinitionName=definition, status="ACTIVE")
     arns = [each["jobDefinitionArn"] for page in pages for each in page["jobDefinitions"]]
@@ -108,9 +108,9 @@ def _in_batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 
 def delete_bucket(bucket: str, *, say: Callable[[str], None]) -> None:
-    """Delete a bucket with all that it holds; one that is gone is no error.
+    """Delete a bucket and its contents; one that is gone is not an error.
 
-    What is written meanwhile (access logs come late) is deleted too. Raises Unavailable if that never ends.
+    Objects written meanwhile (access logs arrive late) are deleted too. Raises Unavailable if they keep coming.
     """
     for _ in range(_BUCKET_TRIES):
         empty_bucket(bucket, say=say)
@@ -144,7 +144,7 @@ def empty_repository(repository: str) -> int:
 
 
 def delete_repository(repository: str) -> None:
-    """Delete a repository; one that is gone is no error."""
+    """Delete a repository; one that is gone is not an error."""
     try:
         session.client("ecr").delete_repository(repositoryName=repository, force=True)
     except NotFound:
@@ -152,7 +152,7 @@ def delete_repository(repository: str) -> None:
 
 
 def delete_key(key: str, *, days: int) -> str:
-    """Have KMS delete a key after some days, and its aliases now; the day on which it goes, "" if it is gone."""
+    """Schedule a key's deletion by KMS and delete its aliases now; returns the deletion date, "" if it is gone."""
     kms = session.client("kms")
     try:
         for page in kms.get_paginator("list_aliases").paginate(KeyId=key):
