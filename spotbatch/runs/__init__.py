@@ -1,1 +1,1 @@
-"""What a user has: requests, runs with their jobs, results, logs and bill. Values in, values out; it never prints."""
+"""What a user works with: requests, runs and jobs, results, logs and bill. Values in, values out; nothing is printed."""

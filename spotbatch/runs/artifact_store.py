@@ -21,12 +21,12 @@ def store_at(jobs: Jobs, where: Destination) -> Artifacts:
 
 
 def run_id(job: Job) -> str:
-    """What names the work in the artifact store: set at submission, else the job's own id."""
+    """The name of the work in the artifact store: set at submission, otherwise the job's own id."""
     return job.environment.get(SPOTBATCH_RUN_ID) or job.parent_id
 
 
 def store_of(job: Job, *, stack: str | None = None) -> Artifacts:
-    """The artifact store that a job writes to: its own variable says so, else the stack's bucket."""
+    """The artifact store that a job writes to: from its own variable, otherwise the stack's bucket."""
     url = job.environment.get(SPOTBATCH_ARTIFACTS_URL)
     if url:
         return open_artifacts(url)

@@ -1,4 +1,4 @@
-"""How an attempt ended and what its record adds, in words: for the terminal and the dashboard alike."""
+"""How an attempt ended and what its record adds, in words, for the terminal and the dashboard."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -25,7 +25,7 @@ _IN_WORDS: Final[Mapping[AttemptOutcome, str]] = {
 
 
 def outcome_text(attempt: Attempt, outcome: AttemptOutcome) -> str:
-    """How an attempt ended, in words, with AWS Batch's own."""
+    """How an attempt ended, in words, including AWS Batch's own."""
     if not outcome.is_over:
         return _IN_WORDS[outcome]
     own = "; ".join(part for part in (attempt.reason, attempt.status_reason) if part)

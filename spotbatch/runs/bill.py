@@ -1,4 +1,4 @@
-"""From jobs to what a bill is made of: their attempts, and the lives of the hosts on which they ran."""
+"""From jobs to the inputs of a bill: their attempts, and the lives of the hosts they ran on."""
 
 import time
 from collections import defaultdict
@@ -26,55 +26,55 @@ from spotbatch.runs import artifact_store, records
 if TYPE_CHECKING:
     from spotbatch.local.contract import HostView  # which loads the scheduler
 
-_MOST_UNITS: Final = 20_000  # described at most, 100 a call
-_NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that began up to a day before may share a host
+_MOST_UNITS: Final = 20_000  # at most this many are described, 100 per call
+_NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that started up to a day before may share a host
 _RECLAIMED: Final = "RECLAIMED"
 _WAITING: Final = (JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE)
-VOLUME_GIB: Final = 50  # of each host, as the stack's setting volume_gib has it by default
+VOLUME_GIB: Final = 50  # per host, the default of the stack's setting volume_gib
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bill:
-    """A cost report, and what it does not know."""
+    """A cost report, and what it does not cover."""
 
     report: CostReport
     notes: tuple[str, ...]
-    missing: tuple[str, ...] = ()  # those of the notes for which the sums are too low
-    unread: int = 0  # jobs and children that were not asked for
+    missing: tuple[str, ...] = ()  # the notes that make the totals too low
+    unread: int = 0  # jobs and children that were not queried
     is_over: bool = True  # whether the work has ended
 
     @property
     def completeness(self) -> Completeness:
-        """Whether the sums are all there is, so far, or of a part, and why."""
+        """Whether the totals are final, so far, or partial, and why."""
         return Completeness.of(self.report, missing=self.missing, unread=self.unread, is_over=self.is_over)
 
     @property
     def paid_usd(self) -> Decimal:
-        """What was paid for the hosts, as far as they are known."""
+        """What was paid for the known hosts."""
         return self.report.paid_usd
 
     @property
     def on_demand_usd(self) -> Decimal:
-        """The same work on demand, undisturbed."""
+        """The cost of the same work on demand, undisturbed."""
         return self.report.on_demand_undisturbed_usd
 
     @property
     def saving_percent(self) -> float | None:
-        """How much less was paid than on demand; None where nothing is known."""
+        """The saving over on demand in per cent; None if nothing is known."""
         percent = self.report.saving_percent
         return None if percent is None else float(percent)
 
     @property
     def is_final(self) -> bool:
-        """Whether everything is known and no host of the run is up any more, so that the figures will not grow."""
+        """Whether everything is known and no host of the run is still up, so that the figures will not grow."""
         return self.completeness.coverage is Coverage.COMPLETE
 
 
 def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None) -> Bill:
-    """The cost of the hosts on which the jobs of one run ran: one job, or several arrays, or a job that was moved.
+    """The cost of the hosts on which one run's jobs ran: a single job, several arrays, or a job that was moved.
 
-    Other jobs' attempts there are asked for too, so that hosts that were shared do not look idle. Of a single child it
-    is the child's share.
+    Other jobs' attempts there are queried too, so that shared hosts do not look idle. For a single child it is the
+    child's share.
     """
     found, notes = _records(run[0], stack)
     units = [unit for job in run for unit in units_of(jobs, job)]
@@ -85,14 +85,14 @@ def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None) -> Bill:
 
 
 def _siblings(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
-    """The other children of the arrays that single children are of."""
+    """The other children of the arrays to which single children belong."""
     own = {job.id for job in run}
     parents = jobs.describe(sorted({job.parent_id for job in run if job.array_index is not None}))
     return [unit for parent in parents for unit in units_of(jobs, parent) if unit.id not in own]
 
 
 def _first_launch(units: Sequence[Job], found: Sequence[AttemptRecord]) -> float | None:
-    """When the first of the units' hosts was launched; None where no host is known."""
+    """When the first of the units' hosts was launched; None if no host is known."""
     by_attempt = _by_attempt(units, found)
     lives, _, _ = lives_of([use for unit in units for use in _uses(unit, by_attempt)], by_attempt)
     return min((life.launched_at for life in lives), default=None)
@@ -105,7 +105,7 @@ def bill_of(
     others: Sequence[Job] = (),
     is_of_children: bool = False,
 ) -> Bill:
-    """The cost of the hosts on which jobs or children ran that were described already, with the records of them.
+    """The cost of the hosts of already described jobs or children, with their records.
 
     `others` are units of other jobs that may have shared those hosts. `is_of_children`: each unit counts by itself, and
     the rest of its array is among the others.
@@ -143,9 +143,9 @@ def in_short(
 ) -> str:
     """The cost of a run in a few words; "" while nothing is known.
 
-    Of a run that has ended it is the bill itself, as `spotbatch cost` has it; with `is_exact` while it runs, too. Else
-    its hosts are counted whole while it runs, whoever shares them ("about"), and of more units than `most_units` the
-    hosts of so many, spread over all that have started. What may grow says "so far", what is of a part "at least".
+    For a run that has ended it is the bill itself, as in `spotbatch cost`; with `is_exact` also while it runs. Else
+    the hosts of a running run are counted in full, even if shared ("about"), and beyond `most_units` units only the
+    hosts of that many, spread over all started ones. A growing figure says "so far", a partial one "at least".
     """
     beyond = _beyond(run, most_units)
     if not beyond and (is_exact or all(job.status.is_terminal for job in run)):
@@ -161,7 +161,7 @@ def in_short(
 
 
 def _beyond(run: Sequence[Job], most_units: int = _MOST_UNITS) -> int:
-    """Jobs and children that are too many to be read."""
+    """The jobs and children beyond what can be read."""
     return max(0, sum(job.array.size if job.array else 1 for job in run) - most_units)
 
 
@@ -175,7 +175,7 @@ def _words(made: Bill, *, before: str = "") -> str:
 
 
 def _some(jobs: Jobs, watched: Sequence[Job], most: int) -> list[Job]:
-    """At most so many of the units that have left the queue; children leave it in the order of their index."""
+    """At most this many of the units that have left the queue; children leave it in index order."""
     started = {job.id: _started(job) for job in watched}
     total = sum(started.values())
     ids = []
@@ -193,7 +193,7 @@ def _started(job: Job) -> int:
 
 
 def units_of(jobs: Jobs, job: Job) -> list[Job]:
-    """The job itself, or the children of an array that left SUBMITTED, 100 a call."""
+    """The job itself, or the children of an array that left SUBMITTED, 100 per call."""
     if job.array is None:
         return [job]
     return jobs.describe([f"{job.id}:{index}" for index in range(min(job.array.size, _MOST_UNITS))])
@@ -202,7 +202,7 @@ def units_of(jobs: Jobs, job: Job) -> list[Job]:
 def neighbours(jobs: Jobs, run: Sequence[Job], *, since: float | None = None) -> list[Job]:
     """Units of other jobs of the same queues that may have shared the run's hosts.
 
-    `since`: when the first of these was launched (UTC epoch seconds): what had ended by then shared none of them.
+    `since`: when the first of these was launched (UTC epoch seconds); units that ended before shared none of them.
     """
     own = {job.parent_id for job in run}
     after = min(job.created_at or time.time() for job in run) - _NEIGHBOURS_SECONDS
@@ -224,7 +224,7 @@ def neighbours(jobs: Jobs, run: Sequence[Job], *, since: float | None = None) ->
 
 
 def _records(job: Job, stack: str | None) -> tuple[list[AttemptRecord], tuple[str, ...]]:
-    """The run's records, and what to say if they cannot be read."""
+    """The run's records, and a note if they cannot be read."""
     try:
         return records.of_run(artifact_store.store_of(job, stack=stack), artifact_store.run_id(job)), ()
     except SpotbatchError as error:
@@ -244,7 +244,7 @@ def _by_attempt(units: Sequence[Job], found: Sequence[AttemptRecord]) -> dict[tu
 
 
 def _uses(unit: Job, found: Mapping[tuple[str, int], AttemptRecord]) -> list[AttemptUse]:
-    """The attempts of a job or child that ran somewhere. `instance_id` holds Batch's own name of the host so far."""
+    """The attempts of a job or child that ran somewhere. `instance_id` still holds Batch's own name for the host."""
     numbers = range(1, len(unit.attempts) + 1)
     records_of_unit = {number: found[unit.id, number] for number in numbers if (unit.id, number) in found}
     return [
@@ -317,7 +317,7 @@ def _life_of_view(view: "HostView") -> HostLife:
 def _cloud_lives(
     hosts: Hosts, by_arn: Mapping[str, Host], uses: Sequence[AttemptUse], found: Mapping[tuple[str, int], AttemptRecord]
 ) -> tuple[list[HostLife], list[AttemptUse], tuple[str, ...]]:
-    """On AWS a host's life is its first attempt's start to its last one's end, and from its launch where EC2 knows."""
+    """On AWS a host's life is from its first attempt's start (its launch, if EC2 knows it) to its last one's end."""
     kinds = {host.instance_id: (host.instance_type, host.zone) for host in by_arn.values()}
     for use in uses:
         record = found.get((use.unit, use.attempt))

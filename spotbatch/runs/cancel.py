@@ -5,7 +5,7 @@ from spotbatch.batch.job import Job
 
 
 def stop(jobs: Jobs, job: Job, reason: str) -> bool:
-    """CancelJob for what has not started, TerminateJob for the rest; it reaches every child of an array."""
+    """CancelJob for what has not started, TerminateJob for the rest; covers every child of an array."""
     if job.status.is_terminal:
         return False
     if job.status.is_cancellable and job.array is None:

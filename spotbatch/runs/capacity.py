@@ -1,4 +1,4 @@
-"""What a job asks for against the instance types that an environment can launch. Pure."""
+"""What a job requests compared with the instance types that an environment can launch. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Shortfall:
 
 
 def requirements_of(request: JobRequest, defined: ResourceRequirements) -> ResourceRequirements:
-    """What each job of a request asks for: what it says itself, and for the rest what its definition says."""
+    """What each job of a request needs: as stated in the request, otherwise as in its definition."""
     return ResourceRequirements(
         vcpus=request.vcpus or defined.vcpus,
         memory_mib=request.memory_mib or defined.memory_mib,
@@ -30,12 +30,12 @@ def requirements_of(request: JobRequest, defined: ResourceRequirements) -> Resou
 
 
 def need_of(requirements: ResourceRequirements) -> Need:
-    """The same for what compares prices."""
+    """The same in the form used for price comparisons."""
     return Need(vcpus=requirements.vcpus, memory_mib=requirements.memory_mib, gpus=requirements.gpus)
 
 
 def types_of(environment: Environment, catalogue: Catalogue, *, only: str = "") -> list[InstanceType]:
-    """The instance types that an environment launches, as far as the catalogue has them."""
+    """The instance types that an environment launches, as far as they are in the catalogue."""
     found: list[InstanceType] = []
     for name in [only] if only else environment.instance_types:
         try:
@@ -46,7 +46,7 @@ def types_of(environment: Environment, catalogue: Catalogue, *, only: str = "") 
 
 
 def unknown_types(environment: Environment, catalogue: Catalogue) -> list[str]:
-    """What the catalogue does not have: of these neither size nor price is known."""
+    """Types missing from the catalogue, with neither size nor price known."""
     return [name for name in environment.instance_types if not types_of(environment, catalogue, only=name)]
 
 
@@ -55,7 +55,7 @@ def fits(kind: InstanceType, needs: ResourceRequirements) -> bool:
 
 
 def shortfall(needs: ResourceRequirements, types: Sequence[InstanceType]) -> Shortfall:
-    """Which of vCPUs, memory and GPUs it is, and how much there is."""
+    """Which of vCPUs, memory and GPUs falls short, and how much is available."""
     most_vcpus = max(kind.vcpus for kind in types)
     roomy = max(types, key=lambda kind: kind.usable_memory_mib)
     if needs.gpus > max(kind.gpus for kind in types):

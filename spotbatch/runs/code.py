@@ -1,7 +1,7 @@
-"""A folder of the user's own code, sent along with a job: packed, kept once for its content, unpacked by the runtime.
+"""A folder of the user's own code, sent with a job: packed, stored once per content, unpacked by the runtime.
 
-So a change of one line needs no new image. What git ignores stays at home, and what `.spotbatchignore` names; without
-git the usual folders that can be made again are left out.
+So a one-line change needs no new image. Files ignored by git or `.spotbatchignore` are not sent; without git, the
+usual folders that can be regenerated are left out.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.wording import size
 
 IGNORE_FILE: Final = ".spotbatchignore"
-MOST_BYTES: Final = 50 << 20  # packed: more belongs into an image or among the inputs
+MOST_BYTES: Final = 50 << 20  # packed: anything larger belongs in an image or among the inputs
 _MOST_FILES: Final = 20_000
 _LEFT_OUT: Final = (
     ".git",
@@ -48,9 +48,9 @@ class Code:
 
 
 def pack(folder: Path) -> Code:
-    """Pack a folder: the same files give the same archive, whenever and wherever.
+    """Pack a folder: the same files produce the same archive, at any time and on any machine.
 
-    Raises NotFound where there is no such folder, InvalidInput where it is too large or a link leads out of it.
+    Raises NotFound if there is no such folder, InvalidInput if it is too large or a link leads out of it.
     """
     if not folder.is_dir():
         raise NotFound(f"--code {folder}: there is no such folder")
@@ -67,7 +67,7 @@ def pack(folder: Path) -> Code:
 
 
 def with_files(code: Code | None, files: Mapping[str, bytes]) -> Code:
-    """A packed folder with more files in it, by their relative paths; of these alone where there is no folder."""
+    """A packed folder with more files in it, by their relative paths; of these alone if there is no folder."""
     out = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=out, mode="wb", mtime=0, compresslevel=6) as stream,
@@ -92,14 +92,14 @@ def with_files(code: Code | None, files: Mapping[str, bytes]) -> Code:
 
 
 def send_code(store: Artifacts, code: Code) -> None:
-    """Put it into the store, unless the same is there."""
+    """Upload it to the store, unless it is already there."""
     key = layout.code_archive(code.sha256)
     if not any(found.key == key for found in store.list(key)):
         store.write(key, code.archive)
 
 
 def file_at_home(command: Iterable[str], folder: Path) -> str | None:
-    """The program or script that a command names by a relative path which is here, where no job runs; None for none."""
+    """The local program or script that a command names by relative path, which no job would find; None if none."""
     words = list(command)
     if not words:
         return None
@@ -113,7 +113,7 @@ def file_at_home(command: Iterable[str], folder: Path) -> str | None:
 
 
 def _names(folder: Path) -> list[str]:
-    """The files below a folder, by their relative paths; git's own list where it has one."""
+    """The files below a folder, by their relative paths; from git's own list if it has one."""
     asked = ["git", "-C", str(folder), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listed = subprocess.run(asked, capture_output=True, check=False)
@@ -144,7 +144,7 @@ def _patterns(folder: Path) -> list[str]:
 
 
 def _is_ignored(name: str, patterns: Iterable[str]) -> bool:
-    """By a pattern for its whole path, for a folder above it, or for any one name of its path."""
+    """Whether a pattern matches its whole path, a folder above it, or any single name in its path."""
     parts = name.split("/")
     above = ["/".join(parts[: end + 1]) for end in range(len(parts))]
     return any(fnmatchcase(each, pattern) for pattern in patterns for each in (*above, *parts))
@@ -195,7 +195,7 @@ def _packed(folder: Path, names: Iterable[str]) -> bytes:
 
 
 def _check_link(folder: Path, name: str, entry: tarfile.TarInfo) -> None:
-    if entry.islnk():  # a second name of a file that is packed already: its content once more, so that order is free
+    if entry.islnk():  # a second name of a packed file: its content again, so that order does not matter
         entry.type = tarfile.REGTYPE
         entry.size = (folder / name).stat().st_size
         entry.linkname = ""

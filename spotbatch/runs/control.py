@@ -1,7 +1,7 @@
-"""Runs under the controller: what a user asks for, checked before it is promised; and the run's story.
+"""Runs under the controller: the user's request, checked before it is accepted, and the run's story.
 
-The controller is a function of the stack (the setting `controller`), on AWS and in the local region. A run is put into
-its table here, and the first look at it is made here too, by the same code: so its jobs are submitted at once.
+The controller is a function of the stack (the setting `controller`), on AWS and in the local region. A run is entered
+in its table here and given its first look here too, by the same code, so that its jobs are submitted at once.
 """
 
 import time
@@ -35,16 +35,16 @@ from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import Submission, new_run_id, send_along
 from spotbatch.runs.unit_price import UnitPrice, unit_price
 
-MOST_RUNS: Final = 200  # at once: a look at one takes about a tenth of a second of the function's 45
-MOST_UNITS_IN_TIME: Final = 100  # each is looked at every minute
-_MOST_GROWTH: Final = 8  # times the first memory, where no limit is named
-_MOST_LOSSES: Final = 10  # AWS Batch's attempts of one job
-_CHANGEOVER_SECONDS: Final = 600  # boot, image, restore, and what the last save does not hold
+MOST_RUNS: Final = 200  # at once: checking one takes about a tenth of a second of the function's 45
+MOST_UNITS_IN_TIME: Final = 100  # each is checked every minute
+_MOST_GROWTH: Final = 8  # times the initial memory, if no limit is given
+_MOST_LOSSES: Final = 10  # AWS Batch's attempts per job
+_CHANGEOVER_SECONDS: Final = 600  # boot, image, restore, and work since the last save
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
-    """Where the controller is that was asked for."""
+    """Where the requested controller is."""
 
     outputs: StackOutputs
 
@@ -58,9 +58,9 @@ class Control:
 
 
 def control_of(asked: JobOptions) -> Control | None:
-    """The controller, where something was asked for that only it does. Raises NotFound where there is none.
+    """The controller, if something only it can do was requested. Raises NotFound if there is none.
 
-    A deadline in the local region is kept by the region itself where the stack has no controller.
+    A deadline in the local region is handled by the region itself if the stack has no controller.
     """
     own = (asked.on_demand_after, asked.grow_memory, asked.max_usd)
     if all(one is None for one in (*own, asked.deadline_seconds)):
@@ -97,7 +97,7 @@ def _make(setting: str, found: StackOutputs) -> str:
 
 
 def run_of(asked: JobOptions, prepared: Submission, control: Control, jobs: Jobs, *, now: float) -> Run:
-    """The run as it is put under control. Raises InvalidInput, NotFound: what cannot be promised."""
+    """The run as put under control. Raises InvalidInput or NotFound for what cannot be promised."""
     wanted = prepared.request
     size = prepared.inputs.count if prepared.inputs is not None else wanted.array_size or 0
     size = 0 if size == 1 else size
@@ -109,7 +109,7 @@ def run_of(asked: JobOptions, prepared: Submission, control: Control, jobs: Jobs
     run_id = wanted.environment.get(SPOTBATCH_RUN_ID) or new_run_id(wanted.name)
     own = {SPOTBATCH_RUN_ID: run_id, **({SPOTBATCH_INPUT_LIST: "1"} if prepared.inputs is not None else {})}
     longest = {SPOTBATCH_ARRAY_INDEXES: str(ArrayIndexes.span(0, size))} if size else {}
-    # Made once with all its variables, so that what AWS Batch would refuse is refused here.
+    # Built once with all its variables, so that what AWS Batch would refuse is refused here.
     replace(wanted, environment={**wanted.environment, **own, **longest}, array_size=None)
     shape = submit_shape(replace(wanted, environment={**wanted.environment, **own}, array_size=None))
     where = Destination(queue=wanted.queue, definition=wanted.definition, bucket=prepared.bucket)
@@ -168,7 +168,7 @@ def _wishes(asked: JobOptions, price: UnitPrice | None, memory: int, now: float)
 
 
 def _check_budget(budget: Budget | None, units: int) -> None:
-    """Raises InvalidInput for one that would be stopped before it begins."""
+    """Raises InvalidInput for a budget that would stop the run before it starts."""
     if budget is None:
         return
     least = budget.spot_usd_per_hour * units * Decimal(STOP_SECONDS) / 3600
@@ -180,7 +180,7 @@ def _check_budget(budget: Budget | None, units: int) -> None:
 
 
 def _check(asked: JobOptions, wanted: JobRequest, outputs: StackOutputs, size: int) -> None:
-    """Raises InvalidInput or NotFound for what the controller could not keep."""
+    """Raises InvalidInput or NotFound for what the controller could not fulfil."""
     if asked.is_sequential:
         raise InvalidInput("the controller runs children anew, apart from each other: leave --sequential out")
     if wanted.queue.rpartition("/")[2] != outputs.job_queue:
@@ -213,7 +213,7 @@ def _check(asked: JobOptions, wanted: JobRequest, outputs: StackOutputs, size: i
 
 
 def _check_on_demand(asked: JobOptions, wanted: JobRequest, queue: str, size: int) -> None:
-    """Whether the on-demand queue takes jobs, and with a deadline all of them at once."""
+    """Check that the on-demand queue accepts jobs and, with a deadline, fits all of them at once."""
     try:
         found = Inspector().queue(queue)
     except SpotbatchError as error:
@@ -233,12 +233,12 @@ def _check_on_demand(asked: JobOptions, wanted: JobRequest, queue: str, size: in
 
 
 def first_requests(run: Run) -> list[dict[str, Any]]:
-    """What SubmitJob is sent at first."""
+    """The initial SubmitJob requests."""
     return [request_of(run, move) for move in run.moves]
 
 
 def submit(jobs: Jobs, prepared: Submission, run: Run, control: Control) -> Run:
-    """Put a run under control and make the first look. Raises InvalidInput where AWS Batch refuses the job."""
+    """Put a run under control and check it for the first time. Raises InvalidInput if AWS Batch refuses the job."""
     send_along(jobs, prepared)
     if prepared.inputs is not None:
         where = Destination(
@@ -247,13 +247,13 @@ def submit(jobs: Jobs, prepared: Submission, run: Run, control: Control) -> Run:
         store_inputs(artifact_store.store_at(jobs, where), run.run_id, prepared.inputs)
     if len(control.table.active()) >= MOST_RUNS:
         raise Unavailable(f"{MOST_RUNS} runs are under control, and no more can be looked at each minute: wait for one")
-    control.wake()  # before anything is promised: who may not wake it may not promise
+    control.wake()  # before anything is promised: a caller who may not wake it must not promise
     control.table.create(run)
     return _first_look(jobs, run.run_id, control)
 
 
 def _first_look(jobs: Jobs, run_id: str, control: Control) -> Run:
-    control.wake()  # it may have gone to sleep just before the run came into its table
+    control.wake()  # it may have gone to sleep just before the run was entered in its table
     controller = Controller(store=control.table, batch=BatchJobs(jobs=jobs), records=StoredRecords())
     try:
         found = controller.advance(run_id, time.time())
@@ -267,7 +267,7 @@ def _first_look(jobs: Jobs, run_id: str, control: Control) -> Run:
 
 
 def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> Run:
-    """Go on with a run that its budget stopped. Raises NotFound, InvalidInput."""
+    """Resume a run that was stopped by its budget. Raises NotFound, InvalidInput."""
     control = Control(outputs=_outputs(stack))
     run = control.table.read(run_id)
     if run is None:
@@ -300,13 +300,13 @@ def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> R
 
 
 def story_of(store: Artifacts, run_id: str) -> Mapping[str, Any]:
-    """What the controller tells of a run. Raises NotFound."""
+    """The controller's record of a run. Raises NotFound."""
     found: Mapping[str, Any] = read_json(store, layout.controller_story(run_id))
     return found
 
 
 def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
-    """The story that a job is part of; None where it is not under control, or where the store cannot be read."""
+    """The story that a job belongs to; None if it is not under control or the store cannot be read."""
     if RUN_TAG not in job.tags:
         return None
     try:
@@ -316,13 +316,13 @@ def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
 
 
 def lines_of(story: Mapping[str, Any]) -> list[str]:
-    """The story in lines: how it stands, and what was done when and why."""
+    """The story as lines: the current state, and what was done when and why."""
     lines = [f"controller   {standing(story)}"]
     return lines + [f"  {wording.clock(each['at'])}  {each['text']}" for each in story["notes"]]
 
 
 def standing(story: Mapping[str, Any]) -> str:
-    """How the run stands, in a few words."""
+    """The run's state in a few words."""
     words = [str(story["outcome"])]
     if story["deadline_at"] is not None:
         words.append(f"to be done by {wording.moment(story['deadline_at'])}")

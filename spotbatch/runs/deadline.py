@@ -1,4 +1,4 @@
-"""Jobs with a deadline: handed to the local region, which moves them between Spot and on demand; and their story."""
+"""Jobs with a deadline: passed to the local region, which moves them between Spot and on demand; and their story."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,13 +23,13 @@ from spotbatch.runs.unit_price import unit_price
 
 DEADLINE_TAG: Final = "spotbatch-deadline"
 PLACES: Final = {"SPOT": "Spot", "ON_DEMAND": "on demand"}
-_SHORTEST_SECONDS: Final = 1.1  # so that it is under one call a second
+_SHORTEST_SECONDS: Final = 1.1  # to stay under one call per second
 _LONGEST_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadlineRequest:
-    """What a user asks for beside the job itself."""
+    """What a user requests besides the job itself."""
 
     deadline_seconds: float
     work_seconds: float
@@ -38,7 +38,7 @@ class DeadlineRequest:
 
 
 def deadline_request(asked: JobOptions, *, is_dry: bool) -> DeadlineRequest | None:
-    """None where no deadline was given. Raises InvalidInput where half of it was."""
+    """The deadline request; None if no deadline was given. Raises InvalidInput if it is incomplete."""
     if asked.deadline_seconds is None:
         work_seconds = None if is_dry else asked.work_seconds  # a dry run estimates with it
         if any(one is not None for one in (work_seconds, asked.on_demand_queue, asked.changeover_seconds)):
@@ -66,7 +66,7 @@ def deadline_request(asked: JobOptions, *, is_dry: bool) -> DeadlineRequest | No
 
 
 def request_of(wanted: JobRequest, with_deadline: DeadlineRequest, *, jobs: Jobs) -> dict[str, Any]:
-    """What the region is asked for. Raises NotFound."""
+    """The request to the region. Raises NotFound."""
     run_id = wanted.environment.get(SPOTBATCH_RUN_ID) or new_run_id(wanted.name)
     own = replace(
         wanted,
@@ -86,7 +86,7 @@ def request_of(wanted: JobRequest, with_deadline: DeadlineRequest, *, jobs: Jobs
 
 
 def submit(asked: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Hand the job to the local region; its answer: `run_id`, `deadline_at` and what else it says of the run."""
+    """Pass the job to the local region; returns its answer: `run_id`, `deadline_at` and other facts about the run."""
     from spotbatch.local.client import RegionClient  # which loads the scheduler
 
     answer: Mapping[str, Any] = RegionClient(info=running_region()).promise(asked)
@@ -112,13 +112,13 @@ def _on_demand_queue(stack: str | None) -> str:
 
 
 def story_of(store: Artifacts, run_id: str) -> Mapping[str, Any]:
-    """What the region kept of a run with a deadline. Raises NotFound."""
+    """The region's record of a run with a deadline. Raises NotFound."""
     found: Mapping[str, Any] = read_json(store, layout.deadline_story(run_id))
     return found
 
 
 def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
-    """The story that a job is part of; None where it has no deadline, or where the store cannot be read."""
+    """The story that a job belongs to; None if it has no deadline or the store cannot be read."""
     if DEADLINE_TAG not in job.tags:
         return None
     try:
@@ -129,7 +129,7 @@ def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moved:
-    """The run has begun in a place, or has been moved to one."""
+    """The run has started in a place, or has been moved to one."""
 
     place: str  # SPOT or ON_DEMAND
     why: str
@@ -140,7 +140,7 @@ class Moved:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progressed:
-    """The run's job has another status, or reports other progress."""
+    """The run's job has a new status or reports new progress."""
 
     job: Job
     report: Report | None
@@ -166,7 +166,7 @@ def follow(
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Moved | Progressed | Ended]:
-    """What changes in a run with a deadline, until it ends; waits longer while nothing does. Raises NotFound."""
+    """Yield changes in a run with a deadline until it ends; polls less often while nothing changes. Raises NotFound."""
     seen_parts, seen_status = 0, ""
     pause = _SHORTEST_SECONDS
     while True:
@@ -198,7 +198,7 @@ def follow(
 
 
 def store_of_run(written: str, *, jobs: Jobs, stack: str | None, queue: str | None) -> Artifacts | None:
-    """Where the run with a deadline is kept that a user names by its run id; None where it names none."""
+    """The store of the run with a deadline that a user refers to by run id; None if there is none."""
     if lookup.is_id(written):
         return None
     try:
@@ -210,7 +210,7 @@ def store_of_run(written: str, *, jobs: Jobs, stack: str | None, queue: str | No
 
 
 def lines_of(story: Mapping[str, Any], now: float) -> list[str]:
-    """The story in lines: the deadline, and each place with the time and the reason."""
+    """The story as lines: the deadline, and each place with the time and the reason."""
     lines = [f"deadline     {wording.moment(story['deadline_at'])}: {verdict(story, now)}"]
     for number, part in enumerate(story["parts"]):
         what = "began on" if number == 0 else "moved to"

@@ -1,4 +1,4 @@
-"""Where jobs are sent: the queue and the definition, named by the user or found in the stack's outputs."""
+"""Where jobs are sent: the queue and the definition, given by the user or found in the stack's outputs."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from spotbatch.batch.errors import NotFound
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Destination:
-    """A queue, a job definition, and the stack's bucket where it was asked."""
+    """A queue, a job definition, and the stack's bucket if the stack was queried."""
 
     queue: str
     definition: str
@@ -16,7 +16,7 @@ class Destination:
 
 
 def destination(*, stack: str | None = None, queue: str | None = None, definition: str | None = None) -> Destination:
-    """Ask the stack for what was not named. Raises as `stack_outputs.read`."""
+    """Query the stack for what was not given. Raises like `stack_outputs.read`."""
     if queue and definition:
         return Destination(queue=queue, definition=definition)
     outputs = stack_outputs.read(stack)
@@ -29,5 +29,5 @@ def destination(*, stack: str | None = None, queue: str | None = None, definitio
 
 
 def queue_of(*, stack: str | None = None, queue: str | None = None) -> str:
-    """The queue that was named, or the stack's."""
+    """The given queue, or the stack's."""
     return queue or destination(stack=stack).queue

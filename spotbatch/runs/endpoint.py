@@ -1,7 +1,7 @@
-"""Where a command acts: on AWS as the settings say, or in the local region (--local, SPOTBATCH_LOCAL=1).
+"""Where a command acts: on AWS according to the settings, or in the local region (--local, SPOTBATCH_LOCAL=1).
 
 The choice becomes the process's AWS settings, the same that `eval "$(spotbatch local env)"` would export: there is no
-second code path for local use, and a program started from here finds the same place.
+separate code path for local use, and a program started from here uses the same place.
 """
 
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LOCAL_VARIABLE: Final = "SPOTBATCH_LOCAL"
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
-# Settings that would win over the local region's own, or would be sent along with them.
+# Settings that would override the local region's own, or would be sent with them.
 _IN_THE_WAY: Final = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
@@ -29,12 +29,12 @@ _IN_THE_WAY: Final = (
 
 
 def wants_local(environ: MutableMapping[str, str] = os.environ) -> bool:
-    """Whether SPOTBATCH_LOCAL asks for the local region."""
+    """Whether SPOTBATCH_LOCAL selects the local region."""
     return environ.get(LOCAL_VARIABLE, "").strip().lower() not in _OFF
 
 
 def running_region() -> "RegionInfo":
-    """The local region that runs. Raises NotFound or Unavailable with the command that starts it."""
+    """The running local region. Raises NotFound or Unavailable with the command that starts it."""
     from spotbatch.local import region_file
 
     home = region_file.default_home()
@@ -45,17 +45,17 @@ def running_region() -> "RegionInfo":
 
 
 def local_vcpus() -> tuple[int, int | None] | None:
-    """vCPUs of the local region's hosts, and its quota (None: no limit); None where that cannot be asked."""
+    """vCPUs of the local region's hosts, and its quota (None: no limit); None if it cannot be queried."""
     from spotbatch.local.client import RegionClient
 
     try:
         return RegionClient(info=running_region()).vcpus()
     except SpotbatchError:
-        return None  # an older region does not tell, and one behind AWS_ENDPOINT_URL is no file here
+        return None  # an older region does not report it, and one behind AWS_ENDPOINT_URL has no file here
 
 
 def use_local(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Point this process's AWS settings at the running local region. Raises as `running_region`."""
+    """Point this process's AWS settings at the running local region. Raises like `running_region`."""
     info = running_region()
     for name in list(environ):
         if name in _IN_THE_WAY or name.startswith("AWS_ENDPOINT_URL_"):
@@ -77,7 +77,7 @@ def use_region(region: str, environ: MutableMapping[str, str] = os.environ) -> N
 
 
 def local_connection() -> "Connection":
-    """A connection to the running local region, whatever the AWS settings name. Raises as `running_region`."""
+    """A connection to the running local region, whatever the AWS settings. Raises like `running_region`."""
     from spotbatch.aws import session  # `spotbatch --help` imports this module, and needs no AWS
 
     info = running_region()

@@ -1,4 +1,4 @@
-"""What a run would cost: the plan with what a sample measured, and the forecast by this machine's newest prices."""
+"""What a run would cost: the plan with a sample's measurements, and the forecast with this machine's latest prices."""
 
 import math
 import time
@@ -24,13 +24,13 @@ _SAFE_PEAK: Final = 1.2
 def forecast_of(
     plan: "Plan", *, types: str = DEFAULT_TYPES, architecture: str | None = None
 ) -> "tuple[Forecast, tuple[str, ...]]":
-    """The forecast by the newest prices of this machine, and whence these are. Raises InvalidInput, NotFound."""
+    """The forecast with this machine's latest prices, and their source. Raises InvalidInput, NotFound."""
     known, sources = _known()
     return _forecast(plan, _types(known, types, architecture)), sources
 
 
 def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Plan":
-    """The plan with what a sample run measured; what the caller gave goes before it, but for the time and the saves."""
+    """The plan with a sample run's measurements; the caller's values override all but the time and saves."""
     from spotbatch.pricing.records import mean_seconds
 
     need, rate = plan.need, plan.interruptions_per_hour
@@ -49,7 +49,7 @@ def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Pl
 
 
 def _types(known: "Catalogue", written: str, architecture: str | None) -> "Sequence[InstanceType]":
-    """The types that the fleet may have, all of one architecture, as a job queue has them."""
+    """The types that the fleet may have, all of one architecture, as in a job queue."""
     names = known.families if written.strip() == "all" else [name.strip() for name in written.split(",")]
     found = known.expand(name for name in names if name)
     kinds = sorted({each.architecture for each in found})
@@ -71,7 +71,7 @@ def _forecast(plan: "Plan", types: "Sequence[InstanceType]") -> "Forecast":
 
 
 def _known() -> "tuple[Catalogue, tuple[str, ...]]":
-    """The newest prices on this machine, and in words: whence, of when, and whether of another region."""
+    """The latest prices on this machine and, in words, their source, date, and whether they are from another region."""
     from spotbatch.aws.price_cache import age_text, current_catalogue, kept, region_name
     from spotbatch.pricing.history import prices_of
 
@@ -90,7 +90,7 @@ def measured(place: str) -> "Sample":
 
 
 def _records(place: str) -> "Iterator[AttemptRecord]":
-    """All attempt records of a job, or below a folder or URL. Raises InvalidInput where there are none."""
+    """All attempt records of a job, or below a folder or URL. Raises InvalidInput if there are none."""
     from spotbatch.aws.artifacts import read_json
     from spotbatch.batch.attempt_record import record_of
 
@@ -108,7 +108,7 @@ def _records(place: str) -> "Iterator[AttemptRecord]":
 
 
 def _place_of(written: str) -> "tuple[Artifacts, str]":
-    """The store that holds a sample's records, and the prefix below which they stand."""
+    """The store that holds a sample's records, and the prefix below which they are stored."""
     from spotbatch.aws.artifacts import open_artifacts
 
     if "://" in written:

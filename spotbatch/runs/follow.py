@@ -1,4 +1,4 @@
-"""Following jobs to their end with one API call a poll, whatever their size: what each look shows, as values."""
+"""Following jobs to their end with one API call per poll, regardless of size: what each look shows, as values."""
 
 import time
 from collections.abc import Callable, Generator
@@ -17,17 +17,17 @@ from spotbatch.runs.tracker import Progress, Tracker
 from spotbatch.runs.units import run_index
 
 T = TypeVar("T")
-_SHORTEST_SECONDS: Final = 1.1  # so that it is under one call a second
+_SHORTEST_SECONDS: Final = 1.1  # to stay under one call per second
 _LONGEST_SECONDS: Final = 6.0
 _GIVE_UP_SECONDS: Final = 1800.0  # without any answer
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _FAILURES_TOLD: Final = 20
-_LAST_SCANS: Final = 10  # calls at most, at the end, to see the attempts of children not seen yet
+_LAST_SCANS: Final = 10  # at most this many calls, at the end, to see the attempts of children not seen yet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """A unit that ended FAILED, and what is known of the cause. `unit` is a job's id or a child's (id:index)."""
+    """A unit that ended FAILED, and what is known about the cause. `unit` is a job's id or a child's (id:index)."""
 
     unit: str
     exit_code: int | None
@@ -55,8 +55,8 @@ class Failure:
 class Look:
     """What one look at a run showed.
 
-    `failures` are those that no look before had, the first twenty of a run; `notes` say where the rest is listed.
-    `is_news`: something differs from the look before. `is_last`: every job has ended, and no look follows.
+    `failures` are new since the last look, the first twenty of a run; `notes` say where the rest is listed.
+    `is_news`: something differs from the previous look. `is_last`: every job has ended, and no look follows.
     """
 
     jobs: tuple[Job, ...]
@@ -69,9 +69,9 @@ class Look:
 
 @dataclass(kw_only=True)
 class Following:
-    """The loop: ask, yield, wait. Waits longer while nothing happens, and survives throttling and a lost network.
+    """The loop: query, yield, wait. Waits longer while nothing happens, and survives throttling and network loss.
 
-    `on_note` takes at once what is said while AWS does not answer.
+    `on_note` immediately receives messages while AWS does not answer.
     """
 
     jobs: Jobs
@@ -86,7 +86,7 @@ class Following:
     _wait_seconds: float = field(default=_SHORTEST_SECONDS, init=False)
 
     def looks(self) -> Generator[Look, None, None]:
-        """A look for each poll until every job has ended. The calls that the caller makes between two are waited for.
+        """Yield a look per poll until every job has ended. Calls that the caller makes in between slow the polls down.
 
         Raises NotFound, or Unavailable after half an hour without an answer.
         """
@@ -119,11 +119,11 @@ class Following:
 
     @staticmethod
     def _owed_seconds(calls: int) -> float:
-        """AWS limits calls for the whole account, so those that money takes are waited for too; ours has no limit."""
+        """AWS limits calls per account, so the cost's calls are waited for too; the local region has no limit."""
         return 0.0 if session.is_local() else calls * _SHORTEST_SECONDS
 
     def _poll(self) -> int:
-        """One look; gives how many calls it took."""
+        """One look; returns how many calls it took."""
         ids = self.tracker.next_ids()
         described = self._patiently(lambda: self.jobs.describe(ids))
         there = {job.id for job in described}
@@ -136,7 +136,7 @@ class Following:
         return 1
 
     def _ask_for_failures(self) -> int:
-        """One call for each array with failures that no turn has shown yet."""
+        """One call for each array with failures that have not been seen yet."""
         arrays = [job.id for job in self.tracker.jobs.values() if _has_failures(job)]
         for array_id in arrays:
             ask = partial(self.jobs.children, array_id, JobStatus.FAILED, limit=_FAILURES_TOLD)
@@ -146,7 +146,7 @@ class Following:
         return len(arrays)
 
     def _told_of(self) -> tuple[tuple[Failure, ...], tuple[str, ...]]:
-        """Failures since the last look, the first ones of the run each, then where to find the rest."""
+        """Failures since the last look: the first ones of the run individually, then where to find the rest."""
         failures, notes = [], []
         for failure in self._news:
             self._told += 1
@@ -160,12 +160,12 @@ class Following:
         return tuple(failures), tuple(notes)
 
     def _index_of(self, unit: str) -> int | None:
-        """Which index of the run a unit stands for."""
+        """The run index that a unit stands for."""
         parent_id, _, index = unit.partition(":")
         return run_index(self.tracker.jobs[parent_id], int(index) if index else None)
 
     def _input_of(self, unit: str, index: int | None) -> str:
-        """The input that a unit stands for; "" where it has none, or where the store cannot be asked."""
+        """The input that a unit stands for; "" if it has none or the store cannot be read."""
         parent_id = unit.partition(":")[0]
         parent = self.tracker.jobs[parent_id]
         try:
@@ -176,9 +176,9 @@ class Following:
             return ""
 
     def _see_the_rest(self) -> None:
-        """The last attempts of children that were not in their turn, so that the last figures are whole.
+        """Fetch the last attempts of children not polled yet, so that the final figures are complete.
 
-        Not for an array so large that this would take long: its figures say that they are of what was seen.
+        Skipped for arrays so large that it would take long: their figures say that they cover only what was seen.
         """
         if self.tracker.progress().total > _LAST_SCANS * 99:
             return
@@ -189,7 +189,7 @@ class Following:
             self._poll()
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask until there is an answer: the job does not stop because we cannot see it."""
+        """Retry until there is an answer: the job does not stop because we cannot see it."""
         deadline = self.clock() + _GIVE_UP_SECONDS
         pause = _SHORTEST_SECONDS
         while True:
@@ -204,7 +204,7 @@ class Following:
 
 
 def failure_of(job: Job | JobSummary) -> Failure:
-    """What is told of a unit that ended FAILED."""
+    """What is reported about a unit that ended FAILED."""
     return Failure(unit=job.id, exit_code=job.exit_code, reason=job.reason, status_reason=job.status_reason)
 
 

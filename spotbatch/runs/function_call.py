@@ -1,7 +1,7 @@
-"""A Python function and its items on their way to jobs, and their results on the way back: `Client.map`'s pickles.
+"""Sending a Python function and its items to jobs, and getting their results back: `Client.map`'s pickles.
 
-The function goes by the artifact store, as the folder of `--code` does, with cloudpickle and a small program that calls
-it, so that a job needs nothing but the same Python. Items go as the run's inputs.
+The function is sent through the artifact store, like the `--code` folder, with cloudpickle and a small program that
+calls it, so that a job needs only the same Python. Items are sent as the run's inputs.
 """
 
 import base64
@@ -29,12 +29,12 @@ RESULT: Final = "result.pickle"
 FOLDER: Final = ".spotbatch_map"
 PROGRAM: Final = f"{FOLDER}/call_item.py"
 _ERROR_MARK: Final = "spotbatch-exception:"  # as call_item.py writes it
-_INLINE_CHARACTERS: Final = 6000  # an input is a line of at most 8,192; a longer item is a file of its own
+_INLINE_CHARACTERS: Final = 6000  # an input is a line of at most 8,192; a longer item gets its own file
 _LABEL_CHARACTERS: Final = 60
 
 
 class RemoteTraceback(Exception):
-    """The traceback of an exception as it was raised in a job; it is the exception's `__cause__`."""
+    """The traceback of an exception raised in a job; set as the exception's `__cause__`."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
@@ -42,7 +42,7 @@ class RemoteTraceback(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FunctionCall:
-    """What is sent: the function in its folder, and one input an item."""
+    """What is sent: the function in its folder, and one input per item."""
 
     code: Code
     inputs: Inputs
@@ -51,7 +51,7 @@ class FunctionCall:
 def prepared(
     function: Callable[[Any], Any], items: Sequence[Any], *, tries: int, code: Code | None, folder: Path
 ) -> FunctionCall:
-    """Pickle a function and its items. Long items are written into `folder`, which must live until they are sent.
+    """Pickle a function and its items. Long items are written into `folder`, which must exist until they are sent.
 
     Raises InvalidInput for what cannot be pickled.
     """
@@ -95,7 +95,7 @@ def _inputs(items: Sequence[Any], folder: Path) -> Inputs:
 
 
 def _label(item: object) -> str:
-    """How an item is shown beside its child: its own text, in one short line."""
+    """How an item is shown next to its child: its own text, in one short line."""
     try:
         text = " ".join(repr(item).split())
     except Exception:  # noqa: BLE001 - a repr of the user's own may raise anything
@@ -119,9 +119,9 @@ def _name_of(function: Callable[[Any], Any]) -> str:
 
 @contextmanager
 def _whole_module(function: Callable[[Any], Any], *, is_code_sent: bool) -> Iterator[None]:
-    """A function of a module of the user's own is sent whole, unless the folder with the module goes along.
+    """A function from the user's own module is sent with the module, unless the module's folder is sent.
 
-    What is installed (site-packages, the standard library) is expected in the job's image.
+    Installed packages (site-packages, the standard library) are expected in the job's image.
     """
     import cloudpickle
 
@@ -140,7 +140,7 @@ def _whole_module(function: Callable[[Any], Any], *, is_code_sent: bool) -> Iter
 
 
 def result_of(store: Artifacts, run_id: str, index: int) -> tuple[Any] | None:
-    """What the function returned for an item, in a tuple; None where it is not there yet. Raises Unavailable."""
+    """What the function returned for an item, in a tuple; None if it is not there yet. Raises Unavailable."""
     try:
         marker = read_json(store, layout.output_marker(run_id, index))
     except NotFound:
@@ -153,7 +153,7 @@ def result_of(store: Artifacts, run_id: str, index: int) -> tuple[Any] | None:
 
 
 def error_in(lines: Iterable[str]) -> Exception | None:
-    """The exception that a job told of in its log, with the remote traceback as its cause; None for none."""
+    """The exception that a job reported in its log, with the remote traceback as its cause; None if there is none."""
     for line in reversed(list(lines)):
         _, mark, text = line.partition(_ERROR_MARK)
         if not mark:
@@ -171,5 +171,5 @@ def error_in(lines: Iterable[str]) -> Exception | None:
 
 
 def items_folder() -> "tempfile.TemporaryDirectory[str]":
-    """Where long items lie until they are sent."""
+    """Where long items are kept until they are sent."""
     return tempfile.TemporaryDirectory(prefix="spotbatch-map-")

@@ -1,4 +1,4 @@
-"""`--inputs`: one child an input. The list is kept in the artifact store, a thousand lines an object."""
+"""`--inputs`: one child per input. The list is kept in the artifact store, a thousand lines per object."""
 
 import glob
 import json
@@ -21,12 +21,12 @@ _GLOB: Final = frozenset("*?[")
 _MOST_INPUTS: Final = 1_000_000
 _SENT_FILE: Final = re.compile(r".+/inputs/files/[0-9]{7}/(.+)")
 _LONGEST_LINE: Final = 8192
-PICKLE_MARK: Final = "#pickle:"  # in a line of `Client.map`: after it an item's pickle, before it what is shown
+PICKLE_MARK: Final = "#pickle:"  # in a line of `Client.map`: stands between displayed text and pickle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """What was named: lines as they are, or files of this machine that must go into the store first."""
+    """The inputs given: literal lines, or local files that must be uploaded to the store first."""
 
     source: str
     lines: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Inputs:
 
     @classmethod
     def of_lines(cls, lines: Iterable[str], *, source: str = "a list") -> "Inputs":
-        """Inputs that a program holds. Raises InvalidInput for none, for too many, and for one that is no line."""
+        """Inputs from a program. Raises InvalidInput for none, for too many, and for one that is not a single line."""
         found = cls(source=source, lines=tuple(lines))
         if not found.lines:
             raise InvalidInput(f"inputs of {source}: there are none, so there is nothing to submit")
@@ -51,7 +51,7 @@ class Inputs:
 def find_inputs(written: str) -> Inputs:
     """A file of lines (- is standard input), files by a pattern, or the objects of s3://bucket/prefix or a pattern.
 
-    Raises NotFound or InvalidInput where that gives nothing, or too much.
+    Raises NotFound or InvalidInput if that yields nothing, or too much.
     """
     if written.startswith("s3://"):
         found = Inputs(source=written, lines=tuple(_objects(written)))
@@ -66,7 +66,7 @@ def find_inputs(written: str) -> Inputs:
 
 
 def _checked(found: Inputs) -> Inputs:
-    """Raises InvalidInput for more inputs than a run may have, or for one that is too long."""
+    """Raises InvalidInput for more inputs than a run may have, or for an input that is too long."""
     if found.count > _MOST_INPUTS:
         raise InvalidInput(f"--inputs {found.source}: a run has at most {_MOST_INPUTS:,} inputs, not {found.count:,}")
     for number, line in enumerate(found.lines, start=1):
@@ -90,15 +90,15 @@ def _lines(written: str) -> list[str]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"--inputs {written}: it cannot be read as text ({error})") from error
-    # not splitlines(): a form feed or U+2028, which JSON may hold, ends no line of a file
-    # Windows editors begin a file with a byte order mark, which belongs to no line
+    # not splitlines(): a form feed or U+2028, which JSON may contain, does not end a line of a file
+    # Windows editors start a file with a byte order mark, which belongs to no line
     return [line for each in text.removeprefix("\ufeff").split("\n") if (line := each.removesuffix("\r")).strip()]
 
 
 def _objects(url: str) -> list[str]:
-    """The objects below a folder, or whose keys match a pattern, or else those whose keys begin so.
+    """The objects below a folder, or whose keys match a pattern, or otherwise those whose keys have this prefix.
 
-    The prefix is taken as it is written: to S3, `day/` and `day//` are two. Markers of empty folders are no inputs.
+    The prefix is taken literally: to S3, `day/` and `day//` differ. Markers of empty folders are not inputs.
     """
     bucket, _, wanted = url.removeprefix("s3://").partition("/")
     store = Bucket(url=f"s3://{bucket}", bucket=bucket, prefix="")
@@ -121,7 +121,7 @@ def _objects(url: str) -> list[str]:
 
 
 def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:
-    """Put the list into the store, and the files with it. The jobs are submitted after this."""
+    """Put the list into the store, together with the files. The jobs are submitted afterwards."""
     lines = list(inputs.lines) or [_send(store, run_id, number, path) for number, path in enumerate(inputs.files)]
     for first in range(0, len(lines), layout.INPUTS_A_LIST):
         part = json.dumps(lines[first : first + layout.INPUTS_A_LIST], ensure_ascii=False)
@@ -129,7 +129,7 @@ def store_inputs(store: Artifacts, run_id: str, inputs: Inputs) -> None:
 
 
 def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
-    """Under the path by which the user named it, so that every screen can say it so again."""
+    """Upload under the path given by the user, so that every screen can show it the same way."""
     named = path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
     key = f"{layout.run_prefix(run_id)}/inputs/files/{number:07d}/{named}"
     store.upload(path, key)
@@ -137,7 +137,7 @@ def _send(store: Artifacts, run_id: str, number: int, path: Path) -> str:
 
 
 def input_label(line: str) -> str:
-    """An input as its user knows it: the path of a file that was sent, a pickled item's text, any other line."""
+    """An input as the user knows it: the path of a sent file, a pickled item's text, or the line itself."""
     if PICKLE_MARK in line:
         return line.rpartition(PICKLE_MARK)[0]
     found = _SENT_FILE.fullmatch(line)
@@ -146,14 +146,14 @@ def input_label(line: str) -> str:
 
 @dataclass(kw_only=True)
 class InputNames:
-    """The inputs of a run's children, read a thousand at a time and only when asked for."""
+    """The inputs of a run's children, read a thousand at a time and only on demand."""
 
     store: Artifacts | None
     run_id: str
     _lists: dict[str, list[str]] = field(default_factory=dict)
 
     def of(self, index: int | None) -> str:
-        """The input of a child by its index in the run, as the user named it; "" where it has none."""
+        """The input of a child by its index in the run, as given by the user; "" if it has none."""
         if self.store is None or index is None:
             return ""
         key = layout.input_list(self.run_id, index)
@@ -168,7 +168,7 @@ class InputNames:
 
 
 def input_names(job: Job) -> InputNames:
-    """The names for a job's children; one that knows none where the job was submitted without --inputs."""
+    """The names for a job's children; empty if the job was submitted without --inputs."""
     has_list = job.environment.get(SPOTBATCH_INPUT_LIST) == "1"
     return InputNames(
         store=artifact_store.store_of(job) if has_list else None,

@@ -1,4 +1,4 @@
-"""`job.toml`: the same as `spotbatch submit` takes, in a file; an error points at the line."""
+"""`job.toml`: the options of `spotbatch submit` in a file; errors point at the line."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
 from spotbatch.runs import parse
 from spotbatch.runs.request import JobOptions, request
 
-# what AWS Batch's limits tell apart by itself, so that the line can be named; the rest depends on other keys
+# values that AWS Batch's limits can check alone, so that the line can be named; the rest depends on other keys
 _CHECKED_ALONE: Final = frozenset(
     ("name", "array", "vcpus", "memory_mib", "gpus", "retries", "timeout_seconds", "env", "tags")
 )
@@ -34,7 +34,7 @@ team = "flights"
 
 
 def read(path: Path) -> JobOptions:
-    """What a job file asks for. Raises NotFound, or InvalidInput with the line and what is allowed there."""
+    """The options in a job file. Raises NotFound, or InvalidInput with the line and what is allowed there."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _asked(path: Path, text: str, table: Mapping[str, Any]) -> JobOptions:
 
 
 def _at(path: Path, text: str, key: str, *, after: int = 0) -> str:
-    """path:line, where the key or the table of that name stands; for a table's entry, in or after the table's line."""
+    """path:line of the key or table with that name; for a table's entry, in or after the table's line."""
     line = _line_of(text, key, first=max(1, after)) or after
     return f"{path}:{line}" if line else str(path)
 
@@ -88,7 +88,7 @@ def _near(key: str) -> str:
 
 
 def _not_toml(path: Path, text: str, error: str) -> str:
-    """tomllib says where at the end of its message; we say it in front, as compilers do."""
+    """tomllib puts the position at the end of its message; we put it in front, as compilers do."""
     what, _, where = error.partition(" (at ")
     found = re.match(r"line (\d+)", where)
     line = found[1] if found else str(max(1, len(text.splitlines())))
@@ -96,14 +96,14 @@ def _not_toml(path: Path, text: str, error: str) -> str:
 
 
 class _WrongEntry(TypeError):
-    """An entry of a table is not what is wanted there."""
+    """An entry of a table is not of the expected kind."""
 
     def __init__(self, entry: str, said: str) -> None:
         super().__init__(said)
         self.entry = entry
 
 
-# ---- one converter a kind of value; each raises TypeError with what is wanted ----
+# ---- one converter per kind of value; each raises TypeError with what is expected ----
 
 
 def _text(value: Any) -> str:

@@ -10,9 +10,9 @@ from spotbatch.batch.status import JobStatus
 def of_queue(
     jobs: Jobs, queue: str, *, status: JobStatus | None, name: str | None, after: float, limit: int
 ) -> list[JobSummary]:
-    """The jobs of a queue that were created since `after` (seconds since 1970), newest first, `limit` at most.
+    """The jobs of a queue created since `after` (seconds since 1970), newest first, at most `limit`.
 
-    ListJobs takes one filter at a time (API reference, ListJobs, filters), so the others are applied here.
+    ListJobs accepts one filter at a time (API reference, ListJobs, filters), so the others are applied here.
     """
     most = limit if status is None and name is None else 10_000
     if name is not None:
@@ -26,7 +26,7 @@ def of_queue(
 
 
 def children(jobs: Jobs, parent: Job, *, status: JobStatus | None, limit: int) -> list[JobSummary]:
-    """The children of an array by index. Raises InvalidInput for a job that is no array."""
+    """The children of an array by index. Raises InvalidInput for a job that is not an array."""
     if parent.array is None:
         raise InvalidInput(f"job {parent.id} is no array: it has no children to list")
     wanted = [status] if status is not None else [each for each in JobStatus if parent.array.status_summary.get(each)]

@@ -1,4 +1,4 @@
-"""What a job or a child wrote: in one of its attempts, or in all of them as they come."""
+"""The output of a job or a child: of one of its attempts, or of all of them as they run."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 
 _POLL_SECONDS: Final = 1.5
-_DESCRIBED_EVERY: Final = 3  # polls; a job's status need not be asked as often as its log
+_DESCRIBED_EVERY: Final = 3  # polls; a job's status need not be queried as often as its log
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptBegan:
-    """The lines that follow are those of another attempt."""
+    """The following lines are those of another attempt."""
 
     number: int  # from 1
 
@@ -25,9 +25,9 @@ class AttemptBegan:
 def lines(
     job: Job, *, attempt: int | None = None, tail: int | None = None, logs: Logs | None = None
 ) -> Iterator[LogEvent]:
-    """The lines of an attempt (default: the last one), or its last `tail` ones, 10,000 at most.
+    """The lines of an attempt (default: the last one), or its last `tail` ones, at most 10,000.
 
-    Raises NotFound where there is no such attempt, or where nothing was written yet.
+    Raises NotFound if there is no such attempt, or if nothing was written yet.
     """
     stream = stream_of(job, attempt)
     if stream is None:
@@ -39,7 +39,7 @@ def lines(
 
 
 def stream_of(job: Job, attempt: int | None) -> str | None:
-    """The log stream of an attempt (default: the last one); None where it has none yet. Raises NotFound."""
+    """The log stream of an attempt (default: the last one); None if it has none yet. Raises NotFound."""
     made = [each.log_stream for each in job.attempts]
     if attempt is None:
         return made[-1] if made else job.log_stream
@@ -51,9 +51,9 @@ def stream_of(job: Job, attempt: int | None) -> str | None:
 def follow(
     jobs: Jobs, job: Job, *, tail: int | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[LogEvent | AttemptBegan | JobStatus]:
-    """The lines of every attempt, one after the other, until the job has ended; its last status comes last.
+    """The lines of every attempt, one after the other, until the job has ended; its final status comes last.
 
-    With `tail` it begins with the last lines of the newest attempt instead of the first line of the first.
+    With `tail` it starts with the last lines of the newest attempt instead of the first line of the first.
     """
     logs = Logs(group=job.log_group or DEFAULT_GROUP)
     cursors: dict[str, Cursor] = {}

@@ -1,7 +1,7 @@
-"""From what a user calls a job or a run to the ids of its jobs.
+"""From the name or id a user gives for a job or run to the ids of its jobs.
 
-An id (whole, or the first digits of one, as the dashboard shows it) names that job. A name means the newest run of that
-name, all of it: the arrays that its inputs took, and what was run again since. A run's id names the run as well.
+An id (complete, or its first digits, as shown on the dashboard) names that job. A name means the newest run with that
+name, all of it: the arrays created for its inputs, and anything retried since. A run's id names the run as well.
 """
 
 import difflib
@@ -21,23 +21,23 @@ _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 _SHORT_ID: Final = re.compile(r"[0-9a-f]{4,8}|[0-9a-f]{8}-[0-9a-f-]{0,26}")
 _TOO_SHORT_ID: Final = re.compile(r"[0-9a-f]{1,3}")
 _LEAST_DIGITS: Final = 4  # as in _SHORT_ID
-_COMPARED: Final = 1000  # jobs, for a name that is like a wrong one
+_COMPARED: Final = 1000  # jobs, searched for a name similar to a wrong one
 _SAME_NAME: Final = 100  # jobs: one page of ListJobs and one call of DescribeJobs
-_KEPT_SECONDS: Final = 8 * 86_400.0  # AWS Batch forgets a job about a week after its end
+_KEPT_SECONDS: Final = 8 * 86_400.0  # AWS Batch forgets a job about a week after it ends
 _SEARCHED: Final = 10_000
 _SHOWN: Final = 5
 
 
 def is_id(written: str) -> bool:
-    """Whether this is a job's or a child's whole id, rather than a name."""
+    """Whether this is the complete id of a job or child, rather than a name."""
     return _ID.fullmatch(written) is not None
 
 
 def job_ids(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> list[str]:
-    """The ids of the jobs that a user means, oldest first: one, or all of a run.
+    """The ids of the jobs that a user refers to, oldest first: one, or all of a run.
 
     `NAME:INDEX` and `RUN:INDEX` mean the newest job or child that stands for this index of the run.
-    Raises NotFound, InvalidInput, and as AWS Batch and the stack do.
+    Raises NotFound, InvalidInput, and the errors of AWS Batch and the stack.
     """
     reference = written.rpartition(":job/")[2] if written.startswith("arn:") else written
     if is_id(reference):
@@ -56,7 +56,7 @@ def job_ids(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | 
 
 
 def _no_such_name(jobs: Jobs, queue: str, name: str) -> str:
-    """What to say of a name that no job has: the names that are like it, or what else may be wrong."""
+    """The error for a name that no job has: similar names, or what else may be wrong."""
     text = f"there is no job of the name {name!r} in queue {queue.rpartition('/')[2]}"
     try:
         names = [each.name for each in jobs.created_after(queue, time.time() - _KEPT_SECONDS, limit=_COMPARED)]
@@ -72,7 +72,7 @@ def _no_such_name(jobs: Jobs, queue: str, name: str) -> str:
 
 
 def one_job(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> str:
-    """The one job that a user means. Raises InvalidInput for a run of several."""
+    """The single job that a user refers to. Raises InvalidInput for a run of several."""
     ids = job_ids(written, jobs=jobs, stack=stack, queue=queue)
     if len(ids) > 1:
         raise InvalidInput(
@@ -82,17 +82,17 @@ def one_job(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | 
 
 
 def to_wait_for(written: str, *, jobs: Jobs, stack: str | None = None, queue: str | None = None) -> list[str]:
-    """The jobs of a run that one must wait for until all of it has ended.
+    """The jobs to wait for until the whole run has ended.
 
-    Those that have not ended; of a run that has, the newest: an array whose failed children were run again since is
-    FAILED for ever, and AWS Batch fails at once what waits for a FAILED job (user guide, "Job dependencies").
+    Those that have not ended or, if the run has ended, the newest: an array whose failed children were retried stays
+    FAILED forever, and AWS Batch immediately fails what waits for a FAILED job (user guide, "Job dependencies").
     """
     ids = job_ids(written, jobs=jobs, stack=stack, queue=queue)
     return open_jobs(ids, jobs=jobs)
 
 
 def open_jobs(ids: Sequence[str], *, jobs: Jobs) -> list[str]:
-    """Of the jobs of a run, oldest first, those that have not ended; the newest where all have."""
+    """The jobs of a run, given oldest first, that have not ended; the newest if all have."""
     if len(ids) == 1:
         return list(ids)
     open_ones = [job.id for job in jobs.describe(ids) if not job.status.is_terminal]
@@ -100,23 +100,23 @@ def open_jobs(ids: Sequence[str], *, jobs: Jobs) -> list[str]:
 
 
 def run_jobs(jobs: Jobs, job: Job, *, stack: str | None = None) -> list[Job]:
-    """All jobs of the run that a job belongs to, oldest first: what the run's manifest and AWS Batch know of.
+    """All jobs of the run that a job belongs to, oldest first: those known to the run's manifest or AWS Batch.
 
-    The manifest alone is not enough, since a retry may have had no right to write it; nor is AWS Batch alone, which
-    lists by name and queue, 100 at a time.
+    The manifest alone is not enough, since a retry may have lacked permission to write it; nor is AWS Batch alone,
+    which lists by name and queue, 100 at a time.
     """
     own = run_id(job)
     by_name = [each.id for each in jobs.named(job.queue, job.name, limit=_SAME_NAME)]
     try:
         listed = read_manifest(store_of(job, stack=stack), own).job_ids
     except SpotbatchError:
-        listed = []  # a plain job keeps none; and one that cannot be read must not keep the job from being shown
+        listed = []  # a plain job has none, and an unreadable one must not prevent showing the job
     found = jobs.describe(list(dict.fromkeys([*listed, *by_name, job.parent_id])))
     return _in_order([each for each in found if each.id in listed or run_id(each) == own])
 
 
 def _newest_run(jobs: Jobs, queue: str, name: str, *, stack: str | None) -> list[Job]:
-    """The jobs of the newest run of a name; none where no job has it."""
+    """The jobs of the newest run with a name; none if no job has it."""
     newest = next(iter(jobs.named(queue, name, limit=_SAME_NAME)), None)
     described = jobs.describe([newest.id]) if newest is not None else []
     return run_jobs(jobs, described[0], stack=stack) if described else []
@@ -127,7 +127,7 @@ def _in_order(found: list[Job]) -> list[Job]:
 
 
 def _unit(found: list[Job], index: int, name: str) -> str:
-    """The newest job or child of a run that stands for an index of it."""
+    """The newest job or child of a run that stands for a given index."""
     manifest = RunManifest.of_jobs(run_id(found[0]), found)
     try:
         return unit_at(manifest, index)
@@ -146,7 +146,7 @@ def _by_run_id(jobs: Jobs, named: str, *, stack: str | None, queue: str | None) 
 
 
 def _by_short_id(jobs: Jobs, queue: str, beginning: str) -> str | None:
-    """The job of a queue whose id begins so. Raises InvalidInput where several do."""
+    """The job in a queue whose id begins with these digits. Raises InvalidInput if several do."""
     recent = jobs.created_after(queue, time.time() - _KEPT_SECONDS, limit=_SEARCHED)
     found = [each for each in recent if each.id.startswith(beginning)]
     if len(found) > 1:

@@ -1,4 +1,4 @@
-"""A run's manifest, `run.json` in the artifact store: the jobs of the run, and which of its indexes each holds."""
+"""A run's manifest, `run.json` in the artifact store: the jobs of the run, and which indexes each holds."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from spotbatch.batch.job import Job
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPart:
-    """One job of a run, and which of the run's indexes it holds, as 3,17,40-45."""
+    """One job of a run, and which of the run's indexes it holds, as in 3,17,40-45."""
 
     job_id: str
     indexes: str
@@ -24,13 +24,13 @@ class RunPart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunManifest:
-    """What `run.json` keeps. Later parts run indexes of earlier ones again."""
+    """The content of `run.json`. Later parts rerun indexes of earlier ones."""
 
     run_id: str
     name: str
     queue: str
     created_at: float
-    inputs: str = ""  # where they were named
+    inputs: str = ""  # if they were given
     count: int = 0
     parts: tuple[RunPart, ...] = ()
 
@@ -40,7 +40,7 @@ class RunManifest:
 
     @classmethod
     def of_jobs(cls, run_id: str, jobs: Sequence[Job]) -> "RunManifest":
-        """What the manifest of these jobs of one run says, oldest first."""
+        """The manifest of these jobs of one run, oldest first."""
         return cls(
             run_id=run_id,
             name=jobs[0].name,
@@ -51,13 +51,13 @@ class RunManifest:
 
 
 def indexes_held(job: Job) -> str:
-    """The indexes of its run that a job holds, as text; "" for a job that is no part of an array."""
+    """The indexes of its run that a job holds, as text; "" for a job that is not part of an array."""
     own = str(ArrayIndexes.span(0, job.array.size)) if job.array is not None else ""
     return job.environment.get(SPOTBATCH_ARRAY_INDEXES, own)
 
 
 def unit_at(run: RunManifest, index: int) -> str:
-    """The id of the newest job or child that stands for an index of the run. Raises NotFound."""
+    """The id of the newest job or child that stands for a run index. Raises NotFound."""
     for part in reversed(run.parts):
         held = _held(part)
         child = held.child_of(index)
@@ -73,12 +73,12 @@ def _held(part: RunPart) -> ArrayIndexes:
 
 
 def write_manifest(store: Artifacts, run: RunManifest) -> None:
-    """Keep what belongs to a run."""
+    """Store a run's manifest."""
     store.write(layout.run_manifest(run.run_id), json.dumps(asdict(run), indent=1).encode())
 
 
 def read_manifest(store: Artifacts, run_id: str) -> RunManifest:
-    """What belongs to a run. Raises NotFound."""
+    """A run's manifest. Raises NotFound."""
     try:
         found: Any = read_json(store, layout.run_manifest(run_id))
     except NotFound as error:
@@ -88,7 +88,7 @@ def read_manifest(store: Artifacts, run_id: str) -> RunManifest:
 
 
 def _with_deadline(store: Artifacts, run_id: str, error: NotFound) -> RunManifest:
-    """A run that the local region moves between queues: each move made a job of it."""
+    """A run that the local region moves between queues: each move created a job."""
     try:
         story: Any = read_json(store, layout.deadline_story(run_id))
     except NotFound:

@@ -1,4 +1,4 @@
-"""What people write on a command line, turned into values: memory, durations, variables, tags."""
+"""Command-line text parsed into values: memory, durations, variables, tags."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 
 def memory_mib(written: str) -> int:
-    """2048, 2G, 1.5GiB: MiB; G means GiB, as a job's memory is counted so. Raises InvalidInput."""
+    """Parse 2048, 2G or 1.5GiB into MiB; G means GiB, as for a job's memory. Raises InvalidInput."""
     match = _MEMORY.fullmatch(written.strip())
     if match is None:
         raise InvalidInput(f"memory is written as 2048 (MiB), 512M or 2G, not {written!r}")
@@ -34,7 +34,7 @@ def seconds(written: str) -> int:
 
 
 def growth(written: str) -> tuple[float, int | None]:
-    """2x, 1.5x or 2x:16G: the factor (1 to 10), and the most MiB (None: not said). Raises InvalidInput."""
+    """2x, 1.5x or 2x:16G: the factor (1 to 10), and the maximum MiB (None: not given). Raises InvalidInput."""
     factor, limit, most = written.partition(":")
     match = _FACTOR.fullmatch(factor.strip())
     found = float(match[1]) if match else 0.0
@@ -68,7 +68,7 @@ def variables(written: Iterable[str], environ: Mapping[str, str] = os.environ) -
 
 
 def pairs(written: Iterable[str], *, option: str) -> dict[str, str]:
-    """KEY=VALUE, where a value may be empty. Raises InvalidInput, which names the option."""
+    """KEY=VALUE, where a value may be empty. Raises InvalidInput naming the option."""
     found = {}
     for each in written:
         key, equals, value = each.partition("=")
@@ -79,5 +79,5 @@ def pairs(written: Iterable[str], *, option: str) -> dict[str, str]:
 
 
 def names(written: str) -> list[str]:
-    """c5,m5: names with commas between them; spaces and empty names do not count."""
+    """c5,m5: comma-separated names; spaces and empty names are ignored."""
     return [name.strip() for name in written.split(",") if name.strip()]

@@ -1,7 +1,7 @@
-"""What AWS Batch would accept and could never run is refused before it is sent: by `submit`, a dry run and the client.
+"""Jobs that AWS Batch would accept but could never run are refused early: by `submit`, a dry run and the client.
 
-A job that no instance type holds waits in its queue for ever, and as a queue keeps its order, all behind it wait too.
-What is not known (a type that the catalogue lacks, a question that AWS refuses) refuses nothing.
+A job that fits no instance type waits in its queue forever and, as a queue keeps its order, blocks all jobs behind it.
+Unknowns (a type missing from the catalogue, a query that AWS refuses) never cause a refusal.
 """
 
 from pathlib import Path
@@ -21,16 +21,16 @@ _ANYWAY: Final = "--no-check sends it all the same"
 
 
 def check(request: JobRequest, *, jobs: Jobs, folder: Path | None = None) -> None:
-    """Raises InvalidInput for a job that would be accepted and could not run, with the value and the fix.
+    """Raises InvalidInput for a job that would be accepted but could not run, with the value and the fix.
 
-    `folder` is where the user is; None where the job brings its own code.
+    `folder` is the user's current folder; None if the job brings its own code.
     """
     _check_program(request, folder)
     try:
         definition = jobs.definition(request.definition)
         queue = Inspector(batch=jobs.batch).queue(request.queue)
     except SpotbatchError:
-        return  # SubmitJob says it better, and a role that may submit need not be allowed to look
+        return  # SubmitJob gives a better message, and a role that may submit need not have read access
     _check_command(request, definition)
     _check_capacity(request, definition, queue)
     if not session.is_local():
@@ -38,7 +38,7 @@ def check(request: JobRequest, *, jobs: Jobs, folder: Path | None = None) -> Non
 
 
 def _check_program(request: JobRequest, folder: Path | None) -> None:
-    """In the local region no image holds files of its own: a relative path leads nowhere. In AWS it is the image's."""
+    """In the local region images contain no files: a relative path finds nothing. On AWS it is a path in the image."""
     named = file_at_home(request.command or (), folder) if folder is not None and session.is_local() else None
     if named is not None:
         raise InvalidInput(
@@ -75,7 +75,7 @@ def _check_capacity(request: JobRequest, definition: Definition, queue: Queue) -
 
 
 def _check_architecture(definition: Definition, queue: Queue) -> None:
-    """Only an image in ECR can be asked for what it was built for."""
+    """Only an image in ECR can be checked for its architecture."""
     inspector = Inspector()
     try:
         _, built_for = inspector.image(definition.image)

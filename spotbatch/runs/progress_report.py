@@ -1,4 +1,4 @@
-"""What a command itself reports of its progress (docs/runtime.md), read from the artifact store."""
+"""A command's own progress report (docs/runtime.md), read from the artifact store."""
 
 import time
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Report:
 
 
 def seconds_left(first: Report, last: Report) -> float | None:
-    """By the pace between two reports; None while there is none."""
+    """Estimated from the pace between two reports; None while unknown."""
     moved, passed = last.done - first.done, last.at - first.at
     if moved <= 0 or passed <= 0 or last.total != first.total:
         return None
@@ -47,7 +47,7 @@ def seconds_left(first: Report, last: Report) -> float | None:
 
 
 def read_report(store: Artifacts, run_id: str, index: int | None) -> Report | None:
-    """The last report of a unit; None where it made none, or where it cannot be read."""
+    """The latest report of a unit; None if it made none, or it cannot be read."""
     try:
         found: Any = read_json(store, layout.progress_key(run_id, index))
         return Report(done=found["done"], total=found["total"], text=found.get("text", ""), at=found.get("at", 0.0))
@@ -57,7 +57,7 @@ def read_report(store: Artifacts, run_id: str, index: int | None) -> Report | No
 
 @dataclass(kw_only=True)
 class OwnProgress:
-    """The report of a single running job, asked for every few seconds; "" for arrays."""
+    """The report of a single running job, fetched every few seconds; "" for arrays."""
 
     has_bar: bool = False
     clock: Callable[[], float] = time.monotonic
@@ -85,7 +85,7 @@ class OwnProgress:
         return self._told(report) if report else ""
 
     def _told(self, report: Report) -> str:
-        """Its bar, its share, and the time left by the pace since the first look at this attempt."""
+        """Its bar, its percentage, and the time left by the pace since the first look at this attempt."""
         if self._first is None or report.done < self._first.done or report.total != self._first.total:
             self._first = report
         left = seconds_left(self._first, report)

@@ -15,7 +15,7 @@ _CLOCKS_DIFFER_SECONDS: Final = 2.0  # the host's own, and AWS Batch's
 
 
 def of_unit(store: Artifacts, run_id: str, array_index: int | None) -> list[AttemptRecord]:
-    """The records of one job or child. A record that is damaged is left out."""
+    """The records of one job or child. Damaged records are left out."""
     return list(_read_all(store, f"{layout.unit_prefix(run_id, array_index)}/attempts"))
 
 
@@ -27,7 +27,7 @@ def of_run(store: Artifacts, run_id: str) -> list[AttemptRecord]:
 def matched(unit: Job, found: Iterable[AttemptRecord]) -> dict[int, AttemptRecord]:
     """A job's attempts (from 1, as AWS Batch counts them) with their records.
 
-    Matched by time: the runtime counts on when a unit is run again under the same run id, AWS Batch begins anew.
+    Matched by time: when a unit is retried under the same run id, the runtime keeps counting, AWS Batch starts anew.
     """
     own = sorted((one for one in found if one.job_id in ("", unit.id)), key=lambda one: one.started_at or 0.0)
     pairs = {}
@@ -35,7 +35,7 @@ def matched(unit: Job, found: Iterable[AttemptRecord]) -> dict[int, AttemptRecor
         record = next((one for one in own if _is_of(one, attempt)), None)
         if record is not None:
             pairs[number] = record
-            own.remove(record)  # an attempt that follows at once has a record of its own
+            own.remove(record)  # an attempt that follows immediately has its own record
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""From what was asked for on a command line or in a job file to the `JobRequest` that is sent."""
+"""From the options on a command line or in a job file to the `JobRequest` that is sent."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _INTERPRETERS: Final = frozenset({"python", "sh", "bash", "zsh", "node", "ruby",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobOptions:
-    """What a user asked for. None: as the job definition says."""
+    """The user's options. None: as in the job definition."""
 
     command: tuple[str, ...] = ()
     name: str | None = None
@@ -33,9 +33,9 @@ class JobOptions:
     env: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    inputs: str | None = None  # one child an input
-    code: str | None = None  # a folder that is sent along, for the command to run in
-    after: tuple[str, ...] = ()  # jobs, as a user names them; their ids in the end
+    inputs: str | None = None  # one child per input
+    code: str | None = None  # a folder sent with the job, in which the command runs
+    after: tuple[str, ...] = ()  # jobs, as the user refers to them; later their ids
     after_each: tuple[str, ...] = ()  # arrays: child i waits for child i
     is_sequential: bool = False
     share: str | None = None
@@ -43,16 +43,16 @@ class JobOptions:
     queue: str | None = None
     definition: str | None = None
     stack: str | None = None
-    deadline_seconds: int | None = None  # the local region keeps it; see deadline.py
+    deadline_seconds: int | None = None  # handled by the local region; see deadline.py
     work_seconds: int | None = None
     changeover_seconds: int | None = None
     on_demand_queue: str | None = None
-    on_demand_after: int | None = None  # these three are the controller's; see control.py
-    grow_memory: tuple[float, int | None] | None = None  # the factor, and the most MiB
+    on_demand_after: int | None = None  # these three belong to the controller; see control.py
+    grow_memory: tuple[float, int | None] | None = None  # the factor, and the maximum MiB
     max_usd: Decimal | None = None
 
     def with_defaults(self, other: "JobOptions") -> "JobOptions":
-        """Both: what is given here wins over `other`, and tables are joined."""
+        """Merge with `other`: values given here win, and tables are joined."""
         joined = {
             each.name: {**getattr(other, each.name), **getattr(self, each.name)}
             for each in fields(self)
@@ -61,13 +61,13 @@ class JobOptions:
         said = {
             each.name: value
             for each in fields(self)
-            if (value := getattr(self, each.name)) is not None and value is not False and value != ()  # 0 is said
+            if (value := getattr(self, each.name)) is not None and value is not False and value != ()  # 0 counts
         }
         return replace(other, **{**said, **joined})
 
 
 def request(asked: JobOptions, *, queue: str, definition: str) -> JobRequest:
-    """The request for SubmitJob. Raises InvalidJob or InvalidInput where AWS Batch would refuse it."""
+    """The request for SubmitJob. Raises InvalidJob or InvalidInput if AWS Batch would refuse it."""
     _check_sizes(asked)
     return JobRequest(
         name=asked.name or name_for(asked.command),
@@ -96,7 +96,7 @@ def _check_sizes(asked: JobOptions) -> None:
 
 
 def name_for(command: Sequence[str]) -> str:
-    """A job name made from a command: the script or module that an interpreter runs, else the program and a word.
+    """A job name derived from a command: the script or module run by an interpreter, else the program and a word.
 
     `python3 count.py` is named count, so that `spotbatch logs count` can be guessed.
     """
@@ -109,13 +109,13 @@ def name_for(command: Sequence[str]) -> str:
 
 
 def _as_name(words: Sequence[str]) -> str:
-    """Words as the letters that AWS Batch takes in a name."""
+    """Words reduced to the characters that AWS Batch allows in a name."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", "-".join(words)).strip("-_")
     return name[:_MAX_NAME] or _DEFAULT_NAME
 
 
 def _retry(retries: int | None) -> RetryStrategy | None:
-    """A job's retry strategy replaces its definition's whole, so the rules for lost hosts are sent along."""
+    """A job's retry strategy replaces its definition's entirely, so the rules for lost hosts are sent too."""
     if retries is None:
         return None
     if not 0 <= retries < MAX_ATTEMPTS:
@@ -126,7 +126,7 @@ def _retry(retries: int | None) -> RetryStrategy | None:
 
 
 def check_is_for_arrays(asked: JobOptions) -> None:
-    """Raises InvalidInput where a job that is no array has what only arrays can have."""
+    """Raises InvalidInput if a job that is not an array has options that only arrays can have."""
     if asked.is_sequential:
         raise InvalidInput("--sequential is for arrays: give --array too")
     if asked.after_each:

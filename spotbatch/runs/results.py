@@ -21,7 +21,7 @@ _WIDTH: Final = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputFile:
-    """One file that an output marker lists, and where it goes."""
+    """One file listed by an output marker, and its destination."""
 
     key: str
     to: Path
@@ -31,7 +31,7 @@ class OutputFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """What is in a folder now. `missing`: the indexes of children that have no outputs yet."""
+    """What a folder now contains. `missing`: the indexes of children that have no outputs yet."""
 
     folder: Path
     files: int
@@ -43,7 +43,7 @@ class Results:
 def collect(
     run: Sequence[Job], folder: Path, *, stack: str | None = None, on_bytes: Callable[[int], None] = lambda _: None
 ) -> Results:
-    """Fetch and verify the outputs of a run's jobs, and keep beside them which input each folder stands for."""
+    """Fetch and verify the outputs of a run's jobs, and record which input each folder stands for."""
     store = artifact_store.store_of(run[0], stack=stack)
     files, missing = wanted(store, run, folder)
     fetched = fetch(store, files, on_bytes)
@@ -100,9 +100,9 @@ def _listed(store: Artifacts, marker: str, prefix: str, folder: Path) -> Iterato
 
 
 def fetch(store: Artifacts, files: Sequence[OutputFile], on_bytes: Callable[[int], None] = lambda _: None) -> int:
-    """Fetch what is not here yet; gives how many files. `on_bytes` hears, from any thread, of bytes that are here.
+    """Fetch missing files; returns how many. `on_bytes` is called, from any thread, with bytes received.
 
-    Raises Unavailable where a file is not what was promised.
+    Raises Unavailable if a file does not match its marker.
     """
     fetched = 0
     with ThreadPoolExecutor(max_workers=_WIDTH) as workers:
@@ -141,7 +141,7 @@ def _sha256(path: Path) -> str:
 
 
 def write_names(names: InputNames, jobs: Sequence[Job], destination: Path) -> None:
-    """Keep beside the folders which input each stands for. Nothing where the run has no inputs, or is no array."""
+    """Record which input each folder stands for. Does nothing if the run has no inputs or is not an array."""
     places = sorted({index for job in jobs for index in indexes_of(job) if index is not None})
     if names.store is None or len(places) < 2:
         return

@@ -1,4 +1,4 @@
-"""Running what FAILED of a run again, from its checkpoints."""
+"""Retrying the failed units of a run from their checkpoints."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ _LONGEST_INDEXES: Final = 3000
 
 
 def indexes_of_failed(failed: Sequence[FailedUnit]) -> list[int]:
-    """The indexes in their run of failed units."""
+    """The run indexes of failed units."""
     return [each.index or 0 for each in failed]
 
 
@@ -34,10 +34,10 @@ def retry_run(
     stack: str | None = None,
     code: Code | None = None,
 ) -> list[RunPart]:
-    """Run again all that FAILED of a run and was not run again since. `note` takes what could not be kept.
+    """Retry all units of a run that FAILED and were not retried since. `note` receives what could not be stored.
 
-    With `code` it runs in that folder from now on, else in the one that was sent along at first, if any. Raises
-    NotFound where nothing has FAILED.
+    With `code` it runs in that folder from now on, otherwise in the one originally sent, if any. Raises NotFound if
+    nothing has FAILED.
     """
     failed = failed_of(jobs, run)
     if not failed:
@@ -62,9 +62,9 @@ def again(
     stack: str | None = None,
     changed: Mapping[str, str] | None = None,
 ) -> list[RunPart]:
-    """Submit what FAILED of a job once more, and add it to the run's list; `note` takes what could not be kept.
+    """Resubmit the failed units of a job and add it to the run's list; `note` receives what could not be stored.
 
-    `changed` are variables with other values than at first. Raises NotFound where nothing has FAILED.
+    `changed` are variables with new values. Raises NotFound if nothing has FAILED.
     """
     if not failed:
         raise NotFound(f"nothing of job {found.id} ({found.status}) has FAILED, so there is nothing to run again")
@@ -79,7 +79,7 @@ def again(
 
 
 def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None, note: Note) -> None:
-    """Add the new jobs to the run's own list, so that the run can be asked about as a whole."""
+    """Add the new jobs to the run's own list, so that the run can be queried as a whole."""
     try:
         store: Artifacts = artifact_store.store_of(job, stack=stack)
         try:
@@ -94,7 +94,7 @@ def _remember(job: Job, run_id: str, parts: list[RunPart], stack: str | None, no
 
 
 def resubmit(jobs: Jobs, job_id: str, run_id: str, indexes: Sequence[int], changed: Mapping[str, str]) -> list[RunPart]:
-    """Run some of a run's indexes again, as the job that held them was submitted but for the changed variables."""
+    """Rerun some of a run's indexes, submitted like the job that held them except for the changed variables."""
     parts = []
     for chunk in ArrayIndexes.of(indexes).chunks(most=MAX_ARRAY_SIZE, longest_text=_LONGEST_INDEXES):
         text = str(chunk)

@@ -1,4 +1,4 @@
-"""Submitting a run: one job, an array, or as many arrays as its inputs take."""
+"""Submitting a run: one job, an array, or as many arrays as its inputs need."""
 
 import os
 import secrets
@@ -24,16 +24,16 @@ from spotbatch.runs.request import JobOptions, check_is_for_arrays, request
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What is about to be sent: the request of the whole, and the inputs that make its children, if any."""
+    """What is about to be sent: the request for the whole run, and the inputs of its children, if any."""
 
     request: JobRequest
     inputs: Inputs | None = None
-    bucket: str = ""  # the stack's, where it was asked for
-    code: Code | None = None  # what is sent along
+    bucket: str = ""  # the stack's, if it was queried
+    code: Code | None = None  # what is sent with the job
 
     @property
     def requests(self) -> list[JobRequest]:
-        """What SubmitJob is sent: for many inputs each array's, under a run id that is made for this answer."""
+        """The SubmitJob inputs: for many inputs, one per array, under a run id generated for this call."""
         if self.inputs is None:
             return [self.request]
         return list(parts_of(self.request, new_run_id(self.request.name), self.inputs.count))
@@ -47,9 +47,9 @@ def prepare(
     packed: Code | None = None,
     is_checked: bool = True,
 ) -> Submission:
-    """Find inputs, queue, definition and the jobs that are waited for; nothing is sent.
+    """Find inputs, queue, definition and the jobs to wait for; nothing is sent.
 
-    `listed` are inputs, and `packed` is code, that the caller holds already; `is_checked`: refuse what the queue could
+    `listed` are inputs, and `packed` is code, that the caller already has; `is_checked`: refuse what the queue could
     never run. Raises InvalidInput, InvalidJob, NotFound.
     """
     _check_unquoted(options)
@@ -61,7 +61,7 @@ def prepare(
             f"--array makes one array of at most {MAX_ARRAY_SIZE:,} children, not {options.array:,}: "
             "--inputs FILE takes more lines, as several arrays under one run"
         )
-    if options.array is None and inputs is None:  # before anything is asked for
+    if options.array is None and inputs is None:  # before anything is queried
         check_is_for_arrays(options)
     where = destination(stack=options.stack, queue=options.queue, definition=options.definition)
     stack, queue = options.stack, where.queue
@@ -84,7 +84,7 @@ def prepare(
 
 
 def _check_unquoted(options: JobOptions) -> None:
-    """`--inputs data/*.txt` that the shell has expanded: the first file is taken for a list, the rest for the command.
+    """Catch `--inputs data/*.txt` expanded by the shell: the first file is taken as a list, the rest as the command.
 
     Raises InvalidInput.
     """
@@ -100,7 +100,7 @@ def _check_unquoted(options: JobOptions) -> None:
 
 
 def send_along(jobs: Jobs, prepared: Submission) -> None:
-    """Put the code into the store, before the job that needs it is submitted."""
+    """Upload the code to the store before the job that needs it is submitted."""
     if prepared.code is not None:
         wanted = prepared.request
         where = Destination(queue=wanted.queue, definition=wanted.definition, bucket=prepared.bucket)
@@ -108,7 +108,7 @@ def send_along(jobs: Jobs, prepared: Submission) -> None:
 
 
 def send(jobs: Jobs, prepared: Submission) -> RunManifest:
-    """Submit it; what belongs to the run. Of a single job or array the run's id is its own."""
+    """Submit it; returns the run's manifest. For a single job or array the run id is its own id."""
     wanted = prepared.request
     send_along(jobs, prepared)
     if prepared.inputs is not None:
@@ -126,12 +126,12 @@ def send(jobs: Jobs, prepared: Submission) -> RunManifest:
 
 
 def new_run_id(name: str) -> str:
-    """A name that nobody has: the job's name, the time, and chance."""
+    """A unique name: the job's name, the time, and random digits."""
     return f"{name[:80]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
 def submit_run(jobs: Jobs, store: Artifacts, wanted: JobRequest, inputs: Inputs) -> RunManifest:
-    """Store the inputs, then submit as many arrays as they need, 10,000 children each."""
+    """Store the inputs, then submit as many arrays as they need, of 10,000 children each."""
     run = RunManifest(
         run_id=new_run_id(wanted.name),
         name=wanted.name,
@@ -144,12 +144,12 @@ def submit_run(jobs: Jobs, store: Artifacts, wanted: JobRequest, inputs: Inputs)
     for part in parts_of(wanted, run.run_id, inputs.count):
         job_id = jobs.submit(part)
         run = replace(run, parts=(*run.parts, RunPart(job_id=job_id, indexes=_indexes_of(part))))
-        write_manifest(store, run)  # after each: what was submitted is known even if the next one fails
+        write_manifest(store, run)  # after each, so that what was submitted is known even if the next one fails
     return run
 
 
 def parts_of(wanted: JobRequest, run_id: str, count: int) -> Iterator[JobRequest]:
-    """The requests for a run of so many children: arrays of 10,000, and what is left."""
+    """The requests for a run of this many children: arrays of 10,000, and a remainder."""
     for held in spans(count, most=MAX_ARRAY_SIZE):
         size = len(held)
         own = {SPOTBATCH_RUN_ID: run_id, SPOTBATCH_INPUT_LIST: "1"}
@@ -157,7 +157,7 @@ def parts_of(wanted: JobRequest, run_id: str, count: int) -> Iterator[JobRequest
         yield replace(
             wanted,
             environment={**wanted.environment, **own},
-            array_size=size if size > 1 else None,  # AWS Batch has no array of one
+            array_size=size if size > 1 else None,  # AWS Batch does not allow an array of one
         )
 
 

@@ -1,7 +1,7 @@
-"""How far a run is, kept from one answer of DescribeJobs to the next: pure, with the time as an argument.
+"""A run's progress, updated with each DescribeJobs response: pure, with the time as an argument.
 
-Each poll asks for the parents, and in the room left in one call for some of the children, in turn: so that one call a
-poll is enough whatever the size, and for an array of up to 99 children everything is known each time.
+Each poll queries the parents and, with the room left in the call, some of the children in turn: one call per poll is
+enough regardless of size, and for an array of up to 99 children everything is known each time.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.runs.units import run_again
 
 _IDS_A_CALL: Final = 100
-_RATE_SECONDS: Final = 300.0  # the rate is that of the last five minutes
+_RATE_SECONDS: Final = 300.0  # the rate covers the last five minutes
 _MOST_SAMPLES: Final = 1000
 BAR_ORDER: Final = (  # of the statuses in a bar and in a line of counts
     JobStatus.SUCCEEDED,
@@ -30,7 +30,7 @@ BAR_ORDER: Final = (  # of the statuses in a bar and in a line of counts
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """What is shown. `interruptions` and `retries` are those seen so far; `is_complete` when every child was seen."""
+    """What is shown. `interruptions` and `retries` are those seen so far; `is_complete` once every child was seen."""
 
     counts: Mapping[JobStatus, int]
     total: int
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Tracker:
-    """Follows the jobs of one run, oldest first: one job, one array, or several; a later one may run units again."""
+    """Follows the jobs of one run, oldest first: one job, one array, or several; a later one may rerun units."""
 
     ids: Sequence[str]
     jobs: dict[str, Job] = field(default_factory=dict)  # the parents, as last described
@@ -63,18 +63,18 @@ class Tracker:
     _failed: set[str] = field(default_factory=set)
     _ended: set[str] = field(default_factory=set)  # units whose story is complete
     _turn: deque[str] = field(default_factory=deque)
-    _again: Mapping[str, frozenset[str]] = field(default_factory=dict)  # units that a later job of the run stands for
+    _again: Mapping[str, frozenset[str]] = field(default_factory=dict)  # units superseded by a later job of the run
     _samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_MOST_SAMPLES))
 
     def next_ids(self) -> list[str]:
-        """What to describe in the next call: 100 ids at most, as long as there are fewer than 100 jobs in the run."""
+        """What to describe in the next call: at most 100 ids, as long as there are fewer than 100 jobs in the run."""
         room = max(0, _IDS_A_CALL - len(self.ids))
         if not self._turn:
             self._turn.extend(self._open_children())
         return [*self.ids, *(self._turn.popleft() for _ in range(min(room, len(self._turn))))]
 
     def take(self, described: Iterable[Job], now: float) -> list[Job]:
-        """Learn from an answer; gives the units that are FAILED and were not known to be."""
+        """Process a response; returns the units newly found to be FAILED."""
         failures = []
         answer = list(described)
         were_known = len(self.jobs)
@@ -88,7 +88,7 @@ class Tracker:
         return failures
 
     def take_failed(self, unit: str) -> bool:
-        """Note a unit as FAILED that another call told of; whether that is news, and was not run again."""
+        """Record a unit that another call reported FAILED; returns whether that is new and it was not retried."""
         if self._is_run_again(unit):
             return False
         is_new = unit not in self._failed
@@ -100,11 +100,11 @@ class Tracker:
 
     @property
     def unknown_failures(self) -> int:
-        """How many more have FAILED than were told of."""
+        """How many more have FAILED than were reported."""
         return self.counts()[JobStatus.FAILED] - len(self._failed)
 
     def counts(self) -> dict[JobStatus, int]:
-        """Units in each status: children of arrays, and jobs that are no arrays. What was run again counts once."""
+        """Units in each status: children of arrays, and jobs that are not arrays. Retried units count once."""
         counts = dict.fromkeys(JobStatus, 0)
         for job in self.jobs.values():
             again = len(self._again.get(job.id, ()))
@@ -118,7 +118,7 @@ class Tracker:
         return counts
 
     def progress(self) -> Progress:
-        """Where the run stands after the last answer."""
+        """The run's progress as of the last response."""
         counts = self.counts()
         total = sum(counts.values())
         rate = self._rate()
@@ -135,11 +135,11 @@ class Tracker:
 
     @property
     def is_over(self) -> bool:
-        """Whether every job of the run stands in a status that it never leaves."""
+        """Whether every job of the run is in a terminal status."""
         return len(self.jobs) == len(self.ids) and all(job.status.is_terminal for job in self.jobs.values())
 
     def is_all_seen(self) -> bool:
-        """Whether the story of every unit is known to its end."""
+        """Whether every unit's story is known to the end."""
         return not self._turn and not self._open_children()
 
     def _take_unit(self, job: Job) -> list[Job]:
@@ -162,7 +162,7 @@ class Tracker:
         return counts[JobStatus.SUCCEEDED] + counts[JobStatus.FAILED]
 
     def _rate(self) -> float | None:
-        """Units a second over the last minutes; None until something ended while we watched."""
+        """Units per second over the last minutes; None until something ended while we watched."""
         if not self._samples:
             return None
         last_at, last_done = self._samples[-1]

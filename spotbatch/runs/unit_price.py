@@ -1,4 +1,4 @@
-"""What an hour of one job costs, on Spot and on demand: of the cheapest type that holds it, its share of the host."""
+"""What an hour of one job costs, on Spot and on demand: its share of a host of the cheapest type that fits."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,14 +14,14 @@ _PRICED_TYPES: Final = ("c5", "m5", "r5")  # the default stack's
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitPrice:
-    """USD for an hour of one job."""
+    """USD per hour of one job."""
 
     spot_usd_per_hour: Decimal
     on_demand_usd_per_hour: Decimal
 
 
 def unit_price(jobs: Jobs, wanted: JobRequest) -> UnitPrice:
-    """The price of one such job. Raises NotFound where none is known."""
+    """The price of one such job. Raises NotFound if none is known."""
     from spotbatch.aws.price_cache import current_catalogue
     from spotbatch.pricing.instance_selection import choices
 

@@ -1,4 +1,4 @@
-"""A run's units, jobs and children: which index of the run each stands for, which FAILED, which were run again."""
+"""A run's units, jobs and children: which run index each stands for, which FAILED, which were retried."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from spotbatch.batch.errors import InvalidInput, Unavailable
 from spotbatch.batch.job import MAX_ARRAY_SIZE, Job
 from spotbatch.batch.status import JobStatus
 
-_LOOKS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 4.0)  # as a list may come later than the count of what it lists
+_LOOKS_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 4.0)  # since a list may lag behind the count
 
 
 def named_indexes(job: Job) -> ArrayIndexes:
-    """The indexes of its run that a job was given; none where none can be read."""
+    """The run indexes that a job was given; none if none can be read."""
     text = job.environment.get(SPOTBATCH_ARRAY_INDEXES)
     try:
         return ArrayIndexes.parse(text) if text else ArrayIndexes()
     except InvalidInput:
-        return ArrayIndexes()  # somebody's own variable: spotrun refuses it, and every other job is shown all the same
+        return ArrayIndexes()  # a user's own variable: spotrun refuses it, and all other jobs are still shown
 
 
 def run_index(job: Job, array_index: int | None = None) -> int | None:
-    """Which index of its run a job, or a child of it, stands for; None where it is no part of an array."""
+    """The run index that a job, or a child of it, stands for; None if it is not part of an array."""
     own = job.array_index if array_index is None else array_index
     if own is None and job.array is not None:
         return None  # the parent stands for all of them
@@ -35,18 +35,18 @@ def run_index(job: Job, array_index: int | None = None) -> int | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedUnit:
-    """A child, or a job that is none, that FAILED and was not run again by a later part of its run."""
+    """A child or single job that FAILED and was not retried by a later part of its run."""
 
     job: Job  # the array, or the job itself
     unit_id: str
     index: int | None  # in the run
     exit_code: int | None
     reason: str
-    input: str = ""  # what the unit stands for, where that was asked for
+    input: str = ""  # what the unit stands for, if that was requested
 
 
 def failed_of(jobs: Jobs, parts: Sequence[Job], *, limit: int = MAX_ARRAY_SIZE) -> list[FailedUnit]:
-    """What FAILED of a run and still stands so, by index; `limit` of each array. One call an array with failures."""
+    """The failed units of a run that were not retried, by index; `limit` per array. One call per failed array."""
     found: list[FailedUnit] = []
     done_later: set[int | None] = set()
     for job in reversed(parts):
@@ -67,9 +67,9 @@ def _failed_in(jobs: Jobs, job: Job, limit: int) -> Iterator[FailedUnit]:
 
 
 def _failed_children(jobs: Jobs, job: Job, limit: int) -> list[JobSummary]:
-    """All that the parent counts as FAILED: half a list would have half of them run again.
+    """All that the parent counts as FAILED: with half a list, only half would be retried.
 
-    A list may come later than the count. Raises Unavailable where it stays short.
+    A list may lag behind the count. Raises Unavailable if it stays incomplete.
     """
     assert job.array is not None  # noqa: S101 - for the type checker
     wanted = min(job.array.status_summary.get(JobStatus.FAILED, 0), limit)
@@ -85,7 +85,7 @@ def _failed_children(jobs: Jobs, job: Job, limit: int) -> list[JobSummary]:
 
 
 def run_again(parts: Sequence[Job]) -> Mapping[str, frozenset[str]]:
-    """Of each job of a run, oldest first, the units that a later job of it stands for: what `retry` ran again."""
+    """For each job of a run, oldest first, the units superseded by a later job: what `retry` ran again."""
     found: dict[str, frozenset[str]] = {}
     later: set[int | None] = set()
     for job in reversed(parts):
@@ -97,7 +97,7 @@ def run_again(parts: Sequence[Job]) -> Mapping[str, frozenset[str]]:
 
 
 def run_again_count(parts: Sequence[Job]) -> int:
-    """How many units of a run were run again, however often."""
+    """How many units of a run were retried, each counted once."""
     seen: set[int | None] = set()
     again: set[int | None] = set()
     for job in parts:
@@ -107,12 +107,12 @@ def run_again_count(parts: Sequence[Job]) -> int:
 
 
 def run_size(parts: Sequence[Job]) -> int:
-    """How many units a run has: what was run again counts once."""
+    """How many units a run has; retried units count once."""
     return len({index for job in parts for index in indexes_of(job)})
 
 
 def indexes_of(job: Job) -> list[int | None]:
-    """The indexes in its run of a job's children, or its own; None for a job that is no part of an array."""
+    """The run indexes of a job's children, or its own; None for a job that is not part of an array."""
     if job.array is None:
         return [run_index(job)]
     named = list(named_indexes(job))[: job.array.size]
