@@ -61,7 +61,7 @@ class Surroundings:
     """Everything that could be read. None: not readable, and `unseen` says why."""
 
     queue: Queue
-    ahead: tuple[str, ...] | None = None  # the ids ahead of the job in its queue
+    ahead: tuple[str, ...] | None = None  # the ids at the front of its queue, in order
     quota_vcpus: Mapping[Quota, float] = field(default_factory=dict)
     image: str = ""
     is_image_there: bool | None = None
