@@ -1,6 +1,6 @@
-"""spotbatch: container batch work on AWS at the lowest cost, on Spot, without babysitting it.
+"""spotbatch: container batch work on AWS at the lowest cost, on Spot, without babysitting.
 
-`from spotbatch import Client` is the Python client; docs/python.md shows it. Importing this alone takes milliseconds.
+`from spotbatch import Client` is the Python client; docs/python.md shows it. The import itself takes milliseconds.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -36,10 +36,10 @@ _HOMES = {"Client": "spotbatch.client", "Run": "spotbatch.client", "JobRequest":
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `import spotbatch` alone stays a matter of milliseconds."""
+    """Import a public name on first use, so that `import spotbatch` itself takes only milliseconds."""
     if name not in __all__:
         raise AttributeError(f"module 'spotbatch' has no attribute {name!r}")
-    from importlib import import_module  # some ms, which the start of every container would pay
+    from importlib import import_module  # some ms, which every container start would pay
 
     return getattr(import_module(_HOMES.get(name, "spotbatch.batch.errors")), name)
 

@@ -1,7 +1,7 @@
 """The Python client: submit work, follow it, fetch its results and its bill, from a program.
 
-Everything is typed and nothing is printed. A `Client` and its `Run`s may be shared by threads. Their methods block, as
-boto3's do: from asyncio call them in a thread, as in `await asyncio.to_thread(run.wait, timeout=3600)`.
+Everything is typed and nothing is printed. A `Client` and its `Run`s may be shared between threads. Their methods
+block, like boto3's: from asyncio call them in a thread, as in `await asyncio.to_thread(run.wait, timeout=3600)`.
 """
 
 import sys
@@ -41,7 +41,7 @@ _REASON: Final = "cancelled by a program"
 
 @dataclass(kw_only=True)
 class _Place:
-    """Where a client works: the connection, the queue, and AWS Batch's client, made at the first call."""
+    """Where a client works: the connection, the queue, and the AWS Batch client, created on first use."""
 
     connection: aws_session.Connection | None
     stack: str | None
@@ -51,11 +51,11 @@ class _Place:
     _jobs: Jobs | None = None
 
     def connected(self) -> AbstractContextManager[None]:
-        """Within it, this thread works there."""
+        """Within this context, this thread uses the connection."""
         return aws_session.connected(self.connection)
 
     def jobs(self) -> Jobs:
-        """AWS Batch's operations there. To be called within `connected`."""
+        """AWS Batch's operations there. Call within `connected`."""
         with self._making:
             if self._jobs is None:
                 self._jobs = Jobs()
@@ -66,14 +66,14 @@ class Client:
     """AWS Batch, in the cloud or in the local region on this machine.
 
     Args:
-        local: work in the local region that `spotbatch local up` started. So does SPOTBATCH_LOCAL=1.
-        session: a boto3.Session to work with, instead of the AWS settings of this process.
-        stack: the stack to ask for queue and definition; not needed where there is only one.
+        local: work in the local region that `spotbatch local up` started, as with SPOTBATCH_LOCAL=1.
+        session: a boto3.Session to use instead of this process's AWS settings.
+        stack: the stack that provides queue and definition; not needed if there is only one.
         queue: a job queue, instead of the stack's.
         definition: a job definition, instead of the stack's.
 
-    Raises NotFound or Unavailable where no local region runs. Every method raises the errors of `SpotbatchError`:
-    InvalidInput, NotFound, Unavailable (whether it may pass is in its text), JobFailed.
+    Raises NotFound or Unavailable if no local region is running. Every method raises subclasses of `SpotbatchError`:
+    InvalidInput, NotFound, Unavailable (its text says whether it may be temporary), JobFailed.
     """
 
     def __init__(
@@ -116,23 +116,23 @@ class Client:
         definition: str | None = None,
         check: bool = True,
     ) -> "Run":
-        """Send a command to AWS Batch: one job, an array, or one child an input, with `spotbatch submit`'s defaults.
+        """Send a command to AWS Batch: one job, an array, or one child per input, with `spotbatch submit`'s defaults.
 
         Args:
-            command: the words of the command, as ["python", "work.py"]; () for the definition's own. Or a JobRequest
+            command: the words of the command, e.g. ["python", "work.py"]; () for the definition's own. Or a JobRequest
                 of `request`, which is sent as it is.
-            name: the job's name; from the command where it is left out.
+            name: the job's name; derived from the command if omitted.
             array: the number of children, 2 to 10,000.
-            inputs: one child an input, which it finds in $SPOTBATCH_INPUT: a file of lines, a pattern of files, a
+            inputs: one child per input, which it finds in $SPOTBATCH_INPUT: a file of lines, a pattern of files, a
                 prefix on S3 (s3://bucket/raw/), or the inputs themselves in a list.
-            code: a folder that is sent along; the command runs in it.
+            code: a folder to send with the job; the command runs in it.
             memory: MiB, or as text: "512M", "4G".
             retries: after lost hosts and interruptions, 0 to 9.
             timeout: of each attempt, in seconds, or as text: "90", "15m", "2h"; at least a minute.
-            after: runs, or what names one, that must have ended with success before this starts.
+            after: runs, or names or ids of runs, that must succeed before this one starts.
             after_each: arrays of the same size: child i starts after child i of each.
             sequential: child i starts after child i-1.
-            check: refuse what no host of the queue could run, before it is sent.
+            check: refuse, before sending, what no host of the queue could run.
         """
         with self._at.connected():
             jobs = self._at.jobs()
@@ -181,20 +181,20 @@ class Client:
         python: str | None = None,
         return_exceptions: bool = False,
     ) -> "Mapped":
-        """Call a function with each item, a job each, on Spot; an iterator over what it returns, in the items' order.
+        """Call a function with each item, one job per item, on Spot; returns an iterator over the results, in order.
 
-        Function and items are pickled by cloudpickle. The job's Python must be the same (3.12 and 3.12, say), which is
-        checked there; what the function imports must be in its image, or in the folder `code`.
+        Function and items are pickled by cloudpickle. The job's Python must be the same (3.12 and 3.12, say), which the
+        job checks; what the function imports must be in its image, or in the folder `code`.
 
         Args:
-            name: the jobs' name; the function's where it is left out.
-            code: a folder of modules that the function imports; it is sent along.
-            tries: how often the function is called for an item, with a growing pause, before what it raises counts.
+            name: the jobs' name; the function's name if omitted.
+            code: a folder of modules that the function imports, sent with the jobs.
+            tries: how often the function is called for an item, with growing pauses, before its exception counts.
             retries: after lost hosts and interruptions, 0 to 9.
             python: the job's Python (default: python3; in the local region this one).
-            return_exceptions: what the function raises is a result like any other, instead of being raised here.
+            return_exceptions: exceptions from the function are returned as results instead of being raised here.
 
-        The other arguments are those of `submit`. Raises InvalidInput for what cannot be pickled.
+        The other arguments are those of `submit`. Raises InvalidInput for anything that cannot be pickled.
         """
         from spotbatch.mapped import Mapped
         from spotbatch.runs import function_call
@@ -226,9 +226,9 @@ class Client:
             return Mapped(made, count=len(listed), return_exceptions=return_exceptions, store=store)
 
     def run(self, named: str) -> "Run":
-        """The run that a name, a run's id, a job's id or the first digits of one belongs to: always the whole run.
+        """The run identified by a name, a run id, a job id or the first digits of one: always the whole run.
 
-        Of runs with one name it is the newest. Raises NotFound, or InvalidInput for digits that begin several ids.
+        Among runs with the same name it is the newest. Raises NotFound, or InvalidInput for an ambiguous id prefix.
         """
         with self._at.connected():
             jobs = self._at.jobs()
@@ -244,7 +244,7 @@ class Client:
 
 
 class Run:
-    """Work under one run id: a job, an array, or the arrays that its inputs took, with all that was run again since.
+    """Work under one run id: a job, an array, or the arrays that its inputs needed, including everything retried since.
 
     `id` names it in the artifact store and on the command line; `name` is its jobs' name.
     """
@@ -252,11 +252,11 @@ class Run:
     def __init__(self, at: "_Place", manifest: RunManifest) -> None:
         self._at = at
         self._manifest = manifest
-        self._ended: dict[str, Job] = {}  # jobs that were seen to have ended: an answer that lags behind is no news
+        self._ended: dict[str, Job] = {}  # jobs seen to have ended: later answers that lag behind are ignored
 
     @property
     def id(self) -> str:
-        """The run's id: of a single job or array the job's own."""
+        """The run's id: for a single job or array, the job's own."""
         return self._manifest.run_id
 
     @property
@@ -273,23 +273,23 @@ class Run:
         return f"Run(id={self.id!r}, name={self.name!r}, jobs={len(self.job_ids)})"
 
     def progress(self) -> Progress:
-        """How it stands now: counts by status and what was met so far. One call for up to a hundred jobs."""
+        """Its current state: counts by status and events so far. One call for up to a hundred jobs."""
         with self._at.connected():
             tracker = Tracker(ids=self.job_ids)
             tracker.take(self._at.jobs().describe(self.job_ids), time.time())
             return tracker.progress()
 
     def follow(self, *, timeout: float | None = None) -> Iterator[Look]:
-        """Its changes until it ends, each once: counts, failures as they happen, and last a look with `is_last`.
+        """Yield its changes until it ends, each once: counts, failures as they happen, lastly a look with `is_last`.
 
-        At most one API call a second, whatever the size. Raises TimeoutError after `timeout` seconds; the work goes on.
+        At most one API call a second, whatever the size. Raises TimeoutError after `timeout` seconds; the work continues.
         """
         return aws_session.connected_steps(self._at.connection, self._changes(_Alarm(timeout, self)))
 
     def wait(self, timeout: float | None = None, *, check: bool = True) -> Progress:
-        """Until it has ended. Raises TimeoutError after `timeout` seconds; the work goes on.
+        """Wait until it has ended. Raises TimeoutError after `timeout` seconds; the work continues.
 
-        Raises JobFailed where some of it FAILED and was not run again since, unless `check` is False.
+        Raises JobFailed if some of it FAILED and was not retried since, unless `check` is False.
         """
         last = None
         for look in self.follow(timeout=timeout):
@@ -303,21 +303,21 @@ class Run:
         return last.progress
 
     def results(self, folder: "str | PathLike[str]", *, on_bytes: Callable[[int], None] = lambda _: None) -> Results:
-        """Fetch its outputs into a folder, children into one of their index each, and verify their checksums.
+        """Fetch its outputs into a folder, with a subfolder per child index, and verify their checksums.
 
-        What is there already and right is not fetched again. `on_bytes` hears, from any thread, of bytes that are here.
-        Raises NotFound where it has no outputs.
+        Files already there and correct are not fetched again. `on_bytes` is told, from any thread, of bytes received.
+        Raises NotFound if it has no outputs.
         """
         with self._at.connected():
             return collect(self._jobs(), Path(folder), stack=self._at.stack, on_bytes=on_bytes)
 
     def cost(self) -> Bill:
-        """What its hosts cost so far beside the same work on demand, and what the bill does not know."""
+        """What its hosts cost so far, the same work on demand, and what the bill does not cover."""
         with self._at.connected():
             return bill.bill(self._at.jobs(), self._jobs(), stack=self._at.stack)
 
     def failures(self) -> list[FailedUnit]:
-        """What FAILED and was not run again since, by the run's indexes, each with its input where it has one."""
+        """What FAILED and was not retried since, by run index, each with its input if it has one."""
         with self._at.connected():
             found = failed_of(self._at.jobs(), members := self._jobs())
             names = input_names(members[0])
@@ -326,17 +326,17 @@ class Run:
     def logs(
         self, index: int | None = None, *, attempt: int | None = None, tail: int | None = None
     ) -> Iterator[LogEvent]:
-        """What the job, or the child with an index of the run, wrote in an attempt (default: its last one).
+        """What the job, or the child with a run index, wrote in an attempt (default: its last one).
 
-        `tail`: the last lines only, 10,000 at most. Raises InvalidInput where the run has children and none is named.
+        `tail`: only the last lines, at most 10,000. Raises InvalidInput if the run has children and none is given.
         """
         return aws_session.connected_steps(self._at.connection, self._lines(index, attempt, tail))
 
     def retry(self, *, code: "str | PathLike[str] | None" = None) -> "Run":
-        """Run again, from its checkpoints, what FAILED; the same run, to follow. Raises NotFound where nothing has.
+        """Retry what FAILED, from its checkpoints; returns the same run. Raises NotFound if nothing has failed.
 
         Args:
-            code: a folder to run in from now on, instead of the one that was sent along at first.
+            code: a folder to run in from now on, instead of the one originally sent.
         """
         packed = pack(Path(code)) if code is not None else None
         with self._at.connected():
@@ -345,13 +345,13 @@ class Run:
         return self
 
     def cancel(self, reason: str = _REASON) -> tuple[str, ...]:
-        """Stop what has not ended: what runs gets SIGTERM and 30 s, checkpoints stay. The ids of the jobs stopped."""
+        """Stop what has not ended: running jobs get SIGTERM and 30 s, checkpoints stay. Returns the job ids."""
         with self._at.connected():
             jobs = self._at.jobs()
             return tuple(job.id for job in self._jobs() if cancel.stop(jobs, job, reason))
 
     def _jobs(self) -> list[Job]:
-        """Its jobs as they are now, with those that anybody ran again meanwhile."""
+        """Its jobs as they are now, including retries by anyone meanwhile."""
         jobs = self._at.jobs()
         found = lookup.run_jobs(jobs, jobs.get(self.job_ids[-1]), stack=self._at.stack)
         self._manifest = RunManifest.of_jobs(self.id, found)
@@ -377,7 +377,7 @@ class Run:
 
 
 class _Alarm:
-    """A `sleep` that ends with a TimeoutError once the time is over."""
+    """A `sleep` that raises TimeoutError once the time is up."""
 
     def __init__(self, timeout: float | None, run: Run) -> None:
         self._ends_at = None if timeout is None else time.monotonic() + timeout
@@ -385,7 +385,7 @@ class _Alarm:
         self._run = run
 
     def sleep(self, seconds: float) -> None:
-        """Sleep so long, or to the end of the time. Raises TimeoutError where none is left."""
+        """Sleep this long, or until the time is up. Raises TimeoutError if no time is left."""
         if self._ends_at is None:
             return time.sleep(seconds)
         left = self._ends_at - time.monotonic()

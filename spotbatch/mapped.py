@@ -1,4 +1,4 @@
-"""What `Client.map` gives back: the results of a function over many items, in their order, as they come."""
+"""What `Client.map` returns: the results of a function over many items, in order, as they arrive."""
 
 import contextlib
 from collections.abc import Generator, Iterator
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from spotbatch.aws.artifacts import Artifacts
     from spotbatch.client import Run
 
-_ERROR_LINES: Final = 50  # of a log: the last ones
+_ERROR_LINES: Final = 50  # the last ones of a log
 
 
 class Mapped:
-    """An iterator over results, in the items' order: each is waited for only when it is asked for.
+    """An iterator over results, in item order: each is waited for only when requested.
 
-    `run` is the run behind it: to follow, cancel, retry, or bill; None where there were no items. Results that were
-    taken are not kept: to go over them again, call `results()`.
+    `run` is the underlying run: to follow, cancel, retry, or bill; None if there were no items. Results already
+    returned are not kept: to iterate again, call `results()`.
     """
 
     def __init__(self, run: "Run | None", *, count: int, return_exceptions: bool, store: "Artifacts | None") -> None:
@@ -42,10 +42,10 @@ class Mapped:
         return f"Mapped(items={self._count}, run={self.run!r})"
 
     def results(self) -> Iterator[Any]:
-        """The results from the first item on. Raises what the function raised, with the remote traceback as its cause.
+        """The results from the first item on. Raises the function's exception, with the remote traceback as its cause.
 
-        With `return_exceptions` exceptions are results like any other. Raises JobFailed where a job FAILED otherwise
-        (out of memory, its time over, interrupted to the end).
+        With `return_exceptions`, exceptions are returned as results. Raises JobFailed if a job FAILED for other reasons
+        (out of memory, timed out, interrupted on every attempt).
         """
         if self.run is None or self._store is None:
             return iter(())
@@ -72,7 +72,7 @@ class Mapped:
                 )
 
     def _failure(self, run: "Run", index: int) -> Exception:
-        """The exception for an item without a result; raised, unless exceptions are results."""
+        """The exception for an item without a result; raised unless exceptions are returned as results."""
         error: Exception | None = None
         with contextlib.suppress(NotFound):  # it may have been lost before it wrote anything
             error = error_in(each.text for each in run.logs(index, tail=_ERROR_LINES))
