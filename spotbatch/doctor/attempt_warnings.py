@@ -1,4 +1,4 @@
-"""What the runtime warned of in the records of attempts: read from the store, and what helps against each kind."""
+"""The runtime's warnings in attempt records: read from the store, with a remedy for each kind."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -13,7 +13,7 @@ from spotbatch.runs.units import run_index
 
 _MOST_UNITS: Final = 5
 _MOST_FINDINGS: Final = 5
-_HELP: Final = (  # how a warning begins, and what helps
+_HELP: Final = (  # how a warning begins, and the remedy
     ("memory:", "ask for more: --memory"),
     ("disk:", "a larger disk, a volume for SPOTBATCH_SCRATCH_DIR, or fewer files kept"),
     ("zombies:", "let the command wait for the processes that it starts"),
@@ -23,9 +23,9 @@ _HELP: Final = (  # how a warning begins, and what helps
 
 
 def warnings_of(jobs: Jobs, job: Job, failures: Sequence[FailureGroup]) -> tuple[AttemptWarning, ...]:
-    """Those of the newest attempts of a few units: the examples of failures, the job itself, or children that run.
+    """Warnings from the newest attempts of a few units: sample failures, the job itself, or running children.
 
-    What cannot be read is left out: a job need not have a store.
+    Unreadable records are left out: a job need not have a store.
     """
     found = []
     for unit in _units(jobs, job, failures):
@@ -52,7 +52,7 @@ def _units(jobs: Jobs, job: Job, failures: Sequence[FailureGroup]) -> list[Job]:
 
 
 def warned(case: Case) -> Iterator[Finding]:
-    """The rule: a finding for each text, however many attempts have it."""
+    """The rule: one finding per text, however many attempts have it."""
     first: dict[str, AttemptWarning] = {}
     for each in case.warnings:
         first.setdefault(each.text, each)

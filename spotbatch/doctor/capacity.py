@@ -1,4 +1,4 @@
-"""What a job asks for against what its environments can launch: size, architecture, quota and price. Pure rules."""
+"""What a job requests compared with what its environments can launch: size, architecture, quota, price. Pure."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,7 @@ def wrong_architecture(case: Case) -> Iterator[Finding]:
 
 
 def quota(case: Case) -> Iterator[Finding]:
-    """The account's vCPU quotas: one for each class of instance families, and of Spot and on-demand."""
+    """The account's vCPU quotas: one per class of instance families, each for Spot and on-demand."""
     for each in case.around.queue.environments:
         named_none = _quotas_of_none(each, case.around)
         if named_none:
@@ -57,7 +57,7 @@ def quota(case: Case) -> Iterator[Finding]:
         of_kind = [(kind, case.around.quota_of(kind.name, is_spot=each.is_spot)) for kind in kinds]
         known = [(kind, named, vcpus) for kind, (named, vcpus) in of_kind if vcpus is not None]
         if not known or len(known) < len(kinds):
-            continue  # a type whose quota is not known may still be launched
+            continue  # a type with an unknown quota may still be launchable
         smallest, named, vcpus = min(known, key=lambda one: one[0].vcpus)
         if all(limit < kind.vcpus for kind, _, limit in known):
             yield certain(
@@ -74,7 +74,7 @@ def quota(case: Case) -> Iterator[Finding]:
 
 
 def local_quota(case: Case) -> Iterator[Finding]:
-    """The local region's own limit on all its hosts together, which stands for the account's quota."""
+    """The local region's own limit on all its hosts together, which stands in for the account's quota."""
     launched, most = case.local_vcpus or (0, None)
     if most is None:
         return
@@ -96,13 +96,13 @@ def local_quota(case: Case) -> Iterator[Finding]:
 
 
 def _quotas_of_none(environment: Environment, around: Surroundings) -> list[str]:
-    """The quotas of all its types, where every one is known and zero, as those on GPUs are in a new account."""
+    """The quotas of all its types if every one is known and zero, as for GPUs in a new account."""
     found = [around.quota_of(name, is_spot=environment.is_spot) for name in environment.instance_types]
     return sorted({name for name, _ in found}) if found and all(vcpus == 0 for _, vcpus in found) else []
 
 
 def price_cap(case: Case) -> Iterator[Finding]:
-    """Spot prices above the environment's cap. The prices known here may be means, so this is never certain."""
+    """Spot prices above the environment's cap. The known prices may be means, so this is never certain."""
     for each in case.around.queue.environments:
         kinds = [kind for kind in types_of(each, case.types) if fits(kind, case.job.requirements)]
         known = [(kind, kind.spot_usd_per_hour) for kind in kinds if kind.spot_usd_per_hour is not None]

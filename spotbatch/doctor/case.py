@@ -1,4 +1,4 @@
-"""What the doctor looks at, and what it finds."""
+"""The doctor's inputs and findings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from spotbatch.pricing.catalogue import Catalogue
 
 
 class Weight(StrEnum):
-    """How sure a finding is."""
+    """How certain a finding is."""
 
-    CAUSE = "cause"  # the job cannot run until it is mended
-    LIKELY = "likely"  # it fits, and something else may be true
-    NORMAL = "normal"  # nothing is wrong: this is what the job waits for
+    CAUSE = "cause"  # the job cannot run until it is fixed
+    LIKELY = "likely"  # it fits, but there may be another cause
+    NORMAL = "normal"  # nothing is wrong: the job is just waiting for this
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,34 +29,34 @@ class Finding:
 
 
 def certain(cause: str, *, evidence: str, fix: str) -> Finding:
-    """What surely keeps the job from running."""
+    """A cause that certainly keeps the job from running."""
     return Finding(weight=Weight.CAUSE, cause=cause, evidence=evidence, fix=fix)
 
 
 def likely(cause: str, *, evidence: str, fix: str) -> Finding:
-    """What fits, and may not be it."""
+    """A cause that fits but may not be the actual one."""
     return Finding(weight=Weight.LIKELY, cause=cause, evidence=evidence, fix=fix)
 
 
 def normal(cause: str, *, evidence: str, fix: str) -> Finding:
-    """What the job waits for although nothing is wrong."""
+    """Something the job waits for although nothing is wrong."""
     return Finding(weight=Weight.NORMAL, cause=cause, evidence=evidence, fix=fix)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailureGroup:
-    """Failed units that look alike. `lines` are the last of one of them; None: they could not be read."""
+    """Failed units that look alike. `lines` are the last log lines of one of them; None: not readable."""
 
     count: int
     example: Job
     indexes: ArrayIndexes  # empty for a job that is no array
     lines: tuple[str, ...] | None = None
-    is_sampled: bool = False  # the log of a part of them was read
+    is_sampled: bool = False  # only some of their logs were read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptWarning:
-    """What the runtime warned of in the record of one attempt."""
+    """A warning by the runtime in the record of one attempt."""
 
     unit: Job
     attempt: int  # from 1
@@ -65,17 +65,17 @@ class AttemptWarning:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """All that is known about one job."""
+    """Everything known about one job."""
 
     job: Job
     around: Surroundings
     types: Catalogue
     dependencies: Sequence[Job] = ()
-    head: Job | None = None  # the job at the front of its queue, where that is another
-    failures: Sequence[FailureGroup] = ()  # of a run that FAILED, largest first
+    head: Job | None = None  # the job at the front of its queue, if that is another
+    failures: Sequence[FailureGroup] = ()  # failure groups of a run, largest first
     warnings: Sequence[AttemptWarning] = ()
-    run: Sequence[Job] = ()  # all jobs of the run that the job is of, oldest first, where that was asked for
-    named: str = ""  # what the user calls the run
+    run: Sequence[Job] = ()  # all jobs of the job's run, oldest first, if requested
+    named: str = ""  # the user's name for the run
     is_cloud: bool = True
     local_vcpus: tuple[int, int | None] | None = None  # of the local region: those of its hosts, and its quota
 
@@ -86,11 +86,11 @@ class Case:
 
     @property
     def called(self) -> str:
-        """What commands that mean the whole are pasted with: the user's own name for it, else the job's id."""
+        """The argument for commands on the whole run: the user's own name for it, else the job's id."""
         return self.named or self.job.id
 
     def unit(self, unit: Job, index: int | None) -> str:
-        """What a command that means one unit of the run is pasted with."""
+        """The argument for commands on one unit of the run."""
         if ":" in self.named:
             return self.named
         if not self.named or (index is None and not self.is_run):
@@ -98,5 +98,5 @@ class Case:
         return self.named if index is None else f"{self.named}:{index}"
 
     def aws(self, command: str) -> str:
-        """A command of the AWS CLI that, pasted, goes to where the job is: never from the local region to AWS."""
+        """An AWS CLI command that, when pasted, goes to where the job is: never from the local region to AWS."""
         return f"aws {command}" if self.is_cloud else f'(eval "$(spotbatch local env)" && aws {command})'

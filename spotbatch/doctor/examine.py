@@ -1,4 +1,4 @@
-"""What the doctor asks AWS about a job: all that its rules need, gathered once."""
+"""What the doctor asks AWS about a job: everything its rules need, gathered once."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ def run_of(jobs: Jobs, ids: Sequence[str]) -> list[Job]:
 
 
 def most_in_need(jobs: Jobs, run: Sequence[Job]) -> Job:
-    """Of the jobs of a run the one that waits, or with a failure that was not run again; else the newest."""
+    """The job of a run that waits, or has a failure that was not retried; otherwise the newest."""
     if len(run) == 1:
         return run[0]
     for status in WAITING:
@@ -45,7 +45,7 @@ def most_in_need(jobs: Jobs, run: Sequence[Job]) -> Job:
 
 
 def oldest_waiting(jobs: Jobs, queue: str) -> Job | None:
-    """The job of a queue that has waited longest, RUNNABLE ones first."""
+    """The job in a queue that has waited longest, RUNNABLE ones first."""
     for status in WAITING:
         found = jobs.in_status(queue, status)
         if found:
@@ -54,9 +54,9 @@ def oldest_waiting(jobs: Jobs, queue: str) -> Job | None:
 
 
 def examine(jobs: Jobs, job: Job, *, run: Sequence[Job] = (), named: str = "", is_cloud: bool | None = None) -> Case:
-    """Everything about a job that a diagnosis needs. Of an array the first child that waits is looked at.
+    """Everything about a job that a diagnosis needs. For an array, the first waiting child is examined.
 
-    `run` are all jobs of its run, oldest first, and `named` what the user calls it.
+    `run` is all jobs of its run, oldest first, and `named` the user's name for it.
     """
     whole = run or (job,)
     job = _waiting_child(jobs, job) or job
@@ -86,7 +86,7 @@ def examine(jobs: Jobs, job: Job, *, run: Sequence[Job] = (), named: str = "", i
 
 
 def _head(jobs: Jobs, job: Job, around: Surroundings) -> Job | None:
-    """The job at the front of the queue: what it waits for, all behind it wait for."""
+    """The job at the front of the queue: everything behind it waits for the same thing."""
     first = next(iter(around.ahead or ()), None)
     if first is None or job.id in (first, first.partition(":")[0]):
         return None
@@ -94,7 +94,7 @@ def _head(jobs: Jobs, job: Job, around: Surroundings) -> Job | None:
 
 
 def _waiting_child(jobs: Jobs, job: Job) -> Job | None:
-    """A child that waits tells more than its parent, which is PENDING as long as any child runs."""
+    """A waiting child says more than its parent, which is PENDING as long as any child runs."""
     if job.array is None or job.status.is_terminal:
         return None
     for status in (JobStatus.RUNNABLE, JobStatus.STARTING):

@@ -1,4 +1,4 @@
-"""The failures of a run, in groups of those that look alike: exit code, reason, and the end of their logs."""
+"""The failures of a run, grouped by similarity: exit code, reason, and the end of their logs."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +27,9 @@ class _Read:
 
 
 def failure_groups(jobs: Jobs, run: Sequence[Job]) -> tuple[FailureGroup, ...]:
-    """The groups of what FAILED of a run and was not run again, largest first.
+    """The groups of a run's failures that were not retried, largest first.
 
-    A few calls whatever the size of the run: the logs of a dozen units are read.
+    A few calls regardless of the run's size: the logs of a dozen units are read.
     """
     if not any(job.status is JobStatus.FAILED for job in run):
         return ()
@@ -45,7 +45,7 @@ def failure_groups(jobs: Jobs, run: Sequence[Job]) -> tuple[FailureGroup, ...]:
 
 
 def _by_last_line(jobs: Jobs, units: Mapping[str, int | None], *, share: int) -> Iterator[FailureGroup]:
-    """Units of one exit code and reason, told apart by the last line of their logs where all of these were read."""
+    """Units with the same exit code and reason, split by the last line of their logs if all of these were read."""
     described = jobs.describe(_spread(list(units), min(share, _DESCRIBED)))
     reads = [_read(each) for each in described]
     if not reads:
@@ -61,13 +61,13 @@ def _by_last_line(jobs: Jobs, units: Mapping[str, int | None], *, share: int) ->
 
 
 def _spread(ids: Sequence[str], most: int) -> list[str]:
-    """At most so many of the ids, spread evenly over them."""
+    """At most this many of the ids, evenly spread."""
     step = max(1, len(ids) // most)
     return list(ids[::step][:most])
 
 
 def _group(reads: Sequence[_Read], *, units: Mapping[str, int | None]) -> FailureGroup:
-    """Of units with the index of their run that each stands for."""
+    """A group from units and the run index that each stands for."""
     known = next((each for each in reads if each.lines), reads[0])
     return FailureGroup(
         count=len(units),

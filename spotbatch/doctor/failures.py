@@ -27,11 +27,11 @@ _EXIT_WORDS: Final = {
 
 
 def why_failed(case: Case) -> Iterator[Finding]:
-    """The rule for jobs that FAILED: a finding for each group of failures that look alike."""
+    """The rule for jobs that FAILED: one finding per group of similar failures."""
     job = case.job
     total = run_size(case.run or (job,))
     if not job.attempts and job.array is None and job.depends_on:
-        return  # the dependency's own finding says it
+        return  # the dependency's own finding covers it
     groups = case.failures or (FailureGroup(count=1, example=job, indexes=ArrayIndexes()),)
     for group in groups[:_MOST_GROUPS]:
         cause, fix = _in_words(case, group)
@@ -65,7 +65,7 @@ def _code(unit: Job) -> str:
 
 
 def _in_words(case: Case, group: FailureGroup) -> tuple[str, str]:
-    """The cause and the way out; what AWS Batch and the kernel say goes before what the log says."""
+    """The cause and the fix; AWS Batch's and the kernel's evidence takes precedence over the log's."""
     unit = group.example
     own = case.unit(unit, _index_of(case, unit))
     log = f"spotbatch logs {own}"
@@ -94,12 +94,12 @@ def _in_words(case: Case, group: FailureGroup) -> tuple[str, str]:
 
 
 def _index_of(case: Case, unit: Job) -> int | None:
-    """Which index of the run a unit stands for: a child's job knows it, which has the variables of its parent."""
+    """The run index that a unit stands for: known from a child's job, which has its parent's variables."""
     return run_index(unit) if case.run else unit.array_index
 
 
 def _outcome(unit: Job) -> AttemptOutcome:
-    """Of its last attempt; of a job that never had one, by what is said of the job."""
+    """The outcome of its last attempt or, if it never had one, by the job's own status reason."""
     if unit.attempts:
         return outcomes_of(unit)[-1]
     if unit.exit_code is None and not unit.status_reason and not unit.reason:

@@ -1,4 +1,4 @@
-"""What the last lines of a log say about the cause of a failure: pure, patterns of what programs really print."""
+"""What the last lines of a log reveal about a failure's cause: pure, with patterns of real program output."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _LONGEST_LINE: Final = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogCause:
-    """A likely cause in words, the line that says so, and the way out."""
+    """A likely cause in words, the line that shows it, and the fix."""
 
     cause: str
     line: str
@@ -29,7 +29,7 @@ _NO_NETWORK: Final = (
     r"Connection (?:refused|timed out)|Network is unreachable"
 )
 
-# In order: the first pattern that any of the last lines matches, from the last line up. `{}` is what was captured.
+# In order: the first pattern matched by any of the last lines, from the last line up. `{}` is the captured text.
 _PATTERNS: Final = tuple(
     (re.compile(pattern), cause, fix)
     for pattern, cause, fix in (
@@ -98,7 +98,7 @@ _PATTERNS: Final = tuple(
 
 
 def cause_in(lines: Sequence[str]) -> LogCause | None:
-    """The likely cause in the last lines of a log, oldest first; None where no line says any."""
+    """The likely cause in the last lines of a log, oldest first; None if no line shows one."""
     for pattern, cause, fix in _PATTERNS:
         for line in reversed(lines):
             if found := pattern.search(line):
@@ -108,17 +108,17 @@ def cause_in(lines: Sequence[str]) -> LogCause | None:
 
 
 def last_line(lines: Sequence[str]) -> str:
-    """The last line that is not empty, as far as it fits a screen; "" where there is none."""
+    """The last non-empty line, cut to fit a screen; "" if there is none."""
     return short(next((line for line in reversed(lines) if line.strip()), ""))
 
 
 def short(line: str) -> str:
-    """A line without its ends' white space, cut at 200 characters."""
+    """A line without surrounding white space, cut at 200 characters."""
     bare = line.strip()
     return bare if len(bare) <= _LONGEST_LINE else f"{bare[: _LONGEST_LINE - 1]}…"
 
 
 def signature(line: str) -> str:
-    """What lines have in common that differ only in numbers, hashes and folders, so that failures can be counted."""
+    """A common form for lines that differ only in numbers, hashes and folders, so that failures can be counted."""
     without_folders = re.sub(r"(?:/[^\s/'\":]+)+/", "/", line)  # of a scratch folder, say, which no two attempts share
     return re.sub(r"\b[0-9a-f]{8,}\b|\d+", "#", without_folders)

@@ -1,4 +1,4 @@
-"""Why a job does not run: rules over what was seen, pure. Each finding has a cause, the evidence and the fix."""
+"""Why a job does not run: pure rules over the observed facts. Each finding has a cause, the evidence and the fix."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -14,7 +14,7 @@ from spotbatch.doctor.failures import why_failed
 from spotbatch.runs.units import run_again_count, run_size
 from spotbatch.wording import count
 
-# What the reason of a job begins with that AWS Batch holds to block its queue.
+# How the status reason begins of a job that AWS Batch considers to block its queue.
 _BLOCKED: Final = ("CAPACITY:", "MISCONFIGURATION:", "ACTION_REQUIRED", "UNDETERMINED")
 _MORE_PLACES: Final = (
     "more instance types and zones, a higher bid_percentage, or an on-demand environment behind the Spot one"
@@ -26,7 +26,7 @@ def diagnose(case: Case) -> list[Finding]:
     rules = _RULES.get(case.job.status, _WAITING)
     found = [finding for rule in rules for finding in rule(case)]
     if not _has_cause(found) and case.job.status is JobStatus.RUNNABLE:
-        # the region's own limit explains what AWS Batch's words and the wait for Spot would only guess at
+        # the region's own limit explains what AWS Batch's message and the wait for Spot only suggest
         found += list(local_quota(case)) or list(_blocked(case)) or list(_capacity(case))
     order = list(Weight)
     return sorted(found, key=lambda finding: order.index(finding.weight))
@@ -117,7 +117,7 @@ def _role_is_missing(case: Case) -> Iterator[Finding]:
         )
 
 
-# ---- what it waits for although nothing is wrong ----
+# ---- normal waiting ----
 
 
 def _waits_for_others(case: Case) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def _waits_for_others(case: Case) -> Iterator[Finding]:
 
 
 def _head_in_words(case: Case, head_id: str) -> tuple[str, str]:
-    """The job at the front of the queue, and what AWS Batch says that it waits for."""
+    """The job at the front of the queue, and what it waits for according to AWS Batch."""
     head = case.head
     if head is None:
         return head_id, ""
@@ -157,7 +157,7 @@ def _is_blocked(job: Job) -> bool:
 
 
 def _blocked(case: Case) -> Iterator[Finding]:
-    """AWS Batch's own word on the job at the front of its queue (user guide, "Resolve blocked job queues")."""
+    """AWS Batch's own message about the job at the front of its queue (user guide, "Resolve blocked job queues")."""
     reason = case.job.status_reason
     if reason.startswith(BlockedReason.NO_CAPACITY):
         spot = any(each.is_spot for each in case.around.queue.environments)
@@ -175,7 +175,7 @@ def _blocked(case: Case) -> Iterator[Finding]:
 
 
 def _capacity(case: Case) -> Iterator[Finding]:
-    """The last thought, when nothing else explains it: hosts take their time, or EC2 has none."""
+    """The last resort if nothing else explains it: hosts are still starting, or EC2 has no capacity."""
     for each in case.around.queue.environments:
         if not each.is_usable or not each.is_spot:
             continue
