@@ -1,1 +1,1 @@
-"""AWS Batch resources held against what this project knows: rules over a template or a live queue. Only looks."""
+"""Audits AWS Batch resources against known problems: rules over a template or a live queue. Read-only."""

@@ -1,4 +1,4 @@
-"""Rules on what stands around: the network's idle cost, logs that are kept for ever, roles that may do anything."""
+"""Rules on the surroundings: the network's idle cost, logs kept forever, overly permissive roles."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -16,7 +16,7 @@ _WIDE: Final = ("AdministratorAccess", "PowerUserAccess", "FullAccess")
 
 
 def nat_hours(facts: Facts) -> Iterator[Finding]:
-    """NAT gateways are paid for by the hour, jobs or no jobs."""
+    """NAT gateways are billed by the hour, with or without jobs."""
     gateways = list(facts.of(NAT_GATEWAY))
     if not gateways:
         return
@@ -53,7 +53,7 @@ def s3_through_nat(facts: Facts) -> Iterator[Finding]:
 
 
 def logs_kept_for_ever(facts: Facts) -> Iterator[Finding]:
-    """A log group without a retention keeps all that was ever written."""
+    """A log group without a retention keeps everything ever written."""
     for each in facts.of(LOG_GROUP):
         if "RetentionInDays" not in each.properties:
             yield _logs(each.id, "RetentionInDays", "RetentionInDays is not set", "RetentionInDays: 30")
@@ -87,7 +87,7 @@ def _logs(resource: str, path: str, evidence: str, fix: str) -> Finding:
 
 
 def open_roles(facts: Facts) -> Iterator[Finding]:
-    """What a job may do, whoever gets code into it may do."""
+    """Anyone who gets code into a job can do whatever the job may do."""
     for each in facts.of(ROLE, *POLICIES):
         for path, statement in _statements(each.properties):
             if wide := _wide_actions(statement):
@@ -116,7 +116,7 @@ def _role(resource: str, path: str, evidence: str) -> Finding:
 
 
 def _statements(properties: Properties) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Those of a policy, or of a role's own policies."""
+    """The statements of a policy, or of a role's inline policies."""
     yield from _statements_of(properties.get("PolicyDocument"), "PolicyDocument")
     policies = properties.get("Policies")
     for at, policy in enumerate(policies if isinstance(policies, list) else []):
@@ -132,7 +132,7 @@ def _statements_of(document: object, where: str) -> Iterator[tuple[str, Mapping[
 
 
 def _wide_actions(statement: Mapping[str, Any]) -> str:
-    """The actions with a whole service in them, where they are allowed on everything without a condition."""
+    """Actions that cover a whole service, if allowed on all resources without a condition."""
     resources = statement.get("Resource")
     if "*" not in ([resources] if isinstance(resources, str) else resources or []) or "Condition" in statement:
         return ""

@@ -1,4 +1,4 @@
-"""The rules, and what they find together."""
+"""All rules and their combined findings."""
 
 from collections.abc import Callable, Iterable
 from typing import Final

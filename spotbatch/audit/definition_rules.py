@@ -1,4 +1,4 @@
-"""Rules on job definitions: retries, time, memory. What a strategy does is asked of the rulebook itself."""
+"""Rules on job definitions: retries, time, memory. The rulebook itself evaluates retry strategies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -24,7 +24,7 @@ _TIMEOUTS: Final = f"{_BATCH}/job_timeouts.html"
 _MEMORY: Final = f"{_BATCH}/memory-management.html"
 _LOST_HOST: Final = AttemptExit(status_reason=host_terminated("i-0123456789abcdef0"))
 _BUG: Final = AttemptExit(exit_code=1, reason=CONTAINER_EXITED, status_reason=CONTAINER_EXITED)
-# As the ECS agent names them; the user guide's own example of retries has both.
+# The ECS agent's names; the user guide's own retry example has both.
 _AGENT_ERRORS: Final = (
     AttemptExit(reason=f"{CANNOT_PULL_REASON} Error response from daemon", status_reason=NOT_STARTED),
     AttemptExit(status_reason=NOT_STARTED),
@@ -32,7 +32,7 @@ _AGENT_ERRORS: Final = (
 
 
 def lost_hosts_not_retried(facts: Facts) -> Iterator[Finding]:
-    """A reclaim ends the job where nothing says that it is tried again."""
+    """A reclaim ends the job unless it is configured to be retried."""
     if not any(True for _ in facts.spot_hosts()):
         return
     for each, strategy in _strategies(facts):
@@ -49,7 +49,7 @@ def lost_hosts_not_retried(facts: Facts) -> Iterator[Finding]:
 
 
 def bugs_retried(facts: Facts) -> Iterator[Finding]:
-    """Without an EXIT entry whatever no entry matches is retried: every bug takes all attempts."""
+    """Without an EXIT entry everything unmatched is retried: every bug uses up all attempts."""
     for each, strategy in _strategies(facts):
         if strategy.decide(_BUG, 1) is Action.RETRY:
             yield _retries(
@@ -62,7 +62,7 @@ def bugs_retried(facts: Facts) -> Iterator[Finding]:
 
 
 def agent_errors_not_retried(facts: Facts) -> Iterator[Finding]:
-    """A registry or a Docker that is slow for a moment is no reason to give a job up."""
+    """A briefly slow registry or Docker is no reason to give up on a job."""
     for each, strategy in _strategies(facts):
         if strategy.attempts > 1 and any(strategy.decide(one, 1) is Action.EXIT for one in _AGENT_ERRORS):
             yield _retries(
@@ -76,7 +76,7 @@ def agent_errors_not_retried(facts: Facts) -> Iterator[Finding]:
 
 
 def no_timeout(facts: Facts) -> Iterator[Finding]:
-    """A job that hangs is paid for until somebody looks."""
+    """A job that hangs costs money until someone notices."""
     for each in facts.definitions():
         timeout = each.properties.get("Timeout")
         if not isinstance(timeout, Mapping) or not timeout.get("AttemptDurationSeconds"):
@@ -93,7 +93,7 @@ def no_timeout(facts: Facts) -> Iterator[Finding]:
 
 
 def memory_that_no_host_gives(facts: Facts) -> Iterator[Finding]:
-    """A host offers jobs less than its label says, as the agent and the kernel keep a share."""
+    """A host offers jobs less than its nominal memory, since the agent and the kernel keep a share."""
     offered: list[InstanceType] = []
     for _, compute in facts.hosts():
         kinds = facts.types_of(compute)
@@ -126,7 +126,7 @@ def _holds(kind: InstanceType, needs: ResourceRequirements) -> bool:
 
 
 def _needs(each: Resource) -> ResourceRequirements | None:
-    """What a definition asks for; None where that is not known."""
+    """What a definition requests; None if that is not known."""
     container: Mapping[str, Any] = each.properties["ContainerProperties"]
     asked = {"VCPU": container.get("Vcpus"), "MEMORY": container.get("Memory"), "GPU": 0}
     listed = container.get("ResourceRequirements", [])
@@ -140,7 +140,7 @@ def _needs(each: Resource) -> ResourceRequirements | None:
 
 
 def _strategies(facts: Facts) -> Iterator[tuple[Resource, RetryStrategy]]:
-    """Each definition with its strategy; not those of which a part is not known."""
+    """Each definition with its strategy, except those that are partly unknown."""
     for each in facts.definitions():
         asked = each.properties.get("RetryStrategy", {})
         if not isinstance(asked, Mapping) or not is_known(dict(asked)):
@@ -148,11 +148,11 @@ def _strategies(facts: Facts) -> Iterator[tuple[Resource, RetryStrategy]]:
         try:
             yield each, strategy_of(asked)
         except (InvalidJob, ValueError):
-            continue  # AWS Batch refuses it, and says so better
+            continue  # AWS Batch refuses it with a better message
 
 
 def strategy_of(asked: Mapping[str, Any]) -> RetryStrategy:
-    """CloudFormation's RetryStrategy as the rulebook's. Raises InvalidJob or ValueError."""
+    """Convert CloudFormation's RetryStrategy to the rulebook's. Raises InvalidJob or ValueError."""
     return RetryStrategy(
         attempts=int(str(asked.get("Attempts", 1))),
         evaluate_on_exit=tuple(

@@ -19,14 +19,14 @@ _CFN: Final = (
     "https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-batch-computeenvironment.html"
 )
 _ENOUGH_TYPES: Final = 10  # EC2 user guide, "Best practices for Amazon EC2 Spot": at least ten types
-_LOW_BID_PERCENT: Final = 50  # where no price is known
+_LOW_BID_PERCENT: Final = 50  # if no price is known
 _BUNDLES: Final = ("optimal", "default_x86_64", "default_arm64")
 _DRAINS: Final = "ECS_ENABLE_SPOT_INSTANCE_DRAINING=true"
 _SHARE: Final = "{name} {share:.0f} %"
 
 
 def few_instance_types(facts: Facts) -> Iterator[Finding]:
-    """Spot hosts of one or a few types go together when EC2 needs those."""
+    """Spot hosts of one or a few types are reclaimed together when EC2 needs those types."""
     for each, compute in facts.spot_hosts():
         kinds = facts.types_of(compute)
         named = texts(compute.get("InstanceTypes"))
@@ -45,7 +45,7 @@ def few_instance_types(facts: Facts) -> Iterator[Finding]:
 
 
 def one_zone(facts: Facts) -> Iterator[Finding]:
-    """Spot capacity is per zone; the subnets say which zones there are."""
+    """Spot capacity is per zone; the subnets determine the zones."""
     for each, compute in facts.spot_hosts():
         subnets = compute.get("Subnets")
         if not isinstance(subnets, list) or not is_known(subnets):
@@ -65,14 +65,14 @@ def one_zone(facts: Facts) -> Iterator[Finding]:
 
 
 def _zone_of(facts: Facts, subnet: object) -> str:
-    """A subnet's zone where the template says it, else the subnet itself."""
+    """A subnet's zone if the template gives it, else the subnet itself."""
     found = facts.named(SUBNET, subnet)
     zone = found.properties.get("AvailabilityZone") if found is not None else None
     return str(zone) if zone is not None and is_known(zone) else str(subnet)
 
 
 def best_fit(facts: Facts) -> Iterator[Finding]:
-    """BEST_FIT waits for one type, and cannot be updated; by price alone, Spot hosts are interrupted more often."""
+    """BEST_FIT waits for one type and cannot be updated; by price alone, Spot hosts are interrupted more often."""
     for each, compute in facts.hosts():
         strategy = compute.get("AllocationStrategy", "BEST_FIT")
         is_spot = str(compute["Type"]).upper() == "SPOT"
@@ -98,7 +98,7 @@ def best_fit(facts: Facts) -> Iterator[Finding]:
 
 
 def bundle_of_types(facts: Facts) -> Iterator[Finding]:
-    """What `optimal` stands for is AWS's to change (it did, on 2025-11-01), and it is four families only."""
+    """AWS may change what `optimal` means (as on 2025-11-01), and it covers only four families."""
     for each, compute in facts.hosts():
         named = [name for name in texts(compute.get("InstanceTypes")) if name in _BUNDLES]
         if named:
@@ -115,7 +115,7 @@ def bundle_of_types(facts: Facts) -> Iterator[Finding]:
 
 
 def low_bid(facts: Facts) -> Iterator[Finding]:
-    """A price cap below what Spot usually costs keeps hosts away; one never pays more than the market's price."""
+    """A price cap below the usual Spot price prevents launches; you never pay more than the market price anyway."""
     for each, compute in facts.spot_hosts():
         bid = whole(compute.get("BidPercentage", 100))
         if bid is None:
@@ -143,7 +143,7 @@ def low_bid(facts: Facts) -> Iterator[Finding]:
 
 
 def idle_hosts(facts: Facts) -> Iterator[Finding]:
-    """MinvCpus are paid for day and night."""
+    """MinvCpus cost money around the clock."""
     for each, compute in facts.hosts():
         least = whole(compute.get("MinvCpus", 0)) or 0
         if least <= 0:
@@ -164,12 +164,12 @@ def idle_hosts(facts: Facts) -> Iterator[Finding]:
 
 
 def no_draining(facts: Facts) -> Iterator[Finding]:
-    """ECS places new tasks on a host under its two-minute notice, unless the agent is told to drain it."""
+    """ECS places new tasks on a host with a two-minute notice unless the agent is told to drain it."""
     for each, compute in facts.spot_hosts():
         named = compute.get("LaunchTemplate")
         template = _launch_template(facts, named)
         if named is not None and template is None:
-            continue  # it is elsewhere: nothing can be said
+            continue  # it is defined elsewhere: nothing can be said
         data = user_data(template) if template is not None else ""
         if data is None or _DRAINS in data.replace(" ", "").replace('"', ""):
             continue
@@ -192,7 +192,7 @@ def _launch_template(facts: Facts, named: object) -> Resource | None:
 
 
 def unpinned_launch_template(facts: Facts) -> Iterator[Finding]:
-    """Without a number, hosts have the version of the day on which the environment was last updated."""
+    """Without a version number, hosts use the version as of the environment's last update."""
     for each, compute in facts.hosts():
         named = compute.get("LaunchTemplate")
         if not isinstance(named, dict):
@@ -213,7 +213,7 @@ def unpinned_launch_template(facts: Facts) -> Iterator[Finding]:
 
 
 def name_blocks_replacement(facts: Facts) -> Iterator[Finding]:
-    """A replacement is made before the old one goes, and two environments cannot have one name."""
+    """A replacement is created before the old one is deleted, and two environments cannot share a name."""
     if facts.is_live:
         return
     for each, _ in facts.hosts():
@@ -233,7 +233,7 @@ def name_blocks_replacement(facts: Facts) -> Iterator[Finding]:
 
 
 def no_update_policy(facts: Facts) -> Iterator[Finding]:
-    """What becomes of jobs that run while the hosts are changed."""
+    """What happens to running jobs while the hosts are replaced."""
     for each, compute in facts.hosts():
         properties = each.properties
         if not facts.is_live and not is_false(properties.get("ReplaceComputeEnvironment")):

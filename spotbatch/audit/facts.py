@@ -1,4 +1,4 @@
-"""What is audited, in one shape: resources as CloudFormation has them, from a template or from what lives."""
+"""What is audited, in one form: resources in CloudFormation's terms, from a template or from live resources."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ POLICIES: Final = ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
 SUBNET: Final = "AWS::EC2::Subnet"
 NAT_GATEWAY: Final = "AWS::EC2::NatGateway"
 ENDPOINT: Final = "AWS::EC2::VPCEndpoint"
-UNKNOWN: Final = "(not known)"  # stands for, or within, what a parameter or another stack will say
+UNKNOWN: Final = "(not known)"  # placeholder for, or within, a value from a parameter or another stack
 
 Properties = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
-    """One resource. `names` are what others may call it by: its Ref, its name, its ARN."""
+    """One resource. `names` are the ways to refer to it: its Ref, its name, its ARN."""
 
     id: str
     type: str
@@ -34,34 +34,34 @@ class Resource:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """All that a rule may look at. `is_live`: read from AWS Batch, which tells nothing of what only a template has."""
+    """Everything a rule may use. `is_live`: read from AWS Batch, which lacks what only a template has."""
 
     resources: Sequence[Resource]
     types: Catalogue
     is_live: bool = False
-    unseen: Sequence[str] = ()  # what could not be read, and so no rule has looked at
+    unseen: Sequence[str] = ()  # what could not be read and so was not checked by any rule
 
     def of(self, *kinds: str) -> Iterator[Resource]:
         """The resources of these types."""
         return (each for each in self.resources if each.type in kinds)
 
     def named(self, kind: str, name: object) -> Resource | None:
-        """The resource that a reference means; None where it is not here."""
+        """The resource a reference points to; None if it is not here."""
         return next((each for each in self.of(kind) if name in each.names or name == each.id), None)
 
     def hosts(self) -> Iterator[tuple[Resource, Properties]]:
-        """The environments that start EC2 hosts, with their compute resources; not Fargate's, nor unmanaged ones."""
+        """The environments that start EC2 hosts, with their compute resources; no Fargate or unmanaged ones."""
         for each in self.of(ENVIRONMENT):
             compute = each.properties.get("ComputeResources")
             if isinstance(compute, Mapping) and str(compute.get("Type", "")).upper() in ("SPOT", "EC2"):
                 yield each, compute
 
     def spot_hosts(self) -> Iterator[tuple[Resource, Properties]]:
-        """Those of them on Spot."""
+        """The Spot environments among them."""
         return ((each, compute) for each, compute in self.hosts() if str(compute["Type"]).upper() == "SPOT")
 
     def types_of(self, compute: Properties) -> list[InstanceType] | None:
-        """The instance types that an environment may launch; None where one of them is not known."""
+        """The instance types that an environment may launch; None if one of them is not known."""
         found: list[InstanceType] = []
         for name in texts(compute.get("InstanceTypes")) or [UNKNOWN]:
             try:
@@ -80,7 +80,7 @@ class Facts:
 
 
 def is_known(value: object) -> bool:
-    """Whether a value is here in full, and not a parameter's or another stack's."""
+    """Whether a value is fully known, not from a parameter or another stack."""
     if isinstance(value, Mapping):
         return all(is_known(each) for each in value.values())
     if isinstance(value, list):
@@ -89,12 +89,12 @@ def is_known(value: object) -> bool:
 
 
 def texts(value: object) -> list[str]:
-    """A list of texts; none where it is no list."""
+    """A list of strings; empty if it is not a list."""
     return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def whole(value: object) -> int | None:
-    """A whole number, which templates write as a number or as text; None where it is not known."""
+    """A whole number, which templates write as a number or as text; None if it is not known."""
     try:
         return int(str(value))
     except ValueError:

@@ -1,4 +1,4 @@
-"""From a live queue and job definition to facts, by Describe calls alone."""
+"""From a live queue and job definition to facts, with Describe calls only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -15,7 +15,7 @@ _DEFAULT_GROUP: Final = "/aws/batch/job"
 def facts_of(*, queue: str, definition: str | None, types: Catalogue) -> Facts:
     """A queue with its environments, their launch templates, and a definition with its log group.
 
-    Raises NotFound where the queue or the definition is not there. What the caller may not see is listed as unseen.
+    Raises NotFound if the queue or the definition does not exist. What the caller may not read is listed as unseen.
     """
     batch: Any = session.client("batch")
     found = batch.describe_job_queues(jobQueues=[queue])["jobQueues"]
@@ -41,7 +41,7 @@ def _resource(kind: str, shape: Mapping[str, Any], name: str, arn: str) -> Resou
 
 
 def capitalized(value: Any) -> Any:
-    """An answer of the API with its members spelt as CloudFormation spells them: minvCpus is MinvCpus."""
+    """An API response with its members spelled as in CloudFormation: minvCpus becomes MinvCpus."""
     if isinstance(value, Mapping):
         return {f"{name[:1].upper()}{name[1:]}": capitalized(each) for name, each in value.items()}
     return [capitalized(each) for each in value] if isinstance(value, list) else value

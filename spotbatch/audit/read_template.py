@@ -1,6 +1,6 @@
-"""From a CloudFormation template to facts. What only a deployment knows (parameters, other stacks) stays unknown.
+"""From a CloudFormation template to facts. What is known only at deployment (parameters, other stacks) stays unknown.
 
-The local region's own loader resolves what can be resolved, value by value, so that one import does not hide the rest.
+The local region's own loader resolves what it can, value by value, so that one import does not hide the rest.
 """
 
 import base64
@@ -21,7 +21,7 @@ _REFERENCES: Final = ("Ref", "Arn", "LaunchTemplateId", "GroupId", "SubnetId", "
 
 
 def facts_of(body: Mapping[str, Any], *, types: Catalogue, region: str = "us-east-1") -> Facts:
-    """The facts of a template. Raises InvalidInput where it is none, or holds nothing of AWS Batch."""
+    """The facts of a template. Raises InvalidInput if it is not a template, or contains no AWS Batch resources."""
     template = Template(stack=_STACK, body=_with_unknowns(body), account_id=_ACCOUNT, region=region)
     found = tuple(
         Resource(
@@ -40,7 +40,7 @@ def facts_of(body: Mapping[str, Any], *, types: Catalogue, region: str = "us-eas
 
 
 def user_data(launch_template: Resource) -> str | None:
-    """A launch template's user data as text; None where it is not known, "" where there is none."""
+    """A launch template's user data as text; None if it is not known, "" if there is none."""
     data = launch_template.properties.get("LaunchTemplateData", {})
     value = data.get("UserData", "") if isinstance(data, Mapping) else UNKNOWN
     try:
@@ -51,7 +51,7 @@ def user_data(launch_template: Resource) -> str | None:
 
 
 def _with_unknowns(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The template with a stand-in for each parameter that has no default of its own."""
+    """The template with a placeholder for each parameter without a default."""
     parameters = body.get("Parameters")
     if not isinstance(parameters, Mapping):
         return dict(body)
@@ -65,7 +65,7 @@ def _with_unknowns(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(template: Template, value: Any, where: str) -> Any:
-    """The value without functions; a stand-in where one cannot be worked out here."""
+    """The value with functions resolved; a placeholder if one cannot be resolved here."""
     if isinstance(value, list):
         return [_resolved(template, each, where) for each in value]
     if not isinstance(value, dict):
@@ -80,7 +80,7 @@ def _resolved(template: Template, value: Any, where: str) -> Any:
 
 
 def _text_within(value: Any) -> str:
-    """Of a text that cannot be put together, as user data with an import: the pieces that are here."""
+    """The known pieces of a text that cannot be fully assembled, such as user data with an import."""
     pieces = [each for each in _leaves(value) if len(each) > 20]
     return f"{UNKNOWN} {' '.join(pieces)}" if pieces else UNKNOWN
 
@@ -103,7 +103,7 @@ def _names(template: Template, logical_id: str) -> frozenset[str]:
 
 
 def lines_of(text: str, facts: Facts) -> dict[str, int]:
-    """The line (from 1) of a template's text on which each resource begins, as far as it can be found."""
+    """The line (from 1) in a template's text on which each resource begins, if it can be found."""
     found: dict[str, int] = {}
     wanted = {each.id for each in facts.resources}
     for number, line in enumerate(text.splitlines(), start=1):

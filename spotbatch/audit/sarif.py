@@ -1,4 +1,4 @@
-"""Findings as SARIF 2.1.0, which code reviews show beside the lines (GitHub's upload-sarif)."""
+"""Findings as SARIF 2.1.0, which code reviews show next to the lines (GitHub's upload-sarif)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -9,7 +9,7 @@ _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def sarif_of(found: Sequence[Finding], *, file: str, lines: Mapping[str, int], version: str) -> dict[str, Any]:
-    """The log of one run. `lines`: on which line of the file each resource begins."""
+    """The log of one run. `lines`: the line of the file on which each resource begins."""
     rules = {each.rule: each for each in found}
     return {
         "$schema": _SCHEMA,
