@@ -1,1 +1,1 @@
-"""A local region for tests: what `pip install 'spotbatch[local]'` brings to pytest."""
+"""A local region for tests: what `pip install 'spotbatch[local]'` adds to pytest."""

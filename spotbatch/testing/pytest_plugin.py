@@ -1,4 +1,4 @@
-"""pytest's fixtures: `spotbatch_region` and its family. Loaded by every pytest run, so it imports nothing of weight.
+"""pytest's fixtures: `spotbatch_region` and its family. Loaded by every pytest run, so it imports nothing heavy.
 
 def test_my_job(spotbatch_region):
     batch = spotbatch_region.client("batch")
@@ -34,7 +34,7 @@ def _scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 - p
 
 @pytest.fixture(scope=_scope)
 def spotbatch_region_options() -> Sequence[str]:
-    """Options of `python -m spotbatch.local` for the region; override it, as with ("--seed", "7")."""
+    """Options of `python -m spotbatch.local` for the region; override it, e.g. with ("--seed", "7")."""
     return ()
 
 
@@ -42,7 +42,7 @@ def spotbatch_region_options() -> Sequence[str]:
 def spotbatch_region(
     spotbatch_region_options: Sequence[str], tmp_path_factory: pytest.TempPathFactory
 ) -> "Iterator[Region]":
-    """A local region with a Spot queue and a job definition. It is stopped at the end of its scope."""
+    """A local region with a Spot queue and a job definition. Stopped at the end of its scope."""
     from spotbatch.batch.errors import Unavailable
     from spotbatch.batch.job import ResourceRequirements
     from spotbatch.rehearsal.private_region import started_region
@@ -61,7 +61,7 @@ def spotbatch_region(
 
 @pytest.fixture
 def spotbatch_environment(spotbatch_region: "Region", monkeypatch: pytest.MonkeyPatch) -> "Region":
-    """The region, with this process's AWS settings naming it during the test: for code that makes its own clients."""
+    """The region, with this process's AWS settings pointing at it during the test, for code with its own clients."""
     import os
 
     for name in list(os.environ):
@@ -74,11 +74,11 @@ def spotbatch_environment(spotbatch_region: "Region", monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def spotbatch_batch(spotbatch_region: "Region") -> Any:
-    """The region's boto3 client of AWS Batch."""
+    """The region's boto3 client for AWS Batch."""
     return spotbatch_region.client("batch")
 
 
 @pytest.fixture
 def spotbatch_s3(spotbatch_region: "Region") -> Any:
-    """The region's boto3 client of S3."""
+    """The region's boto3 client for S3."""
     return spotbatch_region.client("s3")

@@ -1,4 +1,4 @@
-"""A region of its own for tests: started, asked, reclaimed, stopped."""
+"""A dedicated region for tests: start, query, reclaim, stop."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Region:
         return self.info.endpoint
 
     def client(self, service: str) -> Any:
-        """A boto3 client of a service of the region: batch, s3, logs, ecs, ec2, cloudformation, sts, ..."""
+        """A boto3 client for a service of the region: batch, s3, logs, ecs, ec2, cloudformation, sts, ..."""
         place = session.connection_to(
             self.info.endpoint,
             region=self.info.region,
@@ -45,11 +45,11 @@ class Region:
         return place.session.client(service, endpoint_url=place.endpoint_url)
 
     def environment(self) -> Mapping[str, str]:
-        """The variables with which any program finds it: the AWS CLI, boto3, spotbatch."""
+        """The variables that let any program find it: the AWS CLI, boto3, spotbatch."""
         return {**self.info.environment(), "SPOTBATCH_HOME": self.info.home, LOCAL_VARIABLE: "1"}
 
     def hosts(self) -> list[HostView]:
-        """Its hosts, those of the past too."""
+        """Its hosts, including past ones."""
         return RegionClient(info=self.info).hosts()
 
     def reclaim(
@@ -60,9 +60,9 @@ class Region:
         notice_seconds: float | None = None,
         timeout: float = 60.0,
     ) -> list[str]:
-        """Take hosts back as EC2 does: the notice, then the end. The ids of the hosts, at once.
+        """Take hosts back as EC2 does: the notice, then the end. Returns the hosts' ids immediately.
 
-        Waits until so many hosts run a job. Raises TimeoutError where none does in time.
+        Waits until this many hosts run a job. Raises TimeoutError if that does not happen in time.
         """
         deadline = time.monotonic() + timeout
         while not instance_ids and sum(bool(host.running) for host in self.hosts()) < count:
@@ -75,7 +75,7 @@ class Region:
         )
 
     def wait(self, job_id: str, *, timeout: float = 60.0) -> Any:
-        """What DescribeJobs has of a job once it has ended. Raises TimeoutError, or InvalidInput for no such job."""
+        """DescribeJobs' entry for a job once it has ended. Raises TimeoutError, or InvalidInput for no such job."""
         batch, deadline = self.client("batch"), time.monotonic() + timeout
         while True:
             found = batch.describe_jobs(jobs=[job_id])["jobs"]
@@ -88,7 +88,7 @@ class Region:
             time.sleep(_POLL_SECONDS)
 
     def log_of(self, job: Mapping[str, Any]) -> str:
-        """What a job of `wait` wrote in its last attempt."""
+        """What a job returned by `wait` wrote in its last attempt."""
         stream = job.get("container", {}).get("logStreamName")
         if not stream:
             return ""
@@ -106,7 +106,7 @@ class Region:
         return open_artifacts(url).read(f"{layout.output_prefix(run, int(index) if index else None)}/{path}")
 
     def load(self, name: str, template: Mapping[str, Any] | Path) -> Mapping[str, str]:
-        """Make or update a stack of a CloudFormation template; its outputs."""
+        """Create or update a stack from a CloudFormation template; returns its outputs."""
         body = template if isinstance(template, Mapping) else _read(template)
         found: Mapping[str, str] = RegionClient(info=self.info).load_stack(name, body)["outputs"]
         return found
