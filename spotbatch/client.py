@@ -282,7 +282,7 @@ class Run:
     def follow(self, *, timeout: float | None = None) -> Iterator[Look]:
         """Yield its changes until it ends, each once: counts, failures as they happen, lastly a look with `is_last`.
 
-        At most one API call a second, whatever the size. Raises TimeoutError after `timeout` seconds; the work continues.
+        At most one API call a second, at any size. Raises TimeoutError after `timeout` seconds; the work continues.
         """
         return aws_session.connected_steps(self._at.connection, self._changes(_Alarm(timeout, self)))
 

@@ -1,4 +1,4 @@
-"""The bill of a page's jobs: the same that `spotbatch cost` makes, and how much of it is known."""
+"""The bill of a page's jobs: the same as from `spotbatch cost`, and how much of it is known."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,33 +13,33 @@ from spotbatch.runs.bill import bill_of
 from spotbatch.web.unit_records import UnitRecords
 
 _FAILED_NAMED: Final = 50
-_ALL_NAMED_UP_TO: Final = 10_000  # units: a thousand names are one object of the store
+_ALL_NAMED_UP_TO: Final = 10_000  # units: a thousand names are one object in the store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """The money of some jobs, their hosts and attempts, and what is not known of them."""
+    """The cost of some jobs, their hosts and attempts, and what is not known about them."""
 
     report: CostReport
-    at: float  # as of when, UTC epoch seconds
-    unread: int = 0  # units of which attempts are not in it yet
+    at: float  # as of this time, UTC epoch seconds
+    unread: int = 0  # units whose attempts are not included yet
     is_over: bool = True  # whether all of the work has ended, and its records were read
     notes: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()  # what is not in the sums, which are too low for it
-    inputs: Mapping[str, str] = field(default_factory=dict)  # by the units' ids; of many units those that FAILED
+    missing: tuple[str, ...] = ()  # what is missing from the sums, which are too low as a result
+    inputs: Mapping[str, str] = field(default_factory=dict)  # by unit id; of many units only those that FAILED
 
     @property
     def completeness(self) -> Completeness:
-        """Whether the sums are all there is, so far, or of a part, and why."""
+        """Whether the sums are final, so far, or partial, and why."""
         return Completeness.of(self.report, missing=self.missing, unread=self.unread, is_over=self.is_over)
 
 
 def account_of(
     units: Sequence[Job], others: Sequence[Job], records: UnitRecords, *, unread: int, is_over: bool
 ) -> Account:
-    """The bill of units that were described, with `others` that may have shared their hosts.
+    """The bill of already described units, with `others` that may have shared their hosts.
 
-    Raises as the prices and hosts that it asks for.
+    Raises the errors of the price and host queries.
     """
     found = records.of(units)
     made = bill_of(units, found.records, others=others)

@@ -1,4 +1,4 @@
-"""What `--actions` allows: the same that `spotbatch cancel` and `spotbatch retry` do, told in one sentence each."""
+"""What `--actions` allows: the same as `spotbatch cancel` and `spotbatch retry`, reported in one sentence each."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def stop(jobs: Jobs, shown: Sequence[Job]) -> str:
 
 
 def again(jobs: Jobs, shown: Sequence[Job], run: Sequence[Job], *, stack: str | None) -> str:
-    """Run again what FAILED of the jobs of a page, and was not run again by a later job of their `run`."""
+    """Retry what FAILED in the jobs of a page and was not retried by a later job of their `run`."""
     own = {job.id for job in shown}
     failed = [each for each in failed_of(jobs, run) if each.job.id in own]
     problems: list[str] = []

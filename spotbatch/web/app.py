@@ -1,4 +1,4 @@
-"""The routes: pages, their news as server-sent events, the static files, and with `--actions` two forms' ends."""
+"""The routes: pages, their updates as server-sent events, static files and, with `--actions`, two form handlers."""
 
 import asyncio
 import contextlib
@@ -32,8 +32,8 @@ _ICON: Final = (  # a heat map, one child of which waits
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3.5" fill="#1f6f54"/>'
     '<path d="M4 5h3v3H4zM9 5h3v3H9zM4 10h3v2H4z" fill="#fff"/><path d="M9 10h3v2H9z" fill="#f0b544"/></svg>'
 )
-_LOOK_SECONDS: Final = 0.4  # between looks at the state's version
-_REFRESH_SECONDS: Final = 5.0  # "3 min ago" grows old even when nothing happens
+_LOOK_SECONDS: Final = 0.4  # between checks of the state's version
+_REFRESH_SECONDS: Final = 5.0  # "3 min ago" becomes outdated even when nothing happens
 _MOST_LISTENERS: Final = 64
 _LONGEST_FORM: Final = 4096
 _LONGEST_ID: Final = 300
@@ -51,10 +51,10 @@ class Dashboard:
     key: Key
     may_act: bool
     is_closing: Callable[[], bool]
-    home: str = ""  # where / leads, when it is not the list
+    home: str = ""  # where / leads, if not to the list
 
     def application(self, port: int) -> ASGIApp:
-        """The whole application, with its guard around it."""
+        """The whole application, wrapped in its guard."""
         routes = [
             Route("/", self.list_page),
             Route("/compare", self.compare),
@@ -101,7 +101,7 @@ class Dashboard:
         return HTMLResponse((await run_in_threadpool(self.pages.compare_page, wanted)).html)
 
     async def child(self, request: Request, kind: str) -> Response:
-        """The form beside a heat map: to the page of the child that stands for an index of the run."""
+        """The form beside a heat map: leads to the page of the child that stands for a run index."""
         index = request.query_params.get("index", "")
         if not _is_number(index):
             return PlainTextResponse("index must be a number\n", status_code=400)
@@ -126,14 +126,14 @@ class Dashboard:
         page = await run_in_threadpool(self.pages.page, target, choice)
         return HTMLResponse(page.html)
 
-    # ---- news ----
+    # ---- updates ----
 
     async def live(self, request: Request, kind: str = "list") -> Response:
-        """News of one page, as long as the browser listens."""
+        """Updates for one page, as long as the browser listens."""
         if sum(self.state.watched.values()) >= _MOST_LISTENERS:
             return PlainTextResponse(f"{_MOST_LISTENERS} pages are open already\n", status_code=503)
         target = _target(request, kind)
-        with contextlib.suppress(SpotbatchError):  # the page itself says what is wrong
+        with contextlib.suppress(SpotbatchError):  # the page itself reports what is wrong
             await run_in_threadpool(self.poller.load, target)
         return StreamingResponse(self._news(target, _choice(request, kind)), media_type="text/event-stream")
 
@@ -168,7 +168,7 @@ class Dashboard:
     # ---- actions ----
 
     async def act(self, request: Request, kind: str, do: Callable[[Target], str]) -> Response:
-        """Stop the jobs of a page, or run again what FAILED of them, for a form of our own."""
+        """Stop the jobs of a page, or retry the failed ones, for one of our own forms."""
         token = await _form_token(request)
         if token is None or not self.key.is_csrf_token(token):
             return PlainTextResponse("this form is from another start of the dashboard: load the page again\n", 403)
@@ -204,7 +204,7 @@ def _target(request: Request, kind: str) -> Target:
 
 
 def _named(address: str) -> Target | None:
-    """The page that an address of ours leads to; None for any other text."""
+    """The page that one of our addresses leads to; None for any other text."""
     kind, _, found = address.removeprefix("/").partition("/")
     if kind not in ("runs", "jobs") or not found or "/" in found:
         return None
@@ -220,7 +220,7 @@ def _is_number(text: str) -> bool:
 
 
 async def _form_token(request: Request) -> str | None:
-    """The token of a small form; None where there is none."""
+    """The token of a small form; None if there is none."""
     body = b""
     async for piece in request.stream():
         body += piece
@@ -230,7 +230,7 @@ async def _form_token(request: Request) -> str | None:
 
 
 async def static(request: Request) -> Response:
-    """The style, the script and the icon, by name; nothing else of the disk."""
+    """The style, the script and the icon, by name; nothing else from the disk."""
     name = request.path_params["name"]
     if name == "icon.svg":
         return Response(_ICON, media_type="image/svg+xml")

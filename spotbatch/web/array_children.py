@@ -1,8 +1,8 @@
-"""An array's children, as far as they are known: their statuses for the heat map, and whom to ask about next. Pure.
+"""An array's children, as far as they are known: their statuses for the heat map, and which to query next. Pure.
 
-10,000 children are 10,000 bytes, and a `Job` for each that was described. Whatever the size, one call a turn is enough:
-those that run are asked about first, small groups are listed by their status, and where only one status is left over
-in the parent's summary, the children that nobody saw yet must stand in it.
+10,000 children are 10,000 bytes, and a `Job` for each described one. Whatever the size, one call per turn is enough:
+running ones are queried first, small groups are listed by status, and if only one status is left over in the
+parent's summary, the children not seen yet must be in it.
 """
 
 from collections import Counter
@@ -18,20 +18,20 @@ from spotbatch.batch.status import STATUSES, JobStatus
 UNSEEN: Final = 255
 _CODE: Final = {status: code for code, status in enumerate(STATUSES)}
 _ACTIVE: Final = (_CODE[JobStatus.STARTING], _CODE[JobStatus.RUNNING])
-_LONGEST_LIST: Final = 500  # a group of more children in one status is left to the turns: five calls at most
+_LONGEST_LIST: Final = 500  # a larger group of children in one status is left to the turns: at most five calls
 _ACTIVE_WEIGHT: Final = 8
 _UNSEEN_WEIGHT: Final = 3
 
 
 @dataclass(kw_only=True)
 class ArrayChildren:
-    """The children of one array. `take_*` learn from an answer of AWS Batch."""
+    """The children of one array. `take_*` process a response from AWS Batch."""
 
     parent: Job
     size: int
     units: dict[int, Job] = field(default_factory=dict)
     _codes: bytearray = field(init=False)
-    _asked: list[int] = field(init=False)  # the turn in which each was asked about last
+    _asked: list[int] = field(init=False)  # the turn in which each was last queried
     _turn: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class ArrayChildren:
 
     @property
     def summary(self) -> Mapping[JobStatus, int]:
-        """Children by status, as the parent counts them; a fresh array's that are not counted yet are SUBMITTED."""
+        """Children by status, as the parent counts them; those of a fresh array not counted yet are SUBMITTED."""
         counted = self.parent.array.status_summary if self.parent.array is not None else {}
         left = max(0, self.size - sum(counted.values()))
         return {**counted, JobStatus.SUBMITTED: counted.get(JobStatus.SUBMITTED, 0) + left}
@@ -52,7 +52,7 @@ class ArrayChildren:
 
     @property
     def unread(self) -> int:
-        """How many children were not described as the parent counts them now: what they add to a sum is not known."""
+        """How many children were not described in their current status: their part of a sum is not known."""
         described = Counter(unit.status for unit in self.units.values())
         return self.size - sum(min(described[status], count) for status, count in self.summary.items())
 
@@ -61,7 +61,7 @@ class ArrayChildren:
         self.parent = parent
 
     def take_unit(self, unit: Job) -> None:
-        """A child that was described. What it shares with the others is kept once."""
+        """A described child. What it shares with the others is stored once."""
         if unit.array_index is None or not 0 <= unit.array_index < self.size:
             return
         before = self.units.get(unit.array_index)
@@ -73,13 +73,13 @@ class ArrayChildren:
         self._codes[unit.array_index] = _CODE[unit.status]
 
     def take_status(self, index: int, status: JobStatus) -> None:
-        """A child that a list named: its status, no more. What was described to its end stays."""
+        """A child from a list: only its status. Children described to their end are kept."""
         unit = self.units.get(index)
         if 0 <= index < self.size and not (unit is not None and unit.status.is_terminal):
             self._codes[index] = _CODE[status]
 
     def lacking(self) -> JobStatus | None:
-        """A status to list: the smallest group that is not known whole, unless it is the greatest or too long."""
+        """A status to list: the smallest incompletely known group, unless it is the largest or too long."""
         known, summary = self._known(), self.summary
         present = sorted((count, status) for status, count in summary.items() if count)
         for count, status in present[:-1]:
@@ -88,7 +88,7 @@ class ArrayChildren:
         return None
 
     def wanted(self, room: int) -> list[str]:
-        """The ids of the children to describe next; none when all have ended and were seen to."""
+        """The ids of the children to describe next; none once all have been seen to end."""
         self._turn += 1
         chosen = nsmallest(room, self._open(), key=self._urgency)
         for index in chosen:
@@ -96,7 +96,7 @@ class ArrayChildren:
         return [f"{self.parent.id}:{index}" for index in chosen]
 
     def stale(self) -> list[str]:
-        """The ids of children that were not described as they stand now: unread ones, and those that moved on."""
+        """The ids of children not described in their current status: unread ones, and those that moved on."""
         if not self.unread:
             return []
         by_index = ((index, self.units.get(index)) for index in range(self.size))
@@ -112,12 +112,12 @@ class ArrayChildren:
         return next(self._open(), None) is None
 
     def statuses(self) -> list[JobStatus | None]:
-        """Each child's status by index: as seen, or as it must be; None where that is not known."""
+        """Each child's status by index, seen or deduced; None if it is not known."""
         rest = self._deduced()
         return [rest if code == UNSEEN else STATUSES[code] for code in self._codes]
 
     def _deduced(self) -> JobStatus | None:
-        """The status of all that nobody saw, where the summary has but one with room for so many; unknown otherwise."""
+        """The status of all unseen children if the summary leaves only one possible; otherwise unknown."""
         unseen = self._codes.count(UNSEEN)
         known = self._known()
         left = [status for status, count in self.summary.items() if count - known[status] >= max(1, unseen)]
@@ -139,7 +139,7 @@ class ArrayChildren:
 
 
 def cells(statuses: Iterable[JobStatus | None], retried: frozenset[int]) -> str:
-    """A character a child for the script that draws them: 0-6 by status, a-g if it made more attempts, . if unseen."""
+    """One character per child for the script that draws them: 0-6 by status, a-g if retried, . if unseen."""
     plain, again = "0123456", "abcdefg"
     return "".join(
         "." if status is None else (again if index in retried else plain)[_CODE[status]]
@@ -148,7 +148,7 @@ def cells(statuses: Iterable[JobStatus | None], retried: frozenset[int]) -> str:
 
 
 def retried(units: Mapping[int, Job]) -> frozenset[int]:
-    """The children that made more than one attempt, or wait for another one."""
+    """The children that had more than one attempt, or wait for another one."""
     return frozenset(
         index
         for index, unit in units.items()
@@ -157,7 +157,7 @@ def retried(units: Mapping[int, Job]) -> frozenset[int]:
 
 
 def interruptions(units: Iterable[Job]) -> tuple[int, int]:
-    """Attempts that an interruption ended, and attempts beyond the first."""
+    """Attempts ended by an interruption, and attempts beyond the first."""
     lost = again = 0
     for unit in units:
         lost += interruptions_of(unit)

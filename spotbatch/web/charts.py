@@ -1,4 +1,4 @@
-"""The geometry of money over time, and lines and areas from numbers. Pure. Times become places from 0 to 1000."""
+"""The geometry of cost over time, and lines and areas from numbers. Pure. Times map to positions from 0 to 1000."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ WASTED: Final = frozenset({Part.LOST, Part.RESTART})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """Sums up to each of the times, in USD; floats, since they are only drawn."""
+    """Cumulative sums at each time, in USD; floats, since they are only drawn."""
 
     times: tuple[float, ...]
     paid: tuple[float, ...]
@@ -24,16 +24,16 @@ class Curve:
 
 
 def end_of_work(report: CostReport, now: float) -> float:
-    """Where a time axis ends: with the last attempt, or now while one runs. What hosts did afterwards is not drawn."""
+    """Where a time axis ends: with the last attempt, or now while one runs. Later host time is not drawn."""
     if not report.attempts:
         return max((host.ended_at or now for host in report.hosts), default=now)
     return max(each.stopped_at if each.stopped_at is not None else now for each in report.attempts)
 
 
 def curve(report: CostReport, now: float) -> Curve | None:
-    """Money up to each moment of a run. Each amount is spread evenly over the stretch of time that it belongs to.
+    """Cumulative cost over a run. Each amount is spread evenly over the period it belongs to.
 
-    The last point equals the report's sums. None where nothing was billed.
+    The last point equals the report's sums. None if nothing was billed.
     """
     if not report.entries:
         return None
@@ -73,7 +73,7 @@ def _day_start(day: str) -> float:
 
 
 def _sums(amounts: Iterable[tuple[tuple[float, float], float]], times: Sequence[float]) -> tuple[float, ...]:
-    """The sum of all that was spent up to each time: one sweep over where slopes begin and end."""
+    """The total spent up to each time: one sweep over the points where slopes start and end."""
     slopes: list[tuple[float, float]] = []
     jumps: list[tuple[float, float]] = []
     for (first, last), amount in amounts:
@@ -100,7 +100,7 @@ def _sums(amounts: Iterable[tuple[tuple[float, float], float]], times: Sequence[
 
 
 def polyline(values: Sequence[float], top: float, height: float) -> str:
-    """Points of a line over the whole width, `top` being the greatest value that fits."""
+    """Points of a line over the full width; `top` is the largest value that fits."""
     step = WIDTH / max(1, len(values) - 1)
     return " ".join(
         f"{at * step:g},{height - (value / top if top else 0) * height:.1f}" for at, value in enumerate(values)

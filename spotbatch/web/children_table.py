@@ -1,4 +1,4 @@
-"""A table of the children of a run: fifty at a time of those that were searched for, in a chosen order. Pure."""
+"""A table of a run's children: fifty search results at a time, in a chosen order. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _Key = tuple[bool, float | str, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostUse:
-    """Where a unit ran last, and the most memory that it used; None where nothing tells."""
+    """Where a unit last ran, and its peak memory; None if not known."""
 
     instance_id: str
     peak_memory_mib: float | None
@@ -25,13 +25,13 @@ class HostUse:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChildRow:
-    """A child, or what is known of it: without a unit, it was not read yet."""
+    """A child as far as it is known; without a unit, it was not read yet."""
 
     index: int
     unit_id: str
     status: JobStatus | None
     unit: Job | None
-    seconds: float | None  # that its attempts ran, together
+    seconds: float | None  # total run time of its attempts
     use: HostUse | None
     input: str
 
@@ -48,7 +48,7 @@ class ChildrenTable:
 
 
 def host_uses(report: CostReport) -> dict[str, HostUse]:
-    """By unit, from a bill's attempts."""
+    """Host use by unit, from a bill's attempts."""
     found: dict[str, HostUse] = {}
     for each in report.attempts:
         peak = each.observed.peak_memory_mib if each.observed is not None else None
@@ -67,7 +67,7 @@ def children_table(
     inputs: Mapping[str, str],
     now: float,
 ) -> ChildrenTable:
-    """The rows that a choice asks for; `children` of the arrays by their ids, `now` in UTC epoch seconds."""
+    """The rows selected by a choice; `children` of the arrays by their ids, `now` in UTC epoch seconds."""
     rows = [row for row in _rows(units, children, uses, inputs, now) if _is_wanted(row, choice)]
     key = _ORDERS.get(choice.order)
     if key is not None:
@@ -103,10 +103,10 @@ def _rows(
 
 
 def ran_seconds(unit: Job, now: float) -> float | None:
-    """How long a unit's attempts ran together; None before the first one."""
+    """How long a unit's attempts ran in total; None before the first one."""
     ran = [(each.stopped_at or now) - each.started_at for each in unit.attempts if each.started_at is not None]
     if unit.status is JobStatus.RUNNING and unit.started_at is not None and not _is_attempt_listed(unit):
-        ran.append(now - unit.started_at)  # the attempt that runs is not in the list
+        ran.append(now - unit.started_at)  # the running attempt is not in the list
     return sum(ran) if ran else None
 
 
@@ -125,7 +125,7 @@ def _is_wanted(row: ChildRow, choice: Choice) -> bool:
 
 
 def _descending(value: Callable[[ChildRow], float | None]) -> Callable[[ChildRow], _Key]:
-    """The greatest first, what is not known last."""
+    """Largest first, unknown values last."""
 
     def key(row: ChildRow) -> _Key:
         found = value(row)

@@ -1,4 +1,4 @@
-"""What a person chose on a page: search, status, order and page of a table. It stands in the page's address. Pure."""
+"""A user's choices on a page: search, status, order and page of a table, kept in the page's address. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ CHILD_ORDERS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """A choice; the default is the whole table in its usual order."""
+    """A choice; the default is the whole table in its default order."""
 
     search: str = ""
     status: JobStatus | None = None
@@ -32,7 +32,7 @@ class Choice:
 
     @property
     def is_filter(self) -> bool:
-        """Whether it leaves rows out."""
+        """Whether it excludes rows."""
         return bool(self.search) or self.status is not None
 
     def query(self, **changes: object) -> str:
@@ -49,7 +49,7 @@ NO_CHOICE: Final = Choice()
 
 
 def choice_of(parameters: Mapping[str, str], orders: Mapping[str, str]) -> Choice:
-    """From an address. What is no choice of ours is left out: somebody may have written it by hand."""
+    """Parse an address. Invalid choices are ignored: it may have been written by hand."""
     status, page = parameters.get("status", ""), parameters.get("page", "")
     order = parameters.get("sort", "")
     return Choice(

@@ -1,4 +1,4 @@
-"""Two runs side by side: time, money, interruptions and failures, and how much the second differs. Pure."""
+"""Two runs side by side: time, cost, interruptions and failures, and how the second differs. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _Value = float | Decimal | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """One run of the two, with its bill where it was made."""
+    """One of the two runs, with its bill if there is one."""
 
     view: RunView
     account: Account | None
@@ -23,12 +23,12 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComparedRow:
-    """One figure of both; "…" where it is not known yet, "at least" before one that may still grow."""
+    """One figure for both; "…" if it is not known yet, "at least" before one that may still grow."""
 
     label: str
     first: str
     second: str
-    change: str  # of the second against the first
+    change: str  # of the second relative to the first
 
 
 def comparison(first: Compared, second: Compared) -> tuple[ComparedRow, ...]:
@@ -74,7 +74,7 @@ def _row(
 
 
 def _change(first: _Value, second: _Value) -> str:
-    """+12 %, -40 %, or "same"; "" where one is not known, or where nothing stands to compare with."""
+    """+12 %, -40 %, or "same"; "" if one is not known, or there is nothing to compare with."""
     if first is None or second is None:
         return ""
     if first == second:
@@ -91,7 +91,7 @@ def _usd(amount: Decimal) -> str:
 
 
 def _took(one: Compared) -> float | None:
-    """Seconds; None while the run goes on."""
+    """Seconds; None while the run is in progress."""
     begun, ended = one.view.created_at, one.view.stopped_at
     return ended - begun if begun is not None and ended is not None else None
 

@@ -1,4 +1,4 @@
-"""A finished run as one file: the same page with its style and script inside, which asks nothing of the network."""
+"""A finished run as one file: the same page with its style and script embedded, needing no network."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ _MOST_CHILDREN: Final = 20_000
 
 
 def export(scope: Scope, jobs: Jobs, target: Target, members: list[Job], now: float) -> str:
-    """The page of some jobs as they stand at `now` (UTC epoch seconds), everything about them read first."""
+    """The page of some jobs as of `now` (UTC epoch seconds), after reading everything about them."""
     state = State(as_of=now)
     state.take(members, now)
     if target.kind == "run":

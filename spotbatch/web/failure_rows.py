@@ -1,4 +1,4 @@
-"""What FAILED, together by exit code and reason, by the run's indexes. Pure."""
+"""Failures grouped by exit code and reason, by run index. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class FailureRow:
 def failure_rows(
     failed: Sequence[Job], inputs: Mapping[str, str], last_lines: Mapping[str, tuple[str, ...]]
 ) -> tuple[FailureRow, ...]:
-    """Units that FAILED, together by their exit code and reason, the most frequent first."""
+    """Units that FAILED, grouped by exit code and reason, most frequent first."""
     groups: dict[tuple[int | None, str], list[Job]] = defaultdict(list)
     for unit in failed:
         groups[(unit.exit_code, unit.reason or unit.status_reason or "no reason was given")].append(unit)

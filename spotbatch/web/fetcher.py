@@ -1,4 +1,4 @@
-"""Asks AWS for what pages need, a call or a few at a time, and puts it into the state. When, the poller decides."""
+"""Queries AWS for what pages need, one or a few calls at a time, and updates the state. The poller decides when."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +24,7 @@ from spotbatch.web.story import findings_of, story_of
 from spotbatch.web.target import Target
 from spotbatch.web.unit_records import UnitRecords
 
-_KEPT_DAYS: Final = 7  # AWS Batch keeps ended jobs for about that long
+_KEPT_DAYS: Final = 7  # AWS Batch keeps ended jobs for about this long
 _LIST_LIMIT: Final = 500
 _IDS_A_CALL: Final = 100
 _LOG_LINES: Final = 400
@@ -43,7 +43,7 @@ _LOCAL_READERS: Final = 2
 
 @dataclass(kw_only=True)
 class Fetcher:
-    """Reads into the state. Every method raises the errors of `session.client`, and what its source raises."""
+    """Reads into the state. Every method raises the errors of `session.client` and of its source."""
 
     state: State
     scope: Scope
@@ -52,24 +52,24 @@ class Fetcher:
     is_local: Callable[[], bool] = session.is_local
     _neighbours: dict[Target, list[Job]] = field(default_factory=dict, init=False)
     _jobs: Jobs | None = field(default=None, init=False)
-    _first: int = field(default=0, init=False)  # where the next turn begins among more jobs than fit into one call
+    _first: int = field(default=0, init=False)  # where the next turn starts among more jobs than fit into one call
 
     def __post_init__(self) -> None:
         self.records = UnitRecords(stack=self.scope.stack)
 
     @property
     def jobs(self) -> Jobs:
-        """The client of AWS Batch; made anew after `forget_clients`. Raises as `connect`."""
+        """The AWS Batch client; recreated after `forget_clients`. Raises like `connect`."""
         if self._jobs is None:
             self._jobs = connect()
         return self._jobs
 
     def forget_clients(self) -> None:
-        """There was no answer: connect anew, perhaps to another place."""
+        """Called if there was no answer: reconnect, perhaps to another place."""
         self._jobs = None
 
     def load(self, target: Target) -> None:
-        """What a page needs that was never looked at. Raises NotFound where there is no such job."""
+        """Load what a page needs that was never viewed. Raises NotFound if there is no such job."""
         if target.kind == "list":
             if not self.state.is_listed and self.scope.queue is not None:
                 self.list_jobs()
@@ -92,9 +92,9 @@ class Fetcher:
                 break  # the rest in turns
 
     def read_children(self, target: Target, seconds: float) -> None:
-        """Describe children of a page's arrays until all are known as they stand, or the time is over.
+        """Describe children of a page's arrays until all are known in their current status, or time is up.
 
-        Two calls at a time: while one answer is parsed, the region makes the next.
+        Two calls at a time: while one response is parsed, the region prepares the next.
         """
         until = time.monotonic() + seconds
         for job in self.arrays(self.state.members(target)):
@@ -109,7 +109,7 @@ class Fetcher:
                         self._take(described)
 
     def list_jobs(self) -> bool:
-        """The jobs of the queue that came since the last time; whether there are new ones."""
+        """List the queue's jobs since the last time; returns whether there are new ones."""
         if self.scope.queue is None:
             return False
         newest = max((each.created_at or 0.0 for each in self.state.listed.values()), default=0.0)
@@ -122,7 +122,7 @@ class Fetcher:
         return True
 
     def describe(self) -> bool:
-        """The next hundred jobs and children of the pages that are open; whether anything changed."""
+        """Describe the next hundred jobs and children of open pages; returns whether anything changed."""
         return self._take(self.jobs.describe(self.next_ids()))
 
     def _take(self, described: list[Job]) -> bool:
@@ -130,7 +130,7 @@ class Fetcher:
         return self.state.take(described, self.now())
 
     def next_ids(self, *, dry: bool = False) -> list[str]:
-        """What to describe in the next call: open jobs of the pages, then children in their turn. `dry`: if any."""
+        """What to describe in the next call: open jobs of the pages, then children in turn. `dry`: if any."""
         with self.state.lock:
             targets = [target for target, count in self.state.watched.items() if count > 0]
             members = [job for target in targets if target.kind != "list" for job in self.state.members(target)]
@@ -147,7 +147,7 @@ class Fetcher:
             return ids
 
     def _in_turn(self, ids: list[str], room: int) -> list[str]:
-        """As many as there is room for, others each time when there are more."""
+        """As many as fit, rotating if there are more."""
         if len(ids) <= room:
             return ids
         start = self._first = self._first % len(ids)
@@ -155,11 +155,11 @@ class Fetcher:
         return (ids[start:] + ids[:start])[:room]
 
     def arrays(self, members: Iterable[Job]) -> list[Job]:
-        """The arrays among them whose children are asked about."""
+        """The arrays among them whose children are queried."""
         return [job for job in self.state.detailed(members) if job.array is not None]
 
     def _listed_ids(self) -> list[str]:
-        """Jobs of the list that are not described yet, the newest first, or that still go on."""
+        """Jobs of the list that are not described yet, newest first, or that have not ended."""
         newest = sorted(self.state.listed.values(), key=lambda one: one.created_at or 0.0, reverse=True)
         known = {each.id: self.state.jobs.get(each.id) for each in newest}
         never = [job_id for job_id, job in known.items() if job is None]
@@ -167,7 +167,7 @@ class Fetcher:
         return [*never, *open_ids]
 
     def list_some(self, array_id: str) -> None:
-        """Children of an array in a status of which not all are known yet."""
+        """List children of an array in a status of which not all are known yet."""
         job = self.state.find(array_id)
         if job is None or (status := self.state.children_of(job).lacking()) is None:
             return
@@ -179,7 +179,7 @@ class Fetcher:
         self.state.changed()
 
     def read_members(self, run_id: str) -> None:
-        """Which jobs a run has, as they stand now. Raises NotFound where there is no such run."""
+        """Read which jobs a run currently has. Raises NotFound if there is no such run."""
         found = self._members(run_id)
         self._take(found)
         ids = tuple(job.id for job in found)
@@ -200,7 +200,7 @@ class Fetcher:
         return run_jobs(self.jobs, known[0], stack=self.scope.stack)
 
     def shown(self, target: Target) -> list[Job]:
-        """The jobs of a page as they stand now, the oldest first. Raises NotFound."""
+        """The current jobs of a page, oldest first. Raises NotFound."""
         if target.kind == "run":
             self.read_members(target.id)
         ids = [target.id] if target.kind == "job" else list(self.state.runs.get(target.id, ()))
@@ -210,11 +210,11 @@ class Fetcher:
         return sorted(found, key=lambda job: job.created_at or 0.0)
 
     def run_of(self, job: Job) -> list[Job]:
-        """All jobs of a job's run as they stand now, the oldest first; of a child only itself."""
+        """All current jobs of a job's run, oldest first; for a child only itself."""
         return [job] if job.array_index is not None else run_jobs(self.jobs, job, stack=self.scope.stack)
 
     def account(self, target: Target) -> None:
-        """The money and the hosts of a page's jobs."""
+        """Read the cost and hosts of a page's jobs."""
         with self.state.lock:
             members = self.state.members(target)
             units = list(self.state.units(members))
@@ -235,9 +235,9 @@ class Fetcher:
         self.state.changed()
 
     def _others(self, target: Target, members: Sequence[Job]) -> list[Job] | None:
-        """Units of other jobs that may have shared the hosts: as `spotbatch cost` asks, once for a run that is over.
+        """Units of other jobs that may have shared the hosts, as in `spotbatch cost`; once for a run that is over.
 
-        None where asking AWS about them would take many calls, or while work goes on there.
+        None if querying AWS for them would take many calls, or while work is running there.
         """
         is_over = all(job.status.is_terminal for job in members)
         if not self.is_local() and not (is_over and self._has_few_neighbours(members)):
@@ -254,7 +254,7 @@ class Fetcher:
         return self.state.is_listed and sum(each.array_size or 1 for each in others) <= _NEIGHBOURS_ASKED
 
     def log(self, target: Target, job: Job) -> None:
-        """The last lines of an attempt's log: of the one that the page names, or of the last."""
+        """Read the last lines of an attempt's log: of the attempt named by the page, or the last one."""
         streams = [attempt.log_stream for attempt in job.attempts]
         chosen = streams[target.attempt - 1] if target.attempt and target.attempt <= len(streams) else None
         stream = chosen or (streams[-1] if streams else job.log_stream)
@@ -271,7 +271,7 @@ class Fetcher:
             self.state.changed()
 
     def failure_logs(self, target: Target) -> None:
-        """The last lines of one log for each reason for which units of a page FAILED; each log is read once."""
+        """Read the last lines of one log per failure reason on a page; each log is read once."""
         for unit in self.lacking_lines(target):
             stream = unit.attempts[-1].log_stream if unit.attempts else unit.log_stream
             logs = Logs(group=unit.log_group or DEFAULT_GROUP, logs=session.client("logs"))
@@ -284,7 +284,7 @@ class Fetcher:
             self.state.changed()
 
     def lacking_lines(self, target: Target) -> list[Job]:
-        """The first unit of each of the most frequent reasons of a page's failures whose log was not read."""
+        """The first unit for each of a page's most frequent failure reasons whose log was not read."""
         with self.state.lock:
             members = self.state.members(target)
             standing = run_units(members)
@@ -294,16 +294,16 @@ class Fetcher:
         return [unit for unit in failed if unit.id in lacking]
 
     def story(self, job: Job) -> None:
-        """What the runtime's records tell."""
+        """Read what the runtime's records say."""
         self.state.detail(job.id).story = story_of(job, self.records)
         self.state.changed()
 
     def findings(self, job: Job) -> None:
-        """What the doctor says."""
+        """Read the doctor's findings."""
         self.state.detail(job.id).findings = findings_of(self.jobs, job)
         self.state.changed()
 
 
 def log_key(target: Target) -> str:
-    """Where the state keeps the log of a page's attempt."""
+    """The state's key for the log of a page's attempt."""
     return f"{target.id}#{target.attempt or ''}"

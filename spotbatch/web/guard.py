@@ -1,8 +1,8 @@
-"""Who may see the dashboard: only a browser on this machine that was given the link, and no page of another origin.
+"""Who may see the dashboard: only a browser on this machine with the link, and no page from another origin.
 
-The page shows logs and job definitions; with `--actions` it ends jobs. A DNS name that somebody points at 127.0.0.1
-must not reach it (Host is checked), no page elsewhere (Origin and Sec-Fetch-Site are), and no other user of this
-machine: the link that the command prints has a key, which becomes a cookie.
+The page shows logs and job definitions; with `--actions` it ends jobs. It must not be reachable through a DNS
+name that points at 127.0.0.1 (Host is checked), from pages elsewhere (Origin and Sec-Fetch-Site are checked), or by
+other users of this machine: the printed link has a key, which becomes a cookie.
 """
 
 import hashlib
@@ -37,13 +37,13 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Key:
-    """The secret of one start of the server."""
+    """The secret of one server start."""
 
     secret: str
 
     @property
     def csrf_token(self) -> str:
-        """What every form carries: made from the key, but not the key itself."""
+        """The token in every form: derived from the key, but not the key itself."""
         return hmac.new(self.secret.encode(), b"csrf", hashlib.sha256).hexdigest()
 
     def is_secret(self, given: str) -> bool:
@@ -92,7 +92,7 @@ class Guard:
         return f"spotbatch-{self.port}"  # a browser sends cookies to every port of a host
 
     def _without_cookie(self, scope: Scope, headers: Headers) -> Response | None:
-        """None for a browser that has the cookie; else it is set from the link's key, or the request is refused."""
+        """None if the browser has the cookie; otherwise set it from the link's key, or refuse the request."""
         if self.key.is_secret(self._cookie(headers)):
             return None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)

@@ -1,4 +1,4 @@
-"""The units of a run or an array as a heat map, by the run's indexes, and the same in words. Pure."""
+"""The units of a run or array as a heat map by run index, and the same in words. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,14 +14,14 @@ from spotbatch.web.run_units import RunUnits, run_units, standing_counts
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeatMap:
-    """A cell for each index, and what they are in words."""
+    """One cell per index, and a description in words."""
 
     id: str  # of the run or the array
-    cells: str  # a character each; "." where the status was not read yet
+    cells: str  # one character each; "." if the status was not read yet
     indexes: str  # of the run, as 0-99 or 3,17,40-45: the cells' own names
     groups: tuple[tuple[str, int, str], ...]  # status, count, which indexes
-    retried: str  # which made more than one attempt
-    unread: int  # cells of which nothing is known yet
+    retried: str  # which had more than one attempt
+    unread: int  # cells about which nothing is known yet
     label: str
 
     @property
@@ -30,7 +30,7 @@ class HeatMap:
 
     @property
     def last(self) -> int:
-        """The greatest index."""
+        """The largest index."""
         return ArrayIndexes.parse(self.indexes).ranges[-1][1]
 
 
@@ -40,7 +40,7 @@ def heat_map_of(
     children: Mapping[str, ArrayChildren],
     counts_of: Callable[[Sequence[Job]], Mapping[JobStatus, int]],
 ) -> HeatMap | None:
-    """The heat map of jobs of one run (`children` of the arrays by their ids); None where they have no indexes."""
+    """The heat map of one run's jobs (`children` of the arrays by their ids); None if they have no indexes."""
     units = run_units(members)
     if not units.spans:
         return None
@@ -69,7 +69,7 @@ def heat_map_of(
 
 
 def indexes_known(job: Job) -> bool:
-    """Whether a job that is no array has an index in its run."""
+    """Whether a job that is not an array has an index in its run."""
     return bool(run_units([job]).spans)
 
 
@@ -85,7 +85,7 @@ def _statuses(units: RunUnits, children: Mapping[str, ArrayChildren]) -> Iterabl
 
 
 def _again(members: Sequence[Job], units: RunUnits, children: Mapping[str, ArrayChildren]) -> set[int]:
-    """The indexes that made more than one attempt, in one job of the run or in several."""
+    """The indexes with more than one attempt, in one job of the run or several."""
     found: set[int] = set()
     for span in units.spans:
         of = children.get(span.job.id)

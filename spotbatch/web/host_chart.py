@@ -1,6 +1,6 @@
-"""The geometry of hosts over time: groups of one kind, and in them each host with its attempts and its reclaim. Pure.
+"""The geometry of hosts over time: groups of one kind, with each host's attempts and reclaim. Pure.
 
-Times become places from 0 to 1000, so that a picture has as many elements as hosts, however many attempts ran on them.
+Times map to positions from 0 to 1000, so that a chart has as many elements as hosts, regardless of their attempts.
 """
 
 from collections import defaultdict
@@ -18,12 +18,12 @@ ROW_HEIGHT: Final = 24
 _MOST_HOSTS: Final = 60
 _MOST_LANES: Final = 6
 _PLACES: Final = 250  # at which a group's hosts are counted
-_FEW_HOSTS: Final = 6  # so many are shown without folding
+_FEW_HOSTS: Final = 6  # this many are shown without folding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostRow:
-    """One host: where its life, its booting, its attempts by how they ended, and its reclaim are drawn."""
+    """One host: where its life, boot, attempts by outcome, and reclaim are drawn."""
 
     host: HostLife
     x: float
@@ -36,7 +36,7 @@ class HostRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostGroup:
-    """Hosts of one type in one zone: how many there were and how many worked over time, and some of them one by one."""
+    """Hosts of one type in one zone: how many existed and worked over time, and some of them individually."""
 
     id: str
     instance_type: str
@@ -53,7 +53,7 @@ class HostGroup:
 
     @property
     def left_out(self) -> int:
-        """Hosts that are counted, but have no row."""
+        """Hosts that are counted but have no row."""
         return self.count - len(self.rows)
 
 
@@ -67,12 +67,12 @@ class HostChart:
 
     @property
     def is_folded(self) -> bool:
-        """Whether the hosts of a group are shown only when it is opened."""
+        """Whether a group's hosts are shown only when it is expanded."""
         return self.count > _FEW_HOSTS
 
 
 def host_chart(report: CostReport, now: float) -> HostChart:
-    """The hosts of a report. Of more than 60, those that were reclaimed have a row first, then the latest."""
+    """The hosts of a report. If there are more than 60, reclaimed ones get a row first, then the latest."""
     if not report.hosts:
         return HostChart(groups=(), ticks=(), count=0)
     start = min(host.launched_at for host in report.hosts)
@@ -136,7 +136,7 @@ def _group(
 
 
 def _busy(attempts: Sequence[AttemptUse], now: float) -> Iterator[tuple[float, float]]:
-    """When at least one attempt ran on a host."""
+    """The periods when at least one attempt ran on a host."""
     reached = float("-inf")
     for each in sorted(attempts, key=lambda one: one.started_at):
         stop = each.stopped_at if each.stopped_at is not None else now
@@ -146,7 +146,7 @@ def _busy(attempts: Sequence[AttemptUse], now: float) -> Iterator[tuple[float, f
 
 
 def _counted(stretches: Iterable[tuple[float, float]], start: float, end: float) -> list[int]:
-    """How many stretches of time touch each of 250 pieces of the whole."""
+    """How many periods overlap each of 250 slices of the whole."""
     changes = [0] * (_PLACES + 1)
     for first, last in stretches:
         if first >= end or last <= start:
@@ -159,7 +159,7 @@ def _counted(stretches: Iterable[tuple[float, float]], start: float, end: float)
 
 
 def _steps(counts: Sequence[int], top: int) -> str:
-    """Path data of the area below counts that change from piece to piece; what stays the same is one line."""
+    """Path data of the area below per-slice counts; equal neighbours become one line."""
     found, before = f"M0 {ROW_HEIGHT}", 0
     for place, count in enumerate(counts):
         if count != before:
@@ -190,7 +190,7 @@ def _row(host: HostLife, attempts: Sequence[AttemptUse], start: float, end: floa
 
 
 def _paths(stretches: Iterable[tuple[float, float, AttemptOutcome]]) -> dict[str, str]:
-    """Attempts side by side in lanes, a path for each group of outcomes; neighbours without a gap become one piece."""
+    """Attempts side by side in lanes, one path per outcome group; neighbours without a gap are merged."""
     free: list[float] = []
     pieces: list[tuple[float, float, AttemptOutcome, int]] = []
     for start, stop, group in sorted(stretches, key=lambda one: one[:2]):
@@ -212,7 +212,7 @@ def _paths(stretches: Iterable[tuple[float, float, AttemptOutcome]]) -> dict[str
 def _joined(
     pieces: Iterable[tuple[float, float, AttemptOutcome, int]], lanes: int
 ) -> list[tuple[float, float, AttemptOutcome, int]]:
-    """Pieces of less than a place are joined to the one before, so that 10,000 attempts do not make 10,000 shapes."""
+    """Pieces narrower than one position are joined to the previous, so that 10,000 attempts do not need 10,000 shapes."""
     found: list[tuple[float, float, AttemptOutcome, int]] = []
     last: dict[tuple[int, AttemptOutcome], int] = {}
     for start, stop, group, given in pieces:

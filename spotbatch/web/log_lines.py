@@ -1,4 +1,4 @@
-"""The lines of a log, each with an id of its own."""
+"""The lines of a log, each with its own id."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from spotbatch.aws.logs import LogEvent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogLine:
-    """A line of a log, and an id that it keeps while lines come and go around it."""
+    """A log line, with an id that stays stable while lines come and go around it."""
 
     id: str
     at: float
@@ -17,7 +17,7 @@ class LogLine:
 
 
 def log_lines(events: Sequence[LogEvent]) -> tuple[LogLine, ...]:
-    """A log's lines by when they were written, to the millisecond; those of one millisecond are numbered."""
+    """A log's lines identified by time to the millisecond; lines of the same millisecond are numbered."""
     seen: Counter[int] = Counter()
     found = []
     for event in events:

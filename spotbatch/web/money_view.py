@@ -1,4 +1,4 @@
-"""A bill written out and drawn, and the hosts that it is for."""
+"""A bill as text and charts, and its hosts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ _DRAWINGS_KEPT: Final = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Money:
-    """A bill, written out."""
+    """A bill as text."""
 
-    coverage: str  # in the words of `pricing.completeness.Coverage`
+    coverage: str  # in the terms of `pricing.completeness.Coverage`
     paid: str
     on_demand: str
     saved: str
     saved_percent: str
     wasted: str
     is_saving: bool
-    parts: tuple[tuple[str, str, float], ...]  # what it went to, USD, share of 1000
+    parts: tuple[tuple[str, str, float], ...]  # cause, USD, share of 1000
     waived: str  # of these parts; "" where nothing was
     chart: "Chart | None"
     notes: tuple[str, ...]
@@ -50,12 +50,12 @@ class Chart:
 
 @dataclass(kw_only=True, slots=True)
 class Drawings:
-    """Hosts and money as they were drawn last: they are drawn anew for a new bill, not for each browser."""
+    """Hosts and cost as last drawn: they are redrawn for a new bill, not for each browser."""
 
     _kept: dict[str, tuple[Account, HostChart, Money, Mapping[str, HostUse]]] = field(default_factory=dict)
 
     def of(self, name: str, account: Account | None) -> tuple[HostChart | None, Money | None, Mapping[str, HostUse]]:
-        """The pictures of a page's bill, and where each unit ran."""
+        """The charts of a page's bill, and where each unit ran."""
         if account is None or not account.report.hosts:
             return None, None, {}
         kept = self._kept.get(name)
@@ -94,12 +94,12 @@ def money_of(account: Account) -> Money:
 
 
 def _other(report: CostReport) -> tuple[str, ...]:
-    """What is billed beside the hosts: volumes, addresses, logs; the same with Spot and without."""
+    """What is billed besides the hosts: volumes, addresses, logs; the same with or without Spot."""
     return (f"{shown_usd(report.other_usd)} for volumes and the like come on top",) if report.other_usd else ()
 
 
 def _wasted(report: CostReport) -> Decimal:
-    """What interruptions cost: work done twice, and bringing back checkpoints."""
+    """What interruptions cost: repeated work, and restoring checkpoints."""
     return sum((amount for part, amount in report.parts.items() if part in WASTED), Decimal(0))
 
 

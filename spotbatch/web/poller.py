@@ -1,7 +1,7 @@
-"""When AWS is asked, for all browsers: one thing at a time, under one call a second, and nothing while nobody looks.
+"""When AWS is queried, for all browsers: one thing at a time, under one call per second, and nothing while unwatched.
 
-Each turn does what is most overdue. It waits longer while nothing changes, and when there is no answer; what is known
-stays on the pages meanwhile, with a line that says so.
+Each turn does what is most overdue. It waits longer while nothing changes, and while there is no answer; the pages
+then keep showing what is known, with a line that says so.
 """
 
 import threading
@@ -31,16 +31,16 @@ _ACCOUNT_SECONDS: Final = 8.0
 _LOG_SECONDS: Final = 2.5
 _STORY_SECONDS: Final = 10.0
 _FINDINGS_SECONDS: Final = 45.0
-_RESTING_SECONDS: Final = 60.0  # what has ended is looked at again now and then: its hosts may still run, lines arrive
-_REST_FACTOR: Final = 5.0  # what takes long is done less often
+_RESTING_SECONDS: Final = 60.0  # ended work is rechecked now and then: its hosts may still run, and log lines arrive
+_REST_FACTOR: Final = 5.0  # slow queries are made less often
 _AGAIN_SECONDS: Final = 10.0
-_REFUSED_SECONDS: Final = 300.0  # what we may not ask for is not asked again soon
+_REFUSED_SECONDS: Final = 300.0  # refused queries are not soon repeated
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _LONGEST_PAUSE_LOCAL_SECONDS: Final = 3.0
 _LOCAL_READ_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 3600.0
 _WAITING_FOR_LOCK_SECONDS: Final = 5.0
-_ESSENTIAL: Final = frozenset({"jobs", "progress"})  # without these a page stands still
+_ESSENTIAL: Final = frozenset({"jobs", "progress"})  # without these a page does not update
 _GOES_ON: Final = (JobStatus.STARTING, JobStatus.RUNNING)
 _WAITS: Final = frozenset({JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.RUNNABLE, JobStatus.STARTING})
 
@@ -49,7 +49,7 @@ Key = tuple[str, object]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ask:
-    """Something to ask for, how often, and how it is done. The key begins with its name for people."""
+    """Something to query, how often, and how. The key begins with its display name."""
 
     key: Key
     seconds: float
@@ -63,7 +63,7 @@ class Poller:
     state: State
     scope: Scope
     clock: Callable[[], float] = time.monotonic
-    is_local: Callable[[], bool] = session.is_local  # a region on this machine is asked without our own limit
+    is_local: Callable[[], bool] = session.is_local  # a region on this machine is queried without our own limit
     fetcher: Fetcher = field(init=False)
     rate_limit: RateLimit = field(init=False)
     _due: dict[Key, float] = field(default_factory=dict, init=False)
@@ -93,21 +93,21 @@ class Poller:
             return self._lost(Unavailable(f"a bug of spotbatch, please report it: {error!r}"))
 
     def close(self) -> None:
-        """End `run` after its present turn."""
+        """End `run` after its current turn."""
         self._is_closed = True
         self._wake.set()
 
     def wake(self) -> None:
-        """Somebody looks at something: do not wait."""
+        """Somebody is viewing something: do not wait."""
         self._wake.set()
 
     def hurry(self) -> None:
-        """Something was changed by us: ask again at once, for everything."""
+        """We changed something: query everything again at once."""
         self._is_hurried = True
         self._wake.set()
 
     def load(self, target: Target) -> None:
-        """What a page needs that was never looked at, at once. Raises NotFound; without an answer the state says so."""
+        """Load what a never viewed page needs, at once. Raises NotFound; without an answer the state says so."""
         if not self._asking.acquire(timeout=_WAITING_FOR_LOCK_SECONDS):
             return
         try:
@@ -118,7 +118,7 @@ class Poller:
             self._asking.release()
 
     def load_account(self, target: Target) -> None:
-        """The bill of a page that is not watched, if it was not made or the work goes on. Raises as the prices do."""
+        """Load the bill of an unwatched page if there is none yet or work goes on. Raises the errors of the prices."""
         if not self._asking.acquire(timeout=_WAITING_FOR_LOCK_SECONDS):
             return
         try:
@@ -131,7 +131,7 @@ class Poller:
             self._asking.release()
 
     def turn(self) -> float:
-        """Do what is most overdue, if anything is and the rate limit allows; gives the seconds until the next turn."""
+        """Do what is most overdue, if the rate limit allows; returns the seconds until the next turn."""
         if self._is_hurried:
             self._is_hurried, self._describe_seconds = False, _SHORTEST_SECONDS
             self._due.clear()
@@ -148,7 +148,7 @@ class Poller:
             return self._try(first)
 
     def _try(self, ask: _Ask) -> float:
-        """Ask once. What a page cannot do without brings everything to a halt when it fails; the rest is named."""
+        """Query once. A failure of something essential stops everything; other failures are noted."""
         name, began = ask.key[0], self.clock()
         try:
             self.fetcher.jobs  # noqa: B018 - connects, if there was no answer before
@@ -179,7 +179,7 @@ class Poller:
             self.state.changed()
 
     def _note_gap(self, name: str, why: str) -> None:
-        """What could not be read, and why; "" when it was."""
+        """Note what could not be read, and why; "" if it was."""
         if self.state.gaps.get(name, "") != why:
             self.state.gaps = {key: text for key, text in {**self.state.gaps, name: why}.items() if text}
             self.state.changed()
@@ -195,7 +195,7 @@ class Poller:
             self.state.changed()
         return self._pause_seconds
 
-    # ---- what there is to ask for, for the pages that are open ----
+    # ---- what to query for the open pages ----
 
     def _asks(self) -> Iterator[_Ask]:
         with self.state.lock:
@@ -264,7 +264,7 @@ class Poller:
 
 
 def needs_findings(job: Job) -> bool:
-    """Whether the doctor is asked: of what waits, and of a job that FAILED; an array's failures are told beside it."""
+    """Whether to ask the doctor: for waiting jobs and failed single jobs; an array's failures are shown separately."""
     if job.array is None:
         return job.status in _WAITS or job.status is JobStatus.FAILED
     summary = job.array.status_summary

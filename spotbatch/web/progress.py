@@ -1,4 +1,4 @@
-"""How far some jobs are, as a bar and as words. Pure."""
+"""The progress of some jobs, as a bar and in words. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ BAR_WIDTH: Final = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """A piece of a bar of 1000, for the units in one status."""
+    """A segment of a bar of 1000, for the units in one status."""
 
     status: JobStatus
     count: int
@@ -22,7 +22,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far some jobs are."""
+    """The progress of some jobs."""
 
     segments: tuple[Segment, ...]
     total: int
@@ -31,13 +31,13 @@ class Progress:
 
     @property
     def words(self) -> str:
-        """For a fetcher who does not see the bar: 3 of 12 done: SUCCEEDED 3, RUNNING 9."""
+        """For those who cannot see the bar: 3 of 12 done: SUCCEEDED 3, RUNNING 9."""
         parts = ", ".join(f"{each.status} {each.count:,}" for each in self.segments)
         return f"{self.done:,} of {self.total:,} done: {parts}"
 
     @property
     def of_status(self) -> int:
-        """What is told beside the status: how many FAILED where that is the end of it, or else how many are done."""
+        """The text next to the status: how many FAILED if it has ended so, otherwise how many are done."""
         return next((each.count for each in self.segments if each.status.value == self.status == "FAILED"), self.done)
 
     def count(self, status: JobStatus) -> int:
@@ -50,7 +50,7 @@ class Progress:
 
 
 def progress_of(counts: Mapping[JobStatus, int]) -> Progress:
-    """A bar from counts by status. Every status that has a unit is seen, if only as a sliver."""
+    """A bar from counts by status. Every status that has a unit is visible, if only as a sliver."""
     present = [(status, counts[status]) for status in BAR_ORDER if counts.get(status)]
     total = sum(count for _, count in present)
     widths = [max(6.0, BAR_WIDTH * count / total) for _, count in present]

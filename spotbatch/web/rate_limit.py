@@ -1,21 +1,21 @@
-"""How often AWS may be asked: under one call a second on the average, whoever makes the calls."""
+"""How often AWS may be queried: under one call per second on average, whoever makes the calls."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 SECONDS_A_CALL: Final = 1.1
-_BURST: Final = 12.0  # a page that is opened may be filled at once; the poller then waits until that is made up for
-_MOST_DEBT: Final = 8.0  # somebody who goes through many pages quickly must not stop the news for minutes
-_NOTHING: Final = 1e-6  # of a call: what floats leave over
+_BURST: Final = 12.0  # a newly opened page may load at once; the poller then waits to make up for it
+_MOST_DEBT: Final = 8.0  # browsing many pages quickly must not stop updates for minutes
+_NOTHING: Final = 1e-6  # of a call: float rounding
 
 
 @dataclass(kw_only=True)
 class RateLimit:
-    """An allowance that grows with time up to a burst, and that every call anywhere in the program takes one from.
+    """An allowance that grows over time up to a burst limit; every call anywhere in the program uses one.
 
-    So the poller alone keeps under one call a second; pages that are opened come on top, and it makes up for them by
-    waiting, for ten seconds at the most.
+    So the poller itself stays under one call per second; newly opened pages come on top, and it makes up for them by
+    waiting at most ten seconds.
     """
 
     calls_made: Callable[[], int]

@@ -1,4 +1,4 @@
-"""HTML from what the state knows: a page is a frame and its regions; a browser that stays gets new regions only."""
+"""HTML from what the state knows: a page is a frame with regions; a browser that stays gets only new regions."""
 
 import re
 import time
@@ -32,7 +32,7 @@ from spotbatch.web.state import Detail, State
 from spotbatch.web.target import Target
 
 ROOT: Final = Path(__file__).resolve().parent
-COMPARED: Final = ("a", "b")  # the fields of the address that name two runs
+COMPARED: Final = ("a", "b")  # the address fields that name the two runs
 SCRIPTS: Final = ("idiomorph.min.js", "heat_map.js", "live.js")  # in this order; a live page has them all
 _SAID_SECONDS: Final = 60.0
 _LONGEST_LINE: Final = 2000
@@ -54,7 +54,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pages:
-    """Renders pages and their regions. With a token, forms that change something are in them."""
+    """Renders pages and their regions. With a token, they include forms that change something."""
 
     state: State
     scope: Scope
@@ -64,7 +64,7 @@ class Pages:
     drawings: Drawings = field(default_factory=Drawings)
 
     def page(self, target: Target, choice: Choice = NO_CHOICE, *, inline: Mapping[str, str] | None = None) -> Page:
-        """A whole page; with `inline` (css, js, policy) as one file that stands for itself."""
+        """A whole page; with `inline` (css, js, policy) as one self-contained file."""
         context = self._context(target, choice, is_export=inline is not None)
         regions = self._rendered(context)
         title = context["look"].name if context["look"] is not None else "Runs"
@@ -73,7 +73,7 @@ class Pages:
         return Page(title=title, html=html)
 
     def compare_page(self, chosen: Mapping[str, Target]) -> Page:
-        """Two runs side by side (by the fields a and b), or the form to choose them. It is not kept fresh."""
+        """Two runs side by side (by the fields a and b), or the form to choose them. It is not updated live."""
         both = [self._compared(chosen[name]) for name in COMPARED if name in chosen]
         known = [each for each in both if each is not None]
         context = self._context(Target(kind="list"), NO_CHOICE, is_export=False)
@@ -157,7 +157,7 @@ class Pages:
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(ROOT / "templates"),
-        autoescape=True,  # job names, reasons and logs are other people's text
+        autoescape=True,  # job names, reasons and logs are untrusted text
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -179,17 +179,17 @@ def _line(text: str) -> str:
 
 
 def _short(job: Job | str) -> str:
-    """The first block of an id, with the child's index: enough to tell jobs apart by eye."""
+    """The first block of an id, with the child's index: enough to distinguish jobs visually."""
     parent, _, index = (job if isinstance(job, str) else job.id).partition(":")
     return f"{parent[:8]}{f':{index}' if index else ''}"
 
 
 def page_url(target: Target) -> str:
-    """A page's address, without what is chosen on it."""
+    """A page's address, without the choices made on it."""
     return "/" if target.kind == "list" else f"/{target.kind}s/{quote(target.id, safe=':')}"
 
 
 def live_url(target: Target, choice: Choice = NO_CHOICE) -> str:
-    """Where a page's news come from."""
+    """The address of a page's updates."""
     query = f"?attempt={target.attempt}" if target.attempt is not None else choice.query()
     return f"/live{page_url(target).rstrip('/')}{query}"

@@ -1,4 +1,4 @@
-"""The list: a row for each run, from what the state knows."""
+"""The list: one row per run, from the state."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ class RunRow:
 
 
 def run_rows(state: State, choice: Choice) -> tuple[RunRow, ...]:
-    """The list: jobs of one run together, those that a choice asks for, in its order."""
+    """The list: jobs grouped by run, those selected by a choice, in its order."""
     with state.lock:
         runs: dict[str, list[Job]] = defaultdict(list)
         unread = []
@@ -107,7 +107,7 @@ def _row(state: State, run_id: str, jobs: list[Job]) -> RunRow:
 
 
 def ended_at(jobs: Sequence[Job]) -> float | None:
-    """When the last of them ended; None while any goes on."""
+    """When the last of them ended; None while any is still going."""
     if any(not job.status.is_terminal for job in jobs):
         return None
     return max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)

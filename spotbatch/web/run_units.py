@@ -1,7 +1,7 @@
-"""Which job or child stands for each index of a run: the newest that was given it. Pure.
+"""Which job or child stands for each run index: the newest that was given it. Pure.
 
-A run that was repaired has several jobs for one index, and only the last of them tells how that index stands. So a page
-of a run counts, draws and names its indexes, and not the children of this array or that.
+A retried run has several jobs for one index, and only the last of them shows the state of that index. So a run's page
+counts, draws and names its indexes, not the children of individual arrays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 
-# A job that was run again had FAILED; where more were run again than that, they had SUCCEEDED, and so on.
+# A retried job had FAILED; if more were retried than that, they had SUCCEEDED, and so on.
 _REPLACED_FIRST: Final = (JobStatus.FAILED, JobStatus.SUCCEEDED, *reversed(JobStatus))
 
 
@@ -38,10 +38,10 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunUnits:
-    """The indexes of a run, ascending, and who stands for each. A job that is no part of an array has none."""
+    """The indexes of a run, ascending, and which unit stands for each. A job that is not part of an array has none."""
 
     spans: tuple[Span, ...]
-    replaced: Mapping[str, int]  # by job: how many of its units a later job of the run runs again
+    replaced: Mapping[str, int]  # by job: how many of its units a later job of the run reruns
 
     def __len__(self) -> int:
         return sum(span.last - span.first + 1 for span in self.spans)
@@ -57,11 +57,11 @@ class RunUnits:
         return ArrayIndexes.of_ranges((span.first, span.last) for span in self.spans)
 
     def unit_id(self, index: int) -> str | None:
-        """The id of the unit that stands for an index; None where the run has no such index."""
+        """The id of the unit that stands for an index; None if the run has no such index."""
         return next((span.unit_id(index) for span in self.spans if span.first <= index <= span.last), None)
 
     def stands(self, unit: Job) -> bool:
-        """Whether a unit (a child, or a job that is none) was not run again by a later job."""
+        """Whether a unit (a child or a single job) was not rerun by a later job."""
         index = index_of(unit)
         if index is None:
             return unit.id not in self.replaced
@@ -69,17 +69,17 @@ class RunUnits:
 
 
 def indexes_of(job: Job) -> ArrayIndexes:
-    """The indexes in its run of an array's children, or of a job that a run gave one; empty for any other job."""
+    """The run indexes of an array's children, or of a job that was given one; empty for any other job."""
     text = job.environment.get(SPOTBATCH_ARRAY_INDEXES, "")
     try:
         named = ArrayIndexes.parse(text) if text else ArrayIndexes()
     except InvalidInput:
-        named = ArrayIndexes()  # somebody's own variable: spotrun refuses it, and the job is shown all the same
+        named = ArrayIndexes()  # a user's own variable: spotrun refuses it, but the job is still shown
     return named or (ArrayIndexes.span(0, job.array.size) if job.array is not None else ArrayIndexes())
 
 
 def index_of(unit: Job) -> int | None:
-    """The index in its run of a child, or of a job that a run gave one; None for any other."""
+    """The run index of a child, or of a job that was given one; None for any other."""
     if unit.array is not None:
         return None
     found = indexes_of(unit).at(unit.array_index or 0)
@@ -87,7 +87,7 @@ def index_of(unit: Job) -> int | None:
 
 
 def run_units(members: Sequence[Job]) -> RunUnits:
-    """Who stands for the indexes of a run, of its jobs (not their children), the oldest first."""
+    """Which unit stands for each run index, from the run's jobs (not their children), oldest first."""
     spans: list[Span] = []
     taken = ArrayIndexes()
     replaced: dict[str, int] = {}
@@ -109,7 +109,7 @@ def run_units(members: Sequence[Job]) -> RunUnits:
 
 
 def _spans(job: Job, own: ArrayIndexes, taken: ArrayIndexes) -> Iterator[Span]:
-    """What a job holds of a run's indexes and no later one has; a child's place follows the order of the job's list."""
+    """The run indexes that a job holds and no later one does; children follow the order of the job's list."""
     place = 0
     for first, last in own.ranges:
         for start, end in ArrayIndexes.span(first, last - first + 1).without(taken).ranges:
@@ -120,7 +120,7 @@ def _spans(job: Job, own: ArrayIndexes, taken: ArrayIndexes) -> Iterator[Span]:
 def standing_counts(
     members: Sequence[Job], counts_of: Callable[[Sequence[Job]], Mapping[JobStatus, int]]
 ) -> dict[JobStatus, int]:
-    """Units of a run by status, each index once: without what a later job of the run runs again."""
+    """Units of a run by status, each index once, without what a later job of the run reruns."""
     units = run_units(members)
     found = dict.fromkeys(JobStatus, 0)
     for job in members:

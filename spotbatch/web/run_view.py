@@ -1,4 +1,4 @@
-"""Everything that a page about some jobs shows: plain values for the templates, texts and shapes, no HTML."""
+"""Everything that a page about some jobs shows: plain values for the templates (texts and shapes), no HTML."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from spotbatch.web.target import Target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """One of several jobs of a run: how far it is, and how many of its units a later job runs again."""
+    """One of several jobs of a run: its progress, and how many of its units a later job reruns."""
 
     id: str
     kind: str
@@ -44,8 +44,8 @@ class RunView:
     interruptions: int
     retries: int
     units: int  # of all of its jobs
-    unread: int  # of these: what they add to the sums is not known yet
-    left_out: int  # arrays whose children, hosts and money are not in the rest of this
+    unread: int  # of these: not included in the sums yet
+    left_out: int  # arrays whose children, hosts and cost are not included in the rest
     rate_a_minute: float | None
     seconds_left: float | None
     heat_map: HeatMap | None
@@ -58,7 +58,7 @@ class RunView:
 
 
 def run_view(state: State, target: Target, drawings: Drawings, choice: Choice, now: float) -> RunView | None:
-    """What a page about a run or a job shows; None while nothing is known."""
+    """What a page about a run or job shows; None while nothing is known."""
     with state.lock:
         members = state.members(target)
         if not members:

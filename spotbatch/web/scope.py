@@ -1,4 +1,4 @@
-"""Which queue and stack the dashboard is about, and where that is."""
+"""Which queue and stack the dashboard covers, and where they are."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from spotbatch.runs import endpoint
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """What the user named, or left open."""
+    """What the user specified, or left open."""
 
-    queue: str | None = None  # whose runs are listed; None: those that are named only
+    queue: str | None = None  # whose runs are listed; None: only those that are named
     stack: str | None = None
 
 
 def connect() -> Jobs:
-    """A client for where the settings point now: a local region may have come back at another port.
+    """A client for where the settings point now: a local region may have restarted on another port.
 
-    Raises NotFound or Unavailable where the local region that is wanted does not run.
+    Raises NotFound or Unavailable if the requested local region is not running.
     """
     if endpoint.wants_local():
         endpoint.use_local()

@@ -1,4 +1,4 @@
-"""The server: on 127.0.0.1 and nowhere else, with the poller in a thread beside it."""
+"""The server: only on 127.0.0.1, with the poller in a separate thread."""
 
 import contextlib
 import errno
@@ -43,7 +43,7 @@ class Served:
 
 
 def bind(port: int | None) -> socket.socket:
-    """A listening socket on the port; for None on the usual one if it is free, else on any. Raises Unavailable."""
+    """A listening socket on the port; for None, on the default port if it is free, else on any. Raises Unavailable."""
     for candidate in [port] if port is not None else [USUAL_PORT, 0]:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,7 +60,7 @@ def bind(port: int | None) -> socket.socket:
 
 
 def prepare(scope: Scope, *, port: int | None, may_act: bool, home: str = "") -> Served:
-    """A dashboard on a port of its own. `home`: the page to begin with, when it is not the list. Raises as `bind`."""
+    """A dashboard on its own port. `home`: the start page, if it is not the list. Raises like `bind`."""
     listener = bind(port)
     given = int(listener.getsockname()[1])
     key = Key(secret=secrets.token_urlsafe(24))
@@ -94,7 +94,7 @@ def prepare(scope: Scope, *, port: int | None, may_act: bool, home: str = "") ->
 
 
 def _closing(holder: list[uvicorn.Server]) -> Callable[[], bool]:
-    """Whether the server, which is made after the application, is on its way out: streams end by it."""
+    """Whether the server, which is created after the application, is shutting down; this ends streams."""
     return lambda: bool(holder) and holder[0].should_exit
 
 

@@ -1,4 +1,4 @@
-"""What the server knows, kept from answer to answer: runs, jobs, children, money and details. It asks nobody.
+"""What the server knows, kept across responses: runs, jobs, children, cost and details. It makes no calls.
 
 The poller's thread writes and the pages' threads read, both under one lock.
 """
@@ -26,12 +26,12 @@ _JOBS_LISTED: Final = 500
 _SAMPLES_KEPT: Final = 600
 _RATES_KEPT: Final = 500
 RATE_SECONDS: Final = 300.0
-CHILDREN_IN_DETAIL: Final = 40_000  # the attempts of a million, a hundred a call, would take hours to read
+CHILDREN_IN_DETAIL: Final = 40_000  # the attempts of a million, at a hundred per call, would take hours to read
 
 
 @dataclass(kw_only=True, slots=True)
 class Detail:
-    """What was read about one job beside its description."""
+    """What was read about one job besides its description."""
 
     story: Story | None = None
     findings: Findings | None = None
@@ -42,7 +42,7 @@ class Detail:
 
 @dataclass(kw_only=True)
 class State:
-    """Everything that pages are made from. Hold `lock` while reading more than one thing."""
+    """Everything pages are built from. Hold `lock` while reading more than one thing."""
 
     lock: RLock = field(default_factory=RLock)
     listed: dict[str, JobSummary] = field(default_factory=dict)
@@ -53,11 +53,11 @@ class State:
     accounts: OrderedDict[str, Account] = field(default_factory=OrderedDict)
     details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
     watched: Counter[Target] = field(default_factory=Counter)
-    trouble: str = ""  # why nobody answers
+    trouble: str = ""  # why there is no answer
     last_lines: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the logs of units that FAILED, by id
     gaps: dict[str, str] = field(default_factory=dict)  # what cannot be read, and why
     said: dict[str, tuple[str, float]] = field(default_factory=dict)  # what an action did and when, by its page's id
-    as_of: float | None = None  # of the last answer, UTC epoch seconds
+    as_of: float | None = None  # of the last response, UTC epoch seconds
     version: int = 0
     _samples: OrderedDict[str, deque[tuple[float, int]]] = field(default_factory=OrderedDict)
 
@@ -71,7 +71,7 @@ class State:
                 self.listed = {each.id: each for each in newest[:_JOBS_LISTED]}
 
     def take(self, described: Iterable[Job], now: float) -> bool:
-        """Jobs and children that were described (`now`: UTC epoch seconds); gives whether anything changed."""
+        """Jobs and children that were described (`now`: UTC epoch seconds); returns whether anything changed."""
         changed = False
         with self.lock:
             for job in described:
@@ -95,7 +95,7 @@ class State:
         return before is None or _face(before) != _face(job)
 
     def children_of(self, parent: Job) -> ArrayChildren:
-        """The children of an array; the arrays looked at last are kept."""
+        """The children of an array; the most recently viewed arrays are kept."""
         with self.lock:
             if parent.id not in self.children:
                 self.children[parent.id] = ArrayChildren(parent=parent, size=parent.array.size if parent.array else 0)
@@ -117,13 +117,13 @@ class State:
             return self.jobs.get(job_id)
 
     def members(self, target: Target) -> list[Job]:
-        """The jobs that a page is about: one, or a run's, the oldest first."""
+        """The jobs that a page is about: one, or a run's, oldest first."""
         ids = [target.id] if target.kind == "job" else list(self.runs.get(target.id, ()))
         found = [job for each in ids if (job := self.find(each)) is not None]
         return sorted(found, key=lambda job: job.created_at or 0.0)
 
     def detailed(self, members: Iterable[Job]) -> list[Job]:
-        """Those whose children are asked about: all jobs of a usual run, the first arrays of a huge one."""
+        """Jobs whose children are queried: all jobs of a normal run, the first arrays of a huge one."""
         found: list[Job] = []
         arrays = children = 0
         for job in members:
@@ -135,7 +135,7 @@ class State:
         return found
 
     def units(self, members: Iterable[Job]) -> Iterator[Job]:
-        """What ran: the jobs themselves, and the children that were described of those arrays that are in detail."""
+        """What ran: the jobs themselves, and the described children of the detailed arrays."""
         for job in self.detailed(members):
             if job.array is None:
                 yield job
@@ -144,7 +144,7 @@ class State:
                 yield from (array.units[index] for index in sorted(array.units))
 
     def counts(self, members: Iterable[Job]) -> dict[JobStatus, int]:
-        """Units by status: children of arrays, and jobs that are none."""
+        """Units by status: children of arrays, and single jobs."""
         counts = dict.fromkeys(JobStatus, 0)
         for job in members:
             if job.array is None:
@@ -157,7 +157,7 @@ class State:
         return counts
 
     def units_per_second(self, members: Sequence[Job]) -> float | None:
-        """Units that ended a second over the last minutes; None until some ended while we looked."""
+        """Units ended per second over the last minutes; None until some ended while we watched."""
         slopes = []
         for job in members:
             samples = self._samples.get(job.id)
@@ -177,13 +177,13 @@ class State:
                 _touched(self._samples, job.id, _RATES_KEPT)
 
     def changed(self) -> None:
-        """Something beside the jobs changed: money, details, trouble."""
+        """Something besides the jobs changed: cost, details, errors."""
         with self.lock:
             self.version += 1
 
 
 def _face(job: Job) -> tuple[object, ...]:
-    """What a page can show of a job's change."""
+    """The parts of a job whose change is visible on a page."""
     summary = tuple(job.array.status_summary.items()) if job.array is not None else ()
     return (job.status, job.status_reason, job.started_at, job.stopped_at, len(job.attempts), job.log_stream, summary)
 

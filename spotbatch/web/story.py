@@ -1,4 +1,4 @@
-"""What the runtime's records, the run's inputs and the doctor add to one job."""
+"""What the runtime's records, the run's inputs and the doctor add to a job."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from spotbatch.web.unit_records import UnitRecords
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Story:
-    """A job's own account. `told`: (label, text) by attempt, from 1."""
+    """A job's own story. `told`: (label, text) by attempt, from 1."""
 
     told: Mapping[int, Sequence[tuple[str, str]]] = field(default_factory=dict)
     input: str = ""
@@ -26,14 +26,14 @@ class Story:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Findings:
-    """What the doctor found, and what it could not see."""
+    """What the doctor found, and what it could not read."""
 
     found: tuple[Finding, ...] = ()
     unseen: tuple[str, ...] = ()
 
 
 def story_of(job: Job, kept: UnitRecords) -> Story:
-    """What the records tell of each attempt, the child's input, and its own report of progress. Raises Unavailable."""
+    """The records of each attempt, the child's input, and its own progress report. Raises Unavailable."""
     try:
         matched = records.matched(job, kept.of_unit(job))
         told = {number: [label_and_text(line) for line in told_by(record)] for number, record in matched.items()}
@@ -41,7 +41,7 @@ def story_of(job: Job, kept: UnitRecords) -> Story:
     except Unavailable:
         raise
     except SpotbatchError:
-        told, own_input = {}, ""  # it kept nothing that can be read
+        told, own_input = {}, ""  # it stored nothing readable
     return Story(told=told, input=own_input, progress=OwnProgress()(job))
 
 
@@ -52,6 +52,6 @@ def label_and_text(line: str) -> tuple[str, str]:
 
 
 def findings_of(jobs: Jobs, job: Job) -> Findings:
-    """What the doctor says of a job."""
+    """The doctor's findings about a job."""
     case = examine(jobs, job)
     return Findings(found=tuple(diagnose(case)), unseen=tuple(case.around.unseen))

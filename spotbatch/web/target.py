@@ -1,4 +1,4 @@
-"""What a page is about, and which one a user means by a name."""
+"""What a page is about, and which page a user means by a name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Target:
 
 
 def jobs_named(written: str, jobs: Jobs, scope: Scope) -> list[Job]:
-    """The jobs of the run that a user means by an id, a name or a run id, the oldest first; a child alone.
+    """The jobs of the run that a user means by an id, a name or a run id, oldest first; a child by itself.
 
-    Raises NotFound where there is none.
+    Raises NotFound if there is none.
     """
     found = jobs.describe(job_ids(written, jobs=jobs, stack=scope.stack, queue=scope.queue))
     if not found:
@@ -32,7 +32,7 @@ def jobs_named(written: str, jobs: Jobs, scope: Scope) -> list[Job]:
             f"there is no job {written!r} here any more (AWS Batch forgets a job about a week after its end)"
         )
     if len(found) == 1 and found[0].array_index is None:
-        return run_jobs(jobs, found[0], stack=scope.stack)  # a run that was repaired is one story
+        return run_jobs(jobs, found[0], stack=scope.stack)  # a retried run is one story
     return sorted(found, key=lambda job: job.created_at or 0.0)
 
 

@@ -1,4 +1,4 @@
-"""The runtime's records of the units on open pages, each unit's read once for every attempt that ended."""
+"""The runtime's records for units on open pages, read once per unit and ended attempt."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ from spotbatch.runs.units import run_index
 
 _READ_AT_ONCE: Final = 20  # units, from S3
 _READ_AT_ONCE_LOCAL: Final = 500
-_ALL_READ_UP_TO: Final = 500  # units; of larger runs only those that were interrupted
+_ALL_READ_UP_TO: Final = 500  # units; for larger runs only the interrupted ones
 _KEPT: Final = 50_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundRecords:
-    """Records of some units, of how many of them they are still missing, and why they cannot be read."""
+    """Records of some units, how many are still missing, and why they cannot be read."""
 
     records: tuple[AttemptRecord, ...] = ()
     missing: int = 0
@@ -31,7 +31,7 @@ class FoundRecords:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to say beside a bill that was made with these."""
+        """Notes for a bill made with these."""
         if self.problem:
             return (f"the attempts' records cannot be read, so lost work is taken as whole attempts ({self.problem})",)
         return (f"the records of {wording.count(self.missing, 'child')} are still being read",) if self.missing else ()
@@ -39,7 +39,7 @@ class FoundRecords:
 
 @dataclass(kw_only=True)
 class UnitRecords:
-    """Reads records and input names from the artifact stores of jobs, and keeps them."""
+    """Reads and caches records and input names from jobs' artifact stores."""
 
     stack: str | None
     _found: dict[tuple[str, int], list[AttemptRecord]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class UnitRecords:
     _names: dict[str, InputNames] = field(default_factory=dict)
 
     def of(self, units: Sequence[Job]) -> FoundRecords:
-        """The records of the attempts that ended: some more are read each time, 20 units' from S3."""
+        """The records of ended attempts: some more are read each time, 20 units per call from S3."""
         wanted = [unit for unit in units if _ended_attempts(unit)]
         if len(wanted) > _ALL_READ_UP_TO:
             wanted = [unit for unit in wanted if interruptions_of(unit)]
@@ -64,18 +64,18 @@ class UnitRecords:
         return FoundRecords(records=tuple(known), missing=max(0, len(unread) - room))
 
     def known(self, unit: Job) -> Sequence[AttemptRecord]:
-        """The records of a unit that were read already."""
+        """The records of a unit that have already been read."""
         return self._found.get((unit.id, _ended_attempts(unit)), ())
 
     def of_unit(self, unit: Job) -> list[AttemptRecord]:
-        """One unit's records as they stand now. Raises as the store does."""
+        """One unit's current records. Raises the store's errors."""
         store = self._stores.get(unit.parent_id)
         if store is None:
             store = self._stores[unit.parent_id] = artifact_store.store_of(unit, stack=self.stack)
         return records.of_unit(store, artifact_store.run_id(unit), run_index(unit))
 
     def inputs_of(self, units: Sequence[Job]) -> Mapping[str, str]:
-        """The names of the units' inputs by the units' ids; nothing where the run's list cannot be read."""
+        """The names of the units' inputs by unit id; empty if the run's list cannot be read."""
         try:
             named = {unit.id: self.input_of(unit) for unit in units}
         except SpotbatchError:
@@ -83,7 +83,7 @@ class UnitRecords:
         return {unit_id: name for unit_id, name in named.items() if name}
 
     def input_of(self, unit: Job) -> str:
-        """The name of a unit's input; "" where it has none. Raises as the store does."""
+        """The name of a unit's input; "" if it has none. Raises the store's errors."""
         if unit.parent_id not in self._names:
             self._names[unit.parent_id] = input_names(unit)
         return self._names[unit.parent_id].of(run_index(unit))
