@@ -1,9 +1,9 @@
-"""Saving checkpoints: ours beside s5cmd, aws s3 sync, boto3 (with CRT where it is installed), cp and rsync, in one run.
+"""Saving checkpoints: ours compared with s5cmd, aws s3 sync, boto3 (with CRT if installed), cp and rsync, in one run.
 
-Run: python bench/checkpoint.py [--mib 1024] [--files 10000]. Peers are looked up on PATH and named as missing where
-they are not (`make bench` installs those of bench/peers.txt). S3 is moto's server in a process of its own on this
-machine: it is slower than S3 and takes part of the same CPUs, so that only ratios within one run mean something, and
-ratios of first saves are drawn towards 1 by the server that all of them wait for.
+Run: python bench/checkpoint.py [--mib 1024] [--files 10000]. Peers are looked up on PATH and reported missing if
+not found (`make bench` installs those of bench/peers.txt). S3 is moto's server in a process of its own on this
+machine: it is slower than S3 and shares the same CPUs, so only ratios within one run are meaningful, and
+ratios of first saves are pulled towards 1 by the server that all of them wait for.
 """
 
 import argparse
@@ -244,7 +244,7 @@ def spotrun(folder: Path, url: str, *arguments: str, **variables: str) -> subpro
 
 
 def notice_to_checkpoint(title: str, url: str, mib: int) -> None:
-    """From the notice to the exit, beside the bare time to send as many bytes."""
+    """From the notice to the exit, compared with the bare time to send the same number of bytes."""
     with tempfile.TemporaryDirectory() as top:
         folder = Path(top)
         running = spotrun(folder, f"{url}/notice", STATE, str(mib * MIB), "1", SPOTBATCH_CHECKPOINT_SECONDS="3600")

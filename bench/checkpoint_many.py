@@ -1,8 +1,8 @@
 """Many small files: memory, CPU and time of saves and restores, in one process that does nothing else.
 
 Run: python bench/checkpoint_many.py [--files 200000]. The store is a folder beside the files; `cp -r` of the same files
-is the peer. Peak memory is sampled from /proc every 10 ms. Only ratios within one run mean something on a machine with
-other work.
+is the peer. Peak memory is sampled from /proc every 10 ms. Only ratios within one run are meaningful on a machine
+with other load.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FILES_A_FOLDER = 1000
 
 
 class Peak:
-    """The most memory that was resident since it was last asked."""
+    """The peak resident memory since the last query."""
 
     def __init__(self) -> None:
         self._most = 0

@@ -1,6 +1,6 @@
-"""How long the command line takes to answer at all: `spotbatch --help` beside `aws --version`, one after the other.
+"""How long the command line takes to respond at all: `spotbatch --help` and `aws --version`, alternating.
 
-And what the runtime adds to a container's start: spotrun's imports, less those of Python itself.
+Also what the runtime adds to a container's start: spotrun's imports, minus those of Python itself.
 """
 
 import os
@@ -53,7 +53,7 @@ def _compare(what: str, taken_ms: float, target_ms: int) -> None:
 
 
 def _time(command: list[str]) -> tuple[float, float]:
-    """Milliseconds on the wall, and of CPU."""
+    """Milliseconds of wall time and of CPU."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SPOTBATCH_"))}
     used = _children_seconds()
     began = time.perf_counter()

@@ -1,8 +1,8 @@
 """DescribeJobs of 100 ids, 200 a second: idle, while jobs start at full speed, and while S3 uploads run too.
 
-Each latency counts from the moment at which the request was due, so that a stall delays all that come after it.
+Each latency counts from the time the request was due, so that a stall delays all later requests.
 Targets: p99 under 15 ms and under 2.5 times idle while jobs start, under 40 ms with uploads; SubmitJob of an array of
-10,000 at most 1.5 times that of one job. The figures mean something on an otherwise idle machine only.
+10,000 at most 1.5 times that of one job. The figures are meaningful only on an otherwise idle machine.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def running(home: Path) -> Iterator[RegionInfo]:
 
 
 def signed(info: RegionInfo, operation: str, parameters: object) -> bytes:
-    """One signed request as bytes: it is sent again and again, since a client library would be the limit."""
+    """One signed request as bytes, sent repeatedly, since a client library would be the bottleneck."""
     body = json.dumps(parameters).encode()
     request = AWSRequest(method="POST", url=f"{info.endpoint}/v1/{operation}", data=body)
     SigV4Auth(Credentials(info.access_key, info.secret_key), "batch", info.region).add_auth(request)
@@ -103,7 +103,7 @@ def signed(info: RegionInfo, operation: str, parameters: object) -> bytes:
 
 
 class Connection:
-    """A kept connection that sends ready-made requests."""
+    """A persistent connection that sends prebuilt requests."""
 
     def __init__(self, info: RegionInfo) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port_of(info)), timeout=60)
@@ -111,7 +111,7 @@ class Connection:
         self._reader = self._socket.makefile("rb")
 
     def exchange(self, request: bytes) -> bytes:
-        """Send a request; the answer's body. Anything but success ends the benchmark."""
+        """Send a request; returns the response body. Anything but success ends the benchmark."""
         self._socket.sendall(request)
         length, status = 0, self._reader.readline()
         assert b" 200 " in status, status
@@ -145,7 +145,7 @@ def cpu_milliseconds(info: RegionInfo) -> float:
 
 
 def cost(info: RegionInfo, request: bytes, count: int) -> float:
-    """Milliseconds of the region's processor time that one such request takes."""
+    """The region's processor time for one such request, in milliseconds."""
     with closing(Connection(info)) as connection:
         before = cpu_milliseconds(info)
         for _ in range(count):
@@ -154,7 +154,7 @@ def cost(info: RegionInfo, request: bytes, count: int) -> float:
 
 
 def show_costs(info: RegionInfo, describe: bytes) -> None:
-    """What one request costs the region; an array of 10,000 beside one job."""
+    """What one request costs the region; an array of 10,000 compared with one job."""
     print(f"DescribeJobs of {IDS} waiting jobs     {cost(info, describe, 1000):.2f} ms of processor time")
     asked = {"jobName": "cost", "jobQueue": "off", "jobDefinition": "d"}
     one = signed(info, "submitjob", asked)
@@ -167,7 +167,7 @@ def show_costs(info: RegionInfo, describe: bytes) -> None:
 
 
 def prepare(batch: Any) -> list[str]:
-    """A queue that runs `true` four at a time, and 100 jobs that wait for ever: their answers change, so cost most."""
+    """A queue that runs `true` four at a time, and 100 jobs that wait forever: their responses change, so cost most."""
     for name, state in (("on", "ENABLED"), ("off", "DISABLED")):
         batch.create_compute_environment(
             computeEnvironmentName=name, type="MANAGED", state=state, computeResources=RESOURCES
@@ -179,9 +179,9 @@ def prepare(batch: Any) -> list[str]:
 
 
 def run_array(info: RegionInfo, size: int) -> "Future[float]":
-    """Submit an array of no-ops; the future is done, with the jobs a second, once it has ended.
+    """Submit an array of no-ops; the future resolves to the jobs per second once it has ended.
 
-    By ready-made requests: a client library's work, in this process, would delay those that are measured.
+    Uses prebuilt requests: a client library's work in this process would delay the measured ones.
     """
     asked = {"jobName": "array", "jobQueue": "on", "jobDefinition": "d", "arrayProperties": {"size": size}}
 
@@ -199,7 +199,7 @@ def run_array(info: RegionInfo, size: int) -> "Future[float]":
 
 @contextmanager
 def uploads(info: RegionInfo) -> Iterator[list[int]]:
-    """Put objects of 8 MiB without a pause, on a thread."""
+    """Put objects of 8 MiB continuously, on a thread."""
     s3 = client(info, "s3")
     done: list[int] = []
     stop = threading.Event()
@@ -221,7 +221,7 @@ def uploads(info: RegionInfo) -> Iterator[list[int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round measured: idle, while jobs start, and with uploads as well."""
+    """One round's measurements: idle, while jobs start, and with uploads as well."""
 
     idle: Latencies
     busy: Latencies
@@ -245,7 +245,7 @@ def together(parts: Iterable[Latencies]) -> Latencies:
 
 
 def show(rounds: list[Round]) -> None:
-    """All rounds together, for the hundredth part of a few hundred requests is a handful; and how rounds differ."""
+    """All rounds together, since one per cent of a few hundred requests is a handful; and how rounds differ."""
     idle = together(each.idle for each in rounds)
     starting, uploading = (
         statistics.mean(column) for column in zip(*(each.jobs_a_second for each in rounds), strict=True)

@@ -1,6 +1,6 @@
-"""A region with many ended jobs: what a list, a look and a start cost, and what a job takes on disk.
+"""A region with many ended jobs: the cost of listing, describing and starting, and a job's size on disk.
 
-The rows are written as the engine writes those of a job that ran once (`--jobs` of them); the rest is the engine.
+The rows are written as the engine would for jobs that ran once (`--jobs` of them); the rest is the real engine.
 There is no peer: AWS forgets ended jobs after 7 days. Run: python bench/local_history.py [--jobs N] [--folder FOLDER]
 """
 
@@ -76,7 +76,7 @@ def _write_job(journal: Journal, number: int, chance: random.Random) -> None:
 
 
 def _texts(number: int, job_id: str, name: str, definition: str, share: str) -> JobTexts:
-    """As SubmitJob leaves them for a job of the default stack."""
+    """The texts that SubmitJob stores for a job of the default stack."""
     artifacts = "file:///home/me/.local/state/spotbatch/artifacts"
     image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/jobs:latest"
     rules = ev.JobSubmitted(
@@ -125,7 +125,7 @@ def _texts(number: int, job_id: str, name: str, definition: str, share: str) -> 
 
 
 def searches(jobs: int) -> dict[str, dict[str, object]]:
-    """What ListJobs asks the engine for, by filter: a match for nobody, for few and for many."""
+    """ListJobs' queries to the engine, by filter: with no, few and many matches."""
     middle = FIRST_SECOND + jobs / 2
     return {
         "name, nobody": {"where": JobFilter(member="name", value="nobody")},

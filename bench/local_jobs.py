@@ -1,13 +1,13 @@
-"""Starting jobs in the local region beside xargs, GNU parallel and HyperQueue: `true`, 4 at a time, alternating.
+"""Starting jobs in the local region compared with xargs, GNU parallel and HyperQueue: `true`, 4 at a time, alternating.
 
 Ours is the whole path of an array: scheduler, journal, a process with its own session, environment and log, states.
-A peer that is not there is left out by name (bench/peers.txt, Debian's parallel). Ratios of one run mean something;
-the absolute figures do not.
+A missing peer is skipped and named (bench/peers.txt, Debian's parallel). Ratios within one run are meaningful;
+absolute figures are not.
 
-ext4 passes by inodes that were deleted in the last minutes, one after the other, so that a new file costs 500 us
-instead of 20 in a folder whose neighbours were cleared away just now, as those of a busy /tmp are: half of our rate,
-since only we create a log a job. A region removes no logs, and a user's jobs do not start on such a disk. So what a
-round wrote stays until all are over, and the rounds run below the project's own .cache, or in a folder that is given.
+ext4 skips inodes deleted in the last minutes one by one, so that a new file costs 500 us instead of 20 in a folder
+whose neighbours were just removed, as in a busy /tmp: that halves our rate, since only we create a log per job. A
+region removes no logs, and users' jobs do not start on such a disk. So a round's files stay until all rounds are
+over, and the rounds run below the project's own .cache, or in a given folder.
 """
 
 import argparse
@@ -120,7 +120,7 @@ with LocalCluster(sys.argv[1] + "/server", worker_config=WorkerConfig(cores=int(
 
 
 def hyperqueue(python: str) -> Runner:
-    """Its wheel's own server and worker in one process, through a Python that has it; their start is not counted."""
+    """The wheel's own server and worker in one process, run by a Python that has it; their start-up is not counted."""
 
     def run(jobs: int, folder: Path) -> float:
         command = [python, "-c", HYPERQUEUE, str(folder), str(TOGETHER), str(jobs)]
@@ -131,7 +131,7 @@ def hyperqueue(python: str) -> Runner:
 
 
 def seconds_to_create(folder: Path, files: int = 2_000) -> float:
-    """For an empty file, as a job's log begins."""
+    """Seconds to create an empty file, as a job's log begins."""
     place = Path(tempfile.mkdtemp(dir=folder))
     begun = time.perf_counter()
     for number in range(files):
@@ -167,7 +167,7 @@ def beside(jobs: int, rounds: int, folder: Path, hyperqueue_python: str | None) 
 
 
 async def growth_in(home: Path, counts: tuple[int, ...]) -> None:
-    """The region's own processor time a job as its number of jobs grows, and its memory."""
+    """The region's own processor time per job as its number of jobs grows, and its memory."""
     engine, done, arrays = await opened(home), 0, 0
     costs, memory = [], []
     try:

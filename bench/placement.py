@@ -1,9 +1,9 @@
-"""Placement over several pools: ours beside Uniform Progress and SkyNomad, as a part above the exact optimum.
+"""Placement over several pools: ours, Uniform Progress and SkyNomad, as the fraction above the exact optimum.
 
 python bench/placement.py              zones of the published traces, held out by time and zone (minutes)
-python bench/placement.py --ratios     the same for tighter deadlines too
+python bench/placement.py --ratios     also for tighter deadlines
 python bench/placement.py --made-up    pools drawn from a generator of this file, unlike those of the traces
-python bench/placement.py --ablation   what each part of ours brings
+python bench/placement.py --ablation   what each part of ours contributes
 python bench/placement.py --speed      the table and a decision
 python bench/placement.py --fit        the coupling of the pools of a region
 """
@@ -73,7 +73,7 @@ ABLATION: Makers = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Windows to play, each with the model and coupling that it is played with."""
+    """Windows to replay, each with its model and coupling."""
 
     terms: PlacementTerms
     windows: Sequence[tuple[Window, HazardModel, Coupling]]
@@ -99,7 +99,7 @@ def terms_of(zones: Sequence[str], *, ratio: float = 1.5, work_hours: float = 40
 
 
 def published(traces: Mapping[str, Trace], zones: Sequence[str], ratio: float) -> Case:
-    """Windows that do not overlap, with the model of the other zones' other half of the weeks."""
+    """Non-overlapping windows, with the model fitted to the other zones' other half of the weeks."""
     terms = terms_of(zones, ratio=ratio)
     found: list[tuple[Window, HazardModel, Coupling]] = []
     count = len(traces[zones[0]].available)
@@ -122,7 +122,7 @@ def published(traces: Mapping[str, Trace], zones: Sequence[str], ratio: float) -
 
 
 def made_up(name: str, count: int, seed: int) -> Case:
-    """Pools of Weibull periods (shape 0.7: young ones die), played with the model that ships."""
+    """Pools with Weibull periods (shape 0.7: young ones die), replayed with the shipped model."""
     pools, together, prices, egress = MADE_UP[name]
     is_one_region = together > 0
     zones = [f"r1{letter}" if is_one_region else f"r{place}a" for place, letter in enumerate("abcde"[: len(pools)])]
@@ -162,7 +162,7 @@ def drawn(chance: Random, hours_up: float, hours_down: float, ticks: int) -> lis
 
 
 def print_case(title: str, case: Case, makers: Makers) -> None:
-    """The part above the optimum: of all windows' money, and by window with its standard error and its worst."""
+    """The fraction above the optimum: over all windows' cost, and by window with standard error and worst case."""
     costs: dict[str, list[float]] = {name: [] for name in makers}
     least: list[float] = []
     late = dict.fromkeys(makers, 0)
@@ -202,7 +202,7 @@ def print_speed() -> None:
 
 
 class _Timed:
-    """A policy that counts its decisions and their seconds of the core."""
+    """A policy that counts its decisions and their CPU seconds."""
 
     def __init__(self, policy: PlacementPolicy) -> None:
         self._policy = policy
@@ -220,7 +220,7 @@ class _Timed:
 
 
 def read() -> dict[str, Trace] | None:
-    """SPOTBATCH_TRACES (the file or its folder), else shared/data in a folder above."""
+    """SPOTBATCH_TRACES (the file or its folder), else shared/data in a parent folder."""
     given = os.environ.get("SPOTBATCH_TRACES")
     places = [Path(given)] if given else [each / "shared" / "data" for each in Path(__file__).resolve().parents]
     for place in places:

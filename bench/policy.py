@@ -1,10 +1,10 @@
-"""The policy table on the published traces: ours beside the yardsticks, training beside held out, and its speed.
+"""The policy table on the published traces: ours against the baselines, training against held out, and its speed.
 
 python bench/policy.py            the table, and ours on zones and weeks that it never saw
 python bench/policy.py --sweep    the same gain over job fractions and changeovers (minutes)
 python bench/policy.py --misfit   the shipped model on made-up pools unlike those it was fitted to (a minute)
 python bench/policy.py --years    made-up other years: the traces' periods stretched, with doubt and without (minutes)
-python bench/policy.py --fit      the module spotbatch/policy/fitted_model.py, made anew from the traces
+python bench/policy.py --fit      the module spotbatch/policy/fitted_model.py, regenerated from the traces
 
 Several pools: bench/placement.py.
 """
@@ -42,7 +42,7 @@ MADE_UP = (  # mean hours up and down, and the Weibull shape
     (2, 2, 2), (6, 1, 2), (1, 6, 2), (0.3, 0.3, 1), (48, 1, 1),
 )  # fmt: skip
 
-YEARS = {  # how many times longer periods up, and periods away, are than they were
+YEARS = {  # factors by which up and down periods are lengthened
     "as it was": (1, 1), "all/4": (0.25, 0.25), "all/2": (0.5, 0.5), "all*2": (2, 2), "all*4": (4, 4),
     "up/3": (1 / 3, 1), "up*3": (3, 1), "away/3": (1, 1 / 3), "away*3": (1, 3),
 }  # fmt: skip
@@ -51,7 +51,7 @@ Traces = Mapping[str, Sequence[bool]]
 
 
 def terms_of(fraction: float = 0.8, changeover_hours: float = 0.2, *, seen_at_once: bool = True) -> Terms:
-    """A job of 60 h times the fraction that is due in 60 h."""
+    """A job of 60 h times the fraction, due in 60 h."""
     return Terms(
         work_seconds=60 * HOUR * fraction,
         deadline_seconds=60 * HOUR,
@@ -63,7 +63,7 @@ def terms_of(fraction: float = 0.8, changeover_hours: float = 0.2, *, seen_at_on
 
 
 def trace_path() -> Path | None:
-    """SPOTBATCH_TRACES (the file or its folder), else shared/data in a folder above."""
+    """SPOTBATCH_TRACES (the file or its folder), else shared/data in a parent folder."""
     given = os.environ.get("SPOTBATCH_TRACES")
     places = [Path(given)] if given else [each / "shared" / "data" for each in Path(__file__).resolve().parents]
     for place in places:
@@ -130,7 +130,7 @@ class Gains:
 
 
 def held_out(traces: Traces, terms: Terms, stride: int, *, training_too: bool) -> Gains:
-    """Every fold's model on what it never saw, and for comparison on (a part of) what it was trained on."""
+    """Every fold's model on unseen data and, for comparison, on (a part of) its training data."""
     training: list[float] = []
     costs: list[float] = []
     zones: dict[str, list[float]] = {}
@@ -184,7 +184,7 @@ def print_sweep(traces: Traces) -> None:
 
 
 def drawn_pool(up_hours: float, down_hours: float, shape: float, ticks: int, seed: int) -> list[bool]:
-    """Periods of Weibull lengths with these means; shape 1 has no memory, shape 2 dies of age."""
+    """Periods of Weibull lengths with these means; shape 1 is memoryless, shape 2 ages."""
     chance = Random(seed)
     is_up = chance.random() < up_hours / (up_hours + down_hours)
     out: list[bool] = []
@@ -210,7 +210,7 @@ def print_misfit() -> None:
 
 
 def stretched(trace: Sequence[bool], up: float, away: float, seed: int = 0) -> list[bool]:
-    """The same periods in the same order, so many times as long; parts of a tick are left to chance."""
+    """The same periods in the same order, lengthened by a factor; fractional ticks are rounded at random."""
     chance = Random(seed)
     out: list[bool] = []
     for is_up, found in groupby(trace):
@@ -278,7 +278,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def print_fit(traces: Traces) -> None:
-    """The module fitted_model.py: its header and docstring as they stand, the figures anew."""
+    """The module fitted_model.py: its header and docstring unchanged, the figures regenerated."""
     model = fit(list(traces.values()), 585.0, FitSettings())
     here = Path(__file__).resolve().parent.parent / "spotbatch" / "policy" / "fitted_model.py"
     head, _, _ = here.read_text(encoding="utf-8").partition("    edges_seconds=")
@@ -296,7 +296,7 @@ def print_fit(traces: Traces) -> None:
 
 
 def correlations(traces: Traces) -> tuple[float, float]:
-    """Of pairs of zones in one region, and in two."""
+    """Correlations of pairs of zones in one region, and in two."""
     found: dict[bool, list[float]] = {True: [], False: []}
     for one, other in combinations(sorted(traces), 2):
         value = correlation([float(up) for up in traces[one]], [float(up) for up in traces[other]])
@@ -305,7 +305,7 @@ def correlations(traces: Traces) -> tuple[float, float]:
 
 
 def print_survival(traces: Traces, model: HazardModel) -> None:
-    """How long periods are: measured, and by the model. The fit, shown."""
+    """Period lengths, measured and by the model, to show the fit."""
     print("\nthe fit: part of periods that last longer than so many ticks of 585 s (measured / model)")
     for is_up in (True, False):
         lengths = [length for trace in traces.values() for length in periods(trace, is_up)]
@@ -318,7 +318,7 @@ def print_survival(traces: Traces, model: HazardModel) -> None:
 
 
 def periods(trace: Sequence[bool], is_up: bool) -> list[int]:
-    """Lengths in ticks of whole periods."""
+    """Lengths of complete periods in ticks."""
     out, length, side = [], 0, None
     for now in trace:
         if now == side:
@@ -331,7 +331,7 @@ def periods(trace: Sequence[bool], is_up: bool) -> list[int]:
 
 
 def model_survival(model: HazardModel, is_up: bool, seconds: float) -> float:
-    """Of a period's chance to last, regimes weighed by how many periods they have."""
+    """A period's survival probability, with regimes weighted by their number of periods."""
     shares = []
     for each in model.regimes:
         cycle = sum(model.mean_hours(each.rates(side)) for side in (True, False))

@@ -1,8 +1,8 @@
-"""The scheduler alone on virtual time, with all rules on: attempts a second, and how the rate holds as jobs grow.
+"""The scheduler alone on virtual time, with all rules on: attempts per second, and how the rate scales with jobs.
 
 Fair share, two queues over two environments, two shapes of request, arrays and single jobs, dependencies, retries
-by exit code, timeouts, hosts that are launched, reclaimed and ended when idle. The scheduler's own time is told apart
-from that of the benchmark's world, which makes the events. `--small` stops at 100,000.
+by exit code, timeouts, hosts that are launched, reclaimed and ended when idle. The scheduler's own time is separated
+from that of the benchmark's world, which generates the events. `--small` stops at 100,000.
 """
 
 import argparse
@@ -44,8 +44,7 @@ POOLS: Final = tuple(
 class World:
     """Answers the scheduler's commands as EC2 and containers would, and counts attempts.
 
-    A twin of the scheduler is given the same events again, in bursts, and nothing else: its processor time is the
-    scheduler's own.
+    A twin of the scheduler gets only the same events again, in bursts: its processor time is the scheduler's own.
     """
 
     def __init__(self, units: int, seed: int) -> None:
@@ -80,7 +79,7 @@ class World:
             self.feed(ev.EnvironmentPut(environment=environment))
 
     def submit(self) -> None:
-        """The next array, or one job that waits for the array before."""
+        """Submit the next array, or one job that waits for the previous array."""
         self.jobs += 1
         size = min(ARRAY, self.units - self.submitted)
         size = size if size > 1 and self.jobs % 5 else 0
@@ -132,7 +131,7 @@ class World:
         self.ended += 1
 
     def note(self, command: ev.Command) -> None:
-        """Nothing is to be done."""
+        """Nothing to do."""
 
     # ---- what happens ----
 
@@ -153,7 +152,7 @@ class World:
     def run(self) -> float:
         """Keep some arrays ahead of the hosts, as users' scripts do, until every unit has ended.
 
-        Answers the processor seconds of world and scheduler together, without the twin's.
+        Returns the processor seconds of world and scheduler together, without the twin's.
         """
         begun, due = time.process_time(), self.due
         while self.ended < self.units:
@@ -172,7 +171,7 @@ class World:
         return time.process_time() - begun - self.own_seconds
 
     def repeat(self) -> None:
-        """Let the twin live through the last burst of events, on the clock."""
+        """Replay the last burst of events on the twin, timed."""
         handle = self.twin.handle
         begun = time.process_time()
         for event, now in self.heard:

@@ -1,6 +1,6 @@
-"""The simulator's speed: attempts a second, memory, and how the cost of an attempt grows from 10,000 to 1,000,000.
+"""The simulator's speed: attempts per second, memory, and how the cost of an attempt grows from 10,000 to 1,000,000.
 
-Each size runs in a process of its own, so that peak memory is its own. `--small` stops at 100,000.
+Each size runs in its own process, so that peak memory is its own. `--small` stops at 100,000.
 """
 
 import resource
@@ -32,7 +32,7 @@ def scenario(jobs: int, seed: int = 1) -> Scenario:
 
 
 def one(jobs: int) -> tuple[int, float, float, float]:
-    """(attempts, seconds, seconds of the core, peak MiB) of one run."""
+    """(attempts, seconds, CPU seconds, peak MiB) of one run."""
     begun, core = time.perf_counter(), time.process_time()
     result = World(scenario(jobs), Watcher(None, is_spot=True)).run()
     seconds, core = time.perf_counter() - begun, time.process_time() - core

@@ -1,8 +1,8 @@
-"""What `spotrun -- true` costs with a folder as the store: processor time and wall, one after the other in one run.
+"""What `spotrun -- true` costs with a folder as the store: processor and wall time, alternating in one run.
 
-Beside Python itself (`python -c pass`) and beside spotrun as it was at an older commit, which is taken from git. All of
-them are started with `-I -S`, so that what happens to be installed here plays no part; the installed command, as a
-user starts it, has a line of its own. A run of 25,000 small inputs is mostly this.
+Compared with Python itself (`python -c pass`) and with spotrun at an older commit, taken from git. All are started with
+`-I -S`, so that installed packages do not matter; the installed command, as a user starts it, has its own line.
+A run of 25,000 small inputs is mostly this.
 
 Run: python bench/spotrun_start.py [--rounds 15] [--commit b314985].
 """
@@ -57,7 +57,7 @@ def start_of(tree: Path) -> list[str]:
 
 
 def take(commit: str, folder: Path) -> bool:
-    """The package as it was, compiled; False where git or the commit is not there."""
+    """Check out the old package and compile it; False if git or the commit is missing."""
     folder.mkdir()
     archive = folder / "then.tar"
     done = subprocess.run(["git", "-C", ROOT, "archive", "-o", archive, commit, "spotbatch"], stderr=subprocess.PIPE)

