@@ -39,10 +39,10 @@ PROJECT = "CostOptimizedBatchProcessing"
 
 
 class CostOptimizedBatchProcessingStack(Stack):
-    """The whole infrastructure: network, registry, bucket, roles, Spot compute, queue, job definition, logs.
+    """The complete infrastructure: network, registry, bucket, roles, Spot compute, queue, job definition, logs.
 
-    `settings` defaults to what the context key `spotbatch` says, and that to the defaults of `StackSettings`. Raises
-    InvalidInput for a wrong setting.
+    `settings` defaults to the context key `spotbatch`, which defaults to `StackSettings`' defaults. Raises InvalidInput
+    for an invalid setting.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class CostOptimizedBatchProcessingStack(Stack):
             # CloudFormation replaces an environment whose tags change, and with it the hosts of running jobs.
             kept = ["AWS::Batch::ComputeEnvironment"] if key == "Environment" else []
             Tags.of(self).add(key, value, exclude_resource_types=kept)
-        # What it was made with, so that the next deployment can say what it changes.
+        # The settings it was created with, so that the next deployment can say what changes.
         self.template_options.metadata = {CONTEXT_KEY: self.settings.model_dump(mode="json")}
         self._output("ECRRepositoryURI", images.repository.repository_uri, "Push the job's image here")
         self._output("JobQueueName", queue.queue_name, "Submit jobs to this queue")
@@ -120,7 +120,7 @@ class CostOptimizedBatchProcessingStack(Stack):
             )
             if controller is not None:
                 controller.watch(monitoring.topic)
-        if self.settings.permissions_boundary:  # of every role, whatever made it
+        if self.settings.permissions_boundary:  # of every role, whatever created it
             boundary = iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", self.settings.permissions_boundary)
             iam.PermissionsBoundary.of(self).apply(boundary)
         acknowledge(self, self.settings, bucket_id=self.resolve(artifacts.bucket.bucket_name)["Ref"])
@@ -130,7 +130,7 @@ class CostOptimizedBatchProcessingStack(Stack):
 
 
 def _context_of_the_project() -> dict[str, Any]:
-    """The context of cdk.json, which only the CDK command line would hand over; what that hands over wins."""
+    """The context of cdk.json, which only the CDK command line would pass; values passed by it take precedence."""
     file = Path(__file__).with_name("cdk.json")
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["context"] if file.exists() else {}
     return found
@@ -153,8 +153,8 @@ def _say_what_was_made(stack: CostOptimizedBatchProcessingStack) -> None:
 def main() -> int:
     """Synthesize one stack, named by the context key `stack_name`; returns the exit code.
 
-    The CDK's own check of the template takes longer than all else together, so it is made only where the template is
-    for an account: deploy.sh and the CDK's command line name theirs.
+    The CDK's own template validation takes longer than everything else together, so it runs only when the template is
+    for an account: deploy.sh and the CDK command line specify theirs.
     """
     account, region = os.environ.get("CDK_DEFAULT_ACCOUNT"), os.environ.get("CDK_DEFAULT_REGION")
     app = App(
@@ -175,7 +175,7 @@ def main() -> int:
             env=Environment(account=account, region=region) if account and region else None,
         )
         app.synth()
-        if "CDK_OUTDIR" not in os.environ:  # run by a person: deploy.sh and the CDK's command line set it
+        if "CDK_OUTDIR" not in os.environ:  # run by hand: deploy.sh and the CDK command line set it
             _say_what_was_made(stack)
     except SpotbatchError as error:
         sys.stderr.write(f"{error}\n")

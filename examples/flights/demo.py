@@ -28,8 +28,8 @@ STACK = "CostOptimizedBatchProcessing"
 RECLAIMS = 2
 BETWEEN_RECLAIMS_SECONDS = 4.0
 WATCH_LIMIT_SECONDS = 900
-# What the steps after the synthesis import, and the CDK modules that the synthesis imports last: in a new environment
-# Python compiles each at its first import, which takes seconds that another core can spend meanwhile.
+# Modules imported by the steps after synthesis, and CDK modules that it imports last: in a new environment Python
+# compiles each on first import, which takes seconds that another core can spend meanwhile.
 COMPILED_AHEAD = """
 import compileall, importlib.util, pathlib
 cdk = pathlib.Path(importlib.util.find_spec("aws_cdk").origin).parent
@@ -50,7 +50,7 @@ def main() -> int:
         try:
             demo.run()
         except subprocess.CalledProcessError as error:
-            print(error.stderr or "", end="", file=sys.stderr)  # of a command whose output is not shown
+            print(error.stderr or "", end="", file=sys.stderr)  # of a command whose output is hidden
             print(f"\nthe demo stopped: `{_words(error.cmd)}` ended with exit code {error.returncode}", file=sys.stderr)
             return error.returncode or 1
         except KeyboardInterrupt:
@@ -152,7 +152,7 @@ class Demo:
                 next_at = now + BETWEEN_RECLAIMS_SECONDS
 
     def saved(self) -> int:
-        """How many children have said that they saved something."""
+        """How many children have reported a save."""
         return sum("month" in file.read_text(encoding="utf-8") for file in (self.home / "logs").rglob("*.log"))
 
     def collect(self, array: str, gather: str) -> None:
@@ -209,7 +209,7 @@ def _arguments() -> argparse.Namespace:
 
 @contextlib.contextmanager
 def _home(asked: Path | None) -> Iterator[Path]:
-    """The region's folder: the one asked for, which stays, or one that goes with the demo."""
+    """The region's folder: the requested one, which is kept, or one removed with the demo."""
     if asked is not None:
         yield asked.absolute()
         return
@@ -219,7 +219,7 @@ def _home(asked: Path | None) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: through the `finally` that stops the region."""
+    """SIGTERM ends the demo like Ctrl-C: through the `finally` that stops the region."""
 
     def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - the face of a signal handler
         raise KeyboardInterrupt
@@ -233,7 +233,7 @@ def _stopped_by_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _compiled_ahead() -> Iterator[None]:
-    """Beside what is done within, compile what comes later, where this environment has never run before."""
+    """In parallel with the body, compile modules needed later, if this environment has never run before."""
     cdk = importlib.util.find_spec("aws_cdk")
     if cdk is None or cdk.origin is None or _is_compiled(Path(cdk.origin).parent / "aws_ec2" / "__init__.py"):
         yield

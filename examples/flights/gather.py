@@ -1,4 +1,4 @@
-"""The last job: gather the twelve months' results into one table and one picture."""
+"""The last job: gather the twelve months' results into one table and one chart."""
 
 import csv
 import json
@@ -9,11 +9,11 @@ from typing import Any
 from .data import carrier_names
 
 COLUMNS = ("month", "carrier", "name", "flights", "median_minutes", "low_minutes", "high_minutes")
-MOST_FLIGHTS = 9  # carriers in the picture; the table has all of them
+MOST_FLIGHTS = 9  # carriers in the chart; the table has all of them
 
 
 def read_months(folder: Path) -> list[dict[str, Any]]:
-    """The results of the array's children, wherever below the folder they stand, by month."""
+    """The results of the array's children, anywhere below the folder, by month."""
     months = [json.loads(file.read_text(encoding="utf-8")) for file in folder.rglob("month-*.json")]
     if len(months) != 12:
         raise SystemExit(f"12 months are wanted, {len(months)} found below {folder}")
@@ -21,7 +21,7 @@ def read_months(folder: Path) -> list[dict[str, Any]]:
 
 
 def table(months: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a month and carrier."""
+    """One row per month and carrier."""
     names = carrier_names()
     return [
         {"month": month["month"], "name": names.get(row["carrier"], ""), **{key: row[key] for key in row}}

@@ -1,1 +1,1 @@
-"""spotbatch's constructs in CDK applications of one's own: three worked examples (docs/infra.md)."""
+"""spotbatch's constructs in your own CDK applications: three worked examples (docs/infra.md)."""

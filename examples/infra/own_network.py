@@ -1,4 +1,4 @@
-"""Spot compute, a queue and a job definition in a VPC and over a bucket that exist already."""
+"""Spot compute, a queue and a job definition in an existing VPC with an existing bucket."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from constructs import Construct  # isort: skip
 
 
 class OwnNetworkStack(Stack):
-    """Gives `vpc` and `bucket` from elsewhere; what is left is what spotbatch adds."""
+    """Takes `vpc` and `bucket` from elsewhere; the rest is what spotbatch adds."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, vpc: ec2.IVpc, bucket: s3.IBucket, **kwargs: Any

@@ -15,7 +15,7 @@ SHAPES = {
 
 
 class TwoDefinitionsStack(Stack):
-    """Each definition has roles of its own, so that only the one with the secret can read it."""
+    """Each definition has its own roles, so that only the one with the secret can read it."""
 
     def __init__(self, scope: Construct, construct_id: str, **kwargs: Any) -> None:
         super().__init__(scope, construct_id, **kwargs)

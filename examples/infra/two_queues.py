@@ -1,4 +1,4 @@
-"""The whole stack with a second, on-demand queue, for arm64, watched by e-mail: settings alone."""
+"""The whole stack with a second, on-demand queue, for arm64, with e-mail alerts: settings only."""
 
 from app import CostOptimizedBatchProcessingStack
 from spotbatch.infra import Egress, StackSettings
@@ -20,5 +20,5 @@ SETTINGS = StackSettings(
 def two_queues(
     scope: Construct, construct_id: str, env: Environment | None = None
 ) -> CostOptimizedBatchProcessingStack:
-    """The stack of this project with other settings, in an application of your own."""
+    """This project's stack with other settings, in your own application."""
     return CostOptimizedBatchProcessingStack(scope, construct_id, settings=SETTINGS, env=env)

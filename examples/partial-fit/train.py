@@ -1,9 +1,9 @@
-"""Trains a linear classifier on scikit-learn's handwritten digits with partial_fit, one checkpoint an epoch.
+"""Trains a linear classifier on scikit-learn's handwritten digits with partial_fit, one checkpoint per epoch.
 
     spotrun -- python train.py 30
 
-Model, generator and epoch are one file, renamed into place: an interrupted run ends with the very weights of an
-uninterrupted one.
+Model, generator and epoch are one file, renamed into place: an interrupted run ends with exactly the
+weights of an uninterrupted one.
 """
 
 import json
@@ -25,7 +25,7 @@ CLASSES = np.arange(10)
 
 
 def load() -> dict[str, Any]:
-    """What the last attempt saved, or a new model. Pickle is safe here: only we write this file."""
+    """Load what the last attempt saved, or a new model. Pickle is safe here: only we write this file."""
     saved = checkpoint.read("model.pickle")
     if saved is None:
         model = SGDClassifier(loss="log_loss", random_state=0, shuffle=False)

@@ -1,4 +1,4 @@
-"""The program under test: adds the numbers below its argument, keeps where it is, and goes on from there."""
+"""The program under test: adds the numbers below its argument, saves its position, and resumes from there."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def main(limit: int) -> None:
-    """Keep each step, so that another host can go on; the sum is the output."""
+    """Save each step, so that another host can continue; the sum is the output."""
     state = Path(os.environ["SPOTBATCH_CHECKPOINT_DIR"], "state")
     at, total = (int(word) for word in state.read_text().split()) if state.exists() else (0, 0)
     print("resumed at" if at else "begun at", at, flush=True)

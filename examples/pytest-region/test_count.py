@@ -1,4 +1,4 @@
-"""Is count.py right when its host is taken away? Nothing here but pytest, and the plugin that came with spotbatch."""
+"""Is count.py correct when its host is reclaimed? Needs only pytest and the plugin that comes with spotbatch."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
-"""Estimates pi by drawing points, with the runtime's API: state, progress, heartbeat, and a polite end.
+"""Estimates pi by drawing points, with the runtime's API: state, progress, heartbeat, and a graceful end.
 
     spotrun -- python pi.py 3000
 
-The generator's state is in the checkpoint, so that an interrupted run draws the very points of an uninterrupted one.
+The generator's state is in the checkpoint, so that an interrupted run draws exactly the points of an uninterrupted one.
 """
 
 import json
@@ -20,7 +20,7 @@ SAVE_SECONDS = 1.0
 
 
 def load() -> dict[str, Any]:
-    """What the last attempt saved, or a beginning."""
+    """Load what the last attempt saved, or start anew."""
     saved = checkpoint.read("state.json")
     if saved is None:
         return {"rounds": 0, "inside": 0, "generator": random.Random(2013).getstate()}  # noqa: S311 - no secrets here
@@ -32,7 +32,7 @@ def load() -> dict[str, Any]:
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     pause_seconds = float(os.environ.get("PAUSE_SECONDS", "0"))
-    interrupted()  # from now on SIGTERM is a question, not an end
+    interrupted()  # from now on SIGTERM is a request, not an end
     state = load()
     chance = random.Random()  # noqa: S311 - as above
     version, internal, gauss = state["generator"]
@@ -44,7 +44,7 @@ def main() -> int:
         progress(state["rounds"], rounds, "drawing points")
         heartbeat()
         time.sleep(pause_seconds)
-        is_over = interrupted()  # asked once a round: the answer may change between two lines
+        is_over = interrupted()  # checked once per round: the value may change between two lines
         if is_over or time.monotonic() - saved_at > SAVE_SECONDS:
             checkpoint.write("state.json", json.dumps({**state, "generator": chance.getstate()}).encode())
             saved_at = time.monotonic()
