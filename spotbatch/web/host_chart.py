@@ -212,7 +212,7 @@ def _paths(stretches: Iterable[tuple[float, float, AttemptOutcome]]) -> dict[str
 def _joined(
     pieces: Iterable[tuple[float, float, AttemptOutcome, int]], lanes: int
 ) -> list[tuple[float, float, AttemptOutcome, int]]:
-    """Pieces narrower than a position are joined to the one before, so that 10,000 attempts do not make 10,000 shapes."""
+    """Pieces narrower than a position are merged into the last one: 10,000 attempts do not make 10,000 shapes."""
     found: list[tuple[float, float, AttemptOutcome, int]] = []
     last: dict[tuple[int, AttemptOutcome], int] = {}
     for start, stop, group, given in pieces:
