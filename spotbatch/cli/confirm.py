@@ -1,4 +1,4 @@
-"""Questions that a command asks before it changes something, and their answer when nobody can be asked."""
+"""Questions that a command asks before changing something, and the answer if nobody can be asked."""
 
 import sys
 
@@ -8,7 +8,7 @@ from spotbatch.batch.errors import InvalidInput
 
 
 def agreed(question: str, *, yes: bool) -> bool:
-    """The user's answer; `yes` answers for them. Raises InvalidInput where nobody can be asked."""
+    """The user's answer; `yes` answers for them. Raises InvalidInput if nobody can be asked."""
     if yes:
         return True
     if not sys.stdin.isatty():

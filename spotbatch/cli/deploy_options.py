@@ -17,7 +17,7 @@ StackNameOption = Annotated[str, typer.Option("--stack-name", help=_HELP_STACK)]
 
 
 def point_at(profile: str | None, region: str | None) -> None:
-    """Make the choice this process's AWS settings, and those of the programs that it starts."""
+    """Apply the choice to this process's AWS settings and those of the programs it starts."""
     if profile:
         endpoint.use_profile(profile)
     if region:
@@ -26,7 +26,7 @@ def point_at(profile: str | None, region: str | None) -> None:
 
 @contextlib.contextmanager
 def interruptible(again: str) -> Iterator[None]:
-    """Within it, Ctrl-C says how to go on; what has been begun on AWS ends by itself."""
+    """Within this context, Ctrl-C says how to continue; operations started on AWS complete on their own."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,10 +1,10 @@
-"""The `spotbatch` program: says what to install where only the runtime is there, as in a container."""
+"""The `spotbatch` program: says what to install if only the runtime is installed, as in a container."""
 
 import sys
 
 
 def run() -> None:
-    """What the console script calls. Ctrl-C while the commands are being loaded is no error of ours either."""
+    """The console script's entry point. Ctrl-C while commands are being loaded is not an error of ours either."""
     try:
         _run()
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """The console's entry: the commands, each imported when it is run, and errors turned into exit codes.
 
-Exit codes: 0 done, 1 some of the work FAILED, 2 wrong input, 3 not there, 4 AWS or the local region does not answer,
+Exit codes: 0 done, 1 some of the work FAILED, 2 invalid input, 3 not found, 4 AWS or the local region does not answer,
 70 a bug of ours, 130 interrupted by Ctrl-C.
 """
 
@@ -41,7 +41,7 @@ class _LazyGroup(TyperGroup):
         return name, command, rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the face that Typer calls
-        """Under their headings, in the table's order."""
+        """List the commands under their headings, in the table's order."""
         width = max(len(entry.name) for entry in COMMANDS)
         for section in dict.fromkeys(entry.section for entry in COMMANDS):
             rows = [(entry.name.ljust(width), entry.help) for entry in COMMANDS if entry.section == section]
@@ -50,7 +50,7 @@ class _LazyGroup(TyperGroup):
 
 
 def load(entry: Entry) -> Any:
-    """The command itself, with the options that every command takes. Raises NotFound where its module is missing."""
+    """The command itself, with the options that every command takes. Raises NotFound if its module is missing."""
     try:
         module = importlib.import_module(entry.module)
     except ModuleNotFoundError as error:
@@ -63,7 +63,7 @@ def load(entry: Entry) -> Any:
 
 
 def _add_options(command: Any, options: Sequence[Any]) -> None:
-    """To the command, or to each command of a group."""
+    """Add the common options to the command, or to each command of a group."""
     if isinstance(command, TyperGroup):
         for each in command.commands.values():
             each.short_help = (each.help or "").partition("\n")[0]  # whole: typer would cut it at 45 letters
@@ -93,7 +93,7 @@ def _on_local(value: bool) -> None:
 
 def _on_local_of_group(value: bool) -> None:
     if value:
-        os.environ[endpoint.LOCAL_VARIABLE] = "1"  # settled once the command is known: `local up` must not ask for it
+        os.environ[endpoint.LOCAL_VARIABLE] = "1"  # decided once the command is known: `local up` must not require it
 
 
 def _on_profile(value: str | None) -> None:
@@ -117,7 +117,7 @@ def _on_version(value: bool) -> None:
         raise typer.Exit
 
 
-_COMPLETE: Final = "_SPOTBATCH_COMPLETE"  # a shell asks what may come next
+_COMPLETE: Final = "_SPOTBATCH_COMPLETE"  # a shell requests completions
 _VERBOSE: Final = "SPOTBATCH_VERBOSE"
 _LOCAL_HELP: Final = "Work in the local region (or set SPOTBATCH_LOCAL=1)."
 _VERBOSE_HELP: Final = "On an error, show where it comes from."
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _misused(error: typer.TyperException, arguments: Sequence[str]) -> int:
-    """A command line that cannot be read; a group without a command shows its help."""
+    """Report an invalid command line; a group without a command shows its help."""
     from spotbatch.cli.output.text import hint, styled
     from spotbatch.cli.usage_error import in_one_line
 
@@ -213,7 +213,7 @@ def _misused(error: typer.TyperException, arguments: Sequence[str]) -> int:
 
 
 def _failed(error: SpotbatchError, cause: Exception | None = None) -> int:
-    """Say what went wrong; where it comes from only if asked."""
+    """Say what went wrong; show the traceback only if requested."""
     import traceback
 
     from spotbatch.cli.output.text import hint, styled

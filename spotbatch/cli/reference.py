@@ -1,4 +1,4 @@
-"""docs/cli.md, made from the commands themselves: `python -m spotbatch.cli.reference > docs/cli.md`."""
+"""docs/cli.md, generated from the commands themselves: `python -m spotbatch.cli.reference > docs/cli.md`."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from spotbatch.cli.commands import COMMANDS, Entry
 from spotbatch.cli.main import load
 from spotbatch.runs import job_file
 
-_COMMON: Final = frozenset({"--local", "--profile", "--region", "--verbose"})  # told of once, at the head
+_COMMON: Final = frozenset({"--local", "--profile", "--region", "--verbose"})  # described once, at the top
 _HEAD: Final = """\
 # The command line
 

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one line: typer tells it in four, and not always which value was given."""
+"""What is wrong with a command line, in one line: typer takes four, and does not always give the value."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _CHOICE: Final = re.compile(r"(?:Value error, )?'(.*)' is not one of (.+?)\.?", 
 
 
 def in_one_line(error: Any, arguments: Sequence[str]) -> str:
-    """The message for typer's error: what, the value, and the fix or where it is to be found."""
+    """The message for typer's error: what, the value, and the fix or where to find it."""
     said = " ".join(_said(error, arguments).split()).rstrip(".")
     path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "spotbatch"
     told = said if said[1:2].isupper() else f"{said[:1].lower()}{said[1:]}"
@@ -31,7 +31,7 @@ def _said(error: Any, arguments: Sequence[str]) -> str:
 
 
 def _wanted(message: str) -> str:
-    """What pydantic says, as one says it to a user: `a whole number`, `at least 1`, `a, b or c`."""
+    """pydantic's message in user terms: `a whole number`, `at least 1`, `a, b or c`."""
     if found := _BOUND.fullmatch(message):
         return f"at {'least' if found[1] == 'greater' else 'most'} {found[2]}"
     if found := _CHOICE.fullmatch(message):
@@ -42,7 +42,7 @@ def _wanted(message: str) -> str:
 
 
 def _given(names: Sequence[str], arguments: Sequence[str]) -> str | None:
-    """The value that stands behind an option on the command line; None for what is no option."""
+    """The value after an option on the command line; None if it is not an option."""
     for place, word in enumerate(arguments):
         name, joined, value = word.partition("=")
         if name in names and joined:

@@ -1,4 +1,4 @@
-"""The commands: which module holds each, and its line in `spotbatch --help`. Nothing is imported before it is run."""
+"""The commands: the module of each, and its line in `spotbatch --help`. Modules are imported only when run."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One command. `module` holds `app`, a typer.Typer. `is_local_too` is False where --local means nothing."""
+    """One command. `module` holds `app`, a typer.Typer. `is_local_too` is False if --local does not apply."""
 
     name: str
     module: str

@@ -1,4 +1,4 @@
-"""`spotbatch audit`: AWS Batch resources held against what this project knows."""
+"""`spotbatch audit`: check AWS Batch resources against known problems."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +59,7 @@ def audit(
 
 
 def _facts(template: Path | None, queue: str | None, definition: str | None) -> tuple[Facts, dict[str, int]]:
-    """The facts, and on which line of the template each resource begins."""
+    """The facts, and the line of the template on which each resource begins."""
     if template is not None:
         from spotbatch.audit import read_template as of_template
         from spotbatch.local.template_file import read_template

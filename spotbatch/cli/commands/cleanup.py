@@ -92,7 +92,7 @@ def _remove_what_was_kept(target: DeployTarget, question: str, *, everything: bo
 
 
 def _show_what_is_left(target: DeployTarget, *, everything: bool, dry_run: bool = False) -> None:
-    """Raises Unavailable where something is left that should have been deleted."""
+    """Raises Unavailable if something is left that should have been deleted."""
     found = steps.remains(target.stack, everything=everything, is_dry=dry_run, say=text.say)
     if not found.left:
         text.say(

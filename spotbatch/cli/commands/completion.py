@@ -1,4 +1,4 @@
-"""`spotbatch completion`: the script by which a shell completes our commands and options."""
+"""`spotbatch completion`: the script that lets a shell complete our commands and options."""
 
 from enum import StrEnum
 from typing import Annotated, Final
@@ -12,7 +12,7 @@ COMPLETE_VARIABLE: Final = "_SPOTBATCH_COMPLETE"
 
 
 class Shell(StrEnum):
-    """The shells that there is a script for."""
+    """The supported shells."""
 
     BASH = "bash"
     ZSH = "zsh"

@@ -1,4 +1,4 @@
-"""`spotbatch cost`: what a job cost beside its on-demand twin, and what interruptions wasted."""
+"""`spotbatch cost`: what a job cost compared with its on-demand twin, and what interruptions wasted."""
 
 import time
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ def cost(
 
 
 def _billed(run: Sequence[Job], report: CostReport, tag: str | None, stack: str | None) -> tuple[Day, ...]:
-    """The report's days beside Cost Explorer's."""
+    """The report's days next to Cost Explorer's."""
     from spotbatch.aws.prices import billed_by_day
 
     now = time.time()
@@ -205,7 +205,7 @@ def _show(run: Sequence[Job], report: CostReport, known: Completeness) -> None:
     waived = ", with what was waived" if report.credit_usd else ""
     text.say(f"{_so(known, 'where it went')}{waived}: {shown_usd(report.gross_usd)}")
     for part, amount in report.parts.items():
-        if round(amount, 6):  # what is shown as nothing is left out
+        if round(amount, 6):  # amounts shown as zero are left out
             share = amount / report.gross_usd if report.gross_usd else Decimal(0)
             bar = "█" * round(share * _BAR_CELLS) or "▏"
             text.say(f"  {part.value:<24}{shown_usd(amount):>16}  {share * 100:5.1f} %  {bar}")
@@ -217,12 +217,12 @@ def _show(run: Sequence[Job], report: CostReport, known: Completeness) -> None:
 
 
 def _so(known: Completeness, label: str) -> str:
-    """A label with what must be said of its figure."""
+    """A label with the qualifier of its figure."""
     return {Coverage.SO_FAR: f"{label} so far", Coverage.AT_LEAST: f"{label}, at least"}.get(known.coverage, label)
 
 
 def _why(known: Completeness) -> str:
-    """Why a sum is not all, where no note says it already."""
+    """Why a total is incomplete, if no note says so already."""
     return f"  ({known.why[0]})" if known.coverage is Coverage.SO_FAR else ""
 
 

@@ -62,7 +62,7 @@ def dashboard(
 
 
 def _queue(queue: str | None, stack: str | None, *, needs_one: bool) -> str | None:
-    """The queue whose runs are listed. A run that is named can be shown where there is no stack."""
+    """The queue whose runs are listed. A named run can be shown without a stack."""
     try:
         return queue_of(stack=stack, queue=queue)
     except SpotbatchError:

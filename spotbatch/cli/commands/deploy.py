@@ -1,4 +1,4 @@
-"""`spotbatch deploy`: show what a deployment would do and cost, ask, deploy, say what is next."""
+"""`spotbatch deploy`: show what a deployment would do and cost, ask, deploy, and say what comes next."""
 
 import json
 import sys
@@ -81,10 +81,10 @@ def _show_stack(now: Stack | None) -> None:
 
 
 def _with_egress(folder: Path, chosen: Mapping[str, Any], *, may_ask: bool) -> Mapping[str, Any]:
-    """The settings, with the way out that somebody chooses now and that cdk.json then remembers.
+    """The settings, with the egress option that the user chooses now and that cdk.json then stores.
 
-    Asked once, before a first deployment, since it decides what an idle stack costs; not where it has been said, and
-    not where nobody can be asked.
+    Asked once, before the first deployment, since it determines what an idle stack costs; not if it is already set or
+    nobody can be asked.
     """
     if egress.is_chosen(folder, chosen):
         return chosen
@@ -115,7 +115,7 @@ def _show_changes(plan: Plan) -> None:
 
 
 def _show_jobs(plan: Plan) -> None:
-    """What an update means for jobs that run or wait."""
+    """What an update means for running or waiting jobs."""
     affected = steps.affected_jobs(plan)
     for queue, count in affected.ended.items():
         text.say(f"warning: this update removes the queue {queue} and ends its {text.count(count, 'job')}")

@@ -58,7 +58,7 @@ def doctor(
 
 
 def _before_the_first(jobs: Jobs, stack: str | None, queue: str | None, *, as_json: bool) -> None:
-    """What a job of the stack's own definition would meet."""
+    """Check what a job of the stack's own definition would encounter."""
     place = destination.destination(stack=stack, queue=queue)
     needs = jobs.definition(place.definition).requirements
     next_job = Job(

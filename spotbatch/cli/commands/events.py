@@ -1,4 +1,4 @@
-"""`spotbatch events`: what AWS Batch and EC2 told while nobody watched, from the stack's event log group."""
+"""`spotbatch events`: events from AWS Batch and EC2 while nobody watched, from the stack's event log group."""
 
 import time
 from typing import Annotated, Final

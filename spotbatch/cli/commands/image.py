@@ -1,4 +1,4 @@
-"""`spotbatch image`: build a container image, push it to the stack's repository, and let jobs use it by its digest."""
+"""`spotbatch image`: build a container image, push it to the stack's repository, and let jobs use it by digest."""
 
 from pathlib import Path
 from typing import Annotated, Final

@@ -1,4 +1,4 @@
-"""`spotbatch interrupt`: one of the stack's Spot hosts goes as EC2 takes it, through AWS Fault Injection Service."""
+"""`spotbatch interrupt`: interrupt one of the stack's Spot hosts as EC2 would, through AWS Fault Injection Service."""
 
 import time
 from typing import Final
@@ -46,7 +46,7 @@ def interrupt(stack: StackOption = None, as_json: JsonOption = False) -> None:
 
 
 def _begun(experiments: Experiments, template_id: str) -> ExperimentState:
-    """The experiment once FIS has found its target, or as it stands after a minute."""
+    """The experiment once FIS has found its target, or its state after a minute."""
     state = experiments.start(template_id)
     give_up = time.monotonic() + _WAIT_SECONDS
     while state.status in _BEGINNING and time.monotonic() < give_up:

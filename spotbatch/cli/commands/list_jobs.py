@@ -21,7 +21,7 @@ from spotbatch.runs.units import run_again, run_index
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 _AGAIN: Final = "run again since"
 _WAITING: Final = (JobStatus.SUBMITTED, JobStatus.RUNNABLE)
-_DEFAULT_SINCE: Final = "7d"  # AWS Batch keeps ended jobs for about that long
+_DEFAULT_SINCE: Final = "7d"  # AWS Batch keeps ended jobs for about this long
 
 
 @app.command()
@@ -59,9 +59,9 @@ def list_jobs(
 
 
 def _standing(jobs: Jobs, found: Sequence[JobSummary]) -> dict[str, str]:
-    """How each array stands, in words, and what was run again since: of a hundred jobs by one call of DescribeJobs.
+    """Each array's state in words, and what was retried since: one call of DescribeJobs per hundred jobs.
 
-    ListJobs has neither; it says of a failed array no more than "Array Child Job failed".
+    ListJobs has neither; for a failed array it only says "Array Child Job failed".
     """
     names = {each.name for each in found if each.array_size}
     wanted = [each.id for each in found if each.array_size or (each.name in names and each.status.is_terminal)]
@@ -89,7 +89,7 @@ def _in_words(array: Job, again: int) -> str:
 
 
 def _show_children(parent: Job, found: list[JobSummary], now: float, *, as_json: bool) -> None:
-    """Children by index, each with its input where there is one."""
+    """Children by index, each with its input if it has one."""
     names = input_names(parent)
     inputs = {child.id: names.of(run_index(parent, child.array_index)) for child in found}
     if as_json:
@@ -111,7 +111,7 @@ def _row(job: JobSummary, now: float, standing: str | None) -> tuple[str, ...]:
 
 
 def _took(job: JobSummary, now: float) -> str:
-    """From its submission to its end; of a job that runs, so far."""
+    """From submission to end; so far, if it is running."""
     if job.created_at is None:
         return "-"
     if job.stopped_at:
@@ -120,7 +120,7 @@ def _took(job: JobSummary, now: float) -> str:
 
 
 def _reason(job: JobSummary) -> str:
-    """Why it FAILED; AWS Batch's sentence for every command that failed says less than the exit code."""
+    """Why it FAILED; AWS Batch's generic message for a failed command says less than the exit code."""
     if job.status is not JobStatus.FAILED:
         return ""
     code = f"exit code {job.exit_code}" if job.exit_code is not None else ""

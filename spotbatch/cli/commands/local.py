@@ -1,4 +1,4 @@
-"""`spotbatch local`: AWS Batch on this machine, started in the background and asked about."""
+"""`spotbatch local`: AWS Batch on this machine: start it in the background and query it."""
 
 import shlex
 import time
@@ -140,7 +140,7 @@ def env(home: Home = None, as_json: AsJson = False) -> None:
         return json.write(variables)
     for name, value in variables.items():
         text.say(f"export {name}={shlex.quote(value)}")
-    # last, so that it hides nothing where the answer is evaluated as one line
+    # last, so that it hides nothing if the output is evaluated as one line
     text.say(f"# {_READERS_OF_ENDPOINT}")
     return None
 

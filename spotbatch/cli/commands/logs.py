@@ -1,4 +1,4 @@
-"""`spotbatch logs`: what a job wrote, now or as it grows."""
+"""`spotbatch logs`: what a job wrote, so far or as it grows."""
 
 import re
 import sys
@@ -61,9 +61,9 @@ def logs(
 
 
 def _which_child(called: str, run: Sequence[Job], *, is_followed: bool) -> str:
-    """What to say where a run has several logs; it goes by the name that the user gave it."""
+    """The message if a run has several logs; uses the name given by the user."""
     first = next((index for job in run for index in indexes_of(job) if index is not None), None)
-    if first is None:  # one job, run again
+    if first is None:  # one job, retried
         return f"{called} is {len(run)} jobs, the newest last: {', '.join(job.id for job in run)}: name one of them"
     way = "-f follows one child" if is_followed else "name a child by its index"
     return f"{called} has {text.count(run_size(run), 'child')}: {way}, as {called}:{first}" + (
@@ -93,14 +93,14 @@ def _shower(grep: str | None, *, is_timed: bool, is_raw: bool, as_json: bool) ->
 
 
 def _of_failed(jobs: Jobs, parts: Sequence[str], tail: int | None, show: Show, *, as_json: bool) -> None:
-    """The last attempt of each child of a run that FAILED, under a head line."""
+    """The last attempt of each failed child of a run, under a heading."""
     run = jobs.describe(parts)
     ids = [each.unit_id for each in failed_of(jobs, run, limit=_MOST_CHILDREN)][:_MOST_CHILDREN]
     if not ids:
         return text.hint("no child has FAILED")
     logs = Logs(group=run[0].log_group or DEFAULT_GROUP)
     names = input_names(run[0])
-    # whose lines these are belongs to the answer: in a file the lines alone would say nothing
+    # the heading is part of the output: in a file the lines alone would not say whose they are
     head = text.hint if as_json else lambda line: text.say(text.styled(line, "bold"))
     for child in jobs.describe(ids):
         mine = names.of(run_index(child))

@@ -1,4 +1,4 @@
-"""`spotbatch prices`: what is known of prices, how old it is, and the newest from AWS."""
+"""`spotbatch prices`: the known prices, their age, and the latest from AWS."""
 
 import time
 from typing import TYPE_CHECKING, Annotated, Final

@@ -103,7 +103,7 @@ def rehearse_command(
 
 
 def _run(asked: JobOptions, sample: int, plan: ReclaimPlan, notice_seconds: float, limit_seconds: float) -> Rehearsed:
-    """In a region of its own, whatever the AWS settings say: nothing of this reaches the cloud."""
+    """Run in a separate region, whatever the AWS settings: nothing reaches the cloud."""
     needs = ResourceRequirements(
         vcpus=asked.vcpus or _DEFAULT_VCPUS, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB
     )

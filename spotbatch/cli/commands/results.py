@@ -80,7 +80,7 @@ def results(
 def _say_missing(
     called: str, run: Sequence[Job], missing: Sequence[int], failed: Sequence[int], names: InputNames
 ) -> None:
-    """Which children lack outputs, and why: they FAILED, or are not done, or never saved any."""
+    """Say which children lack outputs, and why: they FAILED, are not done, or never saved any."""
     others = [each for each in missing if each not in set(failed)]
     if failed:
         text.hint(f"no outputs of {_few(failed, names)}, which FAILED: `spotbatch retry {called}` runs them again")
@@ -97,7 +97,7 @@ def _few(indexes: Sequence[int], names: InputNames) -> str:
 
 
 class _Meter:
-    """Bytes so far, on one line of a terminal's standard error."""
+    """Shows the bytes so far on one line of a terminal's standard error."""
 
     def __init__(self, *, total: int) -> None:
         import sys

@@ -1,4 +1,4 @@
-"""`spotbatch retry`: run the failed children again, from their checkpoints."""
+"""`spotbatch retry`: rerun the failed children from their checkpoints."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -72,7 +72,7 @@ def retry(
 def _resume(
     jobs: Jobs, named: str, max_usd: Decimal, *, stack: str | None, queue: str | None, watch: bool, as_json: bool
 ) -> None:
-    """Give a run that its budget stopped a new one."""
+    """Resume a run that was stopped by its budget, with a new one."""
     found = jobs.get(lookup.job_ids(named, jobs=jobs, stack=stack, queue=queue)[-1])
     run = control.resume(jobs, artifact_store.run_id(found), max_usd, stack=stack)
     say_controlled(run, as_json=as_json, watch=watch)

@@ -53,7 +53,7 @@ def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None,
 
 
 def _money(jobs: Jobs, parts: Sequence[Job]) -> str:
-    """What the hosts cost so far, in a few words; `spotbatch cost` has the whole bill."""
+    """What the hosts cost so far, in a few words; `spotbatch cost` has the full bill."""
     from spotbatch.runs.bill import in_short
 
     is_child = parts[0].array_index is not None
@@ -62,12 +62,12 @@ def _money(jobs: Jobs, parts: Sequence[Job]) -> str:
             return f"`spotbatch cost {parts[0].parent_id}` has its run's"
         money = in_short(jobs, parts, most_units=_PRICED, is_exact=True)
     except SpotbatchError:
-        return ""  # money is shown beside the story; it must not keep it from being told
+        return ""  # the cost is an addition to the story and must not prevent showing it
     return f"{money}, its share of the hosts" if money and is_child else money
 
 
 def _is_of_many(jobs: Jobs, child: Job) -> bool:
-    """Whether it would take many calls to know who shared the child's hosts."""
+    """Whether finding out who shared the child's hosts would take many calls."""
     parent = next(iter(jobs.describe([child.parent_id])), None)
     return parent is None or parent.array is None or parent.array.size > _PRICED
 
@@ -75,7 +75,7 @@ def _is_of_many(jobs: Jobs, child: Job) -> bool:
 def _show_run(
     called: str, jobs: Jobs, parts: Sequence[Job], controlled: Mapping[str, object] | None, *, as_json: bool
 ) -> None:
-    """Several jobs of one run: each with how it stands, and what FAILED and was not run again."""
+    """Several jobs of one run: the state of each, and what FAILED and was not retried."""
     failed = failed_of(jobs, parts, limit=_FAILURES)
     names = input_names(parts[0])
     if as_json:
@@ -102,7 +102,7 @@ def _show_run(
 
 
 def _records(job: Job, stack: str | None) -> dict[int, AttemptRecord]:
-    """What the runtime wrote about each attempt; nothing where the store cannot be read."""
+    """What the runtime wrote about each attempt; empty if the store cannot be read."""
     if job.array is not None:
         return {}
     try:
@@ -207,7 +207,7 @@ def _hosts(job: Job) -> dict[str, Host]:
     try:
         return Hosts().by_arn(arns) if arns else {}
     except SpotbatchError:
-        return {}  # the permission may be missing; Batch's own name of the host is shown then
+        return {}  # the permission may be missing; then Batch's own name for the host is shown
 
 
 def _host(arn: str, hosts: dict[str, Host], record: AttemptRecord | None) -> str:

@@ -1,4 +1,4 @@
-"""`spotbatch simulate`: play a run, or one job with a deadline, against Spot's capacity, many times, with a seed."""
+"""`spotbatch simulate`: simulate a run, or one job with a deadline, against Spot capacity, many times, with a seed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -87,7 +87,7 @@ def simulate(
     from spotbatch.simulate.pools import pools_of
     from spotbatch.simulate.scenario import Scenario
 
-    windows = None if together else runs  # of a trace alone, every window is played
+    windows = None if together else runs  # of a trace alone, every window is simulated
     _check(
         *_contradictions(trace=trace, polarity=polarity, is_model=model, types=types, zones=zones, runs=runs),
         *_of_deadlines(deadline, gantt=gantt, bill=bill, give_up=give_up, trace=trace, runs=windows, ratio=price_ratio),
@@ -121,7 +121,7 @@ def simulate(
     return _play(scenario, prices, runs, cores, plot=plot, gantt=gantt, is_billed=bill, as_json=as_json)
 
 
-# ---- options that contradict each other or would do nothing ----
+# ---- options that contradict each other or would have no effect ----
 
 Rule = tuple[bool, str]
 
@@ -215,7 +215,7 @@ def _play(
     is_billed: bool,
     as_json: bool,
 ) -> None:
-    """Play it so many times; draw, bill and show what was asked for."""
+    """Simulate it this many times; draw, bill and show what was requested."""
     from spotbatch.cli.output.simulation import as_document, show, show_bill
 
     results = _run(scenario, prices, runs, cores)
@@ -244,7 +244,7 @@ def _run(scenario: "Scenario", prices: "Prices", runs: int, cores: int | None) -
 
 
 def _first(scenario: "Scenario", prices: "Prices", runs: int) -> "Timeline":
-    """The first run again, with the lives of its hosts and attempts."""
+    """Repeat the first run, recording the lives of its hosts and attempts."""
     from spotbatch.simulate.engine import World
     from spotbatch.simulate.montecarlo import MonteCarlo
     from spotbatch.simulate.observer import Recorder
@@ -306,7 +306,7 @@ def _terms(work: str, deadline: str, changeover: str, price_ratio: float, traces
 
 
 def _price_ratio(known: "Catalogue", types: str) -> float:
-    """On-demand over Spot price of the first type whose Spot price is known."""
+    """The ratio of on-demand to Spot price for the first type with a known Spot price."""
     first = next((each for each in known.expand(parse.names(types)) if each.spot_usd_per_hour), None)
     if first is None or first.spot_usd_per_hour is None:
         raise InvalidInput("no Spot price of these types is known: give --price-ratio")
@@ -322,7 +322,7 @@ def _play_alone(
     as_json: bool,
     sources: Sequence[str],
 ) -> None:
-    """One pool at a time, under each policy."""
+    """Simulate one pool at a time, under each policy."""
     ratio = asked.price_ratio or _price_ratio(known, asked.types)
     terms = _terms(asked.time, asked.deadline, asked.changeover, ratio, traces)
     told = ["the price ratio: as given"] if asked.price_ratio else sources
@@ -339,7 +339,7 @@ def _play_deadline(
     as_json: bool,
     sources: Sequence[str],
 ) -> None:
-    """Play it under each policy; draw and show what each saves."""
+    """Simulate it under each policy; draw and show what each saves."""
     from spotbatch.cli.output.deadline_scores import show
     from spotbatch.simulate.deadlines import CURVE_POINTS, policies, savings_curve, table, windows_for
 
@@ -362,13 +362,13 @@ def _play_deadline(
 
 
 def _catalogue() -> "Catalogue":
-    """The newest prices on this machine, or those that ship."""
+    """The latest prices on this machine, or the shipped ones."""
     from spotbatch.aws.price_cache import current_catalogue, kept
 
     return current_catalogue(kept())
 
 
 def _check(*rules: tuple[bool, str]) -> None:
-    """Options that contradict each other or would do nothing are refused, before anything runs."""
+    """Refuse options that contradict each other or would have no effect, before anything runs."""
     if broken := [message for is_broken, message in rules if is_broken]:
         raise InvalidInput(broken[0])

@@ -1,4 +1,4 @@
-"""`spotbatch submit`: a command becomes a job in AWS Batch."""
+"""`spotbatch submit`: turn a command into a job in AWS Batch."""
 
 import time
 from pathlib import Path
@@ -166,7 +166,7 @@ def _with_file(asked: JobOptions, file: Path | None) -> JobOptions:
 
 
 def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_checked: bool = True) -> None:
-    """Submit what was asked for, or show what would be sent."""
+    """Submit the request, or show what would be sent."""
     if is_dry and watch:
         raise InvalidInput("--dry-run sends nothing, so there is nothing to --watch")
     jobs = Jobs()
@@ -229,7 +229,7 @@ def _send_with_deadline(
 
 
 def _show_plan(jobs: Jobs, prepared: Submission, work_seconds: float | None, *, as_json: bool) -> None:
-    """Exactly what SubmitJob would be sent, for many inputs each array's; and the estimate, where --work is known."""
+    """Show the exact SubmitJob input, for many inputs each array's, and the estimate if --work is given."""
     wanted, inputs = prepared.request, prepared.inputs
     count = inputs.count if inputs is not None else wanted.array_size or 1
     if inputs is not None:
@@ -252,12 +252,12 @@ def _show_plan(jobs: Jobs, prepared: Submission, work_seconds: float | None, *, 
 
 
 def _need(jobs: Jobs, wanted: JobRequest) -> "Need":
-    """What each job asks for: by itself, or else by its definition."""
+    """What each job requests: from the request, or else from its definition."""
     return need_of(requirements_of(wanted, jobs.definition(wanted.definition).requirements))
 
 
 def _show_price(jobs: Jobs, wanted: JobRequest) -> None:
-    """What an hour of such a job costs. How long it takes is not known here: `spotbatch estimate` takes it."""
+    """Show what an hour of such a job costs. Its duration is not known here: `spotbatch estimate` accepts it."""
     from spotbatch.aws.price_cache import current_catalogue
     from spotbatch.pricing.instance_selection import choices
 

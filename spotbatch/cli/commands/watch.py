@@ -1,4 +1,4 @@
-"""`spotbatch watch`: follow jobs to their end with one API call a poll, whatever their size."""
+"""`spotbatch watch`: follow jobs to their end with one API call per poll, regardless of size."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -44,7 +44,7 @@ def watch(
 def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None = None) -> None:
     """Watch the jobs of a run. Raises JobFailed if one ends FAILED, typer.Exit(130) on Ctrl-C.
 
-    `called` is what the user names them by.
+    `called` is the user's name for them.
     """
     name = called or ids[0]
     screen = open_screen(as_json=as_json)
@@ -59,11 +59,11 @@ def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None 
         screen.close()
     seen = [following.tracker.jobs[each] for each in ids]
     if any(each.status is JobStatus.FAILED for each in seen):
-        left = failed_of(jobs, seen)  # what a later part of the run has run again does not count
+        left = failed_of(jobs, seen)  # what a later part of the run has retried does not count
         if left:
             named = (
                 name if len(ids) > 1 else left[0].job.id
-            )  # a run's parts go by its id, or its logs would be a part's
+            )  # a run's parts are referred to by its id, or only one part's logs would be shown
             raise JobFailed(_verdict(named, len(left), following.tracker.progress().total))
 
 

@@ -1,4 +1,4 @@
-"""`spotbatch simulate --compare`: a run with other pools, checkpoints, fleets or regions, as a table and a picture."""
+"""`spotbatch simulate --compare`: a run with other pools, checkpoints, fleets or regions, as a table and a chart."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -26,7 +26,7 @@ def compare(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Play every variant with the same seed, and say what each costs and when it ends."""
+    """Simulate every variant with the same seed, and say what each costs and when it ends."""
     from spotbatch.simulate.comparison import Question, answers, variants
 
     if asked not in list(Question):

@@ -1,4 +1,4 @@
-"""A run under the controller on the screen: each thing that it does, how the jobs stand, and the end."""
+"""A run under the controller on the screen: each action, the state of the jobs, and the end."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ def say_controlled(run: Run, *, as_json: bool, watch: bool) -> None:
 def controlled_run(
     written: str, *, jobs: Jobs, stack: str | None, queue: str | None, as_json: bool
 ) -> "ControlledRun | None":
-    """What follows the run under control that a user names by its run id; None where it names none."""
+    """The follower of a controlled run that a user refers to by run id; None if there is none."""
     if lookup.is_id(written):
         return None
     try:
@@ -62,7 +62,7 @@ class ControlledRun:
     _counts: str = ""
 
     def run(self) -> None:
-        """Until the run is over; Ctrl-C leaves it running. Raises typer.Exit(130) then, and as `_run`."""
+        """Until the run is over; Ctrl-C leaves it running. Raises typer.Exit(130) then, and the errors of `_run`."""
         try:
             self._run()
         except KeyboardInterrupt:
@@ -94,7 +94,7 @@ class ControlledRun:
         tracker = Tracker(ids=[part["job_id"] for part in story["parts"]])
         tracker.take(self.jobs.describe(tracker.ids), self.clock())
         counts = {status.value: count for status, count in tracker.counts().items() if count}
-        counts.pop(JobStatus.FAILED.value, None)  # what was moved is FAILED where it was before
+        counts.pop(JobStatus.FAILED.value, None)  # a moved job is FAILED in its previous place
         line = ", ".join(f"{count:,} {status}" for status, count in counts.items())
         if line and line != self._counts:
             self._counts = line

@@ -1,4 +1,4 @@
-"""A job with a deadline on the screen: its moves, its state and its end, a line or an event for each change."""
+"""A job with a deadline on the screen: its moves, its state and its end, one line or event per change."""
 
 import time
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from spotbatch.runs.deadline import Ended, Moved, Progressed
 
 
 def say_submitted(answer: Mapping[str, Any], *, as_json: bool) -> str:
-    """Show what the region answered to a submission; the run id."""
+    """Show the region's response to a submission; returns the run id."""
     run_id = str(answer["run_id"])
     if as_json:
         json.write_event({"event": "submitted", **answer})

@@ -9,12 +9,12 @@ from spotbatch.cli.output import text
 if TYPE_CHECKING:
     from spotbatch.pricing.forecast import Forecast
 
-_VOLUME_GIB: Final = 50  # of each host in the default stack
+_VOLUME_GIB: Final = 50  # per host in the default stack
 _SHOWN_TYPES: Final = 8
 
 
 def as_document(found: "Forecast", sources: Sequence[str]) -> dict[str, object]:
-    """The estimate for a program to read."""
+    """The estimate as data for programs."""
     plan = found.plan
     return {
         "jobs": plan.jobs,
@@ -58,7 +58,7 @@ def _quantiles(values: Any, places: int) -> dict[str, float]:
 
 
 def show(found: "Forecast", sources: Sequence[str], *, is_measured: bool) -> None:
-    """The estimate for a person to read."""
+    """Show the estimate to a user."""
     plan = found.plan
     how = "as measured" if is_measured else "each"
     text.say(
@@ -106,21 +106,21 @@ def _say_scenarios(found: "Forecast") -> None:
 
 
 def _usd(value: float | Decimal) -> str:
-    """An amount for people, where a small run does not look as if it cost nothing."""
+    """An amount for display, such that a small run does not appear to be free."""
     from spotbatch.pricing.report import shown_usd
 
     return shown_usd(Decimal(f"{value:.6f}"))
 
 
 def _chance(late: int, samples: int) -> str:
-    """A share of samples, never put better than so many samples can show."""
+    """A share of samples, never more precise than the number of samples allows."""
     if not late:
         return f"< {300 / samples:.1f} %"  # the rule of three: 95 % sure
     return f"{100 * late / samples:.1f} %"
 
 
 def _volumes_usd(host_hours: float) -> Decimal:
-    """What the hosts' volumes cost: they are on the bill beside the hosts."""
+    """What the hosts' volumes cost: they are on the bill in addition to the hosts."""
     from spotbatch.pricing.units import HOURS_A_MONTH, total, usage_cost
 
     return total(usage_cost({"ebs_gp3_gib": _VOLUME_GIB * host_hours / HOURS_A_MONTH}))

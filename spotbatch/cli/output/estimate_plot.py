@@ -1,4 +1,4 @@
-"""The picture of an estimate: what the run costs and when it ends, over all samples of each scenario."""
+"""The chart of an estimate: what the run costs and when it ends, over all samples of each scenario."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,12 +13,12 @@ _HOUR: Final = 3600
 
 
 def draw(found: "Forecast", path: Path) -> None:
-    """Write the picture; its kind follows from the file's name. Raises InvalidInput where it cannot be written."""
-    from matplotlib.figure import Figure  # about half a second: only for who asks for a picture
+    """Write the chart; the file name determines its format. Raises InvalidInput if it cannot be written."""
+    from matplotlib.figure import Figure  # takes about half a second: imported only when a chart is requested
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     cost, finish = figure.subplots(1, 2)
-    for width, each in zip((2.0, 3.2, 4.6), found.scenarios, strict=True):  # what lies below another stays in sight
+    for width, each in zip((2.0, 3.2, 4.6), found.scenarios, strict=True):  # overlapping areas stay visible
         share = [100 * (at + 1) / each.samples for at in range(each.samples)]
         style = {"color": _COLOURS[each.name], "linewidth": width, "label": each.name, "zorder": 4 - width / 10}
         cost.step(sorted(each.costs), share, where="post", **style)

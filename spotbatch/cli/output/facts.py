@@ -1,4 +1,4 @@
-"""What is shown beside the progress of a run: a single job's own report, and the cost so far."""
+"""What is shown next to the progress of a run: a single job's own report, and the cost so far."""
 
 import time
 from collections.abc import Callable
@@ -44,4 +44,4 @@ class Facts:
         try:
             return in_short(self.jobs, list(tracker.jobs.values()), most_units=most_units)
         except SpotbatchError:
-            return self._last  # money is shown beside the progress; it must not stop the watching
+            return self._last  # the cost is an addition to the progress and must not stop the watching

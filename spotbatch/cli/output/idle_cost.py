@@ -1,4 +1,4 @@
-"""What the stack costs in a month in which nothing runs: for `spotbatch estimate --idle` and before a deployment."""
+"""What the stack costs per month while idle: for `spotbatch estimate --idle` and before a deployment."""
 
 import json as stdlib_json
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def show_idle(template: Path | None, *, against: str | None = None, as_json: boo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One item of two templates: how many before and after, and what that makes of a month."""
+    """One item of two templates: the number before and after, and the effect per month."""
 
     item: str
     description: str
@@ -58,7 +58,7 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What changes in the idle cost from one template to another, the dearest first; what stays is left out."""
+    """What changes in the idle cost from one template to another, most expensive first, without unchanged items."""
     from spotbatch.pricing.footprint import footprint
     from spotbatch.pricing.units import idle_cost
 

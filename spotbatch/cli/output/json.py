@@ -1,4 +1,4 @@
-"""JSON for programs: one document for an answer, one line an event for a stream."""
+"""JSON for programs: one document for an answer, one line per event for a stream."""
 
 import json
 import sys
@@ -26,10 +26,10 @@ def write_event(event: Mapping[str, object]) -> None:
 
 
 def _plain(value: Any) -> object:
-    """What json cannot write by itself. Money goes out as a string, since a float would change it."""
+    """Convert what json cannot write itself. Money is written as a string, since a float would change it."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
-    if isinstance(value, AttemptRecord):  # no dataclass of the standard library: the runtime starts without it
+    if isinstance(value, AttemptRecord):  # not a standard library dataclass: the runtime starts without it
         return as_dict(value)
     if isinstance(value, Enum):
         return value.value

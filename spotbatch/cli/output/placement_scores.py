@@ -1,4 +1,4 @@
-"""`spotbatch simulate --deadline --together` on the screen: what each policy costs that may move between pools."""
+"""`spotbatch simulate --deadline --together` on the screen: the cost of each policy that may move between pools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
-    """What was asked for, as it was typed."""
+    """The request, as typed."""
 
     types: str
     zones: str
@@ -32,7 +32,7 @@ class Asked:
 
 
 def play(asked: Asked, known: "Catalogue", found: "Sequence[Trace]", *, as_json: bool, sources: Sequence[str]) -> None:
-    """Play it under each placement policy, and say what each costs above the optimum."""
+    """Simulate it under each placement policy, and say what each costs above the optimum."""
     from spotbatch.pricing.egress import PROVENANCE
     from spotbatch.simulate.deadlines import tick_seconds
     from spotbatch.simulate.placements import (
@@ -57,7 +57,7 @@ def play(asked: Asked, known: "Catalogue", found: "Sequence[Trace]", *, as_json:
 
 
 def terms_of(asked: Asked, known: "Catalogue", traces: "Sequence[Trace]", tick: float) -> "PlacementTerms":
-    """The terms of a job that may move between zones: those of the traces, or those asked for.
+    """The terms of a job that may move between zones: those of the traces, or the requested ones.
 
     On demand costs what the catalogue says of the first type, or so many times the mean Spot price. Raises InvalidInput
     where no price is known.

@@ -1,4 +1,4 @@
-"""A bar for what takes long, on a terminal."""
+"""A progress bar for long operations, on a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; what it yields takes how much is done."""
+    """A bar on standard error, if that is a terminal; the yielded function takes the amount done."""
     if not sys.stderr.isatty():
         yield lambda _done: None
         return

@@ -1,4 +1,4 @@
-"""Where a watched run goes: a live picture on a terminal, plain lines in a pipe, JSON events for programs."""
+"""Output of a watched run: a live display on a terminal, plain lines in a pipe, JSON events for programs."""
 
 import sys
 import time
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 _BAR_CELLS: Final = 60
-_LINES_SO_FAR: Final = 60.0  # a line at most every sixtieth of the time so far: an hour's run does not fill a log
+_LINES_SO_FAR: Final = 60.0  # a line at most every sixtieth of the elapsed time: an hour's run does not fill a log
 _FIRST_BEAT_SECONDS: Final = 5.0
 _BEAT_SECONDS: Final = 30.0
 
 
 class Screen(Protocol):
-    """Where progress goes: a live picture, plain lines, or JSON events."""
+    """Progress output: a live display, plain lines, or JSON events."""
 
     def show(self, jobs: Sequence[Job], progress: Progress, facts: str) -> None: ...
 
@@ -37,7 +37,7 @@ class Screen(Protocol):
 
 
 def open_screen(*, as_json: bool) -> Screen:
-    """The screen that fits where standard output goes."""
+    """The screen appropriate for standard output."""
     if as_json:
         return EventScreen()
     return LiveScreen() if sys.stdout.isatty() else LineScreen()
@@ -58,7 +58,7 @@ def play(following: Following, screen: Screen, facts: Callable[[Tracker], str] =
 
 
 def title(jobs: Sequence[Job]) -> str:
-    """What is watched, in a few words."""
+    """A short description of what is watched."""
     if len(jobs) == 1:
         size = f", {jobs[0].array.size:,} children" if jobs[0].array is not None else ""
         return f"{jobs[0].name} ({jobs[0].id}{size})"
@@ -66,12 +66,12 @@ def title(jobs: Sequence[Job]) -> str:
 
 
 def counts_line(progress: Progress) -> str:
-    """Every status that some unit stands in, with its count."""
+    """Every status that has units, with its count."""
     return "  ".join(f"{status} {count:,}" for status in BAR_ORDER if (count := progress.counts[status]))
 
 
 def facts_line(progress: Progress, facts: str) -> str:
-    """Rate, time left, interruptions, retries, and what else is known (money, a report): what there is of them."""
+    """Rate, time left, interruptions, retries, and what else is known (cost, a report), as far as available."""
     parts = []
     if progress.units_per_second is not None:
         parts.append(f"{progress.units_per_second * 60:.1f} a minute")
@@ -86,7 +86,7 @@ def facts_line(progress: Progress, facts: str) -> str:
 
 
 class Pace:
-    """When a line is due: at a change, and as a sign of life when nothing changes; ever fewer as the run grows long."""
+    """When a line is due: on a change, and as a sign of life if nothing changes; less often in a longer run."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -111,7 +111,7 @@ def _state(progress: Progress) -> object:
 
 
 class LineScreen:
-    """A line when something changed, and fewer as the run grows long: for pipes, logs and CI."""
+    """A line when something changed, less often the longer the run takes: for pipes, logs and CI."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._pace = Pace(clock)
@@ -135,11 +135,11 @@ class LineScreen:
         text.say(ending(jobs, progress, facts))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
 
 def ending(jobs: Sequence[Job], progress: Progress, facts: str) -> str:
-    """The last line: how it ended, how long it took, what it met with."""
+    """The last line: how it ended, how long it took, and what happened."""
     begun = min((job.created_at for job in jobs if job.created_at is not None), default=None)
     stopped = max((job.stopped_at for job in jobs if job.stopped_at is not None), default=None)
     took = f" in {text.duration(stopped - begun)}" if begun is not None and stopped is not None else ""
@@ -156,7 +156,7 @@ def _met(progress: Progress) -> str:
 
 
 class EventScreen:
-    """One JSON object a line: progress when it changed and now and then, failures as they happen, the end."""
+    """One JSON object per line: progress on changes and now and then, failures as they happen, the end."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._pace = Pace(clock)
@@ -185,7 +185,7 @@ class EventScreen:
         json.write_event({"event": "ended", **_fields(jobs, progress, facts)})
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
 
 def _fields(jobs: Sequence[Job], progress: Progress, facts: str) -> dict[str, object]:
@@ -204,7 +204,7 @@ def _fields(jobs: Sequence[Job], progress: Progress, facts: str) -> dict[str, ob
 
 
 class LiveScreen:
-    """A picture that is painted over: one bar by status, counts, rate, money; failures scroll by above it."""
+    """A display redrawn in place: one bar by status, counts, rate, cost; failures scroll above it."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -263,7 +263,7 @@ def picture(jobs: Sequence[Job], progress: Progress, facts: str, now: float) -> 
 
 
 def bar_cells(progress: Progress, width: int) -> list[tuple[JobStatus, int]]:
-    """How many cells of the bar each status gets; one at least where there is a unit, and all cells are used."""
+    """How many cells of the bar each status gets: at least one if it has units, and all cells are used."""
     present = [(status, progress.counts[status]) for status in BAR_ORDER if progress.counts[status]]
     cells = [max(1, count * width // max(1, progress.total)) for _, count in present]
     while present and sum(cells) != width:

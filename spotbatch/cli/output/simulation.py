@@ -66,7 +66,7 @@ def show(scenario: Scenario, results: Sequence[RunResult], sources: Sequence[str
 
 
 def show_bill(report: CostReport) -> None:
-    """The same report as `spotbatch cost` shows, of the first run."""
+    """Show the first run's report as in `spotbatch cost`."""
     text.say()
     text.say("the bill of the first run:")
     rows = [[part.value, shown_usd(amount)] for part, amount in report.parts.items() if amount]

@@ -59,13 +59,13 @@ def status(value: JobStatus) -> str:
 
 
 def say(line: str = "") -> None:
-    """A line of the answer, on standard output. What a job wrote may be in it: only colours reach a terminal."""
+    """A line of output, on standard output. It may contain a job's output: only colours reach a terminal."""
     sys.stdout.write(f"{harmless(line, keep_colours=has_colour(sys.stdout))}\n")
     sys.stdout.flush()
 
 
 def hint(line: str) -> None:
-    """A line that is not the answer, on standard error: pipes and `$(...)` never see it."""
+    """A line that is not part of the output, on standard error: pipes and `$(...)` never see it."""
     sys.stderr.write(f"{harmless(line, keep_colours=has_colour(sys.stderr))}\n")
     sys.stderr.flush()
 
@@ -88,12 +88,12 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> 
 
 
 def visible(text: str) -> int:
-    """How wide a text is on a terminal: without its colours."""
+    """The width of a text on a terminal, without its colours."""
     return len(_without_colours(text))
 
 
 def fitted(line: str) -> str:
-    """A line cut to the terminal's width; as it is where there is no terminal, or where it holds colours late."""
+    """A line cut to the terminal's width; unchanged if there is no terminal, or if it has colours late in the line."""
     if not sys.stdout.isatty():
         return line
     width = shutil.get_terminal_size().columns
