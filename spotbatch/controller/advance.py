@@ -1,9 +1,9 @@
-"""One look at a run, and what follows from it: read, decide, write, act. What fails in between, the next look mends.
+"""One look at a run and its consequences: read, decide, write, act. The next look repairs whatever fails in between.
 
-A decision is written before anything is done, over the revision that it was made from. So two invocations never act
-on one decision twice, but for ending what is to end, which may be done twice. SubmitJob knows no idempotency token, so
-a submission takes three steps: `asked_at` is written, the job is submitted, its id is written. Where the last one is
-missing the job is looked for by its tags a minute later, and what is found twice is ended.
+A decision is written before anything is done, over the revision that it was based on. So two invocations never act
+on the same decision twice, except for terminations, which may safely be repeated. SubmitJob has no idempotency
+token, so a submission takes three steps: `asked_at` is written, the job is submitted, its id is written. If the
+last one is missing, the job is looked for by its tags a minute later, and any duplicate is terminated.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,23 +20,23 @@ from spotbatch.controller.run import Move, Run
 from spotbatch.controller.seen import MOVE_REASON
 
 Apply = Callable[[Callable[[str], str], Iterable[str]], Iterable[str]]
-EVENT_SECONDS: Final = 10.0  # events of a run that was looked at so shortly before are left to the next tick
+EVENT_SECONDS: Final = 10.0  # events of a run that was looked at less than this ago are left to the next tick
 _WRITES: Final = 5
 _LONGEST_REASON: Final = 250
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Controller:
-    """The edges that it works on."""
+    """The edges that the controller works on."""
 
     store: Store
     batch: Batch
     records: Records
 
     def tick(self, now: float, apply: Apply = map) -> list[str]:
-        """Look at every run that is not over; what could not be done, a line each.
+        """Look at every run that is not over; returns a line for each thing that could not be done.
 
-        `apply` is `map`, or one that takes several at a time.
+        `apply` is `map`, or a version of it that works on several at a time.
         """
         return [trouble for trouble in apply(lambda run_id: self._try(run_id, now), self.store.active()) if trouble]
 
@@ -44,18 +44,18 @@ class Controller:
         try:
             self.advance(run_id, now)
         except Conflict:
-            return ""  # somebody else is at it
-        except SpotbatchError as error:  # of one run: the others are looked at all the same
+            return ""  # another invocation is working on it
+        except SpotbatchError as error:  # of one run: the others are still looked at
             return f"{run_id}: {error}"
         return ""
 
     def heard(self, run_id: str, now: float) -> Run | None:
-        """An event told of a job of this run."""
+        """An event reported a job of this run."""
         run = self.store.read(run_id)
         if run is None or run.is_over:
             return None
         if run.size > MANY and run.looked_at is not None and now - run.looked_at < EVENT_SECONDS:
-            return run  # ten thousand children may end in one minute
+            return run  # ten thousand children may end within one minute
         return self.advance(run_id, now)
 
     def advance(self, run_id: str, now: float) -> Run | None:
@@ -94,19 +94,19 @@ class Controller:
         return self._submitted(run, move, job_id, now)
 
     def _submitted(self, run: Run, move: Move, job_id: str, now: float) -> Run:
-        """Write what became of a move, also where another invocation wrote something else meanwhile."""
+        """Record the outcome of a move, even if another invocation wrote something else in the meantime."""
         for _ in range(_WRITES):
             try:
                 return self.store.write(run.submitted(move, job_id, now))
             except Conflict:
                 newest = self.store.read(run.run_id)
                 if newest is None or all(each.number != move.number for each in newest.moves):
-                    raise  # it was found by another one
+                    raise  # another invocation found it
                 run = newest
         raise Conflict(f"run {run.run_id} is written by others all the time")
 
     def _find(self, run: Run, move: Move, now: float) -> Run:
-        """What became of a submission whose answer nobody heard; where there is no such job it is asked for anew."""
+        """Find out what became of a submission whose answer was lost; if there is no such job it is submitted anew."""
         found = self.batch.tagged(run.queue_of(move.need.place), run.name, tags_of(run, move))
         self._end(found[1:])
         if found:
@@ -114,7 +114,7 @@ class Controller:
         return self.store.write(run.with_move(replace(move, asked_at=None)))
 
     def _refused(self, run: Run, move: Move, error: InvalidInput, now: float) -> Run:
-        """AWS Batch would refuse it for ever: its units have FAILED."""
+        """AWS Batch would always refuse it: its units have FAILED."""
         own = run.noted(now, f"{run.shown(move.indexes)} FAILED: {error}")
         own = replace(own, failed=own.failed.union(move.indexes))
         return self.store.write(own.with_move(replace(move, indexes=ArrayIndexes())))

@@ -1,7 +1,7 @@
-"""The controller's rules. Pure: the run as it is kept, what is seen of it, and the time in; the run as it is to be out.
+"""The controller's rules. Pure: they take the stored run, what is seen of it and the time, and return the new run.
 
-What is decided is written down before anything is done. `steps_of` says what to do about a run as it is written; each
-step may be done twice, or found done.
+Every decision is stored before anything is done. `steps_of` derives the steps from a stored run; each
+step may run twice, or find its work already done.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,19 +15,19 @@ from spotbatch.controller.place import places_of
 from spotbatch.controller.run import LOOK_SECONDS, MOST_PARTS, Budget, Move, Need, Outcome, Part, Place, Run
 from spotbatch.controller.seen import PartSeen, Unit
 
-Seen = Mapping[int, PartSeen]  # by the number of the part
+Seen = Mapping[int, PartSeen]  # by part number
 
-MOST_LOSSES: Final = 100  # of one unit: a host that is lost again and again is no matter of luck
-SEARCH_SECONDS: Final = 60.0  # a submission whose answer nobody heard is looked for after so long: lists lag
-STOP_SECONDS: Final = LOOK_SECONDS + 30 + LOOK_SECONDS  # how long a unit may cost after the last look before the limit
-MANY: Final = 100  # children: the ends of more are looked at together, and what needs the same becomes one job
+MOST_LOSSES: Final = 100  # of one unit: losing host after host is not bad luck
+SEARCH_SECONDS: Final = 60.0  # how long to wait before looking for a submission whose answer was lost: lists lag
+STOP_SECONDS: Final = LOOK_SECONDS + 30 + LOOK_SECONDS  # how long a unit may cost after the last look within the budget
+MANY: Final = 100  # children: more failures than this are handled together, and those with the same need become one job
 _GATHER_SECONDS: Final = 20.0
 _HOUR: Final = Decimal(3600)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terminate:
-    """End these units of a part; the reason is the controller's."""
+    """Terminate these units of a part; the reason is the controller's."""
 
     part: Part
     indexes: ArrayIndexes
@@ -36,14 +36,14 @@ class Terminate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submit:
-    """Submit a move. `is_search`: it may have been submitted before, so look for that first."""
+    """Submit a move. `is_search`: it may already have been submitted, so look for it first."""
 
     move: Move
     is_search: bool
 
 
 def decide(run: Run, seen: Seen, now: float) -> Run:
-    """The run after a look at it. It is the same run, but for the time of the look, where nothing is to be done."""
+    """The run after a look at it. If there is nothing to do, only the time of the look changes."""
     if run.is_over:
         return run
     run = replace(_with_cost(run, seen, now), looked_at=now)
@@ -56,7 +56,7 @@ def decide(run: Run, seen: Seen, now: float) -> Run:
 
 
 def steps_of(run: Run, now: float) -> Iterator[Terminate | Submit]:
-    """What is to be done about a run as it is written."""
+    """What to do about a stored run."""
     if run.is_over:
         return
     for move in run.moves:
@@ -79,7 +79,7 @@ def _is_due(run: Run, move: Move, now: float) -> bool:
 
 
 def _with_ends(run: Run, part: Part, seen: PartSeen, now: float) -> Run:
-    """Take in which units of a part have ended, and want those that go on."""
+    """Record which units of a part have ended, and request moves for those that go on."""
     if seen.is_gone and len(part.open):
         run = run.noted(now, f"{run.shown(part.open)}: AWS Batch knows job {part.job_id} no more")
         for move in run.moves:
@@ -103,7 +103,7 @@ def _with_ends(run: Run, part: Part, seen: PartSeen, now: float) -> Run:
 
 
 def _succeeded(run: Run, part: Part, done: ArrayIndexes, now: float) -> Run:
-    """A success wins, also over a move that was under way."""
+    """A success wins, even over a move in progress."""
     for move in run.moves:
         if len(move.ending.common(done)):
             run = run.noted(now, f"{run.shown(move.ending.common(done))} succeeded just before its move")
@@ -121,7 +121,7 @@ def _left_out(move: Move, indexes: ArrayIndexes) -> Move:
 
 
 def _after_failure(run: Run, part: Part, index: int, unit: Unit, now: float) -> Run:
-    """FAILED: it was moved, it goes on elsewhere or with more memory, or that is the end of it."""
+    """FAILED: the unit was moved, it goes on elsewhere or with more memory, or this is final."""
     own = ArrayIndexes.of([index])
     move = next((each for each in run.moves if index in each.ending), None)
     was_moved = unit.is_ours or unit.outcome in (AttemptOutcome.INTERRUPTED, AttemptOutcome.LOST)
@@ -130,7 +130,7 @@ def _after_failure(run: Run, part: Part, index: int, unit: Unit, now: float) -> 
             run = run.with_move(_left_out(move, own))
             return replace(run, stopped=run.stopped.union(own))
         return run.with_move(replace(move, ending=move.ending.without(own)))
-    if move is not None:  # it ended of itself just before
+    if move is not None:  # it ended on its own just before
         run = run.with_move(_left_out(move, own))
     need, why = _next_need(run, part, unit)
     if need is not None and len(run.parts) + len(run.moves) >= MOST_PARTS:
@@ -144,14 +144,14 @@ def _after_failure(run: Run, part: Part, index: int, unit: Unit, now: float) -> 
 
 
 def _next_need(run: Run, part: Part, unit: Unit) -> tuple[Need | None, str]:
-    """What a unit that FAILED needs to go on, and why; None: it does not."""
+    """What a unit that FAILED needs to go on, and why; None if it does not go on."""
     had = part.need
     if unit.outcome is AttemptOutcome.OUT_OF_MEMORY and run.wishes.growth is not None:
         more = run.wishes.growth.after(had.memory_mib)
         if more is None:
             return None, f"killed for memory with {had.memory_mib} MiB, which is as much as it may have"
         return replace(had, memory_mib=more), f"killed for memory with {had.memory_mib} MiB"
-    if unit.is_ours:  # of a move that was given up since
+    if unit.is_ours:  # of a move that has since been abandoned
         return had, "it goes on"
     if unit.outcome is None or not unit.outcome.may_go_on:
         return None, _in_words(unit)
@@ -172,7 +172,7 @@ def _in_words(unit: Unit) -> str:
 
 
 def _with_cost(run: Run, seen: Seen, now: float) -> Run:
-    """Add what the units have cost since the last look: at the higher rate of then and now."""
+    """Add the cost of the units since the last look, at the higher of the previous and the current rate."""
     budget, since = run.wishes.budget, run.looked_at
     if budget is None:
         return run
@@ -183,7 +183,7 @@ def _with_cost(run: Run, seen: Seen, now: float) -> Run:
 
 
 def _within_budget(run: Run, now: float) -> Run:
-    """Stop everything while what it still costs fits."""
+    """Stop everything while the remaining budget still covers the cost of stopping."""
     budget = run.wishes.budget
     if budget is None:
         return run
@@ -200,7 +200,7 @@ def _within_budget(run: Run, now: float) -> Run:
 
 
 def _stopping(run: Run, now: float) -> Run:
-    """End what runs, and submit no more. What may be submitted already is kept until it is found."""
+    """Terminate what runs and submit nothing more. Moves that may already be submitted are kept until found."""
     asked = [move for move in run.moves if move.asked_at is not None]
     stops = [move for move in run.moves if move.is_stop]
     known = ArrayIndexes.of_ranges(each for move in (*asked, *stops) for each in move.indexes.ranges)
@@ -225,13 +225,13 @@ def _stopping(run: Run, now: float) -> Run:
 
 
 def _rate_of_open(run: Run, budget: Budget) -> Decimal:
-    """USD an hour if all that is open, or about to be, runs."""
+    """USD per hour if everything that is open, or about to be, runs."""
     of_parts = sum((_rate(run, budget, part.need) * len(part.open) for part in run.parts), Decimal(0))
     return of_parts + sum((_rate(run, budget, move.need) * len(move.indexes) for move in run.moves), Decimal(0))
 
 
 def _rate(run: Run, budget: Budget, need: Need) -> Decimal:
-    """USD an hour of one unit; with more memory it is taken to cost as much more."""
+    """USD per hour for one unit; a unit with more memory is assumed to cost proportionally more."""
     return budget.rate(need.place) * need.memory_mib / run.memory_mib
 
 
@@ -239,7 +239,7 @@ def _rate(run: Run, budget: Budget, need: Need) -> Decimal:
 
 
 def _in_time(run: Run, seen: Seen, now: float) -> Run:
-    """Move the units that the policy wants elsewhere."""
+    """Move the units that the policy wants to run elsewhere."""
     if run.wishes.deadline is None or len(run.stopped) or any(move.is_stop for move in run.moves):
         return run
     for part in run.parts:
@@ -255,13 +255,13 @@ def _in_time(run: Run, seen: Seen, now: float) -> Run:
 
 
 def _waiting_in_time(run: Run, now: float) -> Run:
-    """What waits to be submitted to Spot when time is short is submitted on demand instead."""
+    """When time is short, submit on demand what is waiting to be submitted to Spot."""
     wanted = run.wishes.deadline
-    assert wanted is not None  # noqa: S101 - the caller has looked
+    assert wanted is not None  # noqa: S101 - checked by the caller
     left = wanted.at - now
     terms = wanted.terms(run.created_at)
     least = terms.work_seconds + terms.changeover_seconds
-    # How far it had come is not known here, so this is careful: as if it were at its beginning.
+    # Its progress is not known here, so assume the worst: that it is at its beginning.
     for move in run.moves:
         is_waiting = move.asked_at is None and move.need.place is Place.SPOT and not move.is_stop
         if is_waiting and left < least + LOOK_SECONDS:

@@ -1,4 +1,4 @@
-"""A run as JSON, to be kept and read again. Pure."""
+"""A run as JSON, for storing and loading. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.errors import Damaged
 from spotbatch.controller.run import Budget, Deadline, Growth, Move, Need, Note, Outcome, Part, Place, Run, Wishes
 
-SCHEMA: Final = 1  # raised when a field changes its meaning: a function that is older leaves the run alone
+SCHEMA: Final = 1  # incremented when a field changes its meaning: an older function then leaves the run alone
 
 
 def to_json(run: Run) -> str:
-    """The run, but for its revision, which the store keeps."""
+    """The run without its revision, which the store keeps."""
     return json.dumps(
         {
             "schema": SCHEMA,
@@ -88,7 +88,7 @@ def _move(move: Move) -> dict[str, Any]:
 
 
 def from_json(text: str, *, revision: int) -> Run:
-    """The run that `to_json` wrote. Raises Damaged for what is none, or one of a later version."""
+    """The run that `to_json` wrote. Raises Damaged if this is not a run, or is one of a later version."""
     try:
         found: Any = json.loads(text)
         if found["schema"] != SCHEMA:

@@ -1,4 +1,4 @@
-"""The controller's ports to AWS Batch and to a run's artifacts, over the clients that the command line has."""
+"""The controller's ports to AWS Batch and to a run's artifacts, built on the command line's clients."""
 
 import json
 import math
@@ -16,12 +16,12 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.controller.run import Run
 from spotbatch.controller.seen import Work
 
-_SAME_NAME: Final = 100  # jobs: one page of ListJobs and one call of DescribeJobs
+_SAME_NAME: Final = 100  # jobs: one page of ListJobs, and one DescribeJobs call
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchJobs:
-    """A `Batch` at the endpoint of this process's AWS settings."""
+    """A `Batch` at the endpoint in this process's AWS settings."""
 
     jobs: Jobs = field(default_factory=Jobs)
 
@@ -29,7 +29,7 @@ class BatchJobs:
         try:
             answer: Any = self.jobs.batch.submit_job(**request)
         except NotFound as error:
-            raise InvalidInput(str(error)) from error  # no such queue or definition: nothing that may pass
+            raise InvalidInput(str(error)) from error  # no such queue or definition: not a transient error
         return str(answer["jobId"])
 
     def tagged(self, queue: str, name: str, tags: Mapping[str, str]) -> Sequence[str]:
@@ -50,11 +50,11 @@ class BatchJobs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredRecords:
-    """A `Records` in the store that a run names."""
+    """A `Records` in the store named by a run."""
 
     def work_of(self, run: Run, index: int, now: float) -> Work:
-        """By the records of its attempts, and no more than the command itself reports; nothing where none is there."""
-        assert run.wishes.deadline is not None  # noqa: S101 - only a deadline asks
+        """From the records of its attempts, and never more than the command itself reports; empty if there are none."""
+        assert run.wishes.deadline is not None  # noqa: S101 - called only for a deadline
         unit = index if run.size else None
         store = open_artifacts(run.artifacts_url)
         folder = f"{layout.unit_prefix(run.run_id, unit)}/attempts"
@@ -66,7 +66,7 @@ class StoredRecords:
         return work_done((each for each in found if each is not None), report, run.wishes.deadline.work_seconds, now)
 
     def tell(self, run: Run) -> None:
-        """Write the manifest and the story; where that fails the run goes on, and the next change writes both."""
+        """Write the manifest and the story; if that fails the run goes on, and the next change writes both."""
         try:
             store = open_artifacts(run.artifacts_url)
             store.write(layout.run_manifest(run.run_id), json.dumps(manifest_of(run), indent=1).encode())
@@ -78,10 +78,10 @@ class StoredRecords:
 def work_done(
     records: Iterable[AttemptRecord], report: Mapping[str, Any] | None, work_seconds: float, now: float
 ) -> Work:
-    """How far a unit is, in seconds of its promised work. Pure.
+    """A unit's progress, in seconds of its promised work. Pure.
 
-    What an attempt that is over had saved is kept, and of the one that runs what its last save holds. Where the
-    command reports less than that, the report counts.
+    For a finished attempt, the work that it had saved counts; for a running one, the work in its last save. If the
+    command reports less than that, its report counts.
     """
     ordered = sorted((each for each in records if each.started_at is not None), key=lambda each: each.started_at or 0.0)
     kept = worked = 0.0
@@ -99,7 +99,7 @@ def work_done(
 
 
 def _share(report: Mapping[str, Any]) -> float:
-    """What part of its work a command reports as done; all of it where it says nothing that can be used."""
+    """The fraction of its work that a command reports as done; 1 if it reports nothing usable."""
     try:
         share = float(report["done"]) / float(report["total"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -129,7 +129,7 @@ def manifest_of(run: Run) -> dict[str, Any]:
 
 
 def story_of(run: Run) -> dict[str, Any]:
-    """`controller.json`: what everybody may read of a run under control."""
+    """`controller.json`: the public part of a run under control."""
     wanted = run.wishes.deadline
     return {
         "run_id": run.run_id,

@@ -1,7 +1,7 @@
-"""The controller as a Lambda function: called each minute by a schedule, and by the events of jobs that FAILED.
+"""The controller as a Lambda function: invoked every minute by a schedule, and by the events of jobs that FAILED.
 
 The schedule is on only while a run is under control: `submit` turns it on, and the function turns it off again. So
-there is nothing to pay while nothing runs.
+it costs nothing while nothing runs.
 """
 
 import json
@@ -23,11 +23,11 @@ from spotbatch.controller.table import Table
 TABLE_VARIABLE: Final = "CONTROLLER_TABLE"
 SCHEDULE_VARIABLE: Final = "CONTROLLER_SCHEDULE"
 _AT_ONCE: Final = 8  # runs
-SETTLE_SECONDS: Final = 2.0  # the table's index lags behind a write, as a rule by less than a second
+SETTLE_SECONDS: Final = 2.0  # the table's index lags behind a write, usually by less than a second
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """One call by EventBridge. What could not be done is logged, and done at the next tick."""
+    """One invocation by EventBridge. Failures are logged, and retried at the next tick."""
     controller = Controller(store=Table(name=os.environ[TABLE_VARIABLE]), batch=BatchJobs(), records=StoredRecords())
     if event.get("source") == "aws.batch":
         run_id = run_id_of(event)
@@ -35,7 +35,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
             try:
                 controller.heard(run_id, time.time())
             except Conflict:
-                pass  # another call is at it
+                pass  # another invocation is working on it
             except SpotbatchError as error:
                 _log({"run": run_id, "trouble": str(error)})
         return {"run": run_id}
@@ -59,7 +59,7 @@ def run_id_of(event: Mapping[str, Any]) -> str:
 
 
 def _rest(controller: Controller) -> None:
-    """Turn the schedule off; and on again, should a run have come just then."""
+    """Turn the schedule off, and back on if a run was added at that moment."""
     events = session.client("events")
     name = os.environ[SCHEDULE_VARIABLE]
     events.disable_rule(Name=name)

@@ -1,4 +1,4 @@
-"""Looking at a run: what of AWS Batch's answers the rules need, in as few calls as that takes."""
+"""Looking at a run: fetch what the rules need from AWS Batch, in as few calls as possible."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -11,13 +11,13 @@ from spotbatch.controller.ports import Batch, Records
 from spotbatch.controller.run import Part, Run
 from spotbatch.controller.seen import PartSeen, Unit, unit_of
 
-_KEPT_SECONDS: Final = 3600.0  # a job that AWS Batch does not know so long after it was submitted is no matter of lag
+_KEPT_SECONDS: Final = 3600.0  # a job still unknown to AWS Batch this long after its submission is not explained by lag
 _COSTS: Final = (JobStatus.STARTING, JobStatus.RUNNING)
 _LIVING: Final = (JobStatus.RUNNING, JobStatus.STARTING, JobStatus.RUNNABLE)
 
 
 def look(run: Run, batch: Batch, records: Records, now: float) -> dict[int, PartSeen]:
-    """What is seen of each part that has open units. Raises Unavailable."""
+    """The state of each part that has open units. Raises Unavailable."""
     wanted = [part for part in run.parts if len(part.open)]
     known = {job.id: job for job in batch.describe([part.job_id for part in wanted])}
     seen = {}
@@ -36,7 +36,7 @@ def look(run: Run, batch: Batch, records: Records, now: float) -> dict[int, Part
 
 
 def _unit(run: Run, part: Part, index: int, job: Job, records: Records, now: float) -> Unit:
-    """One unit; its records are read only where they could change where it should be."""
+    """One unit; its records are read only where they could change where it should run."""
     unit = unit_of(job)
     if run.wishes.deadline is None or job.status.is_terminal or is_safe_as_it_is(run, part, unit, now):
         return unit
@@ -58,7 +58,7 @@ def _array(run: Run, part: Part, job: Job, batch: Batch, records: Records, now: 
 
 
 def _asked_for(run: Run, part: Part, counts: Mapping[JobStatus, int]) -> Iterator[JobStatus]:
-    """The statuses whose children are described: FAILED where one is news, and with a deadline all that live."""
+    """The statuses whose children are described: FAILED where one is new, and with a deadline all live statuses."""
     ended = part.indexes.without(part.open)
     known = len(ended) - len(ended.common(run.succeeded))
     if counts.get(JobStatus.FAILED, 0) > known:
@@ -68,7 +68,7 @@ def _asked_for(run: Run, part: Part, counts: Mapping[JobStatus, int]) -> Iterato
 
 
 def _succeeded(run: Run, part: Part, job: Job, batch: Batch, units: Mapping[int, Unit]) -> Iterable[int]:
-    """The open children that succeeded, where that matters now: a move waits for one, or the array is over."""
+    """The open children that succeeded, if that matters now: a move waits for one, or the array is over."""
     counts = job.array.status_summary if job.array is not None else {}
     if job.status.is_terminal and sum(counts.get(status, 0) for status in TERMINAL) == len(part.indexes):
         ended = ArrayIndexes.of(index for index, unit in units.items() if unit.status.is_terminal)

@@ -1,7 +1,7 @@
 """Where the units of a run with a deadline should run: a published policy behind the exact safety net. Pure.
 
-The policy is Uniform Progress (Wu et al., NSDI '24), which needs no memory from one look to the next and no library:
-the function runs anywhere. The policy of docs/policy.md that saves more needs numpy.
+The policy is Uniform Progress (Wu et al., NSDI '24), which keeps no state between looks and needs no library, so
+the function runs anywhere. The policy in docs/policy.md that saves more needs numpy.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,12 +13,12 @@ from spotbatch.controller.seen import PartSeen, Unit
 from spotbatch.policy.baselines import UniformProgress
 from spotbatch.policy.interface import Move, Terms, View, is_safe
 
-_FIRST_QUESTION: Final = 0.05  # of the deadline's length: how long after leaving Spot it is asked for again
+_FIRST_QUESTION: Final = 0.05  # fraction of the deadline's length to wait before asking for Spot again after leaving it
 _POLICY: Final = UniformProgress()
 
 
 def places_of(run: Run, part: Part, seen: Mapping[int, PartSeen], now: float) -> Iterator[tuple[int, Place, str]]:
-    """Of each open unit of a part that is seen: its index, where it should be, and why."""
+    """For each open unit of a part that was seen: its index, where it should run, and why."""
     wanted = run.wishes.deadline
     if wanted is None or part.number not in seen:
         return
@@ -34,7 +34,7 @@ def places_of(run: Run, part: Part, seen: Mapping[int, PartSeen], now: float) ->
 
 
 def is_safe_as_it_is(run: Run, part: Part, unit: Unit, now: float) -> bool:
-    """Whether a unit that runs on Spot may stay there even if nothing of its work were done."""
+    """Whether a unit running on Spot may stay there even if none of its work so far counts."""
     wanted = run.wishes.deadline
     if wanted is None or part.need.place is not Place.SPOT or unit.started_at is None:
         return False
@@ -44,16 +44,16 @@ def is_safe_as_it_is(run: Run, part: Part, unit: Unit, now: float) -> bool:
 
 
 def _move(wanted: Deadline, terms: Terms, view: View, now: float) -> Move:
-    """What the policy wants, and on demand where that would not be safe."""
+    """The place that the policy wants, or on demand where that place would not be safe."""
     move = Move.ON_DEMAND if now >= wanted.at else _POLICY.start(terms).decide(view)
     return move if is_safe(terms, view, move) else Move.ON_DEMAND
 
 
 def view_of(run: Run, part: Part, unit: Unit, now: float, terms: Terms, *, is_spot_up: bool) -> View:
-    """One unit in the policy's words.
+    """One unit in the policy's terms.
 
-    On Spot only what a checkpoint holds counts as done, since the rest may be lost with the host. On demand all that
-    was worked counts.
+    On Spot only work saved in a checkpoint counts as done, since the rest may be lost with the host. On demand, all
+    work counts.
     """
     is_running = unit.status is JobStatus.RUNNING and unit.started_at is not None
     if part.need.place is Place.ON_DEMAND:
@@ -65,19 +65,19 @@ def view_of(run: Run, part: Part, unit: Unit, now: float, terms: Terms, *, is_sp
         pending = max(0.0, terms.changeover_seconds - (now - unit.started_at))
         return View(now - run.created_at, unit.kept_seconds, Move.SPOT, pending, True)
     waited = now - max(part.at, unit.last_end_at or 0.0)
-    assert run.wishes.deadline is not None  # noqa: S101 - the caller has looked
+    assert run.wishes.deadline is not None  # noqa: S101 - checked by the caller
     is_up = is_spot_up or waited <= 3 * run.wishes.deadline.changeover_seconds + LOOK_SECONDS
     return View(now - run.created_at, unit.kept_seconds, Move.WAIT, 0.0, is_up)
 
 
 def _is_given_up(run: Run, part: Part) -> bool:
-    """Whether Spot took these units as often as they may be taken: they stay on demand."""
+    """Whether these units have been reclaimed as often as allowed, so that they stay on demand."""
     most = run.wishes.on_demand_after
     return most is not None and part.need.place is Place.ON_DEMAND and part.need.losses >= most
 
 
 def _is_spot_up(run: Run, seen: Mapping[int, PartSeen]) -> bool:
-    """Whether a unit of the run has a Spot host now."""
+    """Whether any unit of the run currently has a Spot host."""
     spot = {part.number for part in run.parts if part.need.place is Place.SPOT}
     return any(
         unit.status is JobStatus.RUNNING
@@ -88,8 +88,8 @@ def _is_spot_up(run: Run, seen: Mapping[int, PartSeen]) -> bool:
 
 
 def _patience(run: Run, part: Part) -> float:
-    """Nobody sees from elsewhere whether Spot came back: the job asks by moving there, and less often each time."""
-    assert run.wishes.deadline is not None  # noqa: S101 - the caller has looked
+    """Spot's return cannot be observed from outside: the job probes by moving there, less often each time."""
+    assert run.wishes.deadline is not None  # noqa: S101 - checked by the caller
     before = sum(
         1
         for each in run.parts
@@ -99,7 +99,7 @@ def _patience(run: Run, part: Part) -> float:
 
 
 def _why(wanted: Deadline, terms: Terms, view: View, place: Place, now: float) -> str:
-    """The reason for a move, in words and figures."""
+    """The reason for a move, in words and numbers."""
     left = in_words(wanted.work_seconds - view.done_seconds)
     figures = f"{in_words(wanted.at - now)} to the deadline, {left} of work left"
     if place is Place.SPOT:
@@ -112,6 +112,6 @@ def _why(wanted: Deadline, terms: Terms, view: View, place: Place, now: float) -
 
 
 def in_words(seconds: float) -> str:
-    """`2 h 5 min`, `3 min`: whole minutes, so that units that are about as far have one reason."""
+    """`2 h 5 min`, `3 min`: whole minutes, so that units with similar progress share one reason."""
     hours, minutes = divmod(max(0, round(seconds / 60)), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,4 +1,4 @@
-"""What the controller needs of the world, and the errors that it expects of it."""
+"""What the controller needs from the outside world, and the errors that it expects."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -11,18 +11,18 @@ from spotbatch.controller.seen import Work
 
 
 class Conflict(Unavailable):
-    """Another invocation wrote the run meanwhile: what was decided here is void."""
+    """Another invocation wrote the run in the meantime: the decision made here is void."""
 
 
 class Store(Protocol):
-    """Where runs are kept. Raises Unavailable where it does not answer."""
+    """Where runs are kept. Raises Unavailable if it does not answer."""
 
     def read(self, run_id: str) -> Run | None:
-        """The run as it was written last; None where it is not under control."""
+        """The run as last written; None if it is not under control."""
         ...
 
     def write(self, run: Run) -> Run:
-        """Write a run over its last revision; returns it with the new one. Raises Conflict."""
+        """Write a run over its last revision; returns the run with its new revision. Raises Conflict."""
         ...
 
     def active(self) -> Sequence[str]:
@@ -31,26 +31,26 @@ class Store(Protocol):
 
 
 class Batch(Protocol):
-    """AWS Batch. Raises Unavailable where it does not answer or throttles, InvalidJob where it refuses."""
+    """AWS Batch. Raises Unavailable if it does not answer or throttles, InvalidJob if it refuses."""
 
     def submit(self, request: Mapping[str, Any]) -> str:
-        """SubmitJob; the id of the job."""
+        """SubmitJob; returns the id of the job."""
         ...
 
     def tagged(self, queue: str, name: str, tags: Mapping[str, str]) -> Sequence[str]:
-        """The ids of a queue's jobs of this name with these tags, oldest first."""
+        """The ids of a queue's jobs with this name and these tags, oldest first."""
         ...
 
     def describe(self, job_ids: Sequence[str]) -> Sequence[Job]:
-        """Those of these jobs and children that there are."""
+        """Those of these jobs and children that exist."""
         ...
 
     def children(self, job_id: str, status: JobStatus) -> Sequence[int]:
-        """Which children of an array stand in a status."""
+        """The children of an array that are in a status."""
         ...
 
     def terminate(self, job_ids: Sequence[str], reason: str) -> None:
-        """TerminateJob for each; one that has ended is left alone."""
+        """TerminateJob for each; jobs that have ended are left alone."""
         ...
 
 
@@ -58,9 +58,9 @@ class Records(Protocol):
     """The run's artifacts."""
 
     def work_of(self, run: Run, index: int, now: float) -> Work:
-        """How far a unit's work is; nothing where nothing is known."""
+        """A unit's progress; empty if nothing is known."""
         ...
 
     def tell(self, run: Run) -> None:
-        """Write the run's list of jobs and its story, for everybody to read."""
+        """Write the run's list of jobs and its story, for anyone to read."""
         ...

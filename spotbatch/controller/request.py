@@ -1,4 +1,4 @@
-"""From a move to what SubmitJob is sent. Pure."""
+"""Turns a move into SubmitJob's input. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,12 +7,12 @@ from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_RUN_I
 from spotbatch.batch.retry import spot_safe
 from spotbatch.controller.run import Move, Place, Run
 
-RUN_TAG: Final = "spotbatch-controlled"  # the run's id: says that the controller minds this job
-PART_TAG: Final = "spotbatch-controlled-part"  # its number: a submission is found by it whose answer nobody heard
+RUN_TAG: Final = "spotbatch-controlled"  # the run's id: marks a job that the controller manages
+PART_TAG: Final = "spotbatch-controlled-part"  # the move's number: used to find a submission whose answer was lost
 
 
 def tags_of(run: Run, move: Move) -> dict[str, str]:
-    """What tells the jobs of a run, and of one move of it, from all others."""
+    """The tags that distinguish the jobs of a run, and of one of its moves, from all others."""
     return {RUN_TAG: run.run_id, PART_TAG: str(move.number)}
 
 
@@ -36,7 +36,7 @@ def request_of(run: Run, move: Move) -> dict[str, Any]:
         "tags": {**given.get("tags", {}), **tags_of(run, move)},
     }
     if any(len(part.indexes.common(move.indexes)) for part in run.parts):
-        found.pop("dependsOn", None)  # they have run, so what they waited for is over
+        found.pop("dependsOn", None)  # they have run before, so their dependencies are already met
     if len(move.indexes) > 1:
         found["arrayProperties"] = {"size": len(move.indexes)}
     if (attempts := _attempts(run, move)) is not None:
@@ -45,13 +45,13 @@ def request_of(run: Run, move: Move) -> dict[str, Any]:
 
 
 def _named(given: Any, own: Mapping[str, str], key: str) -> list[dict[str, str]]:
-    """A list of named values with ours in it."""
+    """A list of named values with ours added."""
     kept = [dict(each) for each in given if each.get(key) not in own]
     return [*kept, *({key: name, "value": value} for name, value in own.items())]
 
 
 def _attempts(run: Run, move: Move) -> int | None:
-    """How many attempts AWS Batch may make: on Spot no more than may be lost there. None: as it was submitted."""
+    """How many attempts AWS Batch may make; on Spot no more than may be lost there. None: as submitted."""
     most = run.wishes.on_demand_after
     return max(1, most - move.need.losses) if most is not None and move.need.place is Place.SPOT else None
 

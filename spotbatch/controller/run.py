@@ -1,8 +1,8 @@
-"""What the controller keeps of one run: what was asked for, the jobs that were submitted, the moves under way. Pure.
+"""The controller's record of one run: what was asked for, the submitted jobs, the moves in progress. Pure.
 
-AWS Batch cannot move a job, nor change its memory: whatever is to run elsewhere, or with more, is submitted anew under
-the same run id, by which it finds its checkpoint. So a run has *parts*, a job each, and *moves*, which are parts that
-are wanted and not submitted yet. Each index of the run is open in one part at most.
+AWS Batch cannot move a job or change its memory: whatever is to run elsewhere, or with more, is submitted anew under
+the same run id, by which it finds its checkpoint. So a run has *parts*, one job each, and *moves*, which are parts
+that are wanted but not yet submitted. Each index of the run is open in at most one part.
 """
 
 from collections.abc import Mapping
@@ -15,38 +15,38 @@ from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.job import MAX_ARRAY_SIZE
 from spotbatch.policy.interface import Terms
 
-SINGLE: Final = ArrayIndexes.span(0, 1)  # what a run of one job holds
+SINGLE: Final = ArrayIndexes.span(0, 1)  # the indexes of a run that is a single job
 TICK_SECONDS: Final = 60.0  # the shortest rate of an EventBridge schedule (EventBridge guide, "rate expressions")
-# One tick may be lost, and the one after it be late: the longest time between two looks that promises count with.
+# One tick may be lost and the next one late: the longest time between two looks that promises account for.
 LOOK_SECONDS: Final = 2 * TICK_SECONDS + 15
-# From the decision to the new job: AWS Batch's 30 s between SIGTERM and SIGKILL, an event that is lost (one look), and
-# a handler that dies in between, whose submission is looked for a minute later (two more).
+# From the decision to the new job: AWS Batch's 30 s between SIGTERM and SIGKILL, a lost event (one look), and
+# a handler that dies in between, whose submission is looked for a minute later (two more looks).
 HANDOVER_SECONDS: Final = 30 + 3 * LOOK_SECONDS
-# A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): leave most of it to the command.
+# A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): most of it is left to the command.
 LONGEST_INDEXES: Final = 3000
 MOST_NOTES: Final = 200
-MOST_PARTS: Final = 500  # an item of DynamoDB holds 400 KB
+MOST_PARTS: Final = 500  # a DynamoDB item holds 400 KB
 
 
 class Place(StrEnum):
-    """Which of the run's two queues."""
+    """One of the run's two queues."""
 
     SPOT = "SPOT"
     ON_DEMAND = "ON_DEMAND"
 
 
 class Outcome(StrEnum):
-    """How a run stands, as a whole."""
+    """The state of a run as a whole."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # some of it FAILED, and nothing more will be tried
-    STOPPED = "stopped"  # saved and stopped by its budget
+    FAILED = "failed"  # part of it FAILED, and nothing more will be tried
+    STOPPED = "stopped"  # saved, and stopped by its budget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deadline:
-    """Done by `at`. `work_seconds`: what one unit takes on one host without interruption. Times in epoch seconds."""
+    """Done by `at`. `work_seconds`: what one unit takes on one host without interruption. `at` is in epoch seconds."""
 
     at: float
     work_seconds: float
@@ -54,7 +54,7 @@ class Deadline:
     price_ratio: float
 
     def terms(self, created_at: float) -> Terms:
-        """The same in the policy's words: a changeover is a handover too, and reclaims are seen at the next look."""
+        """The same in the policy's terms: a changeover includes a handover; reclaims are noticed at the next look."""
         return Terms(
             work_seconds=self.work_seconds,
             deadline_seconds=self.at - created_at,
@@ -66,20 +66,20 @@ class Deadline:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Growth:
-    """More memory, by a factor, for what was killed for memory; never more than `most_mib`."""
+    """More memory, by a factor, for units killed for lack of memory; never more than `most_mib`."""
 
     factor: float
     most_mib: int
 
     def after(self, memory_mib: int) -> int | None:
-        """What comes after this much; None where there is no more."""
+        """The next size after this one; None if there is none."""
         more = min(int(memory_mib * self.factor), self.most_mib)
         return more if more > memory_mib else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """At most this much. The rates are of one unit that runs for an hour."""
+    """Spend at most this much. The rates are for one unit running for an hour."""
 
     max_usd: Decimal
     spot_usd_per_hour: Decimal
@@ -91,7 +91,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wishes:
-    """What a user asked for beside the job itself. None: not asked for."""
+    """What a user asked for besides the job itself. None: not asked for."""
 
     deadline: Deadline | None = None
     on_demand_after: int | None = None
@@ -101,7 +101,7 @@ class Wishes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
-    """Where some units run next, with how much memory, and how often Spot took them before."""
+    """Where some units run next, with how much memory, and how often they have been reclaimed."""
 
     place: Place
     memory_mib: int
@@ -110,7 +110,7 @@ class Need:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """One job of the run. `open`: those of its units that have not ended, as far as was seen."""
+    """One job of the run. `open`: those of its units that have not ended, as far as is known."""
 
     number: int
     job_id: str
@@ -123,7 +123,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
-    """Units that are wanted as a part of their own. `ending`: those that must end where they run first.
+    """Units that are to become a part of their own. `ending`: those that must first end where they run.
 
     `asked_at`: SubmitJob was about to be called, and its answer is not known. `is_stop`: they are not to be submitted.
     """
@@ -140,7 +140,7 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Note:
-    """What the controller did, and why: a line of the run's story."""
+    """What the controller did, and why: one line of the run's story."""
 
     at: float
     text: str
@@ -148,19 +148,19 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A run under control. `revision` counts its writes; `request` is SubmitJob's, without queue and array size."""
+    """A run under control. `revision` counts writes; `request` is SubmitJob's input without queue and array size."""
 
     run_id: str
     name: str
     created_at: float
-    size: int  # 0: one job that is no array
+    size: int  # 0: a single job, not an array
     spot_queue: str
     on_demand_queue: str
     request: Mapping[str, Any]
     wishes: Wishes
-    memory_mib: int  # of a unit at first
-    artifacts_url: str = ""  # where the run's artifacts are
-    inputs: str = ""  # where its inputs were named
+    memory_mib: int  # a unit's initial memory
+    artifacts_url: str = ""  # where the run's artifacts are stored
+    inputs: str = ""  # where its inputs were listed
     revision: int = 0
     next_number: int = 1
     parts: tuple[Part, ...] = ()
@@ -168,9 +168,9 @@ class Run:
     succeeded: ArrayIndexes = field(default_factory=ArrayIndexes)
     failed: ArrayIndexes = field(default_factory=ArrayIndexes)
     stopped: ArrayIndexes = field(default_factory=ArrayIndexes)
-    learnt_mib: int | None = None  # what a unit succeeded with that was killed for memory before
+    learnt_mib: int | None = None  # what a unit succeeded with after being killed for lack of memory
     spent_usd: Decimal = Decimal(0)
-    usd_per_hour: Decimal = Decimal(0)  # of what ran at the last look
+    usd_per_hour: Decimal = Decimal(0)  # of the units that ran at the last look
     looked_at: float | None = None
     outcome: Outcome = Outcome.RUNNING
     ended_at: float | None = None
@@ -182,7 +182,7 @@ class Run:
 
     @property
     def is_late(self) -> bool:
-        """Whether a deadline was missed; False while that is not known."""
+        """Whether a deadline was missed; False as long as that is not known."""
         wanted = self.wishes.deadline
         return wanted is not None and self.ended_at is not None and self.ended_at > wanted.at
 
@@ -190,14 +190,14 @@ class Run:
         return self.spot_queue if place is Place.SPOT else self.on_demand_queue
 
     def noted(self, at: float, text: str) -> Self:
-        """With one more line in its story; of very many the first half and the newest are kept."""
+        """Add a line to the run's story; if the story is very long, its first half and the newest lines are kept."""
         kept = self.notes
         if len(kept) >= MOST_NOTES:
             kept = (*kept[: MOST_NOTES // 2], *kept[MOST_NOTES // 2 + 1 :])
         return replace(self, notes=(*kept, Note(at=at, text=text)))
 
     def wanting(self, indexes: ArrayIndexes, need: Need, at: float, why: str, ending: ArrayIndexes) -> Self:
-        """With moves of these units. One that is not asked for yet is joined by others that need the same."""
+        """Add moves for these units. A move not yet submitted is extended by other units with the same needs."""
         for move in self.moves:
             both = move.indexes.union(indexes)
             if move.need == need and move.asked_at is None and not move.is_stop and _is_one_job(both):
@@ -209,7 +209,7 @@ class Run:
         return run
 
     def with_move(self, move: Move) -> Self:
-        """With this move in the place of the one that has its number; one without units is over."""
+        """Replace the move that has this number; a move without units is dropped."""
         kept = tuple(move if each.number == move.number else each for each in self.moves)
         return replace(self, moves=tuple(each for each in kept if len(each.indexes)))
 
@@ -217,7 +217,7 @@ class Run:
         return replace(self, parts=tuple(part if each.number == part.number else each for each in self.parts))
 
     def submitted(self, move: Move, job_id: str, at: float) -> Self:
-        """The move is done: its units are a job."""
+        """The move is complete: its units are now a job."""
         part = Part(
             number=move.number,
             job_id=job_id,
@@ -236,7 +236,7 @@ class Run:
         return own.noted(at, f"{self.shown(move.indexes)} {where} with {move.need.memory_mib} MiB: {move.why}")
 
     def shown(self, indexes: ArrayIndexes) -> str:
-        """Some units, for a person."""
+        """Some of the units, for display."""
         return "the job" if self.size == 0 else f"index {indexes.shown(most=4)}"
 
 

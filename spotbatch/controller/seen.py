@@ -1,4 +1,4 @@
-"""What the controller sees of a run at one moment: its jobs as AWS Batch describes them, and how far their work is."""
+"""What the controller sees of a run at one moment: its jobs as AWS Batch describes them, and their progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from spotbatch.batch.attempt_outcome import AttemptOutcome, outcomes_of
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 
-MOVE_REASON: Final = "spotbatch controller"  # what the reason begins with that the controller gives to TerminateJob
+MOVE_REASON: Final = "spotbatch controller"  # the prefix of the reason that the controller passes to TerminateJob
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """How much of a unit's work is done, in seconds of one host."""
+    """How much of a unit's work is done, in seconds on one host."""
 
-    kept_seconds: float = 0.0  # a checkpoint holds it
-    worked_seconds: float = 0.0  # that, and what was worked since
+    kept_seconds: float = 0.0  # saved in a checkpoint
+    worked_seconds: float = 0.0  # saved work plus the work done since
 
 
 NOTHING_DONE: Final = Work()
@@ -24,30 +24,30 @@ NOTHING_DONE: Final = Work()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """One job, or one child of an array. `outcome` is of its last attempt, None where it has had none."""
+    """One job, or one child of an array. `outcome` is that of its last attempt, or None if it has had none."""
 
     status: JobStatus
     outcome: AttemptOutcome | None = None
-    losses: int = 0  # attempts that ended with their host
-    is_ours: bool = False  # the controller itself terminated it
-    is_done: bool = False  # its last attempt succeeded, also where it was to be stopped just then
-    started_at: float | None = None  # of the attempt that runs
-    last_end_at: float | None = None  # of the attempt before
-    kept_seconds: float = 0.0  # of its work, which a checkpoint holds
-    worked_seconds: float = 0.0  # the same, and what was worked since
+    losses: int = 0  # attempts that ended because their host was lost
+    is_ours: bool = False  # terminated by the controller itself
+    is_done: bool = False  # its last attempt succeeded, even if it was about to be stopped
+    started_at: float | None = None  # of the running attempt
+    last_end_at: float | None = None  # of the previous attempt
+    kept_seconds: float = 0.0  # work saved in a checkpoint
+    worked_seconds: float = 0.0  # saved work plus the work done since
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartSeen:
-    """One job of a run. `units` has those that are known by their index in the run; `running` counts all that cost."""
+    """One job of a run. `units` holds those whose index in the run is known; `running` counts every unit that costs."""
 
     running: int = 0
     units: Mapping[int, Unit] = field(default_factory=dict)
-    is_gone: bool = False  # AWS Batch knows no such job any more
+    is_gone: bool = False  # AWS Batch no longer knows the job
 
 
 def unit_of(job: Job, work: Work = NOTHING_DONE) -> Unit:
-    """What a described job or child tells, with what is known of its work."""
+    """The unit that a described job or child represents, with what is known of its progress."""
     outcomes = outcomes_of(job)
     is_running = job.status in (JobStatus.STARTING, JobStatus.RUNNING)
     last = job.attempts[-1] if job.attempts else None

@@ -1,8 +1,8 @@
-"""The controller's store: a DynamoDB table with one item a run, written by comparing and setting its revision.
+"""The controller's store: a DynamoDB table with one item per run, written by compare-and-set on its revision.
 
-An item holds 400 KB at most (DynamoDB developer guide, "Quotas"); a run's parts and notes are limited so that it fits,
-and one that does not is refused. What is not over has the attribute `active`, the key of a sparse index, so that a
-minute's look reads those alone. What is over is forgotten by the table itself after a month.
+An item holds at most 400 KB (DynamoDB developer guide, "Quotas"); a run's parts and notes are limited so that it fits,
+and a run that does not fit is refused. Runs that are not over have the attribute `active`, the key of a sparse index,
+so that the minutely look reads only those. The table itself expires finished runs after a month.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def _client() -> Any:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """A `Store` in the table of this name."""
+    """A `Store` in the table with this name."""
 
     name: str
     dynamodb: Any = field(default_factory=_client)
@@ -38,7 +38,7 @@ class Table:
         return from_json(item["body"]["S"], revision=int(item["revision"]["N"])) if item else None
 
     def create(self, run: Run) -> Run:
-        """Put a new run under control. Raises Conflict where there is one of its id."""
+        """Put a new run under control. Raises Conflict if there already is one with its id."""
         return self._put(run, "attribute_not_exists(run_id)", {})
 
     def write(self, run: Run) -> Run:
