@@ -1,1 +1,1 @@
-"""A sample of a user's jobs in a private local region, with and without reclaims, and the report on both."""
+"""Runs a sample of a user's jobs in a private local region, with and without reclaims, and reports on both."""

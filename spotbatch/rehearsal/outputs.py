@@ -1,4 +1,4 @@
-"""The outputs of two runs of the same jobs, held against each other: which files differ, and where."""
+"""Comparison of the outputs of two runs of the same jobs: which files differ, and where."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.batch import artifacts as layout
 from spotbatch.batch.errors import NotFound, SpotbatchError
 
-_KEPT_BYTES: Final = 256 * 1024  # of one file: enough to say where a text differs
+_KEPT_BYTES: Final = 256 * 1024  # of each file: enough to show where a text differs
 _KEPT_IN_ALL: Final = 64 * 1024 * 1024
 _LONGEST_EXCERPT: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
-    """One file: its checksum, and how it begins; None where that was not kept."""
+    """One file: its checksum and its first bytes, or None if those were not kept."""
 
     sha256: str
     head: bytes | None = None
@@ -26,7 +26,7 @@ Outputs = Mapping[int | None, Mapping[str, Output]]  # by unit, then by path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """A file that is not the same in both runs."""
+    """A file that differs between the two runs."""
 
     unit: int | None
     path: str
@@ -39,7 +39,7 @@ class Difference:
 
 
 def read_outputs(store: Artifacts, run_id: str, index: int | None, *, room: int = _KEPT_IN_ALL) -> dict[str, Output]:
-    """The outputs of one job or child; none where it has not succeeded. `room` is for what is kept of all files."""
+    """The outputs of one job or child; empty unless it succeeded. `room` is the budget for all file contents kept."""
     try:
         marker: Any = read_json(store, layout.output_marker(run_id, index))
     except NotFound:
@@ -58,11 +58,11 @@ def _content(store: Artifacts, key: str) -> bytes | None:
     try:
         return store.read(key)
     except SpotbatchError:
-        return None  # then it cannot be said where it differs; that it does, its checksum says
+        return None  # then the position is unknown; the checksum still shows that it differs
 
 
 def differences(one: Outputs, other: Outputs) -> Iterator[Difference]:
-    """Every file that is not the same in both, in order. `one` is the undisturbed run."""
+    """Every file that differs, in order. `one` is the undisturbed run."""
     for unit in one:
         mine, theirs = one[unit], other.get(unit, {})
         for path in sorted({*mine, *theirs}):
@@ -75,7 +75,7 @@ def differences(one: Outputs, other: Outputs) -> Iterator[Difference]:
 
 
 def _place(one: bytes | None, other: bytes | None) -> str:
-    """Where two contents part: by line in texts, by byte elsewhere."""
+    """Where two contents diverge: by line for text, by byte otherwise."""
     if one is None or other is None:
         return "somewhere (it is too large to say where)"
     at = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

@@ -1,4 +1,4 @@
-"""A private local region for a rehearsal: queue, environment and definition, in a folder that goes at the end."""
+"""A private local region for a rehearsal: queue, environment and definition, in a folder that is deleted at the end."""
 
 import contextlib
 import json
@@ -45,9 +45,9 @@ def private_region(
     notice_seconds: float,
     say: Callable[[str], object] = lambda _: None,
 ) -> Iterator[PrivateRegion]:
-    """A region of its own; this process's AWS settings name it meanwhile, and are put back. Nothing stays behind.
+    """A region of its own. This process's AWS settings point to it meanwhile and are then restored. Nothing is left.
 
-    `say` takes what the region warns of.
+    `say` receives the region's warnings.
     """
     before = dict(os.environ)
     with (
@@ -76,16 +76,16 @@ def started_region(
     notice_seconds: float,
     say: Callable[[str], object] = lambda _: None,
 ) -> Iterator[RegionInfo]:
-    """A region with its home in a folder, stopped at the end; this process's settings are left as they are.
+    """A region whose home is in a folder, stopped at the end; this process's settings are left unchanged.
 
-    Raises Unavailable where a library is missing, or it does not start.
+    Raises Unavailable if a library is missing or the region does not start.
     """
     images = folder / "images.toml"
     images.write_text(_images(), encoding="utf-8")
     template = folder / "Rehearsal.template.json"
     template.write_text(json.dumps(_template(needs, max_vcpus)), encoding="utf-8")
     arguments = ["--template", str(template), "--images", str(images), "--boot-seconds", "0.5"]
-    arguments += ["--vcpu-quota", "none"]  # the template says how much runs at once
+    arguments += ["--vcpu-quota", "none"]  # the template determines how much runs concurrently
     arguments += ["--notice-seconds", str(notice_seconds), "--stop-grace-seconds", str(max(1.0, notice_seconds))]
     arguments += [part for name in _PASSED if name in os.environ for part in ("--pass-env", name)]
     info = start(folder / "home", [*arguments, *options], say=say)
@@ -103,11 +103,11 @@ def _stop(info: RegionInfo) -> None:
     while region_file.is_alive(info) and time.monotonic() < deadline:
         time.sleep(0.05)
     if info.pid is not None:
-        Background(pid=info.pid).poll()  # it is our child: leave no zombie
+        Background(pid=info.pid).poll()  # it is our child: reap it
 
 
 def _images() -> str:
-    """Whatever the image, the command runs here: under the runtime, in the folder where we are."""
+    """Whatever the image, the command runs here, under the runtime, in the current folder."""
     entry = json.dumps([sys.executable, "-m", "spotbatch.runtime", "--"])
     return f'[[image]]\npattern = "*"\nentry_point = {entry}\nworking_directory = {json.dumps(str(Path.cwd()))}\n'
 

@@ -1,4 +1,4 @@
-"""Under what a rehearsal's second run stands: rounds of reclaims, a rate, or a recorded trace."""
+"""The disturbances of a rehearsal's second run: rounds of reclaims, a rate, or a recorded trace."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReclaimPlan:
-    """How hosts are taken away. With a rate or a trace there are no rounds."""
+    """How hosts are reclaimed. With a rate or a trace there are no rounds."""
 
-    rounds: int = 2  # in each, every host with running children is reclaimed
+    rounds: int = 2  # each round reclaims every host with running children
     reclaims_per_host_hour: float | None = None
     trace_file: Path | None = None
-    trace_speed: float = 60.0  # so many seconds of the trace pass in one
+    trace_speed: float = 60.0  # seconds of the trace that pass per real second
     trace_polarity: str | None = None
     seed: int = 0
-    faults: str | None = None  # besides: what `local up --faults` takes
+    faults: str | None = None  # in addition: the value of `local up --faults`
 
     def __post_init__(self) -> None:
         if self.reclaims_per_host_hour is not None and self.trace_file is not None:
@@ -51,9 +51,9 @@ class ReclaimPlan:
         return f"{self.rounds} rounds of reclaims" if self.rounds > 1 else "one round of reclaims"
 
     def interruptions_per_hour(self) -> float | None:
-        """Of a host, as was chosen; of a trace at its own pace, for time is only squeezed to rehearse in it.
+        """Per host, as chosen; for a trace at its original pace, since time is compressed only for the rehearsal.
 
-        None for rounds, which stand for no rate, and for a trace that never had capacity. Raises as `options`.
+        None for rounds, which correspond to no rate, and for a trace that never had capacity. Raises as `options` does.
         """
         if self.reclaims_per_host_hour is not None or self.trace_file is None:
             return self.reclaims_per_host_hour
@@ -65,7 +65,7 @@ class ReclaimPlan:
         return measured_rate(taken, hours) if hours else None
 
     def options(self) -> list[str]:
-        """What the region is told. Raises NotFound, InvalidInput of a trace or faults before anything runs."""
+        """The region's options. Raises NotFound or InvalidInput for a bad trace or faults before anything runs."""
         unkind = [] if self.faults is None else ["--faults", self._faults_option(self.faults)]
         seed = ["--seed", str(self.seed)]
         if self.reclaims_per_host_hour is not None:
@@ -85,7 +85,7 @@ class ReclaimPlan:
 
     @staticmethod
     def _faults_option(name: str) -> str:
-        """The name, or the file's whole path. Raises NotFound or InvalidInput before anything runs."""
+        """The name, or the file's absolute path. Raises NotFound or InvalidInput before anything runs."""
         from spotbatch.local import faults
 
         faults.named(name)

@@ -1,7 +1,7 @@
-"""A rehearsal: a sample of the user's own jobs, once undisturbed and once under reclaims, and what that shows.
+"""A rehearsal: a sample of the user's own jobs, run once undisturbed and once under reclaims, and the findings.
 
-Where the outputs differ, the sample runs undisturbed once more: a time, a random number or an id in an output differs
-from run to run by itself, and says nothing about interruptions.
+If the outputs differ, the sample runs undisturbed once more: a time, a random number or an id in an output differs
+between any two runs, and says nothing about interruptions.
 """
 
 import time
@@ -35,7 +35,7 @@ OpenRegion = Callable[[Sequence[str]], AbstractContextManager[PrivateRegion]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RehearsalRequest:
-    """What is rehearsed, and how hard."""
+    """What to rehearse, and how hard."""
 
     asked: JobOptions
     sample: int
@@ -52,20 +52,20 @@ class Trial:
     records: Sequence[AttemptRecord]
     interruptions: int
     failed: int
-    worn_out: int = 0  # of those that failed: interrupted as often as there were attempts
+    worn_out: int = 0  # of those that failed: interrupted as many times as there were attempts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsed:
-    """What both runs show together."""
+    """The combined result of both runs."""
 
     needs: ResourceRequirements
     sample: int
     plan: ReclaimPlan
-    rate: float | None  # of interruptions per host and hour, as was chosen; None: none was
+    rate: float | None  # the chosen rate of interruptions per host and hour; None if none was chosen
     quiet: Trial
     disturbed: Trial
-    again: Trial | None = None  # undisturbed once more; None where the outputs did not differ
+    again: Trial | None = None  # the second undisturbed run; None if the outputs did not differ
 
     @cached_property
     def by_themselves(self) -> tuple[Difference, ...]:
@@ -74,19 +74,19 @@ class Rehearsed:
 
     @cached_property
     def differences(self) -> tuple[Difference, ...]:
-        """What differs between the undisturbed and the disturbed run, and does not do so by itself."""
+        """What differs between the undisturbed and the disturbed run, excluding what differs between any two runs."""
         own = {(each.unit, each.path) for each in self.by_themselves}
         found = differences(self.quiet.outputs, self.disturbed.outputs)
         return tuple(each for each in found if (each.unit, each.path) not in own)
 
     @property
     def differing(self) -> list[int | None]:
-        """The units whose outputs differ under interruptions, beyond what differs by itself."""
+        """The units whose outputs differ because of interruptions."""
         return list(dict.fromkeys(each.unit for each in self.differences))
 
     @property
     def comparable_files(self) -> int:
-        """Files that two undisturbed runs give alike, so that a difference says something."""
+        """Files that are identical in two undisturbed runs, so that a difference is meaningful."""
         return self.output_files - len(self.by_themselves)
 
     @property
@@ -95,7 +95,7 @@ class Rehearsed:
 
     @property
     def verdict(self) -> str:
-        """yes, no, or why it cannot be said."""
+        """yes, no, or why there is no verdict."""
         if self.disturbed.failed > self.disturbed.worn_out:
             return "no: it FAILED under interruptions, and succeeded without"
         if self.disturbed.worn_out:
@@ -119,18 +119,18 @@ class Rehearsed:
 
     @property
     def resumed(self) -> int:
-        """Attempts that went on from a checkpoint."""
+        """Attempts that resumed from a checkpoint."""
         return sum(record.resumed_from is not None for record in self.disturbed.records)
 
     @property
     def lost_seconds(self) -> list[float]:
-        """Work lost by each interruption that the runtime could record."""
+        """Work lost by each interruption that the runtime was able to record."""
         found = (one.work_lost_seconds for one in self.disturbed.records if one.outcome == "interrupted")
         return [each for each in found if each is not None]
 
     @property
     def save_seconds(self) -> float | None:
-        """The mean of one save."""
+        """The mean duration of a save."""
         every = [*self.quiet.records, *self.disturbed.records]
         saves = sum(one.checkpoints_saved for one in every)
         return sum(one.checkpoint_seconds for one in every) / saves if saves else None
@@ -155,20 +155,20 @@ class Rehearsed:
 
     @property
     def measured_seconds(self) -> list[float]:
-        """The time of each undisturbed job."""
+        """The duration of each undisturbed job."""
         ran = [one.ended_at - one.started_at for one in self.quiet.records if one.ended_at and one.started_at]
         return ran or [self.quiet.seconds]
 
     @property
     def work_seconds(self) -> float:
-        """The mean time of one undisturbed job."""
+        """The mean duration of an undisturbed job."""
         return fmean(self.measured_seconds)
 
 
 def rehearse(open_region: OpenRegion, wanted: RehearsalRequest, say: Say) -> Rehearsed:
     """Run the sample twice, each time in a region of its own.
 
-    Raises JobFailed where it fails undisturbed, Unavailable where it does not end in time, and what a trace raises.
+    Raises JobFailed if it fails undisturbed, Unavailable if it does not end in time, and whatever a trace raises.
     """
     options, rate = wanted.plan.options(), wanted.plan.interruptions_per_hour()
     say(f"1/2  undisturbed: {wanted.sample} of your jobs")
@@ -228,7 +228,7 @@ def _running(job: Job) -> int:
 
 
 def _reclaim_all(private_region: PrivateRegion) -> list[str]:
-    """The notice to every host that runs something and has none yet."""
+    """Send a notice to every host that runs something and has not had one yet."""
     hosts = [host.instance_id for host in private_region.client.hosts() if host.running and host.noticed_at is None]
     return private_region.client.interrupt(instance_ids=hosts) if hosts else []
 
@@ -250,7 +250,7 @@ def _result(jobs: Jobs, job: Job, seconds: float) -> Trial:
 
 
 def _ended_units(jobs: Jobs, job_id: str, size: int) -> list[Job]:
-    """The children of an array that has ended. An answer that lags behind, where one still runs, is asked for again."""
+    """The children of an array that has ended. If a stale answer shows one still running, ask again."""
     deadline = time.monotonic() + _LAG_SECONDS
     while True:
         units = jobs.describe([f"{job_id}:{index}" for index in range(size)])
@@ -261,5 +261,5 @@ def _ended_units(jobs: Jobs, job_id: str, size: int) -> list[Job]:
 
 
 def as_records(trial: Trial) -> list[dict[str, object]]:
-    """The records of a run, as pricing reads them."""
+    """The records of a run, in the form that pricing reads."""
     return [as_dict(record) for record in trial.records]

@@ -11,9 +11,9 @@ from spotbatch import wording
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.rehearsal.rehearsal import Rehearsed, as_records
 
-_MEMORY_ROOM: Final = 1.2  # above the peak that was seen
+_MEMORY_ROOM: Final = 1.2  # headroom above the observed peak
 _MEMORY_STEP_MIB: Final = 128
-_TYPES: Final = ("c5", "m5", "r5")  # the default stack's
+_TYPES: Final = ("c5", "m5", "r5")  # those of the default stack
 PUBLISHED: Final = "published bands"
 _BANDS: Final = "EC2's published interruption bands"
 _NAMES: Final = {
@@ -22,11 +22,11 @@ _NAMES: Final = {
     PUBLISHED: "save every, on EC2",
 }
 _SHOWN_DIFFERENCES: Final = 3
-_LEAST_SETTING, _MOST_SETTING = 0.05, 86400.0  # what the runtime takes, in seconds
+_LEAST_SETTING, _MOST_SETTING = 0.05, 86400.0  # durations that the runtime records, in seconds
 
 
 def facts(found: Rehearsed, total: int) -> list[tuple[str, str]]:
-    """What was learnt, as pairs of a question and its answer."""
+    """The findings, as pairs of a question and its answer."""
     return [*_safety(found), *_waste(found), *_size(found), *_money(found, total)]
 
 
@@ -85,7 +85,7 @@ def _size(found: Rehearsed) -> Iterator[tuple[str, str]]:
 
 
 def _money(found: Rehearsed, total: int) -> Iterator[tuple[str, str]]:
-    """The full run by `spotbatch estimate`'s own means; without numpy that cannot be had."""
+    """The cost of the full run, computed the way `spotbatch estimate` does; not available without numpy."""
     costs = estimated(found, total)
     if isinstance(costs, str):
         yield "the full run", costs
@@ -99,15 +99,15 @@ def _money(found: Rehearsed, total: int) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """The best time between two saves, by Daly's formula, for one rate of interruptions."""
+    """The best time between two saves, by Daly's formula, for a given interruption rate."""
 
     seconds: float
     interruptions_per_hour: float
-    source: str  # of the rate: rate, trace or published bands
+    source: str  # source of the rate: a given rate, a trace, or EC2's published bands
 
 
 def intervals(found: Rehearsed) -> list[Interval]:
-    """The best interval for the chosen rate, if one was chosen, and for EC2's published bands."""
+    """The best interval for the chosen rate, if any, and for EC2's published bands."""
     from spotbatch.pricing.catalogue import catalogue
     from spotbatch.pricing.checkpoint import best_interval_seconds
     from spotbatch.pricing.instance_selection import interruptions_per_hour
@@ -127,7 +127,7 @@ def intervals(found: Rehearsed) -> list[Interval]:
 
 
 def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
-    """USD on Spot and on demand for so many jobs, or why that cannot be said."""
+    """USD on Spot and on demand for this many jobs, or the reason why there is no estimate."""
     try:
         from spotbatch.aws.price_cache import current_catalogue
         from spotbatch.pricing.forecast import Plan, forecast
@@ -135,7 +135,7 @@ def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
 
         need = Need(vcpus=found.needs.vcpus, memory_mib=found.needs.memory_mib)
         measured = tuple(max(0.001, each) for each in found.measured_seconds)
-        saves = found.save_seconds is not None  # without, an interruption loses the whole job
+        saves = found.save_seconds is not None  # without checkpoints, an interruption loses all of the job's work
         plan = Plan(
             jobs=total,
             work_seconds=fmean(measured),
@@ -161,7 +161,7 @@ def as_lines(found: Rehearsed, total: int) -> list[str]:
 
 
 def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
-    """The page for programs."""
+    """The page as JSON for other programs."""
     costs = estimated(found, total)
     best = intervals(found) if found.save_seconds is not None else []
     return {
@@ -196,7 +196,7 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
 
 
 def as_html(found: Rehearsed, command: Sequence[str], total: int) -> str:
-    """The page as one file, readable in light and dark, without a script."""
+    """The page as a single HTML file, readable in light and dark mode, without scripts."""
     (_, verdict), *rest = facts(found, total)
     rows = "\n".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rest)
     word, _, why = verdict.partition(": ")
