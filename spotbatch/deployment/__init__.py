@@ -1,1 +1,1 @@
-"""The stack in an AWS account: deploy, take down, images. Progress is handed to the caller."""
+"""The stack in an AWS account: deploying it, removing it, and its images. Progress is reported to the caller."""

@@ -14,15 +14,15 @@ from typing import Any, Final
 from spotbatch.aws.preflight import Caller
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 
-CONTEXT_KEY: Final = "spotbatch"  # the stack's settings stand under it, in cdk.json and in the template's metadata
+CONTEXT_KEY: Final = "spotbatch"  # the key of the stack's settings, in cdk.json and in the template's metadata
 _SYNTH_LIMIT_SECONDS: Final = 300
 _RUN_LIMIT_SECONDS: Final = 3600
 _ASK_LIMIT_SECONDS: Final = 60
-_MAJOR: Final = "2"  # the newest of npm is 3, which cannot read what this library writes
+_MAJOR: Final = "2"  # the latest on npm is 3, which cannot read what this library writes
 
 
 def project() -> Path:
-    """The folder with app.py: the checkout that this runs from. Raises NotFound."""
+    """The folder with app.py: the checkout that this code runs from. Raises NotFound."""
     for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
         if (folder / "app.py").is_file() and (folder / "cdk.json").is_file():
             return folder
@@ -31,8 +31,8 @@ def project() -> Path:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Within it no other deployment from this checkout can change cdk.out. Raises Unavailable where one runs."""
-    with (folder / "cdk.json").open("rb") as file:  # a lock goes with its holder, however that ends
+    """While held, no other deployment from this checkout can change cdk.out. Raises Unavailable if one is running."""
+    with (folder / "cdk.json").open("rb") as file:  # a lock is released when its holder ends, however that happens
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -43,7 +43,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def settings(given: Sequence[str]) -> Mapping[str, Any]:
-    """What --set KEY=VALUE says. Raises InvalidInput."""
+    """The settings given with --set KEY=VALUE. Raises InvalidInput."""
     found: dict[str, Any] = {}
     for each in given:
         key, equals, value = each.partition("=")
@@ -57,7 +57,7 @@ def settings(given: Sequence[str]) -> Mapping[str, Any]:
 
 
 def program(folder: Path) -> str:
-    """The CDK's command line: the project's own, else one on PATH. Raises NotFound or InvalidInput with the fix."""
+    """The CDK's command line: the project's own, or that on PATH. Raises NotFound or InvalidInput with the fix."""
     own = folder / "node_modules" / ".bin" / "cdk"
     found = str(own) if own.exists() else shutil.which("cdk")
     if found is None:
@@ -75,7 +75,7 @@ def program(folder: Path) -> str:
 
 
 def zones_of(template: Mapping[str, Any]) -> Sequence[str]:
-    """The zones of a template's subnets, in their order; none where it does not name them."""
+    """The zones of a template's subnets, in order; empty if it does not name them."""
     found = (
         resource.get("Properties", {}).get("AvailabilityZone")
         for resource in template.get("Resources", {}).values()
@@ -93,7 +93,7 @@ def synthesize(
     zones: Sequence[str],
     say: Callable[[str], object],
 ) -> Mapping[str, Any]:
-    """Run app.py once; everything after works on cdk.out. The account's zones go in, or it would see two only."""
+    """Run app.py once; everything after works on cdk.out. Passes the account's zones: by default it sees only two."""
     context: dict[str, Any] = {
         "stack_name": stack,
         f"availability-zones:account={who.account}:region={who.region}": list(zones),
@@ -111,7 +111,7 @@ def synthesize(
     shutil.rmtree(folder / "cdk.out", ignore_errors=True)
     command = [sys.executable, "app.py"]
     try:
-        # In a group of its own Ctrl-C ends it by our hand, without the stack trace that Python would print.
+        # In its own process group it is ended by us on Ctrl-C, without the stack trace that Python would print.
         done = subprocess.run(
             command, cwd=folder, env=environment, check=False, timeout=_SYNTH_LIMIT_SECONDS, process_group=0
         )
@@ -130,7 +130,7 @@ def _settings_of(folder: Path) -> Mapping[str, Any]:
 
 
 def run(cdk: str, folder: Path, arguments: Sequence[str], *, again: str, say: Callable[[str], object]) -> None:
-    """Run the CDK where the user sees it. Raises Unavailable if it fails."""
+    """Run the CDK with its output visible to the user. Raises Unavailable if it fails."""
     say(f"$ cdk {' '.join(arguments)}")
     try:
         done = subprocess.run([cdk, *arguments], cwd=folder, check=False, timeout=_RUN_LIMIT_SECONDS)

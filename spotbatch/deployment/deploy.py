@@ -1,7 +1,7 @@
-"""Deploying the stack: what is there, what would change, and the steps that change it.
+"""Deploying the stack: what exists, what would change, and the steps that change it.
 
-Nothing here prints. `plan` synthesizes and changes nothing on AWS, the functions beside it judge the plan, and
-`carry_out` deploys it; it asks `agreed` before it makes anything that outlives the stack.
+Nothing here prints. `plan` synthesizes and changes nothing on AWS, the functions next to it assess the plan, and
+`carry_out` deploys it; it asks `agreed` before it creates anything that outlives the stack.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from spotbatch.deployment.deploy_target import DeployTarget
 
 SCRIPT: Final = "deploy.sh"
 _TAG: Final = "image_tag"  # the setting that names the image
-_RANGE: Final = "vpc_cidr"  # the setting that no live stack can change
+_RANGE: Final = "vpc_cidr"  # the setting that cannot be changed on a live stack
 _ONLY_TO_BE_REMOVED: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "CREATE_FAILED")
 
 Say = Callable[[str], None]
@@ -28,13 +28,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """A deployment that has been synthesized and not begun."""
+    """A deployment that has been synthesized but not started."""
 
     target: DeployTarget
     folder: Path
     program: str  # the CDK's command line
     caller: Caller
-    stack: Stack | None  # None where there is none of this name
+    stack: Stack | None  # None if there is no stack with this name
     deployed: Mapping[str, Any]  # the live stack's template; empty before the first deployment
     template: Mapping[str, Any]
 
@@ -44,23 +44,23 @@ class Plan:
 
     @property
     def new_image_tag(self) -> str | None:
-        """The tag that jobs will name, where this deployment changes it."""
+        """The tag that jobs will use, if this deployment changes it."""
         before, after = _settings_in(self.deployed).get(_TAG), _settings_in(self.template).get(_TAG)
         return after if before is not None and after is not None and before != after else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AffectedJobs:
-    """The jobs of a live stack, and what its update means for them."""
+    """The jobs of a live stack, and how its update affects them."""
 
-    ended: Mapping[str, int]  # by the name of a queue that the update removes
+    ended: Mapping[str, int]  # keyed by the name of a queue that the update removes
     others: int
-    grace_minutes: int | None  # that jobs on a host have when it is replaced; None where they end at once
+    grace_minutes: int | None  # grace period of jobs on a host that is replaced; None if they end at once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuotaShortfall:
-    """A vCPU quota of the account that is lower than what the stack may ask for."""
+    """A vCPU quota of the account that is lower than what the stack may request."""
 
     quota: Quota
     allowed: int
@@ -69,18 +69,18 @@ class QuotaShortfall:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployed:
-    """A deployment that has ended."""
+    """A finished deployment."""
 
     outputs: StackOutputs
-    kept_image: str | None = None  # the image that was pushed last, where a new revision of the definition keeps it
+    kept_image: str | None = None  # the last pushed image, if a new revision of the definition keeps it
     kept_by: str | None = None  # that revision
-    missing_image: str | None = None  # the image that jobs name and that nobody has pushed yet
+    missing_image: str | None = None  # the image that jobs refer to but nobody has pushed yet
 
 
 def current(target: DeployTarget, *, is_dry: bool, say: Say) -> Stack | None:
-    """The stack as it is, once nothing changes it; a dry run does not wait for that. None where there is none.
+    """The stack, once no operation is in progress; a dry run does not wait for that. None if there is none.
 
-    Raises Unavailable with the way out where no deployment can start, InvalidInput for a stack that is not ours.
+    Raises Unavailable, with the way out, if no deployment can start; InvalidInput for a stack that is not ours.
     """
     now = stacks.find(target.stack) if is_dry else stacks.settled(target.stack, say=say)
     if now is None or now.status == stacks.EMPTY:
@@ -104,7 +104,7 @@ def current(target: DeployTarget, *, is_dry: bool, say: Say) -> Stack | None:
 
 
 def template_of(stack: Stack | None) -> Mapping[str, Any]:
-    """The template of a live stack; empty where nothing has been deployed."""
+    """The template of a live stack; empty if nothing has been deployed."""
     return stacks.template(stack.stack_id) if stack is not None and stack.status != stacks.EMPTY else {}
 
 
@@ -134,10 +134,10 @@ def plan(
 
 
 def changed_settings(plan: Plan) -> Mapping[str, tuple[object, object]]:
-    """Settings of the live stack that this deployment changes: before and after.
+    """Settings of the live stack that this deployment changes: old and new values.
 
-    Settings come with each run and are not remembered: one that was given last time and not now falls back to its
-    default. Raises InvalidInput for a change that no live stack survives.
+    Settings are passed on each run and are not remembered: a setting given last time but not this time reverts to its
+    default. Raises InvalidInput for a change that cannot be made to a live stack.
     """
     before, after = _settings_in(plan.deployed), _settings_in(plan.template)
     changed = {key: (before[key], after[key]) for key in after if key in before and before[key] != after[key]}
@@ -167,7 +167,7 @@ def affected_jobs(plan: Plan) -> AffectedJobs:
 
 
 def quota_shortfalls(template: Mapping[str, Any]) -> Sequence[QuotaShortfall]:
-    """The quotas that are too low for all the vCPUs of the stack; one that may not be read is left out."""
+    """The quotas too low for all the vCPUs of the stack; quotas that the caller may not read are left out."""
     found = []
     for quota, wanted in quotas.demands(template).items():
         allowed = quotas.limit(quota)
@@ -177,7 +177,7 @@ def quota_shortfalls(template: Mapping[str, Any]) -> Sequence[QuotaShortfall]:
 
 
 def missing_service_roles(*, say: Say) -> Sequence[str]:
-    """None where the caller may not look: whoever may deploy but not read IAM has had them made by somebody else."""
+    """None if the caller may not check: whoever may deploy but not read IAM has had them created by someone else."""
     try:
         return preflight.missing_service_roles()
     except Denied as error:
@@ -186,7 +186,7 @@ def missing_service_roles(*, say: Say) -> Sequence[str]:
 
 
 def needs_bootstrap(*, say: Say) -> bool:
-    """False where the caller may not look: `cdk deploy` says itself that there is no bootstrap."""
+    """False if the caller may not check: `cdk deploy` itself reports a missing bootstrap."""
     try:
         return preflight.bootstrap_version() < preflight.LEAST_BOOTSTRAP_VERSION
     except Denied as error:
@@ -195,7 +195,7 @@ def needs_bootstrap(*, say: Say) -> bool:
 
 
 def carry_out(plan: Plan, *, agreed: Callable[[str], bool], say: Say) -> Deployed:
-    """Deploy it. Safe to interrupt and to run again. Raises Unavailable where a needed step is refused or fails."""
+    """Deploy it. Safe to interrupt and to rerun. Raises Unavailable if a required step is refused or fails."""
     if plan.stack is not None and plan.stack.status == stacks.EMPTY:
         stacks.delete(plan.stack, say=say)
     _make_service_roles(agreed=agreed, say=say)
@@ -211,10 +211,10 @@ def carry_out(plan: Plan, *, agreed: Callable[[str], bool], say: Say) -> Deploye
 
 
 def _with_pushed_image(outputs: StackOutputs) -> Deployed:
-    """A deployment's revision names the image by the template's tag; if nobody pushed that, the last pushed one counts.
+    """A deployment's revision uses the template's image tag; if nobody pushed that tag, use the last pushed image.
 
-    Without this, a change of settings after `image push` would leave jobs with an image that does not exist. Not so for
-    a tag that is new: whoever asks for one will push it.
+    Without this, changing a setting after `image push` would leave jobs with an image that does not exist. This does
+    not apply to a new tag: whoever asks for one will push it.
     """
     kept = images.last_pushed(outputs.job_definition, outputs.repository_uri)
     if kept is None:
@@ -242,7 +242,7 @@ def _bootstrap(plan: Plan, *, agreed: Callable[[str], bool], say: Say) -> None:
 
 
 def _settings_in(template: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings that a template was made with; empty for one that does not say."""
+    """The settings that a template was made with; empty if it does not record them."""
     found: Mapping[str, Any] = template.get("Metadata", {}).get(cdk.CONTEXT_KEY, {})
     return found
 

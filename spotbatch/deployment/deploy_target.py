@@ -1,4 +1,4 @@
-"""Which stack a deployment means, and how messages name the same one in a command to type next."""
+"""Which stack a deployment refers to, and how messages refer to it in commands to run next."""
 
 import re
 import shlex
@@ -20,11 +20,11 @@ class DeployTarget:
 
     @property
     def aws(self) -> str:
-        """Options for the AWS CLI and for spotbatch, with a space before each; "" where nothing was given."""
+        """Options for the AWS CLI and for spotbatch, each with a leading space; "" if none were given."""
         return _options(profile=self.profile, region=self.region)
 
     def script(self, name: str, *more: str) -> str:
-        """The command that runs a script on this very stack."""
+        """The command that runs a script on this stack."""
         stack = self.stack if self.stack != stack_outputs.DEFAULT_STACK else None
         return " ".join([f"./{name}{_options(profile=self.profile, region=self.region, stack_name=stack)}", *more])
 
@@ -35,7 +35,7 @@ def _options(**given: str | None) -> str:
 
 
 def check_stack_name(name: str) -> None:
-    """Raises InvalidInput for a name that CloudFormation does not give to a stack."""
+    """Raises InvalidInput for a name that CloudFormation does not allow for a stack."""
     if not _STACK_NAME.fullmatch(name):
         raise InvalidInput(
             f"--stack-name {name!r} is no name of a stack: it begins with a letter, and goes on with letters, digits "

@@ -1,4 +1,4 @@
-"""Docker's command line, run where the user sees it, with its absence told in words."""
+"""Docker's command line, run with its output visible to the user, and a clear message if it is missing."""
 
 import shutil
 import subprocess
@@ -11,14 +11,14 @@ ASK_LIMIT_SECONDS: Final = 30
 
 
 def need() -> None:
-    """Raises NotFound without Docker's program, Unavailable without its engine."""
+    """Raises NotFound if Docker's program is missing, Unavailable if its engine does not answer."""
     problem = missing()
     if problem:
         raise problem
 
 
 def missing() -> SpotbatchError | None:
-    """What is wrong with Docker here, as an error that says how to mend it; None where an engine answers."""
+    """What is wrong with Docker here, as an error that says how to fix it; None if an engine answers."""
     if shutil.which("docker") is None:
         return NotFound("docker is not installed: see https://docs.docker.com/engine/install/")
     try:
@@ -32,7 +32,7 @@ def missing() -> SpotbatchError | None:
 
 
 def ask(arguments: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """Run a question quietly; its answer, whatever that is."""
+    """Run a query quietly; returns its result, whether or not it succeeded."""
     return subprocess.run(
         ["docker", *arguments], capture_output=True, text=True, check=False, timeout=ASK_LIMIT_SECONDS
     )
@@ -45,9 +45,9 @@ def run(
     limit_seconds: float = ASK_LIMIT_SECONDS,
     typed: str | None = None,
 ) -> None:
-    """Run Docker where the user sees it, and `say` the command before. Raises Unavailable.
+    """Run Docker with its output visible to the user, and `say` the command first. Raises Unavailable.
 
-    `typed` goes to standard input and is not shown: a password.
+    `typed` is written to standard input and not shown: a password.
     """
     say(f"$ docker {' '.join(arguments)}")
     try:

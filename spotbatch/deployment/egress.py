@@ -1,4 +1,4 @@
-"""The one choice that decides what an idle stack costs: how hosts get out. Its prices, and where the answer is kept."""
+"""The one choice that determines what an idle stack costs: how hosts reach the internet. Its prices and storage."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ SETTING: Final = "egress"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """A value of the setting, what it costs in a month in which nothing runs (USD), and what speaks for and against."""
+    """A value of the setting, its idle cost per month (USD), and the arguments for and against it."""
 
     name: str
     usd_a_month: Decimal
@@ -24,7 +24,7 @@ class Choice:
 
 
 def choices() -> Sequence[Choice]:
-    """In the order of their price, the dearest first; prices of us-east-1, as `spotbatch estimate --idle` has them."""
+    """In order of price, most expensive first; us-east-1 prices, as in `spotbatch estimate --idle`."""
     counted: tuple[tuple[str, Mapping[str, int], str], ...] = (
         (
             "nat-gateway",
@@ -42,12 +42,12 @@ def choices() -> Sequence[Choice]:
 
 
 def is_chosen(folder: Path, given: Mapping[str, Any]) -> bool:
-    """Whether somebody has said it: with --set, or in cdk.json."""
+    """Whether the choice has been made: with --set, or in cdk.json."""
     return SETTING in given or SETTING in _settings(_read(folder))
 
 
 def remember(folder: Path, name: str) -> None:
-    """Write the answer into cdk.json, where it stays. In place: a deployment holds a lock on that very file."""
+    """Save the answer in cdk.json. In place: a deployment holds a lock on that very file."""
     document = _read(folder)
     document.setdefault("context", {})[CONTEXT_KEY] = {**_settings(document), SETTING: name}
     (folder / "cdk.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A container image from a folder into the stack's repository, and a job definition revision that names it."""
+"""Pushes a container image to the stack's repository, and registers a job definition revision that names it."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,18 +14,18 @@ Say = Callable[[str], object]
 PLATFORM: Final = "linux/amd64"
 _BUILD_LIMIT_SECONDS: Final = 3600
 _LOCAL_NAME: Final = "spotbatch-image"
-_TAG_LENGTH: Final = 16  # hexadecimal digits of the image's id: what is the same has the same tag
+_TAG_LENGTH: Final = 16  # hexadecimal digits of the image's id: identical content has the same tag
 
 
 def platform_for(outputs: StackOutputs) -> str:
-    """What an image is built for: what the stack's instances are."""
+    """The platform to build an image for: that of the stack's instances."""
     return images.platform_of(outputs.compute_environment) if outputs.compute_environment else PLATFORM
 
 
 def publish(name: str, outputs: StackOutputs, *, say: Say, show: Say) -> None:
-    """Push an image that Docker has, once, and register a revision that names it by its digest.
+    """Push an image that Docker has, once, and register a revision that refers to it by digest.
 
-    `say` takes what was found, `show` the commands that Docker is given. Raises NotFound, Unavailable.
+    `say` receives the findings, `show` the commands passed to Docker. Raises NotFound, Unavailable.
     """
     tag = _content_tag(name)
     digest = images.digest_of(outputs.repository_uri, tag)
@@ -38,14 +38,14 @@ def publish(name: str, outputs: StackOutputs, *, say: Say, show: Say) -> None:
 
 
 def build(folder: Path, file: Path | None, platform: str, *, show: Say) -> str:
-    """Build, and tag with the content's own tag; the image's local name."""
+    """Build, and tag with a tag derived from the content; returns the image's local name."""
     if not folder.is_dir():
         raise NotFound(f"there is no folder {folder} to build in")
     dockerfile = file or folder / "Dockerfile"
     if not dockerfile.is_file():
         raise NotFound(f"there is no Dockerfile {dockerfile}: name it with --file")
     with tempfile.TemporaryDirectory(prefix="spotbatch-image-") as scratch:
-        written = Path(scratch, "id")  # not a tag, which another build could move meanwhile
+        written = Path(scratch, "id")  # not a tag, which another build could move in the meantime
         command = ["build", "--platform", platform, "--file", str(dockerfile), "--iidfile", str(written), str(folder)]
         docker.run(command, limit_seconds=_BUILD_LIMIT_SECONDS, say=show)
         image = written.read_text(encoding="utf-8").strip()
@@ -55,7 +55,7 @@ def build(folder: Path, file: Path | None, platform: str, *, show: Say) -> str:
 
 
 def _content_tag(image: str) -> str:
-    """A tag that follows from what is in the image. Raises NotFound for an image that Docker does not have."""
+    """A tag derived from the image's content. Raises NotFound if Docker does not have the image."""
     asked = docker.ask(["image", "inspect", "--format", "{{.Id}}", image])
     if asked.returncode:
         raise NotFound(f"Docker has no image {image!r}: `docker image ls` lists those that it has")
@@ -63,7 +63,7 @@ def _content_tag(image: str) -> str:
 
 
 def _push(name: str, repository_uri: str, tag: str, show: Say) -> str:
-    """Log in, push, log out; the pushed image's digest."""
+    """Log in, push, log out; returns the pushed image's digest."""
     target = f"{repository_uri}:{tag}"
     login = images.login(repository_uri)
     docker.run(["tag", name, target], say=show)

@@ -1,4 +1,4 @@
-"""Removing the stack: what it holds, the steps that remove it, and the proof of what is left. Nothing here prints."""
+"""Removing the stack: what it holds, the steps to remove it, and a check of what is left. Nothing here prints."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from spotbatch.batch.errors import InvalidInput, Unavailable
 from spotbatch.deployment.deploy_target import DeployTarget
 
 JOBS_LIMIT_SECONDS: Final = 900.0
-LAG_SECONDS: Final = 120.0  # AWS's index of tags may still list for a while what has been deleted
+LAG_SECONDS: Final = 120.0  # AWS's tag index may list deleted resources for a while
 _QUEUE: Final = "AWS::Batch::JobQueue"
 
 Say = Callable[[str], None]
@@ -24,12 +24,12 @@ class Removal:
 
     stack: Stack
     resources: Sequence[Resource]
-    earlier: Sequence[Left]  # data of removed stacks of this name, which --everything deletes too
-    everything: bool  # the artifacts and the images too
+    earlier: Sequence[Left]  # data of removed stacks with this name, which --everything deletes too
+    everything: bool  # also delete the artifacts and the images
 
     @property
     def queues(self) -> list[str]:
-        """All queues; a stack whose creation failed has only some of them."""
+        """All queues; a stack whose creation failed may have only some of them."""
         made = [each.physical_id for each in self.resources if each.kind == _QUEUE and each.physical_id]
         return made or list(self.stack.queues)
 
@@ -66,7 +66,7 @@ class Remains:
 
 
 def plan(stack: Stack, target: DeployTarget, *, everything: bool, say: Say) -> Removal:
-    """What removing this stack means. Raises InvalidInput for one that is not ours to remove, or that is protected."""
+    """What removing this stack involves. Raises InvalidInput if the stack is not ours or is protected."""
     resources = [] if stack.status == stacks.EMPTY else stacks.resources(stack.stack_id)
     is_ours = stack.is_ours or any(each.kind == _QUEUE for each in resources)
     if resources and not is_ours:
@@ -86,7 +86,7 @@ def plan(stack: Stack, target: DeployTarget, *, everything: bool, say: Say) -> R
 
 
 def _data_of(stack: str, *, everything: bool, say: Say) -> Sequence[Left]:
-    """A refused question must not keep a stack from being removed; what will be deleted must be listed first."""
+    """A denied request must not block the removal of a stack; but whatever will be deleted must be listed first."""
     try:
         return leftovers.find(stack, data_only=True)
     except Unavailable as error:
@@ -102,7 +102,7 @@ def kept_data(stack: str) -> Sequence[Left]:
 
 
 def carry_out(removal: Removal, *, say: Say) -> None:
-    """End the jobs, empty what CloudFormation deletes only when empty, delete the stack. Safe to run again."""
+    """Terminate the jobs, empty what CloudFormation deletes only when empty, delete the stack. Safe to rerun."""
     _end_jobs(removal, say=say)
     for definition in removal.definitions:
         teardown.deregister(definition, but=[each.physical_id for each in removal.resources])
@@ -114,7 +114,7 @@ def carry_out(removal: Removal, *, say: Say) -> None:
 
 
 def remains(stack: str, *, everything: bool, is_dry: bool = False, say: Say) -> Remains:
-    """Delete the data that was kept, where `everything` is wanted, then ask AWS what is left of the stack."""
+    """Delete the retained data if `everything` is set, then ask AWS what is left of the stack."""
     if everything and not is_dry:
         for one in kept_data(stack):
             leftovers.delete(one, say=say)
