@@ -1,4 +1,4 @@
-"""The runtime inside the container (`spotrun -- command`), and what a Python program may say to it."""
+"""The runtime inside the container (`spotrun -- command`), and what a Python program can call in it."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ __all__ = ["checkpoint", "heartbeat", "interrupted", "progress"]
 
 
 def __getattr__(name: str) -> object:
-    """Import what a program may call when it asks for it: spotrun itself must hold signals before all other imports."""
+    """Import the program's API on first use: spotrun itself must hold signals before all other imports."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from spotbatch.runtime import api

@@ -10,12 +10,12 @@ HELD = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run, and leave with the exit code; threads that hang in the network are left behind.
+    """Run, and exit with the exit code; threads that hang in the network are left behind.
 
-    A signal that comes while we import the rest is held back until `Signals` is there to take it.
+    A signal that arrives during the remaining imports is held until `Signals` is there to take it.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
-    gc.disable()  # there is no garbage in what is imported, and looking for it takes a tenth of the start
+    gc.disable()  # imports create no garbage, and collecting takes a tenth of the start
     from spotbatch.runtime.cli import run
 
     gc.freeze()

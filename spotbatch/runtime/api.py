@@ -1,4 +1,4 @@
-"""What a Python program may call to work with the runtime; everything also works, quietly, without it."""
+"""What a Python program may call to work with the runtime; everything also works, silently, without it."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from spotbatch.batch import environment as env
 
-_HEARTBEAT_SECONDS = 0.5  # more often says nothing more
+_HEARTBEAT_SECONDS = 0.5  # reporting more often adds nothing
 _PROGRESS_SECONDS = 0.2
 
 _stop = threading.Event()
@@ -22,7 +22,7 @@ _last: dict[str, float] = {}
 
 
 def interrupted() -> bool:
-    """Whether the program must end soon: save your state and leave, with any exit code but 0.
+    """Whether the program must end soon: save your state and exit, with any exit code but 0.
 
     The first call, from the main thread, takes over SIGTERM (unless the program handles it itself): so call it once
     before the work begins.
@@ -37,14 +37,14 @@ def interrupted() -> bool:
 
 
 def heartbeat() -> None:
-    """Say that the program is alive and gets on. Cheap enough for an inner loop."""
+    """Report that the program is alive and making progress. Cheap enough for an inner loop."""
     if _is_due("heartbeat", _HEARTBEAT_SECONDS) and (file := _file(env.SPOTBATCH_HEARTBEAT_FILE)) is not None:
         with contextlib.suppress(OSError):  # a full disk is no reason to end the program
             file.touch()
 
 
 def progress(done: float, total: float, text: str = "") -> None:
-    """Say how far the program is, in any unit; `spotbatch watch` shows a bar and an estimate. Counts as a heartbeat."""
+    """Report the program's progress, in any unit; `spotbatch watch` shows a bar and an estimate. Also a heartbeat."""
     heartbeat()
     if done < total and not _is_due("progress", _PROGRESS_SECONDS):
         return
@@ -54,29 +54,29 @@ def progress(done: float, total: float, text: str = "") -> None:
 
 
 class Checkpoint:
-    """The checkpoint folder. What is in it when the program starts is what the last attempt saved."""
+    """The checkpoint folder. At the program's start it contains what the last attempt saved."""
 
     @property
     def folder(self) -> Path:
-        """The folder; without the runtime, `checkpoint` where the program runs."""
+        """The folder; without the runtime, `checkpoint` in the program's current folder."""
         folder = _file(env.SPOTBATCH_CHECKPOINT_DIR) or Path("checkpoint")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file, or None when there is none yet."""
+        """The content of a file, or None if it does not exist yet."""
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError:
             return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace a file as a whole: nobody ever sees half of it."""
+        """Replace a file atomically: nobody ever sees a partial one."""
         _write(self.folder / name, data)
 
     @contextmanager
     def open(self, name: str, mode: str = "wb") -> Iterator[IO[Any]]:
-        """A file to write that takes its place when the block ends well, and vanishes when it does not."""
+        """A file to write that replaces the original when the block succeeds, and is discarded when it fails."""
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -89,12 +89,12 @@ class Checkpoint:
                 beside.unlink()
 
     def save(self, wait_seconds: float = 60.0) -> bool:
-        """Publish the folder now, as it is. True: the store has all of it, as it was at the call.
+        """Publish the folder now, as it is. True: the store has all of it, as of the call.
 
-        False where not all of it could be saved (the log says which file, and why), where the store did not take it in
-        time, where this disk is full, and without the runtime. Files that are open for writing are copied as they are:
-        flush what must be in them. Several processes or threads may call it at once: each is answered for a save that
-        began after its call.
+        False if not all of it could be saved (the log says which file, and why), if the store did not accept it in
+        time, if this disk is full, and without the runtime. Files open for writing are copied as they are: flush
+        anything that must be included. Several processes or threads may call it at once: each gets the result of a
+        save that began after its call.
         """
         request, done = _file(env.SPOTBATCH_SAVE_REQUEST_FILE), _file(env.SPOTBATCH_SAVE_DONE_FILE)
         if request is None or done is None:
@@ -102,7 +102,7 @@ class Checkpoint:
         number = max(_number(request), abs(_number(done)), time.time_ns()) + 1  # by the clock: no two callers share one
         try:
             _write(request, str(number).encode())
-        except OSError:  # a full disk: nobody can be asked
+        except OSError:  # full disk: the request cannot be made
             return False
         give_up, pause_seconds = time.monotonic() + wait_seconds, 0.01
         while abs(_number(done)) < number:
@@ -111,15 +111,15 @@ class Checkpoint:
             time.sleep(pause_seconds)
             if _number(request) < number:
                 with contextlib.suppress(OSError):
-                    _write(request, str(number).encode())  # another caller's smaller number took its place
+                    _write(request, str(number).encode())  # another caller's smaller number overwrote it
             pause_seconds = min(pause_seconds * 1.5, 0.2)
-        return _number(done) > 0  # below zero: the number of a save that misses something
+        return _number(done) > 0  # negative: the number of a save that lacks something
 
 
 checkpoint = Checkpoint()
 
 
-def _note_stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the face of a signal handler
+def _note_stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's signature
     _stop.set()
 
 

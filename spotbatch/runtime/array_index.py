@@ -1,7 +1,7 @@
-"""Which part of a run this job is: its index in the whole run, and the line of the list of inputs that belongs to it.
+"""Which part of a run this job is: its index in the whole run, and its line in the list of inputs.
 
-A run may be spread over several arrays (more than 10,000 inputs), or an array may hold some of a run's children only
-(those that are run again after they failed). `SPOTBATCH_ARRAY_INDEXES` then says which.
+A run may be spread over several arrays (more than 10,000 inputs), or an array may hold only some of a run's children
+(those rerun after they failed). `SPOTBATCH_ARRAY_INDEXES` then lists their indexes.
 """
 
 import json
@@ -18,7 +18,7 @@ from spotbatch.runtime.storage.store import Store
 
 
 def apply_array_index(variables: MutableMapping[str, str] = os.environ) -> None:
-    """Make AWS_BATCH_JOB_ARRAY_INDEX the index in the whole run, for us and for the command.
+    """Set AWS_BATCH_JOB_ARRAY_INDEX to the index in the whole run, for us and for the command.
 
     Raises:
         InvalidSetting: the indexes cannot be read, or this child is beyond them.
@@ -26,8 +26,8 @@ def apply_array_index(variables: MutableMapping[str, str] = os.environ) -> None:
     text = variables.pop(env.SPOTBATCH_ARRAY_INDEXES, "").strip()
     if not text:
         return
-    own = variables.get(env.AWS_BATCH_JOB_ARRAY_INDEX) or "0"  # a job that is no array holds one index
-    from spotbatch.batch.array_indexes import ArrayIndexes  # most jobs have no such variable, and need not wait for it
+    own = variables.get(env.AWS_BATCH_JOB_ARRAY_INDEX) or "0"  # a job that is not an array has a single index
+    from spotbatch.batch.array_indexes import ArrayIndexes  # most jobs have no such variable, and need no import
 
     try:
         index = ArrayIndexes.parse(text).at(int(own)) if own.isdecimal() else None
@@ -41,7 +41,7 @@ def apply_array_index(variables: MutableMapping[str, str] = os.environ) -> None:
 def fetch_own_input(
     identity: Identity, store: Store | None, limit: Limit, variables: MutableMapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """Put the child's line into SPOTBATCH_INPUT; gives it back to be fetched, where it is the URL of an object.
+    """Put the child's line into SPOTBATCH_INPUT; return it for fetching if it is an object's URL.
 
     Raises:
         InvalidSetting: there is no store, no index, or no such line.
@@ -63,7 +63,7 @@ def fetch_own_input(
 
 
 def _lines(data: bytes, key: str) -> list[str]:
-    """Raises InvalidSetting: it is no list of lines."""
+    """Raises InvalidSetting if the text is not a list of lines."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):

@@ -43,11 +43,11 @@ from spotbatch.runtime.workspace import Workspace, command_variables, make_works
 
 T = TypeVar("T")
 
-_LONG = 365 * 86400.0  # seconds, where nothing but standing still is limited
+_LONG = 365 * 86400.0  # seconds, where the only limit is on standing still
 
-EXIT_OURS = 125  # the runtime itself could not begin: as env(1), timeout(1) and Docker have it
-MOST_NOTICE_SECONDS = 300.0  # EC2 gives two minutes; a notice of a later moment is not waited for to its end
-AFTER_NOTICE_SECONDS = 15.0  # beyond the moment of the notice: hosts go a little later than they say
+EXIT_OURS = 125  # the runtime itself could not start: the convention of env(1), timeout(1) and Docker
+MOST_NOTICE_SECONDS = 300.0  # EC2 gives two minutes; a notice with a later time is not waited out
+AFTER_NOTICE_SECONDS = 15.0  # after the notice's time: hosts end a little later than announced
 EXIT_GIVEN_UP = 1  # unhealthy too often: not retried
 
 
@@ -61,18 +61,18 @@ class Attempt:
         self._record = _new_record(settings)
         self._signals = Signals()
         self._background = Background(self._signals.wake)  # checkpoints and outputs: may take long
-        self._small = Background(self._signals.wake)  # records and progress: must not wait for those
+        self._small = Background(self._signals.wake)  # records and progress: must not wait for the former
         self._interruptions = Interruptions(self._signals, settings.notice_file, settings.stop_seconds, self._record)
         self._workspace: Workspace = make_workspace(settings)
         self._attempt_store = self._make_attempt_store(self._store) if self._store is not None else None
         self._command: Command | None = None
         self._schedule: SaveSchedule | None = None
         self._past = Past(attempt=self._record.attempt, unhealthy=0)
-        self._is_numbered = False  # whether the store has been asked which attempts were before
+        self._is_numbered = False  # whether the store has been asked for earlier attempts
         self._began_at = time.time()
 
     def run(self) -> int:
-        """The exit code of spotrun."""
+        """Returns spotrun's exit code."""
         try:
             return self._run()
         finally:
@@ -98,7 +98,7 @@ class Attempt:
             self._command = Command(self._argv, command_variables(self._workspace), folder)
         except OSError as error:
             say(f"cannot run {self._argv[0]!r}: {error.strerror}")
-            if may_pass(error):  # no memory, no process to be had
+            if may_pass(error):  # no memory, or no process available
                 return self._end("not_restored", EXIT_INTERRUPTED)
             return self._end("failed", EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN)
         self._signals.forward_to(self._command.send)
@@ -125,7 +125,7 @@ class Attempt:
     def _prepare(self) -> Uploaded | None:
         """Restore, and fetch inputs; returns early when the attempt is interrupted.
 
-        Returns the outputs where an earlier attempt's command has succeeded, and all that was left was to send them.
+        Returns the outputs if an earlier attempt's command succeeded and only their upload was left to finish.
         """
         limit, began = Limit.standing_still(self._settings.restore_seconds), time.monotonic()
         if self._attempt_store is None:
@@ -149,7 +149,7 @@ class Attempt:
         return None
 
     def _claim(self, durable: AttemptStore, limit: Limit) -> Uploaded | None:
-        """Become the one attempt of this work; then finish the upload of one that was cut off, if there is any."""
+        """Become the only attempt at this work; then finish an interrupted upload, if there is one."""
         durable.claim(limit)
         if self._past.attempt == 1:
             return None
@@ -172,7 +172,7 @@ class Attempt:
 
     def _fetch(self, limit: Limit) -> int:
         if self._settings.code is not None:
-            from spotbatch.runtime.code import fetch_code  # tarfile is not for every start to load
+            from spotbatch.runtime.code import fetch_code  # tarfile is not loaded at every start
 
             fetch_code(self._settings.code, self._store, self._workspace.code, limit)
         own = fetch_own_input(self._settings.identity, self._store, limit)
@@ -183,14 +183,14 @@ class Attempt:
         return fetch_inputs((*self._settings.inputs, *own), self._store, self._workspace.input, limit)
 
     def _not_begun(self, problem: Exception) -> int:
-        """Without knowing the last checkpoint, beginning anew would throw work away: so do not begin."""
+        """Without knowing the last checkpoint, starting over would throw work away: so do not begin."""
         where = "" if not isinstance(problem, OSError) or problem.filename else f" (in {self._workspace.scratch})"
         say(f"the command was not started: {problem}{where}")
         return self._end("not_restored", EXIT_INTERRUPTED if may_pass(problem) else EXIT_OURS)
 
     def _leave_unstarted(self) -> int:
-        """Interrupted before the command began. Under a notice, wait for the host to be taken: a host that does not
-        drain is still offered to the next attempt, and leaving at once would use up all of them on it.
+        """Interrupted before the command began. Under a notice, wait until the host is taken: a host that does not
+        drain is still offered to the next attempt, and exiting at once would use up all attempts on it.
         (ECS places on a noticed host unless ECS_ENABLE_SPOT_INSTANCE_DRAINING is set: the ECS developer guide,
         "Managing Amazon ECS Spot instances".)
         """
@@ -260,7 +260,7 @@ class Attempt:
         return self._end("failed", code)
 
     def _finish_well(self, supervisor: Supervisor) -> int:
-        """The last state first: should the outputs not arrive, the next attempt has at least that."""
+        """The last state first: if the outputs do not arrive, the next attempt at least has that."""
         durable, seconds = self._attempt_store, self._settings.upload_seconds
         if durable is None:
             return self._end("succeeded", 0)
@@ -269,10 +269,10 @@ class Attempt:
         output = self._workspace.output
         try:
             uploaded = self._await(self._background.do(lambda: durable.upload_outputs(output, limit)), limit)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, the outputs are not saved, and that must be said
+        except Exception as problem:  # noqa: BLE001 - whatever it is, the outputs are not saved; it must be logged
             say(f"the outputs are NOT saved: {problem}")
             uploaded = None
-            if not (may_pass(problem) or isinstance(problem, Missing)):  # it would be so each time
+            if not (may_pass(problem) or isinstance(problem, Missing)):  # it would fail the same way each time
                 say(f"another attempt would end in the same way: exit code {EXIT_OUTPUTS_REFUSED}")
                 if not isinstance(problem, Superseded):
                     self._keep_failed()
@@ -319,7 +319,7 @@ class Attempt:
         left_seconds = max(0.0, self._interruptions.left_seconds(_LONG) - shutdown.MARGIN_SECONDS)
         limit = Limit.standing_still(self._settings.upload_seconds, left_seconds)
         ticket = self._schedule.last(limit, supervisor.half_written)
-        with contextlib.suppress(Exception):  # said and counted by settle()
+        with contextlib.suppress(Exception):  # logged and counted by settle()
             self._await(ticket, limit)
         self._schedule.settle()
         if not ticket.is_done:
@@ -328,7 +328,7 @@ class Attempt:
     def _end(self, outcome: str, exit_code: int) -> int:
         saved_at = max(self._began_at, self._record.last_saved_at or 0.0)
         finish(self._record, outcome=outcome, exit_code=exit_code, began_at=saved_at)
-        is_down = outcome in ("not_restored", "not_saved")  # the store, in all likelihood: do not wait for it once more
+        is_down = outcome in ("not_restored", "not_saved")  # probably the store: do not wait for it again
         limit = Limit(self._interruptions.left_seconds(1.0 if is_down else RECORD_SECONDS))
         ticket = self._put_record(limit)
         if ticket is not None:
@@ -353,7 +353,7 @@ class Attempt:
         own number, which is one small request, is waited for while there is time.
 
         Raises:
-            StoreError: the limit is over. And what the work raised.
+            StoreError: the limit is over; also raises what the work raised.
         """
         while not ticket.is_done:
             if limit.is_over():

@@ -1,4 +1,4 @@
-"""Everything that one attempt has to do with the store, as work for the background thread."""
+"""Everything that one attempt does with the store, as work for the background thread."""
 
 import contextlib
 import json
@@ -25,22 +25,22 @@ from spotbatch.runtime.storage.store import Store
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.writer import Writer
 
-RECORD_SECONDS = 10.0  # longest wait for a record or progress to be taken: they are not worth more
+RECORD_SECONDS = 10.0  # longest wait for writing a record or progress: they are not worth more
 SUSPECTS = "suspects"
 ATTEMPTS_THAT_MUST_SEE_IT = 3
-FAILED_OUTPUT_BYTES = 64 * 1024 * 1024  # of outputs so far, kept from a failed attempt
+FAILED_OUTPUT_BYTES = 64 * 1024 * 1024  # limit on the partial outputs kept from a failed attempt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What earlier attempts of this work left in the store."""
+    """What earlier attempts at this work left in the store."""
 
-    attempt: int  # this one's number
-    unhealthy: int  # how many of this job's ended unhealthy
+    attempt: int  # of this attempt
+    unhealthy: int  # how many of this job's attempts ended unhealthy
 
 
 class AttemptStore:
-    """The store, as this attempt uses it. Methods block; the background thread calls them one after the other."""
+    """The store as this attempt uses it. Methods block; the background thread calls them one at a time."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class AttemptStore:
         processes: Callable[[], Iterable[int]] = tuple,
         open_rule: OpenRule = OpenRule.AUTO,
     ) -> None:
-        """`processes` are those that may be writing in the checkpoint folder."""
+        """`processes` are those that may be writing to the checkpoint folder."""
         self._store = store
         self._run = identity.run_id
         self._index = identity.array_index
@@ -69,7 +69,7 @@ class AttemptStore:
         self.is_superseded = False
 
     def _writer(self) -> "Writer":
-        """Made at the first need of it: a third of the start of a short command that has nothing to save."""
+        """Created when first needed: it takes a third of the start of a short command that has nothing to save."""
         if self._made_writer is None:
             from spotbatch.runtime.checkpoints.writer import Writer
 
@@ -100,13 +100,13 @@ class AttemptStore:
         return Past(attempt=mine or max(numbers, default=0) + 1, unhealthy=unhealthy)
 
     def claim(self, limit: Limit) -> None:
-        """From now on no older attempt of this work publishes anything; and what killed ones left is cleared away."""
+        """Stop older attempts at this work from publishing anything more, and clean up what killed ones left behind."""
         self._claims.take(limit)
-        with contextlib.suppress(OSError):  # what cannot be cleared away now is cleared away by the attempt after this
+        with contextlib.suppress(OSError):  # what cannot be cleaned up now is left to the next attempt
             self._store.clear_leftovers(f"{artifacts.unit_prefix(self._run, self._index)}/")
 
     def restore(self, limit: Limit) -> Restored:
-        """Raises HostFault: this host could verify no checkpoint, and there are some."""
+        """Raises HostFault if there are checkpoints but this host could verify none of them."""
         make_room(self._folder)
         names = {*retrying(lambda: manifest_names(self._store, self._checkpoints), limit), *self._claims.names_seen}
         if not names and not is_restore_under_way(self._folder):
@@ -122,8 +122,8 @@ class AttemptStore:
         return found
 
     def _begin_anew(self, found: Restored, limit: Limit) -> None:
-        """There are checkpoints, and none could be restored. To begin anew may throw a long work away, and a host with
-        bad memory or a bad way to the store sees damage where there is none: so that many attempts must see it first.
+        """There are checkpoints, but none could be restored. Starting over may discard much work, and a host with bad
+        memory or a bad connection to the store sees damage that is not there: so several attempts must see it first.
 
         Raises:
             HostFault: too few have seen it yet.
@@ -145,7 +145,7 @@ class AttemptStore:
         self._writer().warm_up()
 
     def unfinished(self) -> Mapping[str, Unfinished]:
-        """Checkpoint files that are half written now, and how that is said."""
+        """Checkpoint files that are half written now, and how to describe them."""
         return self._writer().unfinished()
 
     def save(self, limit: Limit, *, is_asked: bool, half_written: Mapping[str, Unfinished]) -> Saved:
@@ -161,7 +161,7 @@ class AttemptStore:
             except Superseded as error:
                 self.is_superseded = True
                 say(str(error))
-            except (StoreError, HostFault, OSError) as error:  # the save is stored all the same
+            except (StoreError, HostFault, OSError) as error:  # the save is stored regardless
                 say_on_change("prune", f"old checkpoints stay for now, deleting failed: {error}")
         return saved
 
@@ -172,12 +172,12 @@ class AttemptStore:
             return False
 
     def upload_outputs(self, folder: Path, limit: Limit) -> Uploaded:
-        """Raises Superseded: the outputs are those of the attempt that replaced this one, perhaps already there."""
+        """Raises Superseded: the outputs belong to the attempt that replaced this one, and may already be there."""
         self._claims.check(limit)
         return upload_outputs(self._store, self._output_keys(), folder, limit)
 
     def finish_upload(self, kept: Path | None, limit: Limit) -> Uploaded | None:
-        """What an earlier attempt of a command that succeeded could not send; None where there is no such thing."""
+        """Send what an earlier attempt of a successful command could not; None if there is nothing to finish."""
         return finish_upload(self._store, self._output_keys(), kept, limit)
 
     def _output_keys(self) -> Keys:
@@ -188,7 +188,7 @@ class AttemptStore:
         )
 
     def keep_failed(self, attempt: int, tail: bytes, folder: Path, limit: Limit) -> None:
-        """Last log lines and, up to a limit, outputs so far, apart from real outputs."""
+        """Keep the last log lines and, up to a limit, partial outputs, separate from real outputs."""
         prefix = artifacts.failed_prefix(self._run, self._index, attempt)
         retrying(lambda: self._store.put(f"{prefix}/log.txt", tail), limit)
         left_bytes = FAILED_OUTPUT_BYTES
@@ -199,7 +199,7 @@ class AttemptStore:
                 return
             try:
                 send_file(self._store, f"{prefix}/output/{file.path}", folder / file.path, limit)
-            except (Refused, BadName, OSError) as problem:  # one file that cannot be kept does not lose the others
+            except (Refused, BadName, OSError) as problem:  # one file that cannot be kept does not affect the others
                 say(f"not kept from the failed attempt: {problem}")
 
     def put_record(self, record: AttemptRecord, limit: Limit | None = None) -> None:

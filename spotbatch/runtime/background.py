@@ -1,4 +1,4 @@
-"""One thread beside the main loop that talks to the store, so that no slow store ever delays the loop."""
+"""One thread besides the main loop that talks to the store, so that a slow store never delays the loop."""
 
 import queue
 import threading
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Ticket(Generic[T]):
-    """The outcome of one piece of background work, once there is one."""
+    """The outcome of one piece of background work, once it is available."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -20,12 +20,12 @@ class Ticket(Generic[T]):
     def run(self) -> None:
         try:
             self._result = self._work()
-        except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the result
+        except BaseException as error:  # noqa: BLE001 - passed on to the caller of result()
             self.error = error
         self.is_done = True
 
     def result(self) -> T:
-        """The result; raises what the work raised."""
+        """Returns the result; raises what the work raised."""
         assert self.is_done  # noqa: S101 - asked too early: a bug of ours
         if self.error is not None:
             raise self.error
@@ -33,7 +33,7 @@ class Ticket(Generic[T]):
 
 
 class Background:
-    """Does one thing after the other. A daemon thread: one that hangs must not keep the runtime from leaving."""
+    """Runs one task at a time. A daemon thread: one that hangs must not keep the runtime from exiting."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -45,7 +45,7 @@ class Background:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="store", daemon=True)
             self._thread.start()
-        self._waiting.put(ticket)  # type: ignore[arg-type]  # run() alone is called there
+        self._waiting.put(ticket)  # type: ignore[arg-type]  # only run() is called there
         return ticket
 
     def _run(self) -> None:

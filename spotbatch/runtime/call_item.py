@@ -1,7 +1,7 @@
-"""Sent along with `Client.map`, and run by the job's own Python: calls the pickled function with one child's item.
+"""Sent with `Client.map`, and run by the job's own Python: calls the pickled function with one child's item.
 
-It stands alone: nothing of spotbatch need be installed beside the function. Standard output belongs to the function;
-what went wrong goes to standard error: a line from which the caller makes the exception again, and the traceback.
+Self-contained: spotbatch need not be installed alongside the function. Standard output belongs to the function;
+errors go to standard error: a line from which the caller recreates the exception, and the traceback.
 """
 
 import base64
@@ -23,12 +23,12 @@ EXIT_OTHER_VERSION = 3
 
 
 def main() -> int:
-    """Returns the exit code: 0, 1 where the function raised, 3 where this Python cannot read what was sent."""
+    """Returns the exit code: 0, 1 if the function raised, 3 if this Python cannot read what was sent."""
     sent = json.loads((HERE / "versions.json").read_text(encoding="utf-8"))
     if problem := other_version(sent):
         return _refuse(problem)
     _note_our_version(sent["spotbatch"])
-    sys.path.insert(0, str(HERE))  # the cloudpickle that pickled, whatever is installed here
+    sys.path.insert(0, str(HERE))  # the cloudpickle version that pickled, whatever is installed here
     sys.path.insert(0, str(HERE.parent))  # the folder that was sent along
     import cloudpickle
 
@@ -39,7 +39,7 @@ def main() -> int:
         item = item_of(os.environ["SPOTBATCH_INPUT"], os.environ.get("SPOTBATCH_INPUT_DIR", ""))
         value = _called(function, cloudpickle.loads(item), sent["tries"])
         result = cloudpickle.dumps(value)
-    except Exception as error:  # noqa: BLE001 - whatever the user's function raises is its answer
+    except Exception as error:  # noqa: BLE001 - whatever the user's function raises is its result
         _tell(cloudpickle, error)
         return EXIT_FAILED
     Path(os.environ["SPOTBATCH_OUTPUT_DIR"], "result.pickle").write_bytes(result)
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def other_version(sent: dict[str, Any]) -> str:
-    """Why this Python cannot read what another one pickled; "" where it can. Byte code is a minor version's own."""
+    """Why this Python cannot read another version's pickle; "" if it can. Byte code is specific to a minor version."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if here == sent["python"]:
         return ""
@@ -55,7 +55,7 @@ def other_version(sent: dict[str, Any]) -> str:
 
 
 def item_of(given: str, folder: str) -> bytes:
-    """The pickled item: the end of a line, or the content of the file that was fetched from its URL."""
+    """The pickled item: the end of a line, or the content of the file fetched from its URL."""
     _, mark, text = given.rpartition("#pickle:")
     return base64.b64decode(text) if mark else Path(folder, given.rpartition("/")[2]).read_bytes()
 
@@ -75,16 +75,16 @@ def _tell(cloudpickle: Any, error: Exception) -> None:
     text = traceback.format_exc()
     try:
         pickled = base64.b64encode(cloudpickle.dumps((error, text[-MOST_TRACEBACK_CHARACTERS:]))).decode()
-    except Exception:  # noqa: BLE001 - an exception of the user's own may refuse to be pickled in any way
+    except Exception:  # noqa: BLE001 - a user's own exception may fail to pickle in any way
         pickled = ""
     if not pickled or len(pickled) > MOST_ERROR_CHARACTERS:
         pickled = base64.b64encode(cloudpickle.dumps((None, text[-MOST_TRACEBACK_CHARACTERS:]))).decode()
-    sys.stderr.write(f"{ERROR_MARK}{pickled}\n{text}")  # the log's last line is what a person looks at first
+    sys.stderr.write(f"{ERROR_MARK}{pickled}\n{text}")  # the log's last line is what people look at first
     sys.stderr.flush()
 
 
 def _note_our_version(sent: str) -> None:
-    """The image may hold another spotbatch than the caller has; the pickles do not depend on it, a function may."""
+    """The image may have a different spotbatch than the caller; the pickles do not depend on it, a function may."""
     try:
         here = version("spotbatch")
     except PackageNotFoundError:

@@ -50,10 +50,10 @@ def run(arguments: list[str]) -> int:
     except SpotbatchError as problem:
         say(str(problem))
         return EXIT_INTERRUPTED if may_pass(problem) else EXIT_OURS
-    except BaseException as error:  # Python would end with 1, which would pass for the command's own exit code
+    except BaseException as error:  # Python would exit with 1, which would look like the command's own exit code
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
-        import traceback  # costs 10 ms, which nobody needs to pay who has no bug
+        import traceback  # costs 10 ms, which only runs that hit a bug need to pay
 
         say(f"an error of spotrun itself, exit code {EXIT_INTERNAL}; please report it:\n{traceback.format_exc()}")
         return EXIT_INTERNAL

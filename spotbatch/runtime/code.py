@@ -1,4 +1,4 @@
-"""Unpacking the folder that a user sent along with the job (`spotbatch submit --code`), for the command to run in."""
+"""Unpacking the folder submitted with the job (`spotbatch submit --code`), for the command to run in."""
 
 import os
 import shutil
@@ -13,15 +13,15 @@ from spotbatch.runtime.storage.download import download, reading_again
 from spotbatch.runtime.storage.store import Store
 
 _PIECE = 1 << 20
-_MOST_BYTES = 1 << 30  # unpacked: an archive has at most a few ten MiB, and one that holds more is no folder of code
+_MOST_BYTES = 1 << 30  # unpacked: an archive has a few tens of MiB at most, and one with more is not a folder of code
 
 
 def fetch_code(sha256: str, store: Store | None, folder: Path, limit: Limit) -> None:
-    """Fetch and unpack the archive into a new folder. Nothing is ever made outside it.
+    """Fetch and unpack the archive into a new folder. Nothing is ever created outside it.
 
     Raises:
-        InvalidSetting: there is no store, the archive is not in it, or it holds what no folder of code does.
-        HostFault: what came back is not what was sent; another attempt may get it.
+        InvalidSetting: there is no store, the archive is not in it, or it contains what no folder of code does.
+        HostFault: the data received is not what was sent; another attempt may succeed.
         StoreError: the store did not answer within the limit.
     """
     if store is None:

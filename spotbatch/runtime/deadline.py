@@ -1,4 +1,4 @@
-"""A limit on waiting, and trying again against the store within it."""
+"""A limit on waiting, and retrying store requests within it."""
 
 import threading
 import time
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
-FAILURES_TO_SAY = 2  # of one call: a single one is nothing unusual
+FAILURES_TO_SAY = 2  # of one call: a single retry is nothing unusual
 _NEVER = float("inf")
 
 
 class Limit:
-    """How long something may take, and a way to call it off before.
+    """How long something may take, and a way to cancel it earlier.
 
-    `Limit(seconds)` is a moment by which it must be over. `Limit.standing_still(seconds)` is over once nothing has
-    moved for so long: each call of `moved` starts the time anew, so a slow store is waited for as long as bytes arrive.
+    `Limit(seconds)` is a fixed moment. `Limit.standing_still(seconds)` is over once there has been no progress
+    for that long: each call of `moved` restarts the time, so a slow store is waited for as long as bytes arrive.
     """
 
     def __init__(self, seconds: float, *, still_seconds: float = _NEVER) -> None:
@@ -32,16 +32,16 @@ class Limit:
 
     @classmethod
     def standing_still(cls, seconds: float, most_seconds: float = _NEVER) -> "Limit":
-        """Over when nothing has moved for `seconds`, and after `most_seconds` in any case."""
+        """Over after `seconds` without progress, and after `most_seconds` in any case."""
         return cls(most_seconds, still_seconds=seconds)
 
     def moved(self, count: int = 1) -> None:
-        """Something has arrived (`count` bytes, say): from any thread."""
+        """Progress was made (`count` bytes, for example); may be called from any thread."""
         if count > 0:
             self._still_until = time.monotonic() + self._still_seconds
 
     def left_seconds(self) -> float:
-        """Seconds until it is over, if nothing moves until then."""
+        """Seconds until it is over if no progress is made until then."""
         if self._cancelled.is_set():
             return 0.0
         return max(0.0, min(self._until, self._still_until) - time.monotonic())
@@ -58,7 +58,7 @@ class Limit:
 
 
 def retrying(call: Callable[[], T], limit: Limit) -> T:
-    """The call's result, tried again with growing, jittered pauses while the store does not answer.
+    """The call's result, retried with growing, jittered pauses while the store does not answer.
 
     Raises:
         StoreError: the last one, when the limit leaves no time for another try.
@@ -74,7 +74,7 @@ def retrying(call: Callable[[], T], limit: Limit) -> T:
             failures += 1
             if failures == FAILURES_TO_SAY:
                 say_on_change("store", "the artifact store does not answer; trying again")
-            import random  # only a store that does not answer needs it
+            import random  # only needed if the store does not answer
 
             wait_seconds = pause_seconds * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not secrecy
             if limit.left_seconds() <= wait_seconds:

@@ -1,4 +1,4 @@
-"""What the host is, as it says in files beside the notice: containers have no route to the instance's metadata."""
+"""What the host is, according to files next to the notice: containers have no route to the instance's metadata."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ MOST_CHARACTERS = 64
 
 
 def host_fact(notice_file: Path | None, name: str) -> str:
-    """The file's one line; empty where there is none, or nothing that could be a name."""
+    """The file's single line; empty if it does not exist or does not contain a name."""
     if notice_file is None:
         return ""
     try:

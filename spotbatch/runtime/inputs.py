@@ -1,8 +1,8 @@
 """Fetching declared inputs into the input folder before the command starts.
 
-A key of S3 is a string of bytes, and most of them, not all, can be the path of a file. What cannot (`a//b`, `./a`, a
-key `a` beside `a/b`, a name of 256 bytes) ends the start at once, by its key, before anything is fetched: no other
-object may pass for it, and no other attempt would do better.
+An S3 key is a string of bytes, and most keys, but not all, can be a file's path. One that cannot (`a//b`, `./a`, a
+key `a` beside `a/b`, a name of 256 bytes) is a start-up error that names the key, raised before anything is fetched:
+no other object may take its place, and no other attempt would do better.
 """
 
 import os
@@ -27,24 +27,24 @@ MOST_NAME_BYTES = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Fetch:
-    """One object on its way into the input folder."""
+    """One object being fetched into the input folder."""
 
     source: Source
     key: str
-    url: str  # as a person would name it
+    url: str  # for people
     path: str  # below the input folder
-    sha256: str = ""  # where it is known
+    sha256: str = ""  # if known
 
     @property
     def is_folder(self) -> bool:
-        """The marker of a folder, which holds nothing."""
+        """The marker of a folder, which has no content."""
         return self.path.endswith("/")
 
 
 def fetch_inputs(urls: Iterable[str], own: Store | None, folder: Path, limit: Limit) -> int:
-    """Fetch all inputs; answers the bytes moved.
+    """Fetch all inputs; returns the number of bytes moved.
 
-    An input is a file (`s3://bucket/key`, `file:///path`), a folder (the same with a slash at its end), or
+    An input is a file (`s3://bucket/key`, `file:///path`), a folder (the same with a trailing slash), or
     `outputs:RUN`: the outputs of every finished job of a run in our own store, each below its unit's name.
 
     Raises:
@@ -82,7 +82,7 @@ def _bring(fetch: Fetch, target: Path, limit: Limit) -> int:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         return reading_again(lambda: download(fetch.source, fetch.key, target, limit, fetch.sha256), limit)
-    except Corrupt as problem:  # this host, or its way to the store, perhaps
+    except Corrupt as problem:  # possibly this host, or its connection to the store
         raise HostFault(f"{problem}, also when fetched again and again") from problem
 
 
@@ -107,7 +107,7 @@ def _outputs_of(run_id: str, own: Store, limit: Limit) -> Iterator[Fetch]:
     for marker in markers:
         unit = marker.removeprefix(prefix).removesuffix("/output.json")
         if "/" in unit:
-            continue  # a file of that name among the outputs themselves
+            continue  # a file with that name among the outputs themselves
         data = reading_again(lambda key=marker: fetch_bytes(own, key, limit), limit)  # type: ignore[misc]
         if (files := listed(data)) is None:
             raise Invalid(f"{marker} does not list outputs as spotrun writes them")
@@ -117,7 +117,7 @@ def _outputs_of(run_id: str, own: Store, limit: Limit) -> Iterator[Fetch]:
 
 
 def _folder(url: str, limit: Limit) -> Iterator[Fetch]:
-    """All objects below, and the markers of empty folders that consoles make: 0 bytes, and a slash at the end."""
+    """All objects below, and the markers of empty folders that consoles create: 0 bytes, with a trailing slash."""
     source, prefix = open_input(url)
     for key, size in source.list(prefix, limit):
         path = key.removeprefix(prefix)
@@ -127,7 +127,7 @@ def _folder(url: str, limit: Limit) -> Iterator[Fetch]:
 
 
 def _fetch(source: Source, key: str, url: str, path: str, sha256: str = "") -> Fetch:
-    """Raises BadName: the path can be no file's."""
+    """Raises BadName if the path cannot be a file's."""
     names = path.removesuffix("/").split("/") if path else []
     for name in names:
         if name in ("", ".", "..") or "\0" in name or not _is_short(name):
@@ -143,7 +143,7 @@ def _is_short(name: str) -> bool:
 
 
 def _check_tree(wanted: dict[str, Fetch]) -> None:
-    """Nothing lies below a file."""
+    """Check that nothing lies below a file."""
     for path, fetch in wanted.items():
         above = path.rpartition("/")[0]
         while above:

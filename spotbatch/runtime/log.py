@@ -1,4 +1,4 @@
-"""The runtime's own lines, on standard error beside the command's."""
+"""The runtime's own lines, written to standard error alongside the command's."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ _lock = threading.Lock()
 
 
 def say(text: str) -> None:
-    """One line. Losing a log line must never end a command, so a closed or full standard error is ignored."""
+    """Log one line. Losing a log line must never end a command, so a closed or full standard error is ignored."""
     try:
         sys.stderr.write(f"spotrun: {text}\n")
         sys.stderr.flush()
@@ -21,9 +21,9 @@ _VARYING = r"\d{6}-[0-9a-f]{6}-\d{6}|\d{6}-\d{8}-[0-9a-f]{6}|[\d.]+ s\b|RequestI
 
 
 def say_on_change(topic: str, text: str) -> None:
-    """One line, unless the last line about this topic said the same: what repeats every second is said once.
+    """Log one line, unless the last line on this topic was the same: what repeats every second is logged once.
 
-    Names of packs and manifests, durations and the ids of requests are new each time, and make no line new.
+    Names of packs and manifests, durations and request ids change every time, and do not make a line different.
     """
     kind = re.sub(_VARYING, "", text)
     with _lock:

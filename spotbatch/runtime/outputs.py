@@ -1,4 +1,4 @@
-"""Putting the command's outputs into the store, whole or not at all, and what a failed attempt leaves behind."""
+"""Storing the command's outputs, all or nothing, and keeping what a failed attempt leaves behind."""
 
 import os
 import stat
@@ -27,16 +27,16 @@ _KINDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Where the outputs of one unit stand."""
+    """Where the outputs of one unit are stored."""
 
-    prefix: str  # of the files, without a slash at its end
+    prefix: str  # prefix of the files, without a trailing slash
     marker: str  # written last
     pending: str  # written first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Uploaded:
-    """What was sent; nothing, where the store had it all."""
+    """What was sent; empty if the store already had everything."""
 
     files: tuple[OutputFile, ...]
     uploaded_bytes: int
@@ -47,9 +47,9 @@ class Uploaded:
 
 
 def upload_outputs(store: Store, keys: Keys, folder: Path, limit: Limit) -> Uploaded:
-    """Send every file of `folder` below the prefix, then the marker that lists them and makes them count.
+    """Send every file of `folder` below the prefix, then the marker that lists them and makes them valid.
 
-    What the marker in the store already lists with the same content is not sent again.
+    Files that the marker in the store already lists with the same content are not sent again.
 
     Raises:
         StoreError: not all could be sent within the limit; then the marker is not written.
@@ -64,12 +64,12 @@ def upload_outputs(store: Store, keys: Keys, folder: Path, limit: Limit) -> Uplo
     if new:
         retrying(lambda: store.put(keys.pending, pending_outputs.listing(files)), limit)
     if before and new:
-        retrying(lambda: store.delete([keys.marker]), limit)  # what it promises is about to be overwritten
+        retrying(lambda: store.delete([keys.marker]), limit)  # the files that it lists are about to be overwritten
     return _send(store, keys, files, {file.path: folder / file.path for file in new}, limit)
 
 
 def finish_upload(store: Store, keys: Keys, folder: Path | None, limit: Limit) -> Uploaded | None:
-    """Finish what an earlier attempt began, from what is in the store and in `folder`, if that outlived it.
+    """Finish what an earlier attempt began, from the store and from `folder` if that survived.
 
     None: nothing is pending, or a file is in neither place.
 
@@ -83,7 +83,7 @@ def finish_upload(store: Store, keys: Keys, folder: Path | None, limit: Limit) -
         return None
     if pending_outputs.read_listing(store, keys.marker, limit):
         pending_outputs.forget(store, keys.pending, limit)
-        return None  # they were finished: the command is run again because somebody wants it so
+        return None  # they were complete: the command is run again because the user wants it
     here = pending_outputs.kept_here(folder, wanted)
     missing = set(wanted) - here
     if missing:
@@ -114,7 +114,7 @@ def _send(store: Store, keys: Keys, files: list[OutputFile], new: Mapping[str, P
 
 
 def list_outputs(folder: Path, *, is_strict: bool = True) -> list[OutputFile]:
-    """Regular files below the folder, links to files followed, in order of path. What can be no output is logged.
+    """Regular files below the folder, following links to files, ordered by path. What cannot be an output is logged.
 
     Raises:
         BadName: a link that leads nowhere, unless it is not strict.
@@ -148,7 +148,7 @@ def _refuse_link(shown: str, file: Path, error: OSError, *, is_strict: bool) -> 
 
 
 def send_file(store: Store, key: str, file: Path, limit: Limit) -> None:
-    """One file, in one request where it is small and in parts where it is large."""
+    """Send one file, in a single request if it is small and in parts if it is large."""
     if file.stat().st_size <= SMALL_BYTES:
         data = file.read_bytes()
         retrying(lambda: store.put(key, data), limit)
@@ -161,7 +161,7 @@ def _raise(error: OSError) -> None:
 
 
 def _remove_strays(store: Store, prefix: str, paths: set[str], limit: Limit) -> None:
-    """Files of an earlier attempt that was cut off while it uploaded, and that the marker does not list."""
+    """Remove files of an earlier attempt that was cut off while uploading and that the marker does not list."""
     present = retrying(lambda: [key for key, _ in store.list(f"{prefix}/")], limit)
     strays = [key for key in present if key.removeprefix(f"{prefix}/") not in paths]
     if strays:

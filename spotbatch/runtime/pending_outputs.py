@@ -1,8 +1,8 @@
-"""Outputs of a command that has succeeded and that are not all in the store: the next attempt only finishes the upload.
+"""Outputs of a successful command that are not all stored yet: the next attempt only finishes the upload.
 
-Before the first of them is sent, `output.pending.json` lists them all with their checksums. What is in the store by its
-checksum, or in a folder that outlived the attempt (`Workspace.keep`), need not be made again. Only where a file is in
-neither does the command run again, from its last state.
+Before the first of them is sent, `output.pending.json` lists them all with their checksums. Files whose checksum is
+found in the store, or in a folder that survived the attempt (`Workspace.keep`), need not be produced again. The
+command runs again, from its last state, only if a file is in neither place.
 """
 
 import json
@@ -32,7 +32,7 @@ class OutputFile:
 
 
 def listing(files: list[OutputFile]) -> bytes:
-    """The document that lists outputs: as the marker, and while they are pending."""
+    """The document that lists outputs: used as the marker, and while they are pending."""
     body = {
         "schema": SCHEMA,
         "written_at": time.time(),
@@ -42,7 +42,7 @@ def listing(files: list[OutputFile]) -> bytes:
 
 
 def listed(data: bytes) -> dict[str, OutputFile] | None:
-    """What such a document lists, by path; None where it is none that we understand."""
+    """The outputs listed by such a document, by path; None if it cannot be understood."""
     try:
         body: dict[str, Any] = json.loads(data)
         files = [OutputFile(path=str(f["path"]), size=int(f["bytes"]), sha256=str(f["sha256"])) for f in body["files"]]
@@ -52,7 +52,7 @@ def listed(data: bytes) -> dict[str, OutputFile] | None:
 
 
 def read_listing(store: Store, key: str, limit: Limit) -> dict[str, OutputFile]:
-    """Nothing where there is none.
+    """Empty if there is none.
 
     Raises:
         StoreError: the store did not answer within the limit.
@@ -65,7 +65,7 @@ def read_listing(store: Store, key: str, limit: Limit) -> dict[str, OutputFile]:
 
 def output_file(folder: Path, file: Path) -> OutputFile:
     """A file with its checksum. Raises OSError."""
-    import hashlib  # loads OpenSSL, which no start need wait for that has nothing to hash
+    import hashlib  # loads OpenSSL, which a start that has nothing to hash need not wait for
 
     digest, size = hashlib.sha256(), 0
     with file.open("rb") as opened:
@@ -76,14 +76,14 @@ def output_file(folder: Path, file: Path) -> OutputFile:
 
 
 def kept_here(folder: Path | None, wanted: Mapping[str, OutputFile]) -> set[str]:
-    """Those that lie in a folder of this machine with the content that is wanted."""
+    """Those present in a folder of this machine with the expected content."""
     if folder is None:
         return set()
     return {path for path, file in wanted.items() if _is_file(folder, file)}
 
 
 def in_store(store: Store, prefix: str, wanted: Mapping[str, OutputFile], limit: Limit) -> set[str]:
-    """Those that are in the store below a prefix with the content that is wanted: all of it is read.
+    """Those in the store below a prefix with the expected content: all of it is read.
 
     Raises:
         StoreError: the store did not answer within the limit.
@@ -118,7 +118,7 @@ def _stored_digest(store: Store, key: str, size: int, limit: Limit) -> str:
 
 
 def forget(store: Store, key: str, limit: Limit) -> None:
-    """The list of what was pending. It stays where it cannot be deleted: beside a marker it says nothing."""
+    """Delete the list of pending outputs. If that fails it stays: next to a marker it has no effect."""
     try:
         retrying(lambda: store.delete([key]), limit)
     except StoreError as problem:

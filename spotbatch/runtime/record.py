@@ -1,4 +1,4 @@
-"""What the runtime measures for the record of its attempt (`batch.attempt_record` says what is in it)."""
+"""What the runtime measures for its attempt's record (`batch.attempt_record` defines the fields)."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ MOST_WARNINGS = 20
 
 
 def finish(record: AttemptRecord, *, outcome: str, exit_code: int, began_at: float) -> None:
-    """Fill in what is known at the end. `began_at` is when the work's last saved state was true, or the start."""
+    """Fill in what is known at the end. `began_at` is the time of the work's last saved state, or the start."""
     record.ended_at = time.time()
     record.outcome = outcome
     record.exit_code = exit_code
@@ -22,13 +22,13 @@ def finish(record: AttemptRecord, *, outcome: str, exit_code: int, began_at: flo
 
 
 def warn(record: AttemptRecord, text: str) -> None:
-    """Keep one more warning, up to a limit."""
+    """Add a warning, up to a limit."""
     if len(record.warnings) < MOST_WARNINGS:
         record.warnings.append(text)
 
 
 def measure(record: AttemptRecord, living: Iterable[Member] = ()) -> None:
-    """CPU and memory of the command so far: of what has ended as the kernel counted it, and of what still lives."""
+    """Measure the command's CPU and memory so far: ended processes as counted by the kernel, plus those still alive."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_seconds = used.ru_utime + used.ru_stime + sum(member.cpu_seconds for member in living)
     record.cpu_seconds = round(max(record.cpu_seconds, cpu_seconds), 3)

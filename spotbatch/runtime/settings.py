@@ -1,4 +1,4 @@
-"""What the runtime is told, read once from the environment; a wrong value stops it before the command starts."""
+"""The runtime's settings, read once from the environment; an invalid value stops it before the command starts."""
 
 import math
 import os
@@ -19,7 +19,7 @@ DEFAULT_EXCLUDE = ("*.tmp", "*.part", "*.partial", "*.swp", "*~")
 
 @dataclass(frozen=True, kw_only=True)
 class HealthSettings:
-    """Docker's HEALTHCHECK words and defaults, and the oldest age of the heartbeat file that counts as healthy."""
+    """Docker's HEALTHCHECK terms and defaults, and the maximum age of the heartbeat file that counts as healthy."""
 
     command: tuple[str, ...] = ()
     heartbeat_seconds: float | None = None
@@ -27,7 +27,7 @@ class HealthSettings:
     timeout_seconds: float = 30.0
     retries: int = 3
     start_period_seconds: float = 0.0
-    attempts: int = 2  # so many attempts of one job may end unhealthy and be retried
+    attempts: int = 2  # this many attempts of one job may end unhealthy and be retried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that variables say. Times are seconds."""
+    """Everything set by variables. Times are seconds."""
 
     identity: Identity
     store_url: str | None = None
@@ -69,7 +69,7 @@ class Settings:
 
 
 def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from variables; an empty value counts as not set.
+    """Settings from variables; an empty value counts as unset.
 
     Raises:
         InvalidSetting: with the variable, its value and what is allowed.
@@ -130,7 +130,7 @@ def _identity(given: Mapping[str, str], read: "_Reader") -> Identity:
 
 
 class _Reader:
-    """Variables as values of a kind."""
+    """Typed access to variables."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self._given = given
@@ -186,7 +186,7 @@ class _Reader:
             raise InvalidSetting(f"{name}={text!r}: one of {', '.join(OpenRule)} is wanted") from None
 
     def words(self, name: str) -> tuple[str, ...]:
-        """A command: run by the shell as `sh -c` does, as HEALTHCHECK CMD in its shell form."""
+        """A command: run by the shell via `sh -c`, like HEALTHCHECK CMD in its shell form."""
         text = self._given.get(name)
         if text is None:
             return ()

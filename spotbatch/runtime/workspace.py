@@ -1,4 +1,4 @@
-"""The folders and files that the command is given, made where they are not, and the variables that name them."""
+"""The folders and files that the command is given, created if missing, and the variables that name them."""
 
 import contextlib
 import os
@@ -14,17 +14,17 @@ from spotbatch.runtime.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """All folders exist. What lies below `scratch` is ours and goes at the end."""
+    """All folders exist. What lies below `scratch` is ours and is removed at the end."""
 
     scratch: Path
     checkpoint: Path
     output: Path
     input: Path
-    kept: Path | None = None  # beside scratch: where things wait for the next attempt of this work on this machine
+    kept: Path | None = None  # next to scratch: where things wait for the next attempt at this work on this machine
 
     @property
     def code(self) -> Path:
-        """Where a folder that was sent along is unpacked; it is not there where none was."""
+        """Where the submitted code folder is unpacked; does not exist if there was none."""
         return self.scratch / "code"
 
     @property
@@ -48,7 +48,7 @@ class Workspace:
         return self.scratch / "interrupted"
 
     def variables(self) -> dict[str, str]:
-        """What the command finds in its environment."""
+        """The variables set in the command's environment."""
         return {
             env.SPOTBATCH_CHECKPOINT_DIR: str(self.checkpoint),
             env.SPOTBATCH_OUTPUT_DIR: str(self.output),
@@ -61,15 +61,15 @@ class Workspace:
         }
 
     def keep(self, what: str, folder: Path) -> None:
-        """Leave a folder of ours to the next attempt, where the user has named a place that may outlive this one."""
+        """Leave one of our folders to the next attempt, if the user has named a place that may outlive this one."""
         if self.kept is not None and folder.is_relative_to(self.scratch):
             with contextlib.suppress(OSError):
                 self.kept.mkdir(exist_ok=True)
                 folder.rename(self.kept / what)
 
     def take(self, what: str, folder: Path) -> bool:
-        """Get back what an earlier attempt has left, as `folder`, which may be there if it is empty. No other attempt
-        gets it too: it is renamed.
+        """Retrieve what an earlier attempt left, as `folder`, which may exist if it is empty. No other attempt
+        can also get it: it is renamed.
         """
         if self.kept is None or not folder.is_relative_to(self.scratch):
             return False
@@ -82,10 +82,10 @@ class Workspace:
         return True
 
     def remove(self) -> None:
-        """Take away what we made; what the user named stays."""
+        """Remove what we created; what the user named stays."""
         _remove_all(self.scratch)
-        if self.scratch.exists():  # folders that may not be written, as the command made them
-            import shutil  # costs 5 ms, which most ends need not wait for
+        if self.scratch.exists():  # folders that the command left without write permission
+            import shutil  # costs 5 ms, which most exits need not wait for
 
             for top, folders, _ in os.walk(self.scratch):
                 for folder in (Path(top, name) for name in folders):
@@ -96,10 +96,10 @@ class Workspace:
 
 
 def make_workspace(settings: Settings) -> Workspace:
-    """Make what is missing.
+    """Create what is missing.
 
     Raises:
-        InvalidSetting: nothing here can be written. HostFault: not on this host.
+        InvalidSetting: nothing here is writable. HostFault: not on this host.
     """
     try:
         if settings.scratch_folder is not None:
@@ -123,7 +123,7 @@ def make_workspace(settings: Settings) -> Workspace:
 
 
 def _new_scratch(folder: Path | None) -> Path:
-    """A new folder that nobody else may enter, where `tempfile.mkdtemp` makes it: that costs 10 ms to import.
+    """A new private folder, in the places that `tempfile.mkdtemp` would use; importing tempfile costs 10 ms.
 
     Raises:
         OSError: in none of the places.
@@ -141,17 +141,17 @@ def _new_scratch(folder: Path | None) -> Path:
 
 
 def _temporary_folders() -> list[str]:
-    """In the order of Python's documentation of `tempfile.gettempdir`."""
+    """In the order documented for `tempfile.gettempdir`."""
     named = [place for name in ("TMPDIR", "TEMP", "TMP") if (place := os.environ.get(name))]
-    return [*named, "/tmp", "/var/tmp", "/usr/tmp", os.curdir]  # noqa: S108 - a new folder, for us alone
+    return [*named, "/tmp", "/var/tmp", "/usr/tmp", os.curdir]  # noqa: S108 - a new, private folder
 
 
 def _remove_all(top: Path) -> None:
-    """A folder and what is in it, as far as it goes; links are not followed."""
+    """Remove a folder and its contents as far as possible; links are not followed."""
     for folder, folders, files in os.walk(top, topdown=False):
         for name in files:
             with contextlib.suppress(OSError):
-                os.unlink(f"{folder}/{name}")  # noqa: PTH108 - perhaps a hundred thousand of them
+                os.unlink(f"{folder}/{name}")  # noqa: PTH108 - possibly a hundred thousand of them
         for name in folders:
             path = Path(folder, name)
             with contextlib.suppress(OSError):
@@ -161,10 +161,10 @@ def _remove_all(top: Path) -> None:
 
 
 def _kept_folder(settings: Settings) -> Path | None:
-    """One for each work. Only below a scratch folder that the user has named: nobody would clear another."""
+    """One per work. Only below a scratch folder that the user has named: nobody would clean up another."""
     if settings.scratch_folder is None or settings.store_url is None:
         return None
-    import hashlib  # loads OpenSSL, which only a scratch folder of one's own needs
+    import hashlib  # loads OpenSSL, which only a user-defined scratch folder needs
 
     work = artifacts.unit_prefix(settings.identity.run_id, settings.identity.array_index)
     name = hashlib.sha256(f"{settings.store_url} {work}".encode(errors="surrogateescape")).hexdigest()[:16]

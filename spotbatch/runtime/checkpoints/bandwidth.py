@@ -1,32 +1,32 @@
-"""Whether what was saved can be restored: an estimate from the bandwidth that the saves have had."""
+"""Whether what was saved can be restored: an estimate from the bandwidth of past saves."""
 
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES
 
-LEAST_BYTES = 4 * 1024 * 1024  # of a save that says something about the bandwidth: smaller ones are all latency
+LEAST_BYTES = 4 * 1024 * 1024  # of a save that says something about bandwidth: smaller ones are all latency
 SHARE_OF_HOST_LIFE = 0.5  # a restore that takes longer than this leaves too little time to work
 
 
 class Bandwidth:
-    """Bytes a second to the store, smoothed over saves."""
+    """Bytes per second to the store, smoothed over saves."""
 
     def __init__(self) -> None:
         self.bytes_per_second: float | None = None
 
     def learn(self, sent_bytes: int, seconds: float) -> None:
-        """One save: what it sent, and how long it took."""
+        """Take in one save: the bytes sent and the duration."""
         if sent_bytes < LEAST_BYTES or seconds <= 0:
             return
         now = sent_bytes / seconds
         self.bytes_per_second = now if self.bytes_per_second is None else (self.bytes_per_second + now) / 2
 
     def restore_seconds(self, checkpoint_bytes: int) -> float | None:
-        """How long a restore of so much would take; None while nothing is known."""
+        """How long a restore of this size would take; None if nothing is known yet."""
         return None if self.bytes_per_second is None else checkpoint_bytes / self.bytes_per_second
 
     def trouble(self, checkpoint_bytes: int, *, still_seconds: float, host_life_seconds: float) -> str | None:
-        """Why a checkpoint of so many bytes would not be restored, or None.
+        """Why a checkpoint of this size could not be restored, or None.
 
-        A restore is given up when nothing arrives for `still_seconds`, and it must be over well before the next
+        A restore is abandoned when nothing arrives for `still_seconds`, and it must finish well before the next
         interruption, which comes after `host_life_seconds` on average.
         """
         seconds = self.restore_seconds(checkpoint_bytes)

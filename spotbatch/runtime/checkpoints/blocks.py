@@ -1,6 +1,6 @@
-"""The list of a checkpoint's files, folders and links in pieces: each is encoded, sent and read by itself.
+"""The list of a checkpoint's files, folders and links in pieces: each is encoded, sent and read separately.
 
-Where a piece begins depends on the keys alone, so that a file that comes or goes changes one piece.
+Piece boundaries depend on the keys alone, so that adding or removing a file changes a single piece.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _MEAN_ENTRIES = 256  # a power of two
 _MOST_ENTRIES = 4096
 _MOST_BODY_BYTES = 512 * 1024  # of chunk lists: a file of 8 GiB has 90 KiB
 FREELY_INFLATED_BYTES = 1024 * 1024  # of one block
-MOST_RATIO = 32  # beyond that; digests in hex compress to a half
+MOST_RATIO = 32  # limit beyond that; digests in hex compress to half
 _CONTENT_BITS = 128
 
 
@@ -28,7 +28,7 @@ UNSURE = 1  # a flag: stat cannot be trusted for this file, its content decides 
 
 
 class Location(NamedTuple):
-    """Where a content stands in the store."""
+    """Where content is stored."""
 
     pack: int
     offset: int
@@ -41,7 +41,7 @@ class Known(NamedTuple):
     key: bytes
     look: bytes
     flags: int
-    is_fresh: bool  # read since the last checkpoint was published
+    is_fresh: bool  # read after the last checkpoint was published
 
 
 class Piece(NamedTuple):
@@ -53,25 +53,25 @@ class Piece(NamedTuple):
     digest: bytes
     key: bytes  # of the file
     at: int  # in the file
-    look: bytes  # of the file, as the manifest has it
+    look: bytes  # of the file, according to the manifest
 
 
 class Entry(NamedTuple):
     """A file, folder or link of a checkpoint."""
 
-    key: bytes  # the path below the folder; of a folder with a slash at its end, the folder itself is empty
+    key: bytes  # the path below the folder; a folder's ends with a slash, and the folder itself is the empty key
     look: bytes
-    body: bytes  # of a file its chunks, of a link its target
+    body: bytes  # a file's chunks, a link's target
 
 
 class Block(NamedTuple):
-    """Neighbouring entries, encoded."""
+    """Adjacent entries, encoded."""
 
     first: bytes
     data: bytes
     entries: int
     size: int  # of files
-    content: int  # the sum of a digest of each entry, times aside
+    content: int  # the sum of a digest of each entry, ignoring times
     packs: dict[int, int]
 
     def row(self) -> tuple[bytes, int, int, bytes, str]:
@@ -80,16 +80,16 @@ class Block(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What a manifest's head says of its list."""
+    """What a manifest's head records about its list."""
 
     entries: int
     size: int  # of files
-    content: str  # equal for lists that restore to the same, times aside
+    content: str  # equal for lists that restore to the same content, ignoring times
     packs: dict[int, int]  # bytes needed, by pack
 
 
 def encoded_blocks(entries: Iterable[Entry]) -> Iterator[Block]:
-    """Blocks of the entries, which come in order of key."""
+    """Blocks of the entries, which are ordered by key."""
     waiting: list[Entry] = []
     size = 0
     for entry in entries:
@@ -104,7 +104,7 @@ def encoded_blocks(entries: Iterable[Entry]) -> Iterator[Block]:
 
 
 def sum_up(rows: Iterable[tuple[int, int, bytes, str]]) -> Summary:
-    """Of all blocks, from what `Block.row` gives after the data."""
+    """Over all blocks, from what `Block.row` returns after the data."""
     entries = size = content = 0
     packs: dict[int, int] = {}
     for count, length, part, needed in rows:
@@ -126,10 +126,10 @@ def chunk_record(digest: bytes, location: Location) -> bytes:
 
 
 def decoded(data: bytes) -> list[list[Any]]:
-    """The rows of a block: key, mode, mtime_ns, and chunks of a file or target of a link.
+    """The rows of a block: key, mode, mtime_ns, and a file's chunks or a link's target.
 
     Raises:
-        Invalid, ValueError, zlib.error: they are not what `encoded_blocks` made, or inflate to too much.
+        Invalid, ValueError, zlib.error: it is not what `encoded_blocks` made, or inflates to too much.
     """
     inflater = zlib.decompressobj()
     text = inflater.decompress(data, _most_inflated(len(data)))
@@ -167,5 +167,5 @@ def _block(entries: list[Entry]) -> Block:
     text = json.dumps(rows, separators=(",", ":")).encode()
     data = zlib.compress(text, level=1)
     if len(text) > _most_inflated(len(data)):
-        data = zlib.compress(text, level=0)  # so many equal chunks (huge sparse files) would pass for a bomb
+        data = zlib.compress(text, level=0)  # this many equal chunks (huge sparse files) would look like a bomb
     return Block(entries[0].key, data, len(entries), size, content % (1 << _CONTENT_BITS), packs)

@@ -1,4 +1,4 @@
-"""Fetching the packs of a checkpoint into its files, each chunk checked against its SHA-256 before it is written."""
+"""Fetching a checkpoint's packs into its files, each chunk verified by its SHA-256 before it is written."""
 
 import contextlib
 import hashlib
@@ -19,10 +19,10 @@ from spotbatch.runtime.storage.store import Store
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
-WIDTH = 4  # packs beside each other, each in memory
+WIDTH = 4  # concurrent packs, each held in memory
 MANY_PIECES = 64
-MANY_AT_ONCE = 2  # packs of so many pieces: one is fetched while another is written, and no more wait in memory
-READ_AGAIN = 3  # times, before a chunk that does not match is believed to be damaged
+MANY_AT_ONCE = 2  # packs with this many pieces: one is fetched while another is written, and no more wait in memory
+READ_AGAIN = 3  # attempts before a chunk that does not match is considered damaged
 READ_AGAIN_SECONDS = 0.1
 _ZEROS = bytes(64)
 
@@ -32,11 +32,11 @@ Read = Callable[[Piece], bytes | memoryview]
 def fetch_files(
     store: Store, packs: str, sizes: Mapping[int, tuple[str, int]], index: "Index", pending: Pending, limit: Limit
 ) -> int:
-    """Fill the files; answers the bytes moved.
+    """Fill the files; returns the number of bytes moved.
 
     Raises:
-        Corrupt: a chunk is damaged, also when it was read again. Missing: a pack is not there, likewise.
-        StoreError: the store did not answer within the limit; what was written until then stays.
+        Corrupt: a chunk is damaged, even when read again. Missing: a pack does not exist, likewise.
+        StoreError: the store did not answer within the limit; what was already written stays.
     """
     lock, total = threading.Lock(), 0
     small, few = threading.Lock(), threading.BoundedSemaphore(MANY_AT_ONCE)
@@ -60,7 +60,7 @@ def fetch_files(
 
 
 def _fill(store: Store, key: str, pieces: list[Piece], pending: Pending, read: Read, limit: Limit) -> int:
-    """Write the pieces into their files; answers the bytes that were read again."""
+    """Write the pieces into their files; returns the number of bytes that were read again."""
     moved = 0
     for file, own in groupby(pieces, key=lambda piece: piece.key):
         descriptor = os.open(pending.path(file), os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -81,7 +81,7 @@ def _fill(store: Store, key: str, pieces: list[Piece], pending: Pending, read: R
 
 
 def _write(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """All of it: a disk that fills up takes a part first, and says so only at the next write."""
+    """Write all of it: a disk that fills up accepts a part first, and reports an error only at the next write."""
     left = memoryview(data)
     while left:
         count = os.pwrite(descriptor, left, offset)
@@ -93,7 +93,7 @@ def _is_right(data: bytes | memoryview, piece: Piece) -> bool:
 
 
 def _read_again(store: Store, key: str, piece: Piece, limit: Limit) -> bytes:
-    """The bytes of one chunk that came damaged: once is no proof that they are so in the store."""
+    """The bytes of a chunk that arrived damaged: one bad read does not prove that the stored bytes are bad."""
     data = b""
     for number in range(READ_AGAIN):
         say(f"{_mismatch(key, piece)}: reading it again")
@@ -101,7 +101,7 @@ def _read_again(store: Store, key: str, piece: Piece, limit: Limit) -> bytes:
         try:
             data = retrying(lambda: store.get_ranges(key, [(piece.start, piece.length)]), limit)[0]
         except Corrupt:
-            continue  # shorter than it should be
+            continue  # shorter than expected
         if _is_right(data, piece):
             return data
     found = f"{len(data)} bytes of SHA-256 {hashlib.sha256(data).hexdigest()[:16]}"
@@ -116,15 +116,15 @@ def _mismatch(key: str, piece: Piece) -> str:
 
 
 def _reader(store: Store, key: str, size: int, wanted: list[tuple[int, int]], limit: Limit) -> tuple[int, Read]:
-    """Bytes moved, and a way to a chunk's bytes: the whole pack where most of it is needed, else ranges of it."""
+    """Bytes moved, and a function for a chunk's bytes: from the whole pack if most of it is needed, else by range."""
     needed = sum(length for _, length in wanted)
     if needed * 2 < size:
         try:
             parts = dict(zip(wanted, store.get_ranges(key, wanted), strict=True))
         except (Missing, Refused):
-            pass  # the whole pack will tell
+            pass  # fetching the whole pack will show
         except (StoreError, Corrupt):
-            pass  # so will it whether the store is slow, or the pack is shorter than it should be
+            pass  # as well as whether the store is slow, or the pack is too short
         else:
             limit.moved(needed)
             return needed, lambda piece: parts[piece.start, piece.length]
@@ -133,7 +133,7 @@ def _reader(store: Store, key: str, size: int, wanted: list[tuple[int, int]], li
 
 
 def _whole_pack(store: Store, key: str, size: int, limit: Limit) -> bytes:
-    """A pack that seems not to be there is asked for again before it is believed."""
+    """A pack that seems missing is requested again before that is believed."""
     for number in range(READ_AGAIN):
         try:
             return retrying(lambda: store.get(key, _at_most(key, size, limit)), limit)
@@ -144,7 +144,7 @@ def _whole_pack(store: Store, key: str, size: int, limit: Limit) -> bytes:
 
 
 def _at_most(key: str, size: int, limit: Limit) -> Callable[[int], None]:
-    """Counts what arrives. Raises Corrupt once it is more than the manifest says: memory is bounded by that."""
+    """Counts what arrives. Raises Corrupt once it exceeds the manifest's size, which bounds memory."""
     left = size
 
     def count(arrived: int) -> None:

@@ -1,4 +1,4 @@
-"""Looking at the checkpoint folder: everything in it, in one order, whatever their number."""
+"""Listing the checkpoint folder: everything in it, in a fixed order, however many entries there are."""
 
 import heapq
 import os
@@ -13,18 +13,18 @@ from typing import IO
 
 MIB = 1024 * 1024
 SMALLEST_CHUNK_BYTES = MIB // 4
-LARGEST_CHUNK_BYTES = 4 * MIB  # a chunk is never larger than a pack: memory stays bounded for files of any size
-MOST_CHUNKS = 2048  # of one file up to 8 GiB, so that a manifest stays small beside what it lists
-MOST_NAMES = 50_000  # of one folder that are held in memory; the rest is sorted on disk
+LARGEST_CHUNK_BYTES = 4 * MIB  # a chunk is never larger than a pack: memory is bounded for files of any size
+MOST_CHUNKS = 2048  # of one file up to 8 GiB, so that a manifest stays small compared to its files
+MOST_NAMES = 50_000  # of one folder held in memory; the rest is sorted on disk
 _LOOK = struct.Struct("<QqqQQI")
 _READ_BYTES = 64 * 1024
 
 
 class Walk:
-    """Everything below a folder but the excluded names, by key, in the order of the keys' bytes.
+    """Everything below a folder except the excluded names, by key, in byte order.
 
-    A key is the path below the folder; that of a folder ends with a slash, so that it stands before what is in it. The
-    folder itself is the empty key. What vanishes while we look was not there.
+    A key is the path below the folder; a folder's key ends with a slash, so that it sorts before its contents. The
+    folder itself is the empty key. What vanishes during the walk is treated as absent.
     """
 
     def __init__(self, top: str, exclude: Sequence[str], scratch: Path | None = None) -> None:
@@ -36,10 +36,10 @@ class Walk:
         self.others: list[bytes] = []  # sockets, pipes, devices: not saved
 
     def __iter__(self) -> Iterator[tuple[bytes, os.stat_result]]:
-        """(key, what lstat says); of a folder as it is once its names are read.
+        """(key, lstat result); for a folder, the state once its names are read.
 
         Raises:
-            OSError: the folder itself is not there, or cannot be read.
+            OSError: the folder itself does not exist, or cannot be read.
         """
         names = self._names(self._top)
         yield b"", os.stat(self._top)  # noqa: PTH116 - bytes, and a hundred thousand of them
@@ -61,7 +61,7 @@ class Walk:
                     found = os.lstat(self._path(key))
                     if stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
                         yield key, found
-                    elif not stat.S_ISDIR(found.st_mode):  # else: it took a file's place while we looked
+                    elif not stat.S_ISDIR(found.st_mode):  # otherwise it replaced a file while we looked
                         self.others.append(key)
             except (FileNotFoundError, NotADirectoryError):
                 continue
@@ -94,7 +94,7 @@ class Walk:
 
 
 def look_of(found: os.stat_result) -> bytes:
-    """What stat says of a file; two equal ones mean that it was not written between, where stat can be trusted."""
+    """What stat reports for a file; equal looks mean that it was not written in between, where stat can be trusted."""
     return _LOOK.pack(
         found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev & (1 << 64) - 1, found.st_mode
     )
@@ -115,7 +115,7 @@ def made_look(*, size: int, mtime_ns: int, mode: int) -> bytes:
 
 
 def chunk_bytes(file_size: int) -> int:
-    """Chunks grow in powers of two with the file, so that most sizes keep the same cuts when the file grows."""
+    """Chunk sizes grow in powers of two with the file, so that most boundaries stay the same when the file grows."""
     size = SMALLEST_CHUNK_BYTES
     while size * MOST_CHUNKS < file_size and size < LARGEST_CHUNK_BYTES:
         size *= 2
@@ -123,8 +123,8 @@ def chunk_bytes(file_size: int) -> int:
 
 
 def _on_disk(names: list[bytes], scratch: Path | None) -> Iterator[bytes]:
-    """The same names, read back from a file that has none: a NUL ends each."""
-    file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by whoever reads it to its end
+    """The same names, read back from an unnamed file, each terminated by a NUL."""
+    file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by whoever reads it to the end
     file.writelines(name + b"\0" for name in names)
     file.seek(0)
     return _read_back(file)

@@ -1,4 +1,4 @@
-"""Copies of files that are made while the command stands still, and read once it goes on."""
+"""Copies of files made while the command is frozen, and read once it resumes."""
 
 import os
 import tempfile
@@ -8,18 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-FROZEN_SECONDS = 1.0  # longest that the command stands still
+FROZEN_SECONDS = 1.0  # longest freeze of the command
 _PAGE_BYTES = 4096
 _ROUND_BYTES = 16 * 1024 * 1024
-_SPARE_SHARE = 2  # a copy takes at most half of what is free
+_SPARE_SHARE = 2  # a copy takes at most half of the free space
 
 
 class TooMuch(Exception):
-    """It cannot be copied in the time or space that there is."""
+    """It cannot be copied in the available time or space."""
 
 
 class Copy(NamedTuple):
-    """One file as it was; its content stands in the common file from `base` on."""
+    """One file as it was; its content starts at `base` in the common file."""
 
     key: bytes
     found: os.stat_result
@@ -27,7 +27,7 @@ class Copy(NamedTuple):
 
 
 class FrozenCopies:
-    """One file without a name that holds all the copies of one moment."""
+    """One unnamed file that holds all the copies of one moment."""
 
     def __init__(self, scratch: Path | None, seconds: float = FROZEN_SECONDS) -> None:
         self._file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by __exit__
@@ -51,15 +51,15 @@ class FrozenCopies:
         return iter(self._copies)
 
     def check(self) -> None:
-        """Raises TooMuch when the time is over."""
+        """Raises TooMuch when the time is up."""
         if time.monotonic() >= self._until:
             raise TooMuch("it takes longer than the command may stand still")
 
     def add(self, key: bytes, descriptor: int) -> None:
-        """Copy what a descriptor is open for; holes stay holes.
+        """Copy the file that a descriptor has open; holes stay holes.
 
         Raises:
-            TooMuch: time or space is not enough.
+            TooMuch: there is not enough time or space.
         """
         self.check()
         found = os.fstat(descriptor)
@@ -68,7 +68,7 @@ class FrozenCopies:
             try:
                 start = os.lseek(descriptor, at, os.SEEK_DATA)
                 end = min(os.lseek(descriptor, start, os.SEEK_HOLE), found.st_size)
-            except OSError:  # nothing but a hole is left
+            except OSError:  # only a hole is left
                 break
             self._copy(descriptor, start, end)
             at = end
@@ -86,7 +86,7 @@ class FrozenCopies:
                 start += os.copy_file_range(
                     descriptor, self.descriptor, min(_ROUND_BYTES, end - start), start, self._end + start
                 ) or _copied(descriptor, self.descriptor, min(_ROUND_BYTES, end - start), start, self._end + start)
-            except OSError:  # other file systems, or none that can do it
+            except OSError:  # different file systems, or one that does not support it
                 start += _copied(descriptor, self.descriptor, min(_ROUND_BYTES, end - start), start, self._end + start)
 
 

@@ -1,8 +1,8 @@
-"""What is known of the checkpoint folder and of what the store has of it: on disk, not in memory.
+"""What is known of the checkpoint folder and of its content in the store: on disk, not in memory.
 
-`files` holds what was published last, `fresh` what was read or vanished since then; the second covers the first.
-`chunks` says where a content stands in the store, `blocks` holds the manifest's list in pieces, so that a save after a
-few changes encodes a few pieces anew and not the whole.
+`files` holds what was published last, `fresh` what was read or has vanished since then; `fresh` takes precedence.
+`chunks` says where content is stored, `blocks` holds the manifest's list in pieces, so that a save after a
+few changes encodes a few pieces again and not the whole list.
 """
 
 import contextlib
@@ -51,9 +51,9 @@ class Index:
     """One writer's knowledge. Used by one thread at a time."""
 
     def __init__(self, file: Path | None = None, *, is_in_memory: bool = False) -> None:
-        """In a new file, which is removed at once; without one, where SQLite puts its temporary files.
+        """In a new file, which is unlinked at once; without a path, where SQLite puts its temporary files.
 
-        After any sqlite3.Error (the disk is full, say) it is worth nothing: there is no journal to go back by.
+        After any sqlite3.Error (a full disk, for example) it is unusable: there is no journal to roll back with.
         """
         place = ":memory:" if is_in_memory else "" if file is None else file
         self._db = sqlite3.connect(place, check_same_thread=False, isolation_level=None)
@@ -64,12 +64,12 @@ class Index:
             self._db.execute(statement)
         if file is not None and not is_in_memory:
             with contextlib.suppress(OSError):
-                file.unlink()  # it lives as long as we do
+                file.unlink()  # it lives as long as this process
 
     # --- what is known of the folder
 
     def known(self) -> Iterator[Known]:
-        """Everything known, by key; what is put meanwhile at or before the key given last is not given."""
+        """Everything known, by key; entries put in the meantime at or before the last key returned are not returned."""
         after: bytes | None = None
         while rows := self._page(after):
             yield from (Known(key, look, flags, bool(is_fresh)) for key, look, flags, is_fresh in rows)
@@ -80,11 +80,11 @@ class Index:
         return self._db.execute(text, {"after": after, "rows": _PAGE_ROWS}).fetchall()
 
     def put(self, key: bytes, look: bytes, flags: int, body: bytes) -> None:
-        """Read just now."""
+        """Record an entry that was just read."""
         self._db.execute("INSERT OR REPLACE INTO fresh VALUES (?, ?, ?, ?)", (key, look, flags, body))
 
     def look_again(self, known: Known, look: bytes, flags: int) -> None:
-        """The same content has another look, or another trust."""
+        """The same content has a new look or a different trust."""
         table = "fresh" if known.is_fresh else "files"
         self._db.execute(f"UPDATE {table} SET look = ?, flags = ? WHERE key = ?", (look, flags, known.key))  # noqa: S608
 
@@ -114,12 +114,12 @@ class Index:
         return None
 
     def as_before(self, key: bytes) -> bool:
-        """Take back what was read since the last checkpoint; whether that one has it at all."""
+        """Discard what was read since the last checkpoint; returns whether that checkpoint has it at all."""
         row = self._db.execute("SELECT look, flags, body FROM files WHERE key = ?", (key,)).fetchone()
         if row is None:
             self.gone(key)
             return False
-        # UNSURE, with a look that no file has: it is read anew as soon as it may be
+        # UNSURE, with a look that no file has: it is read again at the next opportunity
         self._db.execute("INSERT OR REPLACE INTO fresh VALUES (?, ?, ?, ?)", (key, row[0], row[1] | UNSURE, row[2]))
         return True
 
@@ -134,24 +134,24 @@ class Index:
         )
 
     def has_content(self) -> bool:
-        """Whether there is anything to save but the folder itself."""
+        """Whether there is anything to save besides the folder itself."""
         return (
             self._db.execute("SELECT 1 FROM fresh WHERE key > x'' AND body IS NOT NULL LIMIT 1").fetchone() is not None
         )
 
     def load(self, entries: Iterable[tuple[bytes, bytes, int, bytes]]) -> None:
-        """What was restored, as published: (key, look, flags, body)."""
+        """Enter what was restored as published: (key, look, flags, body)."""
         self._db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", entries)
 
     def entries(self, after: bytes | None = None) -> Iterator[tuple[bytes, bytes, bytes]]:
-        """(key, look, body) of all that was loaded, by key."""
+        """(key, look, body) of everything loaded, by key."""
         text = "SELECT key, look, body FROM files WHERE ? IS NULL OR key > ? ORDER BY key LIMIT ?"
         while rows := self._db.execute(text, (after, after, _PAGE_ROWS)).fetchall():
             yield from rows
             after = rows[-1][0]
 
     def folders_from_below(self) -> Iterator[tuple[bytes, bytes]]:
-        """(key, look) of all folders, those within others first."""
+        """(key, look) of all folders, innermost first."""
         text = "SELECT key, look FROM files WHERE (key = x'' OR substr(key, -1) = x'2f') AND (? IS NULL OR key < ?)"
         before: bytes | None = None
         while rows := self._db.execute(f"{text} ORDER BY key DESC LIMIT ?", (before, before, _PAGE_ROWS)).fetchall():
@@ -166,7 +166,7 @@ class Index:
         return self._db.execute(text).fetchone() is not None
 
     def totals(self) -> tuple[int, int]:
-        """Number and bytes of the files that were loaded."""
+        """Number and bytes of the loaded files."""
         files = size = 0
         for _, look, _ in self.entries():
             if is_file(look):
@@ -175,7 +175,7 @@ class Index:
         return files, size
 
     def set_looks(self, rows: Iterable[tuple[bytes, int, bytes]]) -> None:
-        """(look, flags, key) of what was restored."""
+        """Set (look, flags, key) of what was restored."""
         self._db.executemany("UPDATE files SET look = ?, flags = ? WHERE key = ?", rows)
 
     def clear(self) -> None:
@@ -183,18 +183,18 @@ class Index:
             self._db.execute(f"DELETE FROM {table}")  # noqa: S608
 
     def want(self, pieces: Iterable[Piece]) -> None:
-        """What is to be fetched."""
+        """Record pieces to be fetched."""
         self._db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?)", pieces)
 
     def wanted(self) -> Iterator[tuple[int, list[Piece]]]:
-        """The pieces of each pack, file by file; what was wanted is forgotten at the end."""
+        """The pieces of each pack, file by file; the list is cleared at the end."""
         rows = self._db.execute("SELECT * FROM pieces ORDER BY pack, key, at")
         for pack, pieces in groupby(iter(rows.fetchone, None), key=lambda row: row[0]):
             yield int(pack), [Piece(*row) for row in pieces]
         self._db.execute("DELETE FROM pieces")
 
     def published(self) -> None:
-        """What is fresh is now what was published last."""
+        """`fresh` is now what was published last."""
         self._db.execute("INSERT OR REPLACE INTO files SELECT * FROM fresh WHERE body IS NOT NULL")
         self._db.execute("DELETE FROM files WHERE key IN (SELECT key FROM fresh WHERE body IS NULL)")
         self._db.execute("DELETE FROM fresh")
@@ -220,7 +220,7 @@ class Index:
             )
 
     def forget_packs(self, packs: set[int]) -> None:
-        """These are not in the store, or soon will not be: what stands in them counts as not stored."""
+        """These are not in the store, or soon will not be: their contents count as not stored."""
         self._db.executemany("DELETE FROM chunks WHERE pack = ?", ((pack,) for pack in packs))
 
     def forget_readings(self, packs: set[int]) -> None:
@@ -236,7 +236,7 @@ class Index:
     # --- the manifest's list
 
     def encode(self) -> Summary:
-        """Bring the blocks up to what is known now, and sum them up."""
+        """Update the blocks to what is known now, and sum them up."""
         starts = [bytes(first) for (first,) in self._db.execute("SELECT first FROM blocks ORDER BY first")]
         for first, end in zip(starts or [b""], [*starts[1:], None], strict=True):
             if not starts or self._is_stale(first, end):
@@ -251,7 +251,7 @@ class Index:
         rows = self._db.execute(_ENTRIES, {"first": first, "end": end})
         blocks = list(encoded_blocks(Entry(*row) for row in rows))
         self._db.execute("DELETE FROM blocks WHERE first >= ? AND (? IS NULL OR first < ?)", (first, end, end))
-        # the first of a range keeps the range's own start, so that what is put before its first entry falls into it
+        # the first block of a range keeps the range's own start, so that keys put before its first entry belong to it
         self._db.executemany(
             "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?)",
             ((first if n == 0 else block.first, *block.row()) for n, block in enumerate(blocks)),

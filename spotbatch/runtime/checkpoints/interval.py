@@ -8,7 +8,7 @@ FIRST_SECONDS = 30.0  # until the cost of a save has been measured
 
 
 def daly_seconds(save_seconds: float, mean_seconds_between: float) -> float:
-    """Work between two saves that loses least time to saves and to repeated work together.
+    """The working time between two saves that minimizes the time lost to saves and to repeated work together.
 
     Source: J. T. Daly, "A higher order estimate of the optimum checkpoint interval for restart dumps", Future
     Generation Computer Systems 22 (2006), equation 37: with cost d and mean time M, for d < 2M,
@@ -21,7 +21,7 @@ def daly_seconds(save_seconds: float, mean_seconds_between: float) -> float:
 
 
 def next_interval_seconds(save_seconds: float | None, interruptions_per_hour: float) -> float:
-    """Daly's interval within bounds; a short first one while no save has been measured."""
+    """Daly's interval within bounds; a short first one if no save has been measured yet."""
     if save_seconds is None:
         return FIRST_SECONDS
     best = daly_seconds(max(save_seconds, 0.001), 3600 / interruptions_per_hour)

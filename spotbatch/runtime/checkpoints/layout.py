@@ -1,7 +1,7 @@
-"""The checkpoint folder while it is being restored: folders first, then files, then links, modes and times.
+"""The checkpoint folder during a restore: folders first, then files, then links, modes and times.
 
-A marker lies in the folder until all is done. A folder with the marker holds nothing but what a restore wrote that was
-cut off, since the command is started only afterwards: so it is used again, each piece judged by its checksum.
+A marker stays in the folder until all is done. A folder with the marker holds only what an interrupted restore
+wrote, since the command is started only afterwards: so it is reused, each piece verified by its checksum.
 """
 
 import hashlib
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
 LOOKS_AT_ONCE = 1000
-NO_TIME_NS = -1  # the first version of manifests had no times of folders and links
+NO_TIME_NS = -1  # version 1 manifests had no times for folders and links
 
 
 @dataclass(kw_only=True)
 class Pending:
-    """A folder that is being filled."""
+    """A folder being filled."""
 
     folder: bytes
-    found_bytes: int = 0  # already there, and right
-    has_holes: bool = True  # files begin as holes, so zeros need not be written
+    found_bytes: int = 0  # already present and correct
+    has_holes: bool = True  # files start out as holes, so zeros need not be written
 
     def path(self, key: bytes) -> bytes:
         return self.folder + b"/" + key
 
 
 def prepare(folder: Path, index: "Index | None") -> Pending:
-    """Make the folders of a checkpoint, and let the index know which pieces of files are to be fetched.
+    """Create the folders of a checkpoint, and record in the index which pieces of files must be fetched.
 
-    None: there is none, and the folder becomes empty.
+    None: there is no checkpoint, and the folder is emptied.
 
     Raises:
         OSError.
@@ -64,12 +64,12 @@ def prepare(folder: Path, index: "Index | None") -> Pending:
 
 
 def finish(folder: Path, index: "Index", pending: Pending) -> None:
-    """Links, modes and times last: a file must be complete before it may be read-only. The index learns the looks."""
+    """Links, modes and times last: a file must be complete before it may be read-only. Records looks in the index."""
     file_systems, kind = FileSystems(), os.fspath(folder)
     looks: list[tuple[bytes, int, bytes]] = []
 
     def learn(key: bytes, found: os.stat_result) -> None:
-        # judged as of a tick from now, which is waited for below: nobody writes before the command is started
+        # judged as of one tick from now, which is waited for below: nobody writes before the command is started
         is_sure = not is_too_young(found, time.time_ns() + CLOCK_TICK_NS)
         is_sure = is_sure and file_systems.tells_of_writes(found.st_dev, kind)
         looks.append((look_of(found), 0 if is_sure else UNSURE, key))
@@ -81,7 +81,7 @@ def finish(folder: Path, index: "Index", pending: Pending) -> None:
         _, mtime_ns, _, _, _, mode = fields_of(look)
         path = pending.path(key)
         if stat.S_ISLNK(mode):
-            os.symlink(body, path)  # noqa: PTH211 - bytes, and perhaps a hundred thousand of them
+            os.symlink(body, path)  # noqa: PTH211 - bytes, and possibly a hundred thousand of them
             _set_time(path, mtime_ns)
         elif stat.S_ISREG(mode):
             os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101 - as above
@@ -98,7 +98,7 @@ def finish(folder: Path, index: "Index", pending: Pending) -> None:
         learn(key, os.stat(path))  # noqa: PTH116 - as above
     index.set_looks(looks)
     time.sleep(CLOCK_TICK_NS / 1e9)
-    if index.published_look(b"") is None:  # the first version of manifests did not list the folder itself
+    if index.published_look(b"") is None:  # version 1 manifests did not list the folder itself
         index.load([(b"", look_of(os.stat(folder)), 0, b"")])  # noqa: PTH116 - as above
 
 
@@ -108,7 +108,7 @@ def _set_time(path: bytes, mtime_ns: int) -> None:
 
 
 def _plan(pending: Pending, key: bytes, look: bytes, body: bytes) -> Iterator[Piece]:
-    """A file begins as a hole of its size; where one is left of an earlier restore, what of it is right stays."""
+    """A file starts as a hole of its full size; of one left by an earlier restore, the correct pieces stay."""
     size, _, _, _, _, mode = fields_of(look)
     path = pending.path(key)
     if stat.S_ISDIR(mode):
@@ -116,7 +116,7 @@ def _plan(pending: Pending, key: bytes, look: bytes, body: bytes) -> Iterator[Pi
         return
     if not stat.S_ISREG(mode):
         return
-    if len(body) == CHUNK.size and pending.has_holes:  # made when its one piece is there: most files are small
+    if len(body) == CHUNK.size and pending.has_holes:  # created when its single piece arrives: most files are small
         digest, pack, start, length = CHUNK.unpack(body)
         yield Piece(pack, start, length, digest, key, 0, look)
         return
@@ -143,7 +143,7 @@ def _is_there(descriptor: int, at: int, length: int, digest: bytes) -> bool:
 
 
 def _make_writable(folder: Path) -> None:
-    """Modes that the cut-off restore may have set already."""
+    """Undo modes that the interrupted restore may already have set."""
     for top, folders, names in os.walk(folder):
         for name in folders + names:
             path = Path(top, name)
@@ -152,7 +152,7 @@ def _make_writable(folder: Path) -> None:
 
 
 def _clear(folder: Path, index: "Index | None", below: bytes = b"") -> None:
-    """Remove what a restore of ours has written, but the regular files and the folders that the index has."""
+    """Remove what one of our restores has written, except the regular files and folders that the index has."""
     for entry in list(os.scandir(os.fsencode(folder))):
         key = below + entry.name
         is_folder = entry.is_dir(follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""A manifest from the store into the index: read piece by piece, and checked whole before anything is made of it."""
+"""Loads a manifest from the store into the index: read in pieces, and fully checked before it is used."""
 
 import json
 import os
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
 Packs = dict[int, tuple[str, int]]  # name and bytes, by number
-Row = tuple[bytes, bytes, int, bytes]  # key, look, flags and body, as the index has it
+Row = tuple[bytes, bytes, int, bytes]  # key, look, flags and body, as in the index
 
 
 class Head(NamedTuple):
-    """What a checkpoint is, without the list of its files."""
+    """A checkpoint's description, without the list of its files."""
 
     epoch: int
     sequence: int
     writer: str
-    content: str  # equal for checkpoints that restore to the same, times aside
+    content: str  # equal for checkpoints that restore to the same content, ignoring times
     packs: Packs
     files: int = 0
-    size: int = 0  # bytes of all its files
+    size: int = 0  # total bytes of its files
 
     @property
     def name(self) -> str:
@@ -38,7 +38,7 @@ class Head(NamedTuple):
 
 
 def read_head(file: Path) -> Head:
-    """Of a manifest that was fetched, once its checksum is right.
+    """The head of a fetched manifest, once its checksum has been verified.
 
     Raises:
         Corrupt: it is not what was stored. Invalid: it is, and nothing that may be restored.
@@ -50,7 +50,7 @@ def read_head(file: Path) -> Head:
 
 
 def load(file: Path, index: "Index") -> Head:
-    """Put the whole list of a manifest into an empty index; raises as `read_head` does."""
+    """Load the whole list of a manifest into an empty index; raises as `read_head` does."""
     with file.open("rb") as opened:
         is_first_version = opened.read(len(manifest_file.MAGIC)) != manifest_file.MAGIC
     if is_first_version:
@@ -97,7 +97,7 @@ def _head(piece: bytes) -> Head:
 
 
 def _row(row: Any, packs: Packs) -> Row:
-    """A row of a block: key, mode, time, and of a file its chunks, of a link its target."""
+    """A row of a block: key, mode, time, and a file's chunks or a link's target."""
     if type(row) is not list or len(row) not in (3, 4):
         raise Invalid("an entry of the list has another shape")
     path = validation.text(row[0], "a path")
@@ -132,7 +132,7 @@ def _chunks(rows: list[list[Any]], packs: Packs, path: str) -> tuple[bytes, int]
 
 
 def _in_order(rows: Iterable[Row]) -> Iterator[Row]:
-    """Each key once, in the order of its bytes, and in a folder that is listed before it."""
+    """Each key once, in byte order, and in a folder that is listed before it."""
     last: bytes | None = None
     above: list[bytes] = []
     for row in rows:
@@ -151,7 +151,7 @@ def _in_order(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def _head_of(manifest: Manifest) -> tuple[Head, list[Row]]:
-    """The first version, all of which `from_bytes` has checked."""
+    """The head of a version 1 manifest, fully checked by `from_bytes`."""
     packs = dict(enumerate(manifest.packs.items(), start=1))
     numbers = {name: number for number, (name, _) in packs.items()}
     rows: list[Row] = []

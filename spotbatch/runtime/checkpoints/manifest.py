@@ -1,8 +1,8 @@
-"""What one checkpoint consists of, and the first version of its form in the store, which is still read.
+"""What one checkpoint consists of, and version 1 of its format in the store, which can still be read.
 
-The object that is written last makes a checkpoint whole: `manifest_file` and `blocks` have its second version.
+The object written last makes a checkpoint complete: `manifest_file` and `blocks` implement version 2.
 
-A pack holds chunks of files end to end; a manifest says which chunks make which file (`names` has where they stand).
+A pack holds chunks of files end to end; a manifest says which chunks make up which file (`names` defines the keys).
 """
 
 import hashlib
@@ -17,14 +17,14 @@ from spotbatch.runtime.checkpoints import validation
 
 SMALL_PACK_BYTES = 1024 * 1024
 MOST_SMALL_PACKS = 64
-MOST_BYTES = 512 * 1024 * 1024  # of a manifest before it is compressed: some three million files
+MOST_BYTES = 512 * 1024 * 1024  # of a manifest before compression: about three million files
 FREELY_INFLATED_BYTES = 32 * 1024 * 1024
-MOST_RATIO = 32  # beyond that; digests in hex compress to a half
+MOST_RATIO = 32  # limit beyond that; digests in hex compress to half
 _MAGIC = b"spotbatch checkpoint 1 "
 
 
 class Chunk(NamedTuple):
-    """A piece of a file, and where its bytes stand. A tuple, since there may be a hundred thousand of them."""
+    """A piece of a file, and where its bytes are stored. A tuple, since there may be a hundred thousand of them."""
 
     digest: str  # SHA-256 in hex
     pack: str
@@ -48,7 +48,7 @@ class SavedFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """One whole checkpoint."""
+    """One complete checkpoint."""
 
     epoch: int
     sequence: int
@@ -69,7 +69,7 @@ class Manifest:
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """A checksum line, then compressed JSON. Raises Invalid for one that is too large to be read again."""
+    """A checksum line, then compressed JSON. Raises Invalid if it is too large to be read back."""
     packs = sorted(manifest.packs)
     number = {name: at for at, name in enumerate(packs)}
     body = {
@@ -86,21 +86,21 @@ def to_bytes(manifest: Manifest) -> bytes:
         ],
     }
     whole = json.dumps(body, separators=(",", ":")).encode()
-    if len(whole) > MOST_BYTES:  # what could not be restored must not pass for saved
+    if len(whole) > MOST_BYTES:  # what could not be restored must not count as saved
         raise Invalid(
             f"the folder has too many files for one checkpoint: its list has more than {MOST_BYTES >> 20} MiB"
         )
     packed = zlib.compress(whole, level=1)
     if len(whole) > _mostinflated(len(packed)):
-        packed = zlib.compress(whole, level=0)  # so many equal chunks (huge sparse files) would pass for a bomb
+        packed = zlib.compress(whole, level=0)  # this many equal chunks (huge sparse files) would look like a bomb
     return _MAGIC + hashlib.sha256(packed).hexdigest().encode() + b"\n" + packed
 
 
 def from_bytes(data: bytes) -> Manifest:
-    """The manifest that these bytes are.
+    """The manifest that these bytes encode.
 
     Raises:
-        Corrupt: they are not what was stored. Invalid: they are, and no manifest that may be restored.
+        Corrupt: they are not what was stored. Invalid: they are, but may not be restored.
     """
     head, newline, packed = data.partition(b"\n")
     if not newline or not head.startswith(_MAGIC):
@@ -115,7 +115,7 @@ def from_bytes(data: bytes) -> Manifest:
 
 
 def inflated(packed: bytes) -> bytes:
-    """Never more than a manifest may have: a few bytes can be made to inflate to gigabytes."""
+    """Never more than a manifest may have: a few bytes can inflate to gigabytes."""
     inflater = zlib.decompressobj()
     most = _mostinflated(len(packed))
     data = inflater.decompress(packed, most)
@@ -161,20 +161,20 @@ def _saved_file(row: list[Any], packs: list[tuple[str, int]]) -> SavedFile:
 
 
 def content_id(manifest: Manifest) -> str:
-    """Equal for checkpoints that restore to the same, times aside."""
+    """Equal for checkpoints that restore to the same content, ignoring times."""
     files = [(each.path, each.mode, [chunk.digest for chunk in each.chunks]) for each in manifest.files]
     return hashlib.sha256(repr((files, manifest.folders, manifest.links)).encode()).hexdigest()
 
 
 def scattered(live: Mapping[int, int], sizes: Mapping[int, int]) -> set[int]:
-    """Packs whose contents should be sent anew in packs of their own, so that storage and restores stay small.
+    """Packs whose contents should be sent again in packs of their own, so that storage and restores stay small.
 
-    Content that changes leaves packs behind of which little is still needed. Once the packs together hold twice what is
-    needed, those of which less than half is needed are given up; once there are many small packs, these are joined. So
-    each byte is sent again at most about once for each time that the checkpoint is written over.
+    Changing content leaves behind packs of which little is still needed. Once the packs together hold twice what is
+    needed, those of which less than half is needed are given up; once there are many small packs, they are merged. So
+    each byte is resent about once, at most, for each time that the checkpoint is rewritten.
 
     Args:
-        live: bytes that are needed, by pack. sizes: bytes that it has.
+        live: bytes needed, by pack. sizes: bytes in each pack.
     """
     given_up: set[int] = set()
     if sum(sizes.values()) > 2 * sum(live.values()):

@@ -1,9 +1,9 @@
-"""A manifest in the store, version 2: a line, a head, the blocks of its list, and the SHA-256 of all that.
+"""A manifest in the store, version 2: a line, a head, the blocks of its list, and the SHA-256 of all of that.
 
     spotbatch checkpoint 2\\n   [length, head]   [length, block] ...   SHA-256
 
-A length is four bytes, least first; head and blocks are compressed JSON. It is written and read piece by piece, so that
-no number of files needs memory. Version 1 (manifest.py), one JSON text, is still read.
+A length is four bytes, little-endian; head and blocks are compressed JSON. It is written and read in pieces, so that
+memory does not grow with the number of files. Version 1 (manifest.py), a single JSON text, can still be read.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _READ_BYTES = 1024 * 1024
 
 
 def write(out: IO[bytes], head: Mapping[str, Any], blocks: Iterable[bytes]) -> int:
-    """The bytes written."""
+    """Returns the bytes written."""
     digest, size = hashlib.sha256(), 0
 
     def put(data: bytes) -> None:
@@ -42,10 +42,10 @@ def write(out: IO[bytes], head: Mapping[str, Any], blocks: Iterable[bytes]) -> i
 
 
 def pieces(file: Path) -> Iterator[bytes]:
-    """The head and then the blocks, still compressed, once the checksum of all of it is right.
+    """The head and then the blocks, still compressed, after the checksum of the whole has been verified.
 
     Raises:
-        Corrupt: it is not what was written. Invalid: it is, and ends within a block.
+        Corrupt: it is not what was written. Invalid: it is, but ends within a block.
     """
     with file.open("rb") as opened:
         end = _checked_end(opened)

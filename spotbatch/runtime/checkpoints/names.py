@@ -1,7 +1,7 @@
-"""The names of what stands below `checkpoints/`: manifests, packs and claims, each with the epoch of who wrote it.
+"""The names of objects below `checkpoints/`: manifests, packs and claims, each with its writer's epoch.
 
 `manifests/<epoch>-<sequence>-<writer>`, `packs/<epoch>-<writer>-<number>`, `claims/<epoch>-<writer>`. Each start of the
-runtime takes the next epoch, so that an attempt which outlives its host's network can never pass for newer than the
+runtime takes the next epoch, so that an attempt that outlives its host's network can never appear newer than the
 attempt that replaced it.
 """
 
@@ -18,7 +18,7 @@ _EPOCH = r"[0-9]{1,18}"
 
 
 class ManifestName(NamedTuple):
-    """A manifest's place in time; the greatest is the newest."""
+    """A manifest's position in time; the greatest is the newest."""
 
     epoch: int
     sequence: int
@@ -29,22 +29,22 @@ class ManifestName(NamedTuple):
 
 
 def parse_name(text: str) -> ManifestName | None:
-    """None for what is no manifest's name: somebody else's object is left alone."""
+    """None if this is not a manifest's name: other people's objects are left alone."""
     found = re.fullmatch(_MANIFEST, text)
     return None if found is None else ManifestName(int(found[1]), int(found[2]), found[3])
 
 
 def manifest_names(store: Store, prefix: str) -> list[ManifestName]:
-    """Those in the store, oldest first."""
+    """The manifests in the store, oldest first."""
     names = (parse_name(key.rpartition("/")[2]) for key, _ in store.list(f"{prefix}/{MANIFESTS}/"))
     return sorted(name for name in names if name is not None)
 
 
 def has_epoch(name: str) -> bool:
-    """Whether a pack or claim is one of ours by its name."""
+    """Whether a pack or claim is ours, judging by its name."""
     return re.fullmatch(_EPOCH, name.partition("-")[0]) is not None
 
 
 def epoch_of(name: str) -> int:
-    """The epoch of a pack or claim; of what is not ours, and never deleted, one that nobody reaches."""
+    """The epoch of a pack or claim; for one that is not ours, and never deleted, an unreachable epoch."""
     return int(name.partition("-")[0]) if has_epoch(name) else 1 << 62

@@ -1,4 +1,4 @@
-"""What becomes of a file that is open for writing, or changes, for longer than a save waits."""
+"""What happens to a file that is open for writing, or keeps changing, for longer than a save waits."""
 
 import os
 import re
@@ -9,11 +9,11 @@ from fnmatch import translate
 from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
 from spotbatch.runtime.process.open_files import FileId, OpenFiles
 
-STREAM_SECONDS = 30.0  # a file that is written from start to end for longer than this is taken for a log
+STREAM_SECONDS = 30.0  # a file that is written from start to end for longer than this is considered a log
 
 
 class OpenPolicy:
-    """Remembers since when a file has been open; decides by the rule."""
+    """Remembers since when each file has been open, and decides by the rule."""
 
     def __init__(self, rule: OpenRule = OpenRule.AUTO) -> None:
         self.rule = rule
@@ -24,9 +24,9 @@ class OpenPolicy:
         self._open_since = {file: self._open_since.get(file, now) for file in opened.writers}
 
     def unfinished(self, file: FileId, opened: OpenFiles, why: str) -> Unfinished | None:
-        """Whether it is being written from its start to its end, so that a copy would be the half of something.
+        """Whether it is being written from start to end, so that a copy would be incomplete.
 
-        A file that is open for reading too may as well be a store that grows: only a cut one is being written anew.
+        A file also open for reading may equally be a growing store: only a truncated one is being rewritten.
         """
         held = opened.writers.get(file)
         if held is None or held.appends or self.rule is OpenRule.FROZEN:
@@ -42,7 +42,7 @@ class OpenPolicy:
 def unfinished_below(
     folder: str, exclude: Sequence[str], opened: OpenFiles, policy: OpenPolicy
 ) -> dict[str, Unfinished]:
-    """Paths below a folder of what would be half of something if its writers ended now, and how that is said."""
+    """Paths below a folder that would be incomplete if their writers ended now, and how to describe them."""
     top = os.path.realpath(os.fsencode(folder)) + b"/"
     is_excluded = re.compile("|".join(map(translate, exclude)) or r"(?!)").match
     found = {}

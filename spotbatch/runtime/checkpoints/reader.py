@@ -1,4 +1,4 @@
-"""Reading files for a checkpoint: their chunks are hashed, and what the store does not have yet is sent."""
+"""Reading files for a checkpoint: their chunks are hashed, and those not yet in the store are sent."""
 
 import hashlib
 import os
@@ -20,17 +20,17 @@ from spotbatch.runtime.storage.store import Draft
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
-WIDTH = 2  # SHA-256 runs at 1 to 2 GB/s a core; more threads would take the command's cores
-AHEAD = 2  # parts read before they are taken
-WINDOW_BYTES = 128 * 1024  # read, hashed and written while they are in a core's own cache: twice as quick as one by one
+WIDTH = 2  # SHA-256 runs at 1 to 2 GB/s per core; more threads would take the command's cores
+AHEAD = 2  # parts read ahead
+WINDOW_BYTES = 128 * 1024  # read, hashed and written while still in a core's cache: twice as fast as one by one
 Piece = tuple[bytes, int, int]  # SHA-256, offset in the buffer, length
 
 
 @dataclass(kw_only=True, eq=False)
 class _Part:
-    """Neighbouring chunks of one file, as many as a pack holds, and what a thread found in them.
+    """Adjacent chunks of one file, as many as a pack holds, and what a thread found in them.
 
-    What is read goes into the buffer, or, where all of it is likely to be new, into the draft of a pack.
+    The content is read into the buffer or, if all of it is likely to be new, into the draft of a pack.
     """
 
     descriptor: int
@@ -47,22 +47,22 @@ class _Part:
     def read(self) -> None:
         try:
             self._read()
-        except StoreError:  # a full disk, perhaps: what is read into a buffer is sent in the usual way, and tried again
+        except StoreError:  # possibly a full disk: content in a buffer is sent the usual way, with retries
             self.drop()
             self.is_lost = True
-        except BaseException as error:  # noqa: BLE001 - raised again where the part is taken
+        except BaseException as error:  # noqa: BLE001 - raised again when the part is taken
             self.error = error
         finally:
             self.done.set()
 
     def content(self, start: int, length: int) -> bytes | memoryview:
-        """Raises StoreError: it cannot be read back from a draft."""
+        """Raises StoreError if it cannot be read back from a draft."""
         if self.draft is not None:
             return self.draft.read(start, length)
         return memoryview(self.buffer or b"")[start : start + length]
 
     def drop(self) -> None:
-        """The draft, if there still is one."""
+        """Drop the draft, if there still is one."""
         draft, self.draft = self.draft, None
         if draft is not None:
             draft.drop()
@@ -87,7 +87,7 @@ _own = threading.local()
 
 
 def _window() -> bytearray:
-    """This thread's, so that it stays in a core's cache."""
+    """This thread's own, so that it stays in a core's cache."""
     if not hasattr(_own, "window"):
         _own.window = bytearray(WINDOW_BYTES)
     window: bytearray = _own.window
@@ -95,7 +95,7 @@ def _window() -> bytearray:
 
 
 class Reader:
-    """Reads for one save. `given_up` names packs whose contents are to be sent anew."""
+    """Reads for one save. `given_up` names packs whose contents are to be sent again."""
 
     def __init__(self, index: "Index", upload: Upload, limit: Limit, given_up: set[int]) -> None:
         self._index = index
@@ -103,7 +103,7 @@ class Reader:
         self._limit = limit
         self.given_up = given_up
         self._crew: Crew[_Part] | None = None
-        self._is_new = False  # the last part of a file that was read: what follows it is likely to be so too
+        self._is_new = False  # the last part of a file that was read: what follows is likely new too
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +113,7 @@ class Reader:
             self._crew.finish()
 
     def read(self, descriptor: int, size: int, before: bytes | None, base: int = 0) -> bytes:
-        """The records of a file's chunks, from a base up to a size; `before` are those of its last version.
+        """The records of a file's chunks, from an offset up to a size; `before` are those of its last version.
 
         Raises:
             Torn: the file became shorter.
@@ -121,7 +121,7 @@ class Reader:
         """
         if self._limit.is_over():
             raise StoreError("the time for this save is over")
-        self._limit.moved()  # a folder that takes long to read does not stand still
+        self._limit.moved()  # a folder that takes long to read still counts as progress
         if size == 0:
             return b""
         step = chunk_bytes(size)
@@ -184,7 +184,7 @@ class Reader:
         return under_way.popleft()
 
     def _records(self, part: _Part, first: int, before: bytes) -> bytes:
-        """Where each chunk of a part stands, or will stand. The part is of no more use afterwards."""
+        """Where each chunk of a part is or will be stored. The part is not usable afterwards."""
         found = [
             self._found(digest, length, before[(first + n) * CHUNK.size : (first + n + 1) * CHUNK.size])
             for n, (digest, _, length) in enumerate(part.pieces)
@@ -200,17 +200,17 @@ class Reader:
         return b"".join(records)
 
     def _sent_whole(self, part: _Part) -> list[Location]:
-        """Where the chunks of a part will stand that is a pack of its own."""
+        """Where the chunks of a part that becomes a pack of its own will be stored."""
         buffer = part.buffer
         if part.draft is not None:
             kept = self._upload.keep(part.draft, part.pieces)
             if kept is not None:
                 part.draft = None
                 return kept
-            buffer = self._upload.buffer()  # in the usual way then, which is tried again
+            buffer = self._upload.buffer()  # the usual way then, with retries
             buffer[: part.size] = part.content(0, part.size)
             part.drop()
-        assert buffer is not None  # noqa: S101 - what has no draft has a buffer
+        assert buffer is not None  # noqa: S101 - without a draft there is a buffer
         part.buffer = None
         return self._upload.add_whole(buffer, part.pieces)
 

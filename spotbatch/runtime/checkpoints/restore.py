@@ -1,5 +1,5 @@
-"""Bringing back the newest whole checkpoint: every byte is checked, what looks corrupt is read again from the store,
-and only then does a checkpoint give way to the one before."""
+"""Restores the newest intact checkpoint: every byte is checked, what looks corrupt is read again from the store,
+and only then is a checkpoint given up for the one before it."""
 
 import os
 import tempfile
@@ -33,12 +33,12 @@ def restore(
     *,
     seen: Iterable[ManifestName] = (),
 ) -> Restored:
-    """Fill a folder with the newest whole checkpoint below `prefix`. The folder is empty, or holds what an earlier
-    restore into it left: what of that is right by its checksum is not fetched again. `seen` are manifests that another
-    listing has shown: the listings of some stores are late, and one that lacks the newest must not cost its work.
+    """Fill a folder with the newest intact checkpoint below `prefix`. The folder is empty, or holds what an earlier
+    restore left there: pieces with the right checksum are not fetched again. `seen` are manifests shown by another
+    listing: some stores' listings lag, and one that lacks the newest manifest must not cost its work.
 
     Raises:
-        StoreError: the store did not answer within the limit: whether there is a checkpoint is not known.
+        StoreError: the store did not answer within the limit: whether there is a checkpoint is unknown.
         OSError, HostFault: the folder cannot be filled.
     """
     try:
@@ -81,8 +81,8 @@ def _restore(
 
 
 def with_unlisted(store: Store, prefix: str, names: Iterable[ManifestName], limit: Limit) -> list[ManifestName]:
-    """These, oldest first, and those that follow the newest of them: a writer numbers its checkpoints one by one, so
-    the next can be asked for by its name, which no late listing hides.
+    """These, oldest first, and those that follow the newest: a writer numbers its checkpoints consecutively, so
+    the next can be requested by name, which a lagging listing cannot hide.
     """
     found = sorted(names)
     while found:
@@ -97,9 +97,9 @@ def with_unlisted(store: Store, prefix: str, names: Iterable[ManifestName], limi
 def _is_there(store: Store, key: str, limit: Limit) -> bool:
     try:
         retrying(lambda: store.get_ranges(key, [(0, 1)]), limit)
-    except (Missing, Refused):  # a role that may not list is refused what is not there
+    except (Missing, Refused):  # a role without list permission gets "refused" for missing objects
         return False
-    except Corrupt:  # it is there, and empty: who reads it will say so
+    except Corrupt:  # it exists, and is empty: its reader will report that
         return True
     return True
 
@@ -107,10 +107,10 @@ def _is_there(store: Store, key: str, limit: Limit) -> bool:
 def load_manifest(
     store: Store, prefix: str, name: ManifestName, index: "Index", limit: Limit, scratch: Path | None = None
 ) -> Head:
-    """One manifest, its list put into the index; read again where it does not match its checksum.
+    """Load one manifest's list into the index; read again if it does not match its checksum.
 
     Raises:
-        Corrupt, Missing: it still does not, or is not there. Invalid: it is nothing that may be restored.
+        Corrupt, Missing: it still does not match, or does not exist. Invalid: it may not be restored.
         StoreError: the store did not answer within the limit.
     """
 

@@ -1,4 +1,4 @@
-"""What a save and a restore came to."""
+"""The results of a save and of a restore."""
 
 from typing import TYPE_CHECKING
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """One save that was acknowledged by the store."""
+    """A save acknowledged by the store."""
 
-    name: str  # of the checkpoint; empty where there was nothing to save yet
-    checkpoint_bytes: int  # of all its files
+    name: str  # of the checkpoint; empty if there was nothing to save yet
+    checkpoint_bytes: int  # total bytes of its files
     is_new: bool  # False: nothing had changed since the last one, and nothing was sent
     looked_at: float  # UTC epoch seconds when the folder was in this state
     uploaded_bytes: int = 0
     seconds: float = 0.0
-    missed: dict[str, str] = made_by(default_factory=dict)  # files that are not in it as they were, and why
+    missed: dict[str, str] = made_by(default_factory=dict)  # files that it lacks in their current state, and why
 
 
 @dataclass(kw_only=True)
 class Restored:
-    """What a restore found."""
+    """The result of a restore."""
 
-    manifest: "Head | None" = None  # None: there is no checkpoint that could be restored
+    manifest: "Head | None" = None  # None: there is no restorable checkpoint
     index: "Index | None" = None  # what is in the folder now
-    corrupt: set[ManifestName] = made_by(default_factory=set)  # passed over, also after they were read again
-    invalid: set[ManifestName] = made_by(default_factory=set)  # of these, those that any host would pass over
+    corrupt: set[ManifestName] = made_by(default_factory=set)  # skipped, even after they were read again
+    invalid: set[ManifestName] = made_by(default_factory=set)  # those of them that any host would skip
     downloaded_bytes: int = 0
 
     @property
     def unverified(self) -> set[ManifestName]:
-        """Those that did not match their checksums here; another host may find them whole."""
+        """Those that did not match their checksums here; another host may find them intact."""
         return self.corrupt - self.invalid

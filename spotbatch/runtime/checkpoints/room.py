@@ -11,10 +11,10 @@ MARKER = ".spotbatch-restore-under-way"
 
 
 def make_room(folder: Path) -> None:
-    """An empty folder, or what an earlier restore into it left; anything else that stood there is moved aside, never
+    """An empty folder, or what an earlier restore left in it; anything else found there is moved aside, never
     deleted.
 
-    Raises:
+    InvalidSetting: the folder cannot be created or emptied. HostFault: not on this host.
         InvalidSetting: the folder cannot be made or emptied. HostFault: not on this host.
     """
     try:
@@ -30,7 +30,7 @@ def make_room(folder: Path) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Raises OSError where it cannot be read."""
+    """Raises OSError if it cannot be read."""
     with os.scandir(folder) as entries:
         return next(entries, None) is None
 

@@ -1,4 +1,4 @@
-"""When to save while the command runs, and what came of it."""
+"""When to save while the command runs, and the results of the saves."""
 
 import contextlib
 import time
@@ -20,22 +20,22 @@ from spotbatch.runtime.workspace import Workspace
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.bandwidth import Bandwidth
 
-SAVE_LIMIT_SECONDS = 900.0  # without anything moving, of a periodic save: then it begins anew with what is left to send
-AGAIN_SECONDS = 5.0  # after a save that failed
-ASKED_AGAIN_SECONDS = 1.0  # the same, where the program waits for it
+SAVE_LIMIT_SECONDS = 900.0  # without progress, for a periodic save: it then restarts with what is left to send
+AGAIN_SECONDS = 5.0  # after a failed save
+ASKED_AGAIN_SECONDS = 1.0  # the same, if the program waits for it
 WARM_UP_SECONDS = 1.0  # a command that has ended by then need not pay for it; the last save of others has little time
 TIMES_TO_WARN = 3
 NAMES_TO_SAY = 5
 
 
 class Save(Protocol):
-    """As `AttemptStore.save`."""
+    """Same signature as `AttemptStore.save`."""
 
     def __call__(self, limit: Limit, *, is_asked: bool, half_written: Mapping[str, Unfinished]) -> Saved: ...
 
 
 class SaveSchedule:
-    """Starts saves in the background, one at a time, and books them in the record."""
+    """Starts saves in the background, one at a time, and enters them in the record."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class SaveSchedule:
         on_saved: Callable[[], object],
         fixed_seconds: float | None,
         interruptions_per_hour: float,
-        restore_seconds: float = 300.0,  # for which a restore may stand still
+        restore_seconds: float = 300.0,  # for which a restore may make no progress
     ) -> None:
         self._background = background
         self._save = save
-        self._warm_up: Callable[[], None] | None = warm_up  # what the first save would do first; None: done
+        self._warm_up: Callable[[], None] | None = warm_up  # what the first save would otherwise do first; None: done
         self._warm_at = time.monotonic() + WARM_UP_SECONDS
         self._record = record
         self._workspace = workspace
@@ -68,7 +68,7 @@ class SaveSchedule:
         self._asked = 0  # by the command, through the request file
         self._answering = 0
         self._answered = 0
-        self._not_before = 0.0  # monotonic: what failed is not tried again at once, even if it is asked for
+        self._not_before = 0.0  # monotonic: what failed is not retried at once, even on request
         self._failed_in_a_row = 0
         self._missed_in_a_row: dict[str, int] = {}
         self.save_seconds: float | None = None  # smoothed
@@ -80,7 +80,7 @@ class SaveSchedule:
         return next_interval_seconds(self.save_seconds, self._interruptions_per_hour)
 
     def tick(self) -> None:
-        """Book a save that has ended; begin one that is due or asked for."""
+        """Record a finished save; begin one that is due or requested."""
         if self._ticket is not None:
             if not self._ticket.is_done:
                 return
@@ -95,14 +95,14 @@ class SaveSchedule:
             self._begin(Limit.standing_still(SAVE_LIMIT_SECONDS), is_asked=self._asked > self._answered)
 
     def last(self, limit: Limit, half_written: Mapping[str, Unfinished]) -> Ticket[Saved]:
-        """Call off what is under way, and save once more, but files that were half written when the command ended."""
+        """Cancel a save in progress, and save once more, except files half written when the command ended."""
         self._limit.cancel()
         self._begin(limit, half_written=half_written)
-        assert self._ticket is not None  # noqa: S101 - just begun
+        assert self._ticket is not None  # noqa: S101 - just started
         return self._ticket
 
     def settle(self) -> Saved | None:
-        """Book the last save, if it has ended."""
+        """Record the last save, if it has finished."""
         if self._ticket is None or not self._ticket.is_done:
             return None
         ticket, self._ticket = self._ticket, None
@@ -120,14 +120,14 @@ class SaveSchedule:
         self._due_at = time.monotonic() + self.interval_seconds()
         try:
             saved = ticket.result()
-        except Exception as problem:  # noqa: BLE001 - no trouble with a save, not even a bug of ours, ends the command
+        except Exception as problem:  # noqa: BLE001 - no problem with a save, not even our own bug, ends the command
             self._book_failure(problem)
             return None
         say_on_change("save", "")
         self._failed_in_a_row = 0
         self._warn_of_missed(saved.missed)
         if saved.is_new:
-            self._record.last_saved_at = saved.looked_at  # a look that found nothing new saved no work
+            self._record.last_saved_at = saved.looked_at  # a pass that found nothing new saved no work
             self._count(saved)
             self._on_saved()
         self._answer(is_whole=not saved.missed)
@@ -146,10 +146,10 @@ class SaveSchedule:
             warn(self._record, f"checkpoints: {TIMES_TO_WARN} saves in a row failed. {text}")
             self._on_saved()
         if isinstance(problem, Torn):
-            self._answer(is_whole=False)  # it cannot be saved as it was when that was asked
+            self._answer(is_whole=False)  # it can no longer be saved as it was at the request
 
     def _warn_of_missed(self, missed: Mapping[str, str]) -> None:
-        """Say which files a checkpoint does not have as they were; those that it misses again and again are kept."""
+        """Log which files a checkpoint lacks in their current state; those missed repeatedly are recorded."""
         first = sorted(missed)[:NAMES_TO_SAY]
         more = f" and {len(missed) - len(first)} more" if len(missed) > len(first) else ""
         say_on_change(
@@ -175,9 +175,9 @@ class SaveSchedule:
         self._foresee_restore(saved)
 
     def _foresee_restore(self, saved: Saved) -> None:
-        """Say in time what the next attempt would find out."""
+        """Warn early of what the next attempt would otherwise find out."""
         if self._bandwidth is None:
-            from spotbatch.runtime.checkpoints.bandwidth import Bandwidth  # not for who saves nothing
+            from spotbatch.runtime.checkpoints.bandwidth import Bandwidth  # skipped if nothing is saved
 
             self._bandwidth = Bandwidth()
         self._bandwidth.learn(saved.uploaded_bytes, saved.seconds)
@@ -200,10 +200,10 @@ class SaveSchedule:
             return 0
 
     def _answer(self, *, is_whole: bool) -> None:
-        """The number of the request; below zero where not all of it is stored as it was."""
+        """The request's number; negative if not everything was stored as it was."""
         if self._answering > self._answered:
             self._answered = self._answering
             beside = self._workspace.save_done_file.with_suffix(".part")
-            with contextlib.suppress(OSError):  # a full disk: who waits for the answer has a limit
+            with contextlib.suppress(OSError):  # full disk: the waiting program has a time limit
                 beside.write_text(str(self._answering if is_whole else -self._answering), encoding="ascii")
                 beside.replace(self._workspace.save_done_file)

@@ -1,9 +1,9 @@
-"""The checkpoint folder as it was at one moment.
+"""The checkpoint folder in a state of one moment.
 
-A pass goes through the folder and reads what is not known yet. If nothing has changed since the pass began, all of it
-is as it was at that moment; else another pass follows, and when that finds nothing new, the folder was at rest between
-them. What does not come to rest, since a program keeps it open or mapped or writes all the time, is copied while the
-program's processes stand still for a moment; or the version before is kept. docs/runtime.md has the rule.
+A pass walks the folder and reads what is not known yet. If nothing has changed since the pass began, everything is
+as it was at that moment; otherwise another pass follows, and when that finds nothing new, the folder was at rest
+between them. Files that do not come to rest, since a program keeps them open or mapped or writes constantly, are
+copied while its processes are frozen briefly; or the previous version is kept. docs/runtime.md has the rule.
 """
 
 import os
@@ -28,9 +28,9 @@ from spotbatch.runtime.process.open_files import look_at
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
-LONG_PASS_SECONDS = 0.2  # many files: to go through them again costs more than to wait for a tick of the clock
+LONG_PASS_SECONDS = 0.2  # many files: walking them again costs more than waiting for one clock tick
 SETTLE_SECONDS = 2.0  # how long a save waits for files that are being written
-Missed = dict[bytes, str]  # why the checkpoint does not have a file as it was; the version before, where there is one
+Missed = dict[bytes, str]  # why the checkpoint lacks a file as it is now; the version before, if there is one
 
 
 class Taken(NamedTuple):
@@ -41,7 +41,7 @@ class Taken(NamedTuple):
 
 
 class Folder:
-    """The folder of one attempt, over all its saves."""
+    """The folder of one attempt, across all its saves."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Folder:
         self._pass_seconds = 0.0  # of the last one
 
     def take(self, reader: Reader, limit: Limit, *, is_asked: bool, half_written: Mapping[bytes, Unfinished]) -> Taken:
-        """Bring the index to the folder as it is. `is_asked`: the program says that it is whole now.
+        """Bring the index up to date with the folder. `is_asked`: the program asserts that it is complete now.
 
         Raises:
-            Torn: the folder is not there, or is being made anew.
-            StoreError: what was read could not be sent, or the time is over.
+            Torn: the folder does not exist, or is being rebuilt.
+            StoreError: what was read could not be sent, or the time is up.
         """
         looked_at, seen, is_settled = self._passes(reader, limit, is_asked=is_asked)
         self._refuse_emptied(seen, is_asked=is_asked)
@@ -78,14 +78,14 @@ class Folder:
             looked_at, missed = at or looked_at, restless | missed
         for key in missed:
             self._index.as_before(key)
-        for key, why in seen.unreadable.items():  # what is known of it stays known
+        for key, why in seen.unreadable.items():  # what is known of it is kept
             missed[key] = why
         return Taken(looked_at, missed)
 
     def _passes(self, reader: Reader, limit: Limit, *, is_asked: bool) -> tuple[float, Seen, bool]:
-        """Until the folder was at rest, or it is late."""
+        """Repeat until the folder was at rest, or time is up."""
         if self._pass_seconds > LONG_PASS_SECONDS:
-            limit.wait(2 * CLOCK_TICK_NS / 1e9)  # what was written just now is then before the pass: one is enough
+            limit.wait(2 * CLOCK_TICK_NS / 1e9)  # recent writes then precede the pass: one pass is enough
         give_up: float | None = None  # counted from the end of the first pass, which may take long
         pause_seconds, number = 0.02, 0
         while True:
@@ -94,7 +94,7 @@ class Folder:
             problem: Torn | None = None
             try:
                 seen = self._pass(reader, is_first=number == 1)
-            except Torn as error:  # it may come back at once
+            except Torn as error:  # it may reappear at once
                 problem = error
             if problem is None and self._is_settled(seen, number):
                 self._restless_before = set()
@@ -107,7 +107,7 @@ class Folder:
                 return looked_at, seen, False
             if limit.is_over():
                 raise StoreError("the time for this save is over")
-            if number % 2 == 0 or problem is not None:  # two looks follow each other at once, and then there is a pause
+            if number % 2 == 0 or problem is not None:  # two passes in immediate succession, then a pause
                 limit.wait(pause_seconds)
                 pause_seconds = min(pause_seconds * 2, 0.25)
 
@@ -153,7 +153,7 @@ class Folder:
         if seen.held or seen.moving:
             return False
         if seen.opened.is_blind and time.time_ns() - seen.newest_ns < SETTLE_SECONDS * 1e9:
-            return False  # somebody may be writing whom we cannot see: only rest tells
+            return False  # a process that we cannot see may be writing: only rest is proof
         if number > 1 and not seen.differences:
             return True
         return not (seen.mapped or seen.opened.is_blind) and seen.nothing_changed_since()
@@ -163,7 +163,7 @@ class Folder:
         return bool(seen.restless) and seen.restless <= self._restless_before and not seen.opened.is_blind
 
     def _refuse_emptied(self, seen: Seen, *, is_asked: bool) -> None:
-        """A folder that was just emptied is being made anew: the host may be gone before there is anything in it."""
+        """A folder that was just emptied is being rebuilt: the host may be gone before there is anything in it."""
         before = self._index.published_look(b"")
         if seen.entries or is_asked or before is None or not self._index.has_published():
             return
@@ -175,7 +175,7 @@ class Folder:
     # --- what does not come to rest
 
     def _take_restless(self, seen: Seen, reader: Reader, *, is_asked: bool) -> tuple[float | None, Missed]:
-        """When it was copied, if it was, and what was not."""
+        """When it was copied, if at all, and what was not copied."""
         self._restless_before = seen.restless
         missed: Missed = {}
         open_keys = seen.held.keys() | seen.mapped
@@ -186,7 +186,7 @@ class Folder:
                 half = self._policy.unfinished(file, seen.opened, "it is open, and being written to its end")
                 if half is not None and self._is_half(key, half):
                     missed[key] = half.why
-        is_still = not seen.differences and not seen.moving - missed.keys()  # since the pass before: open, and at rest
+        is_still = not seen.differences and not seen.moving - missed.keys()  # since the last pass: open, and at rest
         if is_still or not seen.restless - missed.keys():
             return None, missed
         at, problem = self._copy_frozen(seen, reader, frozenset(missed))
@@ -201,7 +201,7 @@ class Folder:
         return not half.only_if_smaller or (before is not None and fields_of(now.look)[0] < fields_of(before)[0])
 
     def _copy_frozen(self, seen: Seen, reader: Reader, without: frozenset[bytes]) -> tuple[float | None, str]:
-        """Copy what changes while the command stands still, and read the copies once it goes on."""
+        """Copy what changes while the command is frozen, and read the copies once it resumes."""
         walk_seconds = (time.monotonic_ns() - seen.steady_ns) / 1e9
         still = Seen(opened=seen.opened)
         try:

@@ -1,16 +1,16 @@
-"""Where stat tells whether a file was written, and where only its content does.
+"""Where stat shows whether a file was written, and where only its content does.
 
-A write through a shared memory map changes the times of a file when a clean page of it becomes dirty: on disk file
-systems, which are told of that (`page_mkwrite`, the kernel's Documentation/filesystems/locking.rst). tmpfs and ramfs
-are not, and what others do is not known: there the content decides at every save. A file that is mapped now is read at
-every save in any case, and once more after it was unmapped, since pages that were dirty before are written silently.
+A write through a shared memory map changes a file's times when one of its clean pages becomes dirty: on disk file
+systems, which are notified of that (`page_mkwrite`, the kernel's Documentation/filesystems/locking.rst). tmpfs and
+ramfs are not, and what others do is unknown: there the content is compared at every save. A mapped file is read at
+every save in any case, and once more after it is unmapped, since writes to already dirty pages leave no trace.
 """
 
 import os
 from pathlib import Path
 
 TELL_OF_WRITES = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "overlay", "zfs"))
-CLOCK_TICK_NS = 20_000_000  # file times come from a clock that steps every 1 to 10 ms
+CLOCK_TICK_NS = 20_000_000  # file times come from a clock with a resolution of 1 to 10 ms
 COARSE_TICK_NS = 2_000_000_000  # where times are whole seconds (FAT: two)
 _SECOND_NS = 1_000_000_000
 
@@ -23,7 +23,7 @@ class FileSystems:
         self._known: dict[int, str] = {}
 
     def kind(self, device: int, path: str) -> str:
-        """Empty where it cannot be found out. `path` decides for a device that is not listed (btrfs's subvolumes)."""
+        """Empty if unknown. `path` decides for a device that is not listed (btrfs's subvolumes)."""
         if device not in self._known:
             self._known[device] = self._look_up(device, path)
         return self._known[device]
@@ -52,7 +52,7 @@ class FileSystems:
 
 
 def is_too_young(found: os.stat_result, now_ns: int) -> bool:
-    """Whether a later write could leave the same times: they lie within a tick of the clock that they come from."""
+    """Whether a later write could leave the same times: they are within one tick of the clock that sets them."""
     newest = max(found.st_mtime_ns, found.st_ctime_ns)
     is_coarse = found.st_mtime_ns % _SECOND_NS == 0 and found.st_ctime_ns % _SECOND_NS == 0
     return now_ns - newest < (COARSE_TICK_NS if is_coarse else CLOCK_TICK_NS)

@@ -1,4 +1,4 @@
-"""Sending contents to the store, many small ones together in one object."""
+"""Sending contents to the store, with many small ones combined into one object."""
 
 import queue
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
 
 PACK_BYTES = 4 * 1024 * 1024
-WIDTH = 4  # transfers beside each other
-MOST_BUFFERS = 8  # of PACK_BYTES each: the memory of a save, whatever it saves
+WIDTH = 4  # concurrent transfers
+MOST_BUFFERS = 8  # each of PACK_BYTES: the memory that a save uses, whatever its size
 
 
 class Pack(NamedTuple):
-    """An object that is being gathered or sent."""
+    """An object being gathered or sent."""
 
     number: int
     name: str
@@ -48,10 +48,10 @@ class Upload:
         self.sent_bytes = 0
 
     def buffer(self) -> bytearray:
-        """One that nobody uses: used again rather than made anew, since the kernel clears new memory page by page.
+        """An unused buffer: reused rather than allocated, since the kernel clears new memory page by page.
 
         Raises:
-            StoreError: what a transfer raised meanwhile.
+            StoreError: what a transfer raised in the meantime.
         """
         while True:
             if self._error is not None:
@@ -71,7 +71,7 @@ class Upload:
         self._free.put(buffer)
 
     def add(self, digest: bytes, data: bytes | memoryview) -> Location:
-        """Where this content will stand."""
+        """Where this content will be stored."""
         size = len(data)
         if self._pack is not None and self._pack.size + size > PACK_BYTES:
             self._flush()
@@ -85,25 +85,25 @@ class Upload:
         return location
 
     def add_whole(self, buffer: bytearray, pieces: Sequence[tuple[bytes, int, int]]) -> list[Location]:
-        """A pack of its own from a buffer of ours: digest, offset and length of all its pieces, end to end."""
+        """A pack of its own from one of our buffers: digest, offset and length of all its pieces, end to end."""
         number, name = self._next_pack()
         locations = self._stored(number, pieces)
         self._give(Pack(number, name, buffer, sum(length for _, _, length in pieces)))
         return locations
 
     def draft(self) -> Draft | None:
-        """A pack that is written while it is read, where the store can take that. From any thread."""
+        """A pack that is written while it is read, if the store supports that. May be called from any thread."""
         return None if self._error is not None else self._store.draft(self._prefix)
 
     def keep(self, draft: Draft, pieces: Sequence[tuple[bytes, int, int]]) -> list[Location] | None:
-        """As `add_whole`, of a pack that is written already. None: it could not be kept."""
+        """As `add_whole`, for a pack that is already written. None: it could not be kept."""
         number, name = self._next_pack()
         size = sum(length for _, _, length in pieces)
         self.tried[number] = (name, size)
         try:
             draft.keep(self._prefix + name)
         except StoreError:
-            return None  # sent in the usual way, and tried again as that is
+            return None  # sent the usual way, with the usual retries
         self.arrived.add(number)
         self.sent_bytes += size
         return self._stored(number, pieces)
@@ -115,7 +115,7 @@ class Upload:
         return locations
 
     def finish(self) -> None:
-        """Wait for what is under way; raises the first error."""
+        """Wait for all transfers; raises the first error."""
         try:
             self._flush()
         finally:
@@ -137,14 +137,14 @@ class Upload:
         self._crew.give(pack)
 
     def _send(self, pack: Pack) -> None:
-        """An error is kept for the feeding thread; what comes after it is not sent, and its buffer is free again."""
+        """An error is kept for the feeding thread; later packs are not sent, and their buffers are freed."""
         try:
             if self._error is None:
                 with memoryview(pack.buffer) as whole, whole[: pack.size] as data:
                     retrying(lambda: self._store.put(self._prefix + pack.name, data), self._limit)
                 self.sent_bytes += pack.size
                 self.arrived.add(pack.number)
-        except BaseException as error:  # noqa: BLE001 - raised where the next buffer is asked for, or at the end
+        except BaseException as error:  # noqa: BLE001 - raised when the next buffer is requested, or at the end
             self._error = error
         finally:
             self.release(pack.buffer)

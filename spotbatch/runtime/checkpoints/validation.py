@@ -1,7 +1,7 @@
-"""Whether a manifest may be restored. It is hostile input: all of it is checked before the first file is made.
+"""Whether a manifest may be restored. It is untrusted input: all of it is checked before the first file is created.
 
-What holds of every manifest that we write: a path is a plain relative name; each thing stands once, in a folder that
-the manifest lists, so nothing lies below a file or a link; a chunk lies within its pack; no number is beyond what a
+What holds for every manifest that we write: a path is a plain relative name; each entry occurs once, in a folder that
+the manifest lists, so nothing lies below a file or a link; a chunk lies within its pack; no number exceeds what a
 file system can hold.
 """
 
@@ -25,7 +25,7 @@ _MOST_INT = 2**63
 
 
 def whole(value: Any, what: str, *, least: int = 0, most: int = _MOST_INT - 1) -> int:
-    """An integer within bounds. Raises Invalid; True and 1.0 are none."""
+    """An integer within bounds. Raises Invalid; True and 1.0 are not integers."""
     if type(value) is not int or not least <= value <= most:
         raise Invalid(f"{what} is {_shown(value)}: a whole number from {least} to {most} is wanted")
     return value
@@ -51,7 +51,7 @@ def seconds(value: Any, what: str) -> float:
 
 
 def pack_table(value: Any) -> list[tuple[str, int]]:
-    """Name and size of each pack, each once."""
+    """Name and size of each pack, each occurring once."""
     packs = [
         (_name(name, "a pack's name"), whole(size, f"the size of the pack {name!r}", most=MOST_PACK_BYTES))
         for name, size in rows(value, "packs", 2)
@@ -70,7 +70,7 @@ def mode(value: Any, path: str) -> int:
 
 
 def time_ns(value: Any, path: str) -> int:
-    """Nanoseconds that `os.utime` takes."""
+    """Nanoseconds that `os.utime` accepts."""
     return whole(value, f"the time of {path!r}", least=-_MOST_INT)
 
 
@@ -125,7 +125,7 @@ def _place(path: str, folders: set[str]) -> None:
 
 
 def name(inner: bytes, key: bytes) -> None:
-    """One name within a path that stands in its folder. Raises Invalid."""
+    """A single path component that belongs in its folder. Raises Invalid."""
     if inner in (b"", b".", b"..") or b"/" in inner or b"\0" in inner:
         raise Invalid(f"{key!r} does not lie in a folder of this checkpoint, or would leave it")
     if len(inner) > MOST_NAME_BYTES or len(key) > MOST_PATH_BYTES:

@@ -1,4 +1,4 @@
-"""One pass through the checkpoint folder: what is known is left alone, what is not is read or copied."""
+"""One pass through the checkpoint folder: known files are left alone, others are read or copied."""
 
 import os
 import stat
@@ -31,11 +31,11 @@ class Seen:
     opened: OpenFiles
     began_ns: int = field(default_factory=time.time_ns)
     steady_ns: int = field(default_factory=time.monotonic_ns)
-    newest_ns: int = 0  # the newest of all times at which something changed
-    entries: int = 0  # but the folder itself
+    newest_ns: int = 0  # the latest of all change times
+    entries: int = 0  # excluding the folder itself
     differences: int = 0  # from what was known
-    moving: set[bytes] = field(default_factory=set)  # changed since they were read
-    held: dict[bytes, FileId] = field(default_factory=dict)  # new, and open for writing other than to append
+    moving: set[bytes] = field(default_factory=set)  # changed after they were read
+    held: dict[bytes, FileId] = field(default_factory=dict)  # new, and open for writing other than appending
     mapped: set[bytes] = field(default_factory=set)
     unreadable: dict[bytes, str] = field(default_factory=dict)
 
@@ -44,13 +44,13 @@ class Seen:
         return self.moving | self.held.keys() | self.mapped
 
     def nothing_changed_since(self) -> bool:
-        """Whether all is as it was when the pass began, by the file system's clock; it must not have been set."""
+        """Whether all is as it was when the pass began, by the file system's clock, which must not have been set."""
         passed_ns, clock_ns = time.monotonic_ns() - self.steady_ns, time.time_ns() - self.began_ns
         return self.newest_ns < self.began_ns - CLOCK_TICK_NS and abs(passed_ns - clock_ns) < CLOCK_TICK_NS // 4
 
 
 class Visit:
-    """Goes through the folder beside the index. With `copies`, files are copied there and read later."""
+    """Walks the folder alongside the index. With `copies`, files are copied there and read later."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Visit:
         return self._walk.others
 
     def all(self) -> None:
-        """Raises OSError where the folder itself cannot be looked at."""
+        """Raises OSError if the folder itself cannot be inspected."""
         seen, is_alert = self._seen, self._seen.opened.is_blind
         has_maps, has_writers = bool(self._mapped_inodes or self._mapped_keys), bool(self._writers)
         rows: Iterator[Known] = self._index.known()
@@ -116,7 +116,7 @@ class Visit:
             seen.unreadable[key] = f"the folder cannot be read ({why})"
 
     def one(self, key: bytes) -> None:
-        """The same for one file by itself."""
+        """The same for a single file."""
         try:
             found = os.lstat(self._folder + b"/" + key)
         except OSError:
@@ -129,7 +129,7 @@ class Visit:
         body = b""
         if stat.S_ISLNK(found.st_mode):
             try:
-                body = os.readlink(self._folder + b"/" + key)  # noqa: PTH115 - as bytes
+                body = os.readlink(self._folder + b"/" + key)  # noqa: PTH115 - on bytes
             except OSError:
                 return self._differs(key)
         if known is None or fields_of(known.look)[5] != found.st_mode or self._index.body(key) != body:
@@ -191,7 +191,7 @@ class Visit:
         return None
 
     def put(self, key: bytes, found: os.stat_result, descriptor: int, base: int) -> bool:
-        """Read a file's content, and know it under the look that it had; whether it is another content than before."""
+        """Read a file's content and record it with the file's look; returns whether the content differs from before."""
         before = self._index.known_of(key)
         known_body = self._index.body(key) if before is not None and stat.S_ISREG(fields_of(before.look)[5]) else None
         body = self._reader.read(descriptor, found.st_size, known_body, base)
@@ -213,7 +213,7 @@ class Visit:
         return 0 if is_sure else UNSURE
 
     def _is_given_up(self, key: bytes) -> bool:
-        """Whether some of its content is to be sent anew."""
+        """Whether some of its content is to be sent again."""
         body = self._index.body(key) if key and not key.endswith(b"/") else None
         if not body or len(body) % CHUNK.size:
             return False
@@ -240,7 +240,7 @@ class Visit:
         return held is not None and held.appends
 
     def _has_only_grown(self, known: Known, found: os.stat_result) -> bool:
-        """A file that all its writers only append to is, up to its length when it was read, what was read."""
+        """If all writers of a file only append, it is unchanged up to the length at which it was read."""
         size, _, _, inode, device, mode = fields_of(known.look)
         is_same = (inode, device, mode) == (found.st_ino, found.st_dev, found.st_mode)
         return is_same and found.st_size >= size and self._is_appended(found)

@@ -1,4 +1,4 @@
-"""Saving the checkpoint folder: what changed goes into packs, and a manifest written last makes it a checkpoint."""
+"""Saving the checkpoint folder: changes are stored in packs, and a manifest written last makes them a checkpoint."""
 
 import io
 import os
@@ -34,7 +34,7 @@ KEEP = 2  # whole checkpoints
 
 
 class _Reference(NamedTuple):
-    """What pruning must know of a checkpoint."""
+    """What pruning must know about a checkpoint."""
 
     content: str
     packs: set[str]
@@ -55,8 +55,8 @@ class Writer:
         open_rule: OpenRule = OpenRule.AUTO,
         claims: Claims | None = None,
     ) -> None:
-        """`processes` are those that may be writing in the folder; `scratch` is where our own files may stand; `claims`
-        are those of this attempt, where it has made some already.
+        """`processes` are those that may be writing to the folder; `scratch` is where our own files may go; `claims`
+        are this attempt's existing claims, if any.
         """
         self._store = store
         self._prefix = prefix
@@ -75,17 +75,17 @@ class Writer:
         self._stored: dict[str, int] = {}  # packs that may be in the store: bytes by name
         self._references: dict[ManifestName, _Reference] = {}
         self._corrupt: set[ManifestName] = set()  # could not be verified here: never deleted by us
-        self._unreadable: set[ManifestName] = set()  # of these, those of which not even the list of packs is known
+        self._unreadable: set[ManifestName] = set()  # those of them whose list of packs is not even known
         self._has_listed_packs = False
         self._has_to_learn = False
-        self._is_short_of_room = False  # where the index would stand
+        self._is_short_of_room = False  # where to create the index
 
     @property
     def epoch(self) -> int:
         return self._claims.epoch
 
     def claim(self, limit: Limit) -> None:
-        """Become the one attempt of this work: `Claims.take`."""
+        """Become the only attempt at this work: `Claims.take`."""
         self._claims.take(limit)
 
     def start_from(self, restored: Restored) -> None:
@@ -102,21 +102,21 @@ class Writer:
         self._has_to_learn = True
 
     def warm_up(self) -> None:
-        """What a first save would spend its time with: it may have to be quick."""
+        """Do in advance what a first save would spend time on: it may have to be quick."""
         self._known()
 
     def save(
         self, limit: Limit, *, is_asked: bool = False, half_written: Mapping[str, Unfinished] = MappingProxyType({})
     ) -> Saved:
-        """Publish the folder as it is now, unless that is what was published last.
+        """Publish the folder as it is now, unless nothing has changed since the last publication.
 
         Args:
-            is_asked: the program says that its files are whole now; nothing is waited for.
-            half_written: files that were being written when the command was killed, and how that is said.
+            is_asked: the program asserts that its files are complete now; nothing is waited for.
+            half_written: files being written when the command was killed, and how to describe them.
 
         Raises:
-            Torn: the folder is not there, or is being made anew.
-            StoreError: the store did not take it within the limit. What it took is not sent again.
+            Torn: the folder does not exist, or is being rebuilt.
+            StoreError: the store did not accept it within the limit. What was accepted is not sent again.
             Superseded: a newer attempt has begun.
         """
         if self._opened is None and self._is_empty():
@@ -129,7 +129,7 @@ class Writer:
             raise self._lose_index(error) from error
 
     def _lose_index(self, error: Exception) -> HostFault:
-        """It cannot be used any more; the next one is kept in memory, and knows nothing yet."""
+        """It is no longer usable; the next one is kept in memory and starts out empty."""
         self._opened, self._has_to_learn, self._is_short_of_room = None, False, True
         return HostFault(
             f"no room for the list of the checkpoint's files in {self._scratch} ({error}): it is kept in memory from "
@@ -162,7 +162,7 @@ class Writer:
         )
 
     def _learn_what_was_restored(self, index: "Index") -> None:
-        """At the first save, so that the command need not wait for it to start."""
+        """At the first save, so that the command's start is not delayed."""
         if self._has_to_learn and self._last is not None:
             index.learn_chunks()
             self._summary = index.encode()
@@ -171,7 +171,7 @@ class Writer:
             self._has_to_learn = False
 
     def _publish(self, index: "Index", limit: Limit) -> int | None:
-        """The bytes of the manifest; None where the last one says the same."""
+        """Returns the bytes of the manifest; None if the last one has the same content."""
         if self._is_last_ours() and not (index.has_changes() if self._last else index.has_content()):
             return None
         summary = index.encode()
@@ -186,9 +186,9 @@ class Writer:
             "bytes": summary.size,
             "packs": [[number, *self._packs[number]] for number in sorted(summary.packs)],
         }
-        self._sequence += 1  # before it is sent: what seems to have failed may have landed, and its name is taken
+        self._sequence += 1  # before sending: an upload that seems to have failed may have arrived under its name
         key = f"{self._prefix}/{MANIFESTS}/{name}"
-        if index.blocks_size() <= PACK_BYTES:  # needs no room on a disk that may be full
+        if index.blocks_size() <= PACK_BYTES:  # needs no space on a disk that may be full
             small = io.BytesIO()
             size = manifest_file.write(small, head, index.block_data())
             retrying(lambda: self._store.put(key, small.getvalue()), limit)
@@ -203,11 +203,11 @@ class Writer:
         return size
 
     def unfinished(self) -> dict[str, Unfinished]:
-        """Files of the folder that are being written now, and would be halves of something if the command ended now."""
+        """Files of the folder being written now, which would be incomplete if the command ended now."""
         return unfinished_below(self._path, self._exclude, look_at(self._processes()), self._policy)
 
     def prune(self, limit: Limit) -> None:
-        """Delete all but the newest whole checkpoints, manifests before packs.
+        """Delete all but the newest intact checkpoints, manifests before packs.
 
         Raises:
             StoreError, Superseded, HostFault, OSError.
@@ -242,18 +242,18 @@ class Writer:
         self._forget(set(unneeded), gone)
 
     def _names(self, limit: Limit) -> list[ManifestName]:
-        """Those in the store, also the ones of ours that a late listing does not show: they are not to be lost."""
+        """Those in the store, plus any of ours that a lagging listing does not show: they must not be lost."""
         return sorted({*retrying(lambda: manifest_names(self._store, self._prefix), limit), *self._references})
 
     def _rise_above(self, limit: Limit) -> None:
-        """An attempt before us has the same epoch, since a listing did not show it when we claimed. What it saved later
-        than we would pass for newer than ours: take another epoch, and publish what we have once more.
+        """An attempt before us has the same epoch, since a listing did not show it when we claimed. What it saves later
+        than we do would appear newer than ours: take another epoch, and publish ours once more.
         """
         self._claims.take(limit, above=self._claims.epoch)
         self._publish(self._known()[0], limit)
 
     def _newest_whole(self, names: list[ManifestName], limit: Limit) -> list[ManifestName]:
-        """The newest few that differ: a copy does not count as one more."""
+        """The newest few that differ: a copy does not count as another one."""
         kept: list[ManifestName] = []
         contents: set[str] = set()
         for name in reversed(names):
@@ -267,8 +267,8 @@ class Writer:
         return kept
 
     def _packs_of_others(self, names: list[ManifestName], limit: Limit) -> tuple[set[str], int]:
-        """What those need that could not be verified here, and that are therefore not ours to delete: another host may
-        find them whole. Of one that cannot even be read, everything up to its epoch; 0 where all can be read.
+        """The packs of checkpoints that could not be verified here, and so are not ours to delete: another host may
+        find them intact. For one that cannot even be read, everything up to its epoch; 0 if all can be read.
         """
         needed: set[str] = set()
         unknown_epoch = 0
@@ -280,7 +280,7 @@ class Writer:
         return needed, min(unknown_epoch, self._claims.epoch - 1)
 
     def _is_read(self, name: ManifestName, limit: Limit) -> bool:
-        """Whether we know what a manifest refers to. One that cannot be read is remembered as such."""
+        """Whether we know what a manifest refers to. An unreadable one is remembered as such."""
         if name in self._references:
             return True
         if name in self._unreadable:
@@ -304,13 +304,13 @@ class Writer:
             self._known()[0].forget_packs(numbers)
 
     def _known(self) -> "tuple[Index, Folder]":
-        """Made at the first need of it: a command that saves nothing does not pay for it."""
+        """Created when first needed: a command that saves nothing does not pay for it."""
         if self._opened is None:
-            from spotbatch.runtime.checkpoints.index import Index  # SQLite costs 10 ms to import
+            from spotbatch.runtime.checkpoints.index import Index  # importing SQLite costs 10 ms
 
             file = None if self._scratch is None else self._scratch / f"index-{self._claims.writer}"
             self._know(Index(file, is_in_memory=self._is_short_of_room))
-        assert self._opened is not None  # noqa: S101 - just made
+        assert self._opened is not None  # noqa: S101 - just created
         return self._opened
 
     def _know(self, index: "Index") -> None:
@@ -325,7 +325,7 @@ class Writer:
         self._opened = index, folder
 
     def _is_empty(self) -> bool:
-        """Nothing was ever saved or restored, and nothing is there: the common case of a short command."""
+        """Nothing was ever saved or restored, and nothing is there: the common case for a short command."""
         try:
             with os.scandir(self._path) as entries:
                 return next(entries, None) is None
@@ -337,7 +337,7 @@ class Writer:
         return self._packs_made, f"{self._claims.epoch:06d}-{self._claims.writer}-{self._packs_made:06d}"
 
     def _learn(self, upload: Upload) -> None:
-        """Wait for what is under way; what arrived is known even if the save as a whole fails."""
+        """Wait for transfers in progress; whatever arrived is known even if the save as a whole fails."""
         index, _ = self._known()
         try:
             upload.finish()
@@ -347,10 +347,10 @@ class Writer:
                 index.forget_packs(lost)
                 index.forget_readings(lost)
             self._packs.update({number: upload.tried[number] for number in upload.arrived})
-            self._stored.update(upload.tried.values())  # also what seems to be lost: it may have landed
+            self._stored.update(upload.tried.values())  # including what seems lost: it may have arrived
 
     def _is_last_ours(self) -> bool:
-        """Whether the last checkpoint is of this attempt. A restored one is published once more, as a copy that costs
-        one small object: else an older attempt that still runs could publish after it, and be restored instead of it.
+        """Whether the last checkpoint is this attempt's. A restored one is published again, as a copy that costs
+        one small object: otherwise an older attempt still running could publish after it, and be restored instead.
         """
         return self._last is None or self._last.epoch == self._claims.epoch

@@ -1,4 +1,4 @@
-"""Children of the runtime beside the command: health commands and hooks, started and reaped in one place."""
+"""Children of the runtime other than the command: health commands and hooks, started and reaped in one place."""
 
 import contextlib
 import os
@@ -9,16 +9,16 @@ _known: dict[int, subprocess.Popen[bytes]] = {}  # by process id; used by the ma
 
 
 def start_child(argv: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start one; whoever started it polls it, and `reap_all` collects it in any case."""
+    """Start a child; the caller polls it, and `reap_all` reaps it in any case."""
     child = subprocess.Popen(list(argv), env=dict(variables), stdin=subprocess.DEVNULL)
     _known[child.pid] = child
     return child
 
 
 def reap_all(command: subprocess.Popen[bytes]) -> None:
-    """Collect every child that has ended: the command, ours, and orphans, which as PID 1 or subreaper are ours to bury.
+    """Reap every child that has ended: the command, our own, and orphans, which fall to us as PID 1 or subreaper.
 
-    Each is first looked at without being collected, so that its owner's exit code is never thrown away.
+    Each is first checked without being reaped, so that its owner's exit code is never thrown away.
     """
     while True:
         try:

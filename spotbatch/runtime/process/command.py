@@ -1,4 +1,4 @@
-"""The user's command as a child: started, signalled, reaped, its output passed on and its last lines kept."""
+"""The user's command as a child: started, signalled, reaped, with its output passed on and its last lines kept."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ from spotbatch.runtime.log import say
 from spotbatch.runtime.process import process_tree
 from spotbatch.runtime.process.children import reap_all
 
-EXIT_CANNOT_RUN = 126  # found, and cannot be executed: as shells, env(1) and Docker have it
+EXIT_CANNOT_RUN = 126  # found, but not executable: the convention of shells, env(1) and Docker
 EXIT_NOT_FOUND = 127
 LAST_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
@@ -27,7 +27,7 @@ class Command:
     """A running command. Used by the main thread only: it alone reaps children."""
 
     def __init__(self, argv: Sequence[str], variables: Mapping[str, str], folder: Path | None = None) -> None:
-        """Start it, in a folder (None: where this process is).
+        """Start it in a folder (None: the current one).
 
         Raises:
             FileNotFoundError, PermissionError, OSError: it cannot be started.
@@ -57,29 +57,29 @@ class Command:
         return self._child.pid
 
     def poll(self) -> int | None:
-        """The exit code once it has ended; 128 + n if signal n ended it, as shells say it."""
+        """The exit code once it has ended; 128 + n if signal n ended it, as in shells."""
         code = self._child.poll()
         return code if code is None or code >= 0 else 128 - code
 
     @property
     def died_of(self) -> int | None:
-        """The signal that ended it, if one did."""
+        """The signal that ended it, if any."""
         code = self._child.returncode
         return -code if code is not None and code < 0 else None
 
     def send(self, number: int) -> None:
-        """To the command itself, as `docker stop` does; once it has ended, to what it left behind."""
+        """To the command itself, as `docker stop` does; once it has ended, to what it left running."""
         if self._child.poll() is None:
             self._child.send_signal(number)
             return
         _signal_all(self.members(), number)
 
     def send_all(self, number: int) -> None:
-        """To the command and all that descends from it."""
+        """To the command and all its descendants."""
         _signal_all(self.members(), number)
 
     def kill(self) -> None:
-        """SIGKILL to all that descends from us, until nothing is left; whoever forks meanwhile is caught next round."""
+        """SIGKILL to all our descendants until none is left; those forked meanwhile are caught in the next round."""
         for _ in range(100):
             living = self.members()
             if not living:
@@ -90,29 +90,29 @@ class Command:
         say(f"still there after SIGKILL: {[member.pid for member in self.members()]}")
 
     def members(self) -> list[process_tree.Member]:
-        """All that descends from us and lives: we adopt what is orphaned."""
+        """All our living descendants: we adopt orphans."""
         return [member for member in self.descendants() if member.state != "Z"]
 
     def descendants(self) -> list[process_tree.Member]:
-        """The same, and those that have ended without being collected by their parent."""
+        """The same, plus those that have ended but have not been reaped by their parent."""
         return process_tree.members(os.getpid())
 
     def pids(self) -> list[int]:
         return [member.pid for member in self.members()]
 
     def reap(self) -> None:
-        """Collect ended orphans, which are ours to bury as PID 1 or subreaper, and the command itself."""
+        """Reap ended orphans, which fall to us as PID 1 or subreaper, and the command itself."""
         reap_all(self._child)
 
     def drain(self, seconds: float) -> None:
-        """Wait until all output is passed on."""
+        """Wait until all output has been passed on."""
         give_up = time.monotonic() + seconds
         for pump in self._pumps:
             pump.join(max(0.0, give_up - time.monotonic()))
 
 
 class Tail:
-    """Passes output on as it comes and keeps the end of it."""
+    """Passes output on as it arrives and keeps the end of it."""
 
     def __init__(self) -> None:
         self._kept: deque[bytes] = deque()
@@ -143,7 +143,7 @@ class Tail:
 
 
 def _write_all(target: int, data: bytes) -> None:
-    """What nobody reads any more is dropped: the command must not stop for its log."""
+    """Output that nobody reads any more is dropped: the command must not block on its log."""
     left = memoryview(data)
     while left:
         try:
@@ -161,7 +161,7 @@ def _signal_all(members: Sequence[process_tree.Member], number: int) -> None:
 
 
 def _is_same_file(one: int, other: int) -> bool:
-    """Whether standard output and error go to the same place: then one pipe keeps their order."""
+    """Whether standard output and error are the same file: then a single pipe preserves their order."""
     try:
         a, b = os.fstat(one), os.fstat(other)
     except OSError:
@@ -173,7 +173,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def _adopt_orphans() -> None:
-    """Be the parent of what the command leaves behind, also when we are not PID 1."""
+    """Become the parent of what the command leaves behind, even when we are not PID 1."""
     if _libc is not None:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

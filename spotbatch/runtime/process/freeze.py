@@ -1,8 +1,9 @@
-"""Stopping processes for a moment, so that their files can be looked at or copied as they are at one moment.
+"""Briefly stopping processes, so that their files can be inspected or copied in a state of one moment.
 
-SIGSTOP can be neither caught nor seen by the process itself. A parent may be told of a child that stopped (SIGCHLD, and
-`waitpid` with WUNTRACED); so parents are stopped before their children, and go on after them: by the time that a parent
-can look, nothing is stopped any more. signal(7) names what remains: a few calls, such as epoll_wait, end with EINTR.
+SIGSTOP can be neither caught nor noticed by the process itself. A parent may be notified of a stopped child (SIGCHLD,
+and `waitpid` with WUNTRACED); so parents are stopped before their children, and resumed after them: by the time a
+parent can look, nothing is stopped any more. signal(7) lists the exceptions: a few calls, such as epoll_wait, fail
+with EINTR.
 """
 
 import contextlib
@@ -15,15 +16,15 @@ from contextlib import contextmanager
 
 from spotbatch.runtime.process import process_tree
 
-FREEZE_SECONDS = 0.2  # longest wait for processes to stop: one that waits for a device does not
-_ROUNDS = 5  # whoever forks while we stop its parent is found in the next one
+FREEZE_SECONDS = 0.2  # longest wait for processes to stop: one waiting for a device does not stop
+_ROUNDS = 5  # a process forked while we stop its parent is found in the next round
 _STOPPED = "TtZX"
-_lock = threading.RLock()  # one freezer at a time: nobody's thaw ends somebody else's moment
+_lock = threading.RLock()  # one freezer at a time: no thaw may end another's freeze
 
 
 @contextmanager
 def frozen(pids: Callable[[], Sequence[int]]) -> Iterator[bool]:
-    """While the block runs, these processes (parents first) stand still. False: not all of them could be stopped."""
+    """These processes (parents first) are stopped while the block runs. False: not all of them could be stopped."""
     with _lock:
         stopped: list[int] = []
         try:
@@ -35,7 +36,7 @@ def frozen(pids: Callable[[], Sequence[int]]) -> Iterator[bool]:
 
 
 def _stop_all(pids: Callable[[], Sequence[int]], stopped: list[int]) -> bool:
-    """Stop what runs; what stood still before us is none of ours to wake."""
+    """Stop what is running; processes that were already stopped are not ours to resume."""
     give_up = time.monotonic() + FREEZE_SECONDS
     is_complete = True
     for _ in range(_ROUNDS):
@@ -45,7 +46,7 @@ def _stop_all(pids: Callable[[], Sequence[int]], stopped: list[int]) -> bool:
             break
         for pid in running:
             if pid == os.getpid():
-                is_complete = False  # we cannot stand still and look
+                is_complete = False  # we cannot freeze them and look
                 continue
             try:
                 os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Whether the command is well: a health command or a heartbeat file, in the words of Docker's HEALTHCHECK."""
+"""Whether the command is healthy: a health command or a heartbeat file, with the terms of Docker's HEALTHCHECK."""
 
 import contextlib
 import subprocess
@@ -16,10 +16,10 @@ MOST_MEMBERS_SHOWN = 50
 
 
 class Health:
-    """Checks at every interval. `failed` says why, once so many checks in a row have failed.
+    """Checks at every interval. `failed` holds the reason once enough checks in a row have failed.
 
-    As Docker does: a check that fails within the start period is not counted, unless one has succeeded before; a check
-    that outlives its timeout has failed.
+    As in Docker, a check that fails within the start period is not counted unless one has succeeded before; a check
+    that exceeds its timeout has failed.
     """
 
     def __init__(self, settings: HealthSettings, heartbeat_file: Path, variables: Mapping[str, str]) -> None:
@@ -27,8 +27,8 @@ class Health:
         self._heartbeat_file = heartbeat_file
         self._variables = variables
         self._started_at = time.monotonic()
-        self._beat: int | None = None  # the heartbeat file's time, by whatever clock
-        self._beaten_at = self._started_at  # when it changed, by a clock that never jumps
+        self._beat: int | None = None  # the heartbeat file's time, by whatever clock set it
+        self._beaten_at = self._started_at  # when it changed, by a monotonic clock
         self._next_at = self._started_at + settings.interval_seconds
         self._check: subprocess.Popen[bytes] | None = None
         self._check_until = 0.0
@@ -41,7 +41,7 @@ class Health:
         return bool(self._settings.command) or self._settings.heartbeat_seconds is not None
 
     def tick(self) -> None:
-        """Begin a check that is due, or look what came of the one under way. Never blocks."""
+        """Begin a check that is due, or collect the result of a running one. Never blocks."""
         if not self.is_wanted or self.failed:
             return
         self._look_for_heartbeat()
@@ -57,7 +57,7 @@ class Health:
                 self._book(None)
 
     def close(self) -> None:
-        """End a check that is still under way."""
+        """End a check that is still running."""
         if self._check is not None:
             _end(self._check)
             self._check = None
@@ -110,7 +110,7 @@ class Health:
 
 
 def describe_processes(command: Command) -> list[str]:
-    """One line for each process of the command: what it is, its state, where in the kernel it waits."""
+    """One line per process of the command: what it is, its state, where in the kernel it waits."""
     return [
         f"  {member.pid} {member.state} in {waiting_in(member.pid)}: {command_line(member.pid) or member.name}"
         for member in command.members()[:MOST_MEMBERS_SHOWN]

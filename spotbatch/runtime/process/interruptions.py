@@ -1,4 +1,4 @@
-"""Whether the attempt must end before its time, why, and how long it has."""
+"""Whether the attempt must end early, why, and how much time it has."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ LAST_RESORT_SECONDS = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Interruption:
-    """Why, and when everything must be over."""
+    """The reason, and when everything must be finished."""
 
     cause: str  # notice, SIGTERM, SIGINT
     deadline: float  # monotonic
@@ -24,7 +24,7 @@ class Interruption:
 
 
 class Interruptions:
-    """Looks for the notice file and for signals; where both come, the earlier end counts."""
+    """Watches the notice file and signals; if both arrive, the earlier deadline applies."""
 
     def __init__(self, signals: Signals, notice_file: Path | None, stop_seconds: float, record: AttemptRecord) -> None:
         self._signals = signals
@@ -32,7 +32,7 @@ class Interruptions:
         self._stop_seconds = stop_seconds
         self._record = record
         self.current: Interruption | None = None
-        self.is_told_to_stop = False  # by a signal: whoever sent it waits for us
+        self.is_told_to_stop = False  # after a signal: its sender waits for us
 
     def look(self) -> None:
         """Update `current`."""
@@ -43,7 +43,7 @@ class Interruptions:
             self._found(asked.name, self._stop_seconds)
 
     def left_seconds(self, seconds: float) -> float:
-        """So much, or what an interruption leaves of it."""
+        """This many seconds, or fewer if an interruption leaves less time."""
         if self.current is None:
             return seconds
         return min(seconds, max(LAST_RESORT_SECONDS, self.current.left_seconds() - LAST_RESORT_SECONDS))
@@ -57,11 +57,11 @@ class Interruptions:
         now = time.time()
         notice = read_notice(self._notice_file, now)
         if notice is not None:
-            self._notice_file = None  # said once
+            self._notice_file = None  # logged once
             lead_seconds = notice.at - now
             if lead_seconds <= 0:
                 say(f"the notice is of a time that has passed: taken as {self._stop_seconds:g} s from now")
-                lead_seconds = self._stop_seconds  # a clock is wrong, and we still live: there is time to use
+                lead_seconds = self._stop_seconds  # a clock is wrong, and we are still alive: there is time to use
             self._found("notice", lead_seconds)
 
     def _found(self, cause: str, lead_seconds: float) -> None:

@@ -4,21 +4,21 @@ from pathlib import Path
 
 from spotbatch.batch.light_dataclass import dataclass
 
-NOTICE_SECONDS = 120.0  # EC2's lead, assumed where the notice does not say the time
+NOTICE_SECONDS = 120.0  # EC2's lead time, assumed if the notice does not give the time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """What the host said."""
+    """The content of the host's notice."""
 
     action: str  # terminate, stop or hibernate
-    at: float  # UTC epoch seconds when it happens
+    at: float  # when it happens, in UTC epoch seconds
 
 
 def read_notice(file: Path, now: float) -> Notice | None:
-    """The notice, or None while there is none. A file that cannot be understood still means: leave now.
+    """The notice, or None if there is none yet. A file that cannot be parsed still means: leave now.
 
-    Source of the form: EC2 user guide, "Spot Instance interruption notices", instance-action.
+    Source of the format: EC2 user guide, "Spot Instance interruption notices", instance-action.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def read_notice(file: Path, now: float) -> Notice | None:
     except (OSError, UnicodeDecodeError):
         return Notice(action="unknown", at=now + NOTICE_SECONDS)
     if not text.strip():
-        return None  # created, and not yet written
+        return None  # created but not yet written
     import json
     from datetime import UTC, datetime  # only an attempt with a notice needs it
 

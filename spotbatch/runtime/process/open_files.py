@@ -1,4 +1,4 @@
-"""Which files processes hold open for writing or mapped, as /proc shows it: proc_pid_fdinfo(5), proc_pid_maps(5)."""
+"""Which files processes hold open for writing or mapped, from /proc: proc_pid_fdinfo(5), proc_pid_maps(5)."""
 
 import os
 from collections.abc import Iterable
@@ -11,22 +11,22 @@ _DELETED = b" (deleted)"
 
 
 class Held(NamedTuple):
-    """How a file is held open for writing, all its writers together."""
+    """How a file is held open for writing, over all its writers."""
 
-    appends: bool  # all only append: up to its length at any moment it is whole
-    is_stream: bool  # one of them has written up to the end, where it stands: the rest may still be to come
-    is_read: bool  # all may also read it, as databases and stores do that keep their files open
+    appends: bool  # all only append: at any moment it is complete up to its current length
+    is_stream: bool  # one of them has written up to the end and its offset is there: more may follow
+    is_read: bool  # all may also read it, as do databases and stores that keep their files open
     path: bytes
 
 
 @dataclass(kw_only=True)
 class OpenFiles:
-    """What a look at some processes found."""
+    """The result of inspecting some processes."""
 
     writers: dict[FileId, Held] = field(default_factory=dict)
-    mapped: set[FileId] = field(default_factory=set)  # shared and writable: no clock tells when they are written
-    mapped_paths: set[bytes] = field(default_factory=set)  # the same by name: overlay file systems give other inodes
-    is_blind: bool = False  # a process could not be looked at: it may be writing anything
+    mapped: set[FileId] = field(default_factory=set)  # shared and writable: no timestamp shows when they are written
+    mapped_paths: set[bytes] = field(default_factory=set)  # the same by name: overlay file systems change inodes
+    is_blind: bool = False  # a process could not be inspected: it may be writing anything
 
     @property
     def mapped_inodes(self) -> set[int]:
@@ -37,7 +37,7 @@ class OpenFiles:
 
 
 def look_at(pids: Iterable[int]) -> OpenFiles:
-    """What these processes hold. One that ends meanwhile holds nothing."""
+    """What these processes hold open. One that ends in the meantime holds nothing."""
     found = OpenFiles()
     for pid in pids:
         try:
@@ -51,7 +51,7 @@ def look_at(pids: Iterable[int]) -> OpenFiles:
 
 
 def _descriptors(pid: int, found: OpenFiles) -> None:
-    for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - names are wanted, not paths
+    for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - we want names, not paths
         try:
             lines = Path(f"/proc/{pid}/fdinfo/{number}").read_text(encoding="ascii").splitlines()
             said = dict(line.split(":", 1) for line in lines[:3])
@@ -59,7 +59,7 @@ def _descriptors(pid: int, found: OpenFiles) -> None:
             if flags & os.O_ACCMODE == os.O_RDONLY:
                 continue
             link = f"/proc/{pid}/fd/{number}"
-            target, path = Path(link).stat(), os.readlink(os.fsencode(link))  # noqa: PTH115 - as bytes
+            target, path = Path(link).stat(), os.readlink(os.fsencode(link))  # noqa: PTH115 - on bytes
         except (FileNotFoundError, ProcessLookupError, KeyError, ValueError):
             continue
         key = (target.st_dev, target.st_ino)

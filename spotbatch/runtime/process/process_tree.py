@@ -1,4 +1,4 @@
-"""The command and all that it started, as /proc shows them. Where there is no /proc, the tree looks empty."""
+"""The command and everything that it started, as /proc shows them. Without /proc the tree looks empty."""
 
 import os
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PROC = Path("/proc")
-_MOST_BYTES = 4096  # of a line of /proc/<pid>/stat: a name of 15 and some 50 numbers
+_MOST_BYTES = 4096  # limit for a line of /proc/<pid>/stat: a name of 15 characters and some 50 numbers
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -19,7 +19,7 @@ class Member(NamedTuple):
     name: str
     state: str  # R running, S sleeping, D waiting on a device, Z zombie, T stopped
     resident_bytes: int
-    cpu_seconds: float  # its own, and of its children that it has collected
+    cpu_seconds: float  # its own, and that of its children that it has reaped
 
 
 def members(of_pid: int) -> list[Member]:
@@ -38,8 +38,8 @@ def members(of_pid: int) -> list[Member]:
 
 
 def _has_children() -> bool:
-    """Whether we have any, living or ended. To be asked before all of /proc is read: a process whose orphans come to
-    it (PID 1, a subreaper) and that has no child has no descendant.
+    """Whether we have any, living or ended. Checked before all of /proc is read: a process that adopts its orphans
+    (PID 1, a subreaper) and that has no child has no descendants.
     """
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -49,7 +49,7 @@ def _has_children() -> bool:
 
 
 def waiting_in(pid: int) -> str:
-    """Where in the kernel a process waits, as far as we may know."""
+    """Where in the kernel a process waits, as far as we are allowed to see."""
     try:
         return (_PROC / str(pid) / "wchan").read_text(encoding="ascii").strip("0\n") or "-"
     except OSError:
@@ -57,7 +57,7 @@ def waiting_in(pid: int) -> str:
 
 
 def command_line(pid: int) -> str:
-    """The program and, where it is no option, the word after it; no more, since arguments may hold secrets."""
+    """The program and the next word unless it is an option; no more, since arguments may hold secrets."""
     try:
         words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
     except OSError:
@@ -68,7 +68,7 @@ def command_line(pid: int) -> str:
 
 def _all() -> Iterator[Member]:
     try:
-        names = os.listdir(_PROC)  # noqa: PTH208 - names are wanted, not paths
+        names = os.listdir(_PROC)  # noqa: PTH208 - we want names, not paths
     except OSError:
         return
     for name in names:
@@ -80,7 +80,7 @@ def _all() -> Iterator[Member]:
 
 
 def _stat_of(pid: str) -> bytes:
-    """One read: the kernel makes the line when it is opened, and pathlib would take longer than that."""
+    """A single read: the kernel generates the line on open, and pathlib would take longer than that."""
     descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, _MOST_BYTES)
@@ -89,7 +89,7 @@ def _stat_of(pid: str) -> bytes:
 
 
 def _member(pid: int, line: bytes) -> Member:
-    """The name stands in brackets and may itself hold brackets and spaces: look for the last one."""
+    """The name is in parentheses and may itself contain parentheses and spaces: look for the last one."""
     opened, closed = line.index(b"("), line.rindex(b")")
     fields = line[closed + 2 :].split()
     return Member(
@@ -103,7 +103,7 @@ def _member(pid: int, line: bytes) -> Member:
 
 
 def state_of(pid: int) -> str:
-    """One letter, as in `Member.state`; X for a process that is not there any more."""
+    """One letter, as in `Member.state`; X for a process that no longer exists."""
     try:
         return _member(pid, _stat_of(str(pid))).state
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Progress that the command reports in a file, published where `spotbatch watch` reads it."""
+"""Progress that the command reports in a file, published for `spotbatch watch`."""
 
 import json
 import math
@@ -13,7 +13,7 @@ _SHARE_OF_ELAPSED = 0.05
 
 
 def read_progress(text: str) -> dict[str, object] | None:
-    """`{"done": 3, "total": 10}`, or `3/10`, `3 10` or `30%` for shells; None for what is none of these."""
+    """`{"done": 3, "total": 10}`, or `3/10`, `3 10` or `30%` for shells; None for anything else."""
     text = text.strip()
     try:
         said = json.loads(text)
@@ -38,7 +38,7 @@ def _checked(done: object, total: object, text: str = "") -> dict[str, object] |
 
 
 class Progress:
-    """Publishes what changed, less often the longer the attempt runs."""
+    """Publishes changes, less often the longer the attempt runs."""
 
     def __init__(self, file: Path, publish: Callable[[bytes], object], attempt: int) -> None:
         self._file = file
@@ -49,7 +49,7 @@ class Progress:
         self._last: tuple[int, int] | None = None
 
     def tick(self, *, is_last: bool = False) -> None:
-        """Look, if it is time, and publish what is new."""
+        """If it is time, look and publish any news."""
         now = time.monotonic()
         if now < self._next_at and not is_last:
             return

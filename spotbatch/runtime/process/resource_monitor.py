@@ -1,4 +1,4 @@
-"""Memory, disk and zombies of the attempt: seen in time, said once, and kept in its record."""
+"""Memory, disk and zombies of the attempt: noticed in time, logged once, and kept in its record."""
 
 import os
 import time
@@ -16,11 +16,11 @@ NEARLY_FULL = 0.9
 MANY_ZOMBIES = 20
 MIB = 1024 * 1024
 _CGROUP = Path("/sys/fs/cgroup")
-_NO_LIMIT_BYTES = 1 << 60  # version 1 says "no limit" as a huge number
+_NO_LIMIT_BYTES = 1 << 60  # version 1 represents "no limit" as a huge number
 
 
 class ResourceMonitor:
-    """Looks now and then; a warning is said when a line is crossed, not at every look."""
+    """Checks periodically; a warning is logged when a threshold is crossed, not at every check."""
 
     def __init__(self, record: AttemptRecord, folders: Iterable[Path], cgroup: Path = _CGROUP) -> None:
         self._record = record
@@ -34,7 +34,7 @@ class ResourceMonitor:
         self._kills = kills_for_memory(cgroup)
 
     def tick(self, members: Callable[[], list[Member]]) -> None:
-        """Look, if it is time. `members` may include those that have ended and are not collected."""
+        """Check, if it is time. `members` may include processes that have ended but have not been reaped."""
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + LOOK_SECONDS
@@ -46,7 +46,7 @@ class ResourceMonitor:
             self._disk(folder)
 
     def look_back(self) -> None:
-        """Once the command has ended: memory that ran out faster than we look has left its mark with the kernel."""
+        """After the command has ended: the kernel keeps a trace of memory that ran out faster than we check."""
         kills = kills_for_memory(self._cgroup) - self._kills
         if self._limit_bytes is not None and kills > 0:
             text = (
@@ -65,7 +65,7 @@ class ResourceMonitor:
         self._warn("memory", share, text)
 
     def _zombies(self, ended: list[Member], members: list[Member]) -> None:
-        """Those whose parent is the command or a child of its: only it can collect them."""
+        """Those whose parent is the command or one of its children: only that parent can reap them."""
         parents = Counter(member.parent for member in ended)
         name = {member.pid: member.name for member in members}
         parent, count = parents.most_common(1)[0] if parents else (0, 0)
@@ -93,7 +93,7 @@ class ResourceMonitor:
 
 
 def memory_limit_bytes(cgroup: Path) -> int | None:
-    """The container's limit, from cgroup version 2 or 1; None where there is none."""
+    """The container's limit, from cgroup version 2 or 1; None if there is none."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         found = _number(cgroup / name)
         if found is not None and found < _NO_LIMIT_BYTES:
@@ -102,7 +102,7 @@ def memory_limit_bytes(cgroup: Path) -> int | None:
 
 
 def memory_used_bytes(cgroup: Path) -> int | None:
-    """What counts against the limit, without file pages that the kernel can drop at once."""
+    """What counts towards the limit, without file pages that the kernel can drop at once."""
     for used_name, stat_name, inactive in (
         ("memory.current", "memory.stat", "inactive_file"),
         ("memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
@@ -114,7 +114,7 @@ def memory_used_bytes(cgroup: Path) -> int | None:
 
 
 def kills_for_memory(cgroup: Path) -> int:
-    """How many processes the kernel has killed for want of memory, from cgroup version 2 or 1."""
+    """How many processes the kernel has killed for lack of memory, from cgroup version 2 or 1."""
     return _field(cgroup / "memory.events", "oom_kill") + _field(cgroup / "memory/memory.oom_control", "oom_kill")
 
 
@@ -122,7 +122,7 @@ def _number(file: Path) -> int | None:
     try:
         return int(file.read_bytes())
     except (OSError, ValueError):
-        return None  # not there, or "max"
+        return None  # missing, or "max"
 
 
 def _field(file: Path, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Signals to the runtime, gathered where one loop can wait for them."""
+"""Signals to the runtime, collected where a single loop can wait for them."""
 
 import os
 import select
@@ -11,12 +11,12 @@ FORWARDED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, sign
 
 
 class Signals:
-    """From now on signals wake the loop instead of ending us. Made once, by the main thread."""
+    """From creation on, signals wake the loop instead of ending us. Created once, by the main thread."""
 
     def __init__(self) -> None:
         self.asked_to_stop: signal.Signals | None = None
         self._send: Callable[[int], None] | None = None
-        self._held: list[int] = []  # for a command that has begun, and that nobody has named yet
+        self._held: list[int] = []  # for a command that has begun but is not known yet
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
@@ -29,17 +29,17 @@ class Signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # held since the very start
 
     def begin(self) -> None:
-        """The command is about to begin: what came before was not meant for it."""
+        """The command is about to begin: earlier signals were not meant for it."""
         self._held.clear()
 
     def forward_to(self, send: Callable[[int], None]) -> None:
-        """Pass on what comes, and what has come since `begin`."""
+        """Pass on future signals, and those received since `begin`."""
         self._send = send
         while self._held:
             send(self._held.pop(0))
 
     def wait(self, seconds: float) -> None:
-        """Until a signal comes, somebody calls `wake`, or the time is over."""
+        """Wait until a signal arrives, `wake` is called, or the time is up."""
         ready, _, _ = select.select([self._read], [], [], max(0.0, seconds))
         if ready:
             try:
@@ -49,13 +49,13 @@ class Signals:
                 return
 
     def wake(self) -> None:
-        """From any thread."""
+        """May be called from any thread."""
         try:
             os.write(self._write, b"\0")
         except BlockingIOError:
             return
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the face of a signal handler
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's signature
         self.asked_to_stop = self.asked_to_stop or signal.Signals(number)
 
     def _forward(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as above
@@ -66,4 +66,4 @@ class Signals:
 
 
 def _ignore(number: int, frame: FrameType | None = None) -> None:
-    """Its coming wakes the loop, and that is all."""
+    """Its arrival wakes the loop; nothing else is needed."""

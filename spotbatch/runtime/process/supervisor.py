@@ -1,4 +1,4 @@
-"""Supervising the running command: the one loop that sees its end, the notice, its health, and when to save."""
+"""Supervising the running command: one loop handles its end, the notice, its health, and when to save."""
 
 import contextlib
 import signal
@@ -21,8 +21,8 @@ from spotbatch.runtime.settings import Settings
 from spotbatch.runtime.workspace import Workspace, command_variables
 
 TICK_SECONDS = 0.25
-DRAIN_SECONDS = 2.0  # for output that somebody still holds open after the command has ended
-LEFT_BEHIND_SECONDS = 1.0  # between SIGTERM and SIGKILL for what the command left running when it ended by itself
+DRAIN_SECONDS = 2.0  # for output that some process still holds open after the command has ended
+LEFT_BEHIND_SECONDS = 1.0  # between SIGTERM and SIGKILL for what the command left running when it ended on its own
 UNHEALTHY_GRACE_SECONDS = 5.0  # to print its stacks
 
 
@@ -40,13 +40,13 @@ class Supervisor:
     schedule: SaveSchedule | None
     progress: Progress | None
     unfinished: shutdown.FindUnfinished = dict
-    is_folder_at_rest: bool = True  # afterwards: whether the checkpoint folder can be trusted
-    half_written: Mapping[str, Unfinished] = made_by(default_factory=dict)  # but for these files
+    is_folder_at_rest: bool = True  # set afterwards: whether the checkpoint folder can be trusted
+    half_written: Mapping[str, Unfinished] = made_by(default_factory=dict)  # except for these files
     _stop: shutdown.Stop | None = None
     _stopped_for: Interruption | None = None
 
     def run(self) -> int:
-        """The command's exit code. Nothing that it started lives afterwards."""
+        """Returns the command's exit code. Nothing that it started is left running."""
         while not self._is_over():
             until_kill_seconds = TICK_SECONDS if self._stop is None else self._stop.left_seconds() + 0.01
             self.signals.wait(min(TICK_SECONDS, until_kill_seconds))
@@ -58,7 +58,7 @@ class Supervisor:
         self.monitor.look_back()
         self._clear_away()
         code = self.command.poll()
-        assert code is not None  # noqa: S101 - the loop ends when there is one
+        assert code is not None  # noqa: S101 - the loop ends only once there is one
         return code
 
     def _is_over(self) -> bool:
@@ -89,7 +89,7 @@ class Supervisor:
             self.schedule.tick()
 
     def _interrupt(self, why: Interruption) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the signal says it too
+        with contextlib.suppress(OSError):  # full disk: the signal conveys it as well
             self.workspace.interrupted_file.write_text(why.cause, encoding="ascii")
         self._stopped_for = why
         self._stop = shutdown.Stop(
@@ -127,7 +127,7 @@ class Supervisor:
         self.command.send(self.settings.stop_signal)
 
     def _clear_away(self) -> None:
-        """Nothing may write in our folders any more."""
+        """End everything that could still write to our folders."""
         if self._stop is None and self.command.members():
             self.command.send(self.settings.stop_signal)
             give_up = time.monotonic() + LEFT_BEHIND_SECONDS
@@ -139,8 +139,8 @@ class Supervisor:
         self.is_folder_at_rest = self._is_at_rest()
 
     def _is_at_rest(self) -> bool:
-        """A command that left by itself closed its files. One that died of a signal did not: then the signal must be
-        ours, sent at a calm moment, or have come to the whole group of processes (Ctrl-C), where nobody could look.
+        """A command that exited on its own closed its files. One killed by a signal did not: then the signal must be
+        ours, sent at a calm moment, or have been sent to the whole process group (Ctrl-C), where nobody could look.
         """
         died_of = self.command.died_of
         if died_of is None:

@@ -1,1 +1,1 @@
-"""The artifact store: a folder or S3, and transfers beside each other."""
+"""The artifact store: a folder or S3, and parallel transfers."""

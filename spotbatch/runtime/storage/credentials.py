@@ -1,4 +1,4 @@
-"""Credentials for S3's REST interface, from where AWS's own clients look in a container on AWS Batch.
+"""Credentials for S3's REST interface, from the places where AWS's own clients look in an AWS Batch container.
 
 Sources: AWS SDKs and Tools Reference Guide, "Container credential provider" and "IMDS credential provider": the
 environment, then the container's (ECS gives the path of the job's role in a variable), then the instance's by IMDSv2.
@@ -26,7 +26,7 @@ _ROLES = "/latest/meta-data/iam/security-credentials/"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
-    """Never logged: no field is shown."""
+    """Never logged: no field is part of the repr."""
 
     key_id: str
     secret: str
@@ -38,14 +38,14 @@ class Credentials:
 
 
 class CredentialChain:
-    """The first that gives any; asked again shortly before they expire."""
+    """The first provider that has any; refreshed shortly before they expire."""
 
     def __init__(self) -> None:
         self._found: Credentials | None = None
         self._lock = threading.Lock()
 
     def current(self) -> Credentials:
-        """Raises StoreError: nothing gives any now."""
+        """Raises StoreError if none are available."""
         with self._lock:
             if self._found is None or self._found.until - RENEW_SECONDS < time.time():
                 self._found = _from_environment() or _from_container() or _from_instance()

@@ -1,4 +1,4 @@
-"""Fetching an object of any size: what arrived stays, a retry goes on behind it, what came damaged is read again."""
+"""Fetching an object of any size: received data is kept, a retry resumes after it, and damaged data is read again."""
 
 import io
 import re
@@ -13,25 +13,25 @@ from spotbatch.runtime.log import say
 
 T = TypeVar("T")
 
-READ_AGAIN = 3  # times, before what came back is believed
+READ_AGAIN = 3  # attempts before the result is believed
 READ_AGAIN_SECONDS = 0.1  # before the first of them; doubled each time
 _MD5 = r"[0-9a-f]{32}"
 
 
 class Changed(StoreError):
-    """The object is not the one that was begun: it is fetched from its beginning."""
+    """The object is no longer the one whose download began: it is fetched again from the beginning."""
 
 
 @dataclass(kw_only=True)
 class Tags:
-    """Whether a bucket's entity tags are MD5 sums of its objects. They are for what was sent in one request, unless it
-    is encrypted with a key of KMS or of the customer (Amazon S3 API Reference, "Object", ETag).
+    """Whether a bucket's entity tags are MD5 sums of its objects. They are for objects sent in one request, unless
+    encrypted with a KMS or customer key (Amazon S3 API Reference, "Object", ETag).
     """
 
     are_md5: bool = True
 
     def md5_in(self, tag: str) -> str:
-        """Empty where there is none."""
+        """Empty if there is none."""
         found = tag.strip('"')
         return found if self.are_md5 and re.fullmatch(_MD5, found) else ""
 
@@ -40,31 +40,31 @@ class Tags:
 class Stream:
     """An object from some offset on."""
 
-    version: str  # of the object; another one when it was written over
-    size: int  # of the whole object, bytes
+    version: str  # of the object; changes when it is overwritten
+    size: int  # of the whole object, in bytes
     pieces: Iterator[bytes | memoryview]  # raises what `open_at` raises
-    md5: str = ""  # of the whole object, where the store gives it
+    md5: str = ""  # of the whole object, if the store provides it
     tags: Tags = made_by(default_factory=Tags)
 
 
 class Source(Protocol):
-    """Where objects are read one by one, by keys that are taken as they are."""
+    """A place from which objects are read one by one, by literal keys."""
 
     def open_at(self, key: str, offset: int, version: str) -> Stream:
-        """An object from an offset on; with a version, only this one.
+        """An object from an offset on; with a version, only that one.
 
         Raises:
-            Changed: it has another version now.
+            Changed: it now has a different version.
             StoreError, Missing, Refused, BadName.
         """
 
 
 def download(source: Source, key: str, target: Path, limit: Limit, sha256: str = "") -> int:
-    """Fetch an object; answers the bytes moved.
+    """Fetch an object; returns the number of bytes moved.
 
     Raises:
-        Corrupt: it is not what the checksum says, also when it was read again.
-        StoreError: nothing moved for as long as the limit says.
+        Corrupt: it does not match the checksum, even when read again.
+        StoreError: no data arrived for as long as the limit allows.
         Missing, Refused, BadName.
         OSError: the file cannot be written.
     """
@@ -83,11 +83,11 @@ def fetch_bytes(source: Source, key: str, limit: Limit) -> bytes:
 
 
 def reading_again(read: Callable[[], T], limit: Limit) -> T:
-    """What `read` returns. One look that finds it damaged or gone is not believed: a proxy, a cable or this host's
-    memory may have done it.
+    """What `read` returns. A single result of damaged or missing is not believed: a proxy, a cable or this host's
+    memory may have caused it.
 
     Raises:
-        Corrupt, Missing: each time. Invalid: at once, its checksum is right.
+        Corrupt, Missing: every time. Invalid: at once, since its checksum is right.
     """
     for number in range(READ_AGAIN):
         try:
@@ -101,8 +101,8 @@ def reading_again(read: Callable[[], T], limit: Limit) -> T:
 
 
 def _fetch(source: Source, key: str, out: BinaryIO, limit: Limit) -> int:
-    """Where the store gives an MD5, what does not match it is fetched again. The same content twice is what is stored:
-    then the tags of this store are none.
+    """If the store provides an MD5, content that does not match it is fetched again. Getting the same content twice
+    means that it is what is stored: then this store's tags are not MD5 sums.
     """
     total, seen = 0, set[str]()
     for number in range(READ_AGAIN + 1):
@@ -123,7 +123,7 @@ def _fetch(source: Source, key: str, out: BinaryIO, limit: Limit) -> int:
 
 
 def _fetch_once(source: Source, key: str, out: BinaryIO, limit: Limit) -> tuple[int, str, Stream]:
-    """The bytes moved, the MD5 of what came, if it is of use, and where it came from last."""
+    """The bytes moved, the MD5 of the content, if useful, and the version last read."""
     import hashlib  # loads OpenSSL, which most starts need not wait for
 
     done, moved, version = 0, 0, ""

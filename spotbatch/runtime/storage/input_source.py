@@ -1,4 +1,4 @@
-"""Other people's objects, by whole keys: a bucket, or a folder."""
+"""Other people's objects, by full key: a bucket, or a folder."""
 
 import stat
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ class InputSource(Source, Protocol):
     """Where inputs are."""
 
     def list(self, prefix: str, limit: Limit) -> Iterator[tuple[str, int]]:
-        """(key, bytes) of all objects whose keys begin so."""
+        """(key, bytes) of all objects whose keys have this prefix."""
 
 
 class InputBucket:
-    """A bucket. Keys that the fast client takes as they are go through it, all others through the REST interface."""
+    """A bucket. Keys that the fast client leaves unchanged go through it, all others through the REST interface."""
 
     def __init__(self, bucket: str) -> None:
         from spotbatch.runtime.storage.s3 import S3Store, endpoint_url
@@ -45,7 +45,7 @@ class InputBucket:
 
 
 class InputFolder:
-    """A folder of this machine, and the files below it."""
+    """A folder on this machine, and the files below it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,14 +54,14 @@ class InputFolder:
     def open_at(self, key: str, offset: int, version: str) -> Stream:
         return self._store.open_at(key, offset, version)
 
-    def list(self, prefix: str, limit: Limit) -> Iterator[tuple[str, int]]:  # noqa: ARG002 - the face of every source
+    def list(self, prefix: str, limit: Limit) -> Iterator[tuple[str, int]]:  # noqa: ARG002 - signature of every source
         for key, size in self._store.list(prefix):
             try:
                 is_file = stat.S_ISREG((self._folder / key).stat().st_mode)
             except OSError as error:
                 if (self._folder / key).is_symlink():
                     say(f"not fetched: {self._folder / key} is a link that leads nowhere ({error.strerror})")
-                continue  # else it is gone meanwhile
+                continue  # otherwise it has disappeared in the meantime
             if is_file:
                 yield key, size
             else:
@@ -69,10 +69,10 @@ class InputFolder:
 
 
 def open_input(url: str) -> tuple[InputSource, str]:
-    """Where an input is, and its key there: of a folder, the prefix with its slash; all of it taken as it is written.
+    """The source of an input, and its key there; for a folder, the prefix with its slash. Keys are taken literally.
 
     Raises:
-        InvalidSetting: the URL is none of s3://bucket/key and file:///path.
+        InvalidSetting: the URL is neither s3://bucket/key nor file:///path.
     """
     scheme, _, rest = url.partition("://")
     place, slash, path = rest.partition("/")

@@ -1,4 +1,4 @@
-"""From the URL of an artifact store to the store: a folder (`file://`) or S3 (`s3://`)."""
+"""Opens an artifact store by its URL: a folder (`file://`) or S3 (`s3://`)."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def open_store(url: str) -> Store:
     """The store that a URL names.
 
     Raises:
-        InvalidSetting: another scheme than file or s3, or no bucket.
+        InvalidSetting: a scheme other than file or s3, or no bucket.
     """
     scheme, _, rest = url.partition("://")
     place, _, path = rest.partition("/")
@@ -30,7 +30,7 @@ def _is_bucket(place: str) -> bool:
 
 
 def unquoted(text: str) -> str:
-    """%20 as a space, and so on. The library is imported only where it is needed: it costs 10 ms."""
+    """%20 becomes a space, and so on. The library is imported only if needed: it costs 10 ms."""
     if "%" not in text:
         return text
     from urllib.parse import unquote

@@ -1,4 +1,4 @@
-"""A few threads beside each other, for transfers: bounded in number and in what they hold in memory."""
+"""A few parallel threads for transfers, bounded in number and in memory."""
 
 import queue
 import threading
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Crew(Generic[T]):
-    """Threads that do `work` on what is given to them; `give` waits while all are busy, so that memory stays bounded.
+    """Threads that apply `work` to the items passed to `give`, which waits while all are busy: memory is bounded.
 
     They are daemon threads: one that hangs in the network must not keep the runtime from leaving in time.
     """
@@ -42,15 +42,15 @@ class Crew(Generic[T]):
 
     def _run(self) -> None:
         while (item := self._items.get()) is not None:
-            if self._error is None:  # after an error the rest is drained, so that nobody waits for ever
+            if self._error is None:  # after an error the rest is drained, so that nobody waits forever
                 try:
                     self._work(item)
-                except BaseException as error:  # noqa: BLE001 - handed to the caller by give() and finish()
+                except BaseException as error:  # noqa: BLE001 - passed to the caller by give() and finish()
                     self._error = error
 
 
 def in_parallel(width: int, items: Iterable[T], work: Callable[[T], None]) -> None:
-    """Do `work` on every item, `width` at a time; raises the first error."""
+    """Apply `work` to every item, `width` at a time; raises the first error."""
     crew = Crew(width, work)
     try:
         for item in items:

@@ -1,4 +1,4 @@
-"""Artifacts on S3, by way of obstore (a Rust client; bench/checkpoint.py says why this one)."""
+"""Artifacts on S3, through obstore (a Rust client; bench/checkpoint.py explains the choice)."""
 
 import os
 import re
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
 
 CONNECT_SECONDS = 5
-STILL_SECONDS = 60  # of an answer of which no more arrives
-ANSWER_SECONDS = 6 * 3600  # of a whole answer, as long as it keeps arriving
-SEND_SECONDS = (60, 120, 240, 480, 960)  # of one request that sends; after one that took too long, the next of these
-RETRIES = 2  # of one request, inside the client; what fails then is the caller's to retry, with the time that it has
+STILL_SECONDS = 60  # without further data in a response
+ANSWER_SECONDS = 6 * 3600  # for a whole response, as long as data keeps arriving
+SEND_SECONDS = (60, 120, 240, 480, 960)  # for a request that sends; after one timed out, the next of these
+RETRIES = 2  # for one request, inside the client; the caller retries failures within its own time
 DELETE_AT_ONCE = 1000  # S3's limit for DeleteObjects
 PART_BYTES = 16 * 1024 * 1024
 PIECE_BYTES = 1024 * 1024
@@ -32,12 +32,12 @@ _NO_BUCKET = "NoSuchBucket"
 _BEYOND_END = "InvalidRange"
 _ODD_KEY = "invalid path"
 MOST_KEY_BYTES = 1024  # Amazon S3 user guide, "Naming Amazon S3 objects"
-# Refusals of a moment or of this host's clock (Amazon S3 API Reference, "Error responses"): newer credentials, or
-# another host, are served.
+# Refusals that are temporary or due to this host's clock (Amazon S3 API Reference, "Error responses"): newer
+# credentials, or another host, will succeed.
 _OF_THE_MOMENT = ("ExpiredToken", "TokenRefreshRequired", "RequestTimeTooSkewed")
 _TOO_LONG = ("timed out", "timeout")
-_INSTANCE_METADATA = "//169.254.169.254/"  # asked for credentials when nothing else gives any
-_ERRORS = (BaseError, OSError, ValueError)  # ValueError: a name that the client refuses (control characters, no UTF-8)
+_INSTANCE_METADATA = "//169.254.169.254/"  # asked for credentials if there are no others
+_ERRORS = (BaseError, OSError, ValueError)  # ValueError: a name that the client refuses (control characters, not UTF-8)
 _XML_OR_DUMP = re.compile(r"<\?xml|<Error|Debug source")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
@@ -56,13 +56,13 @@ class S3Store:
         self._senders = {0: self._client(SEND_SECONDS[0])}
 
     def _client(self, seconds: float, still_seconds: float | None = None) -> Bucket:
-        """A client whose requests may take so long. Sending and receiving have their own: while a body is sent, the
-        client cannot tell whether it moves, so the whole request is limited, generously once one took too long.
+        """A client with this request timeout. Sending and receiving use separate ones: while a body is sent, the
+        client cannot see progress, so the whole request is limited, generously after one has timed out.
         """
         return Bucket(
             self._bucket,
             config={
-                "unsigned_payload": True,  # TLS guards the way; our own checksums guard the content
+                "unsigned_payload": True,  # TLS protects the transfer; our own checksums protect the content
                 "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
                 **({"endpoint": self._endpoint} if self._endpoint else {}),
             },
@@ -100,7 +100,7 @@ class S3Store:
                 raise self._translated(error, key) from error
 
     def _name_to_write(self, key: str) -> str:
-        """Raises BadName: S3 takes no such key."""
+        """Raises BadName if S3 does not accept such a key."""
         name = self._prefix + key
         if len(name) * 4 > MOST_KEY_BYTES and len(name.encode(errors="surrogateescape")) > MOST_KEY_BYTES:
             raise BadName(
@@ -110,11 +110,11 @@ class S3Store:
         return name
 
     def _be_patient(self, error: Exception) -> None:
-        """After a request that sent for too long, the next may take twice the time: the way may be that slow."""
+        """After a request timed out while sending, the next may take twice as long: the connection may be that slow."""
         if any(words in str(error).lower() for words in _TOO_LONG):
             self._patience = min(self._patience + 1, len(SEND_SECONDS) - 1)
 
-    def draft(self, prefix: str) -> Draft | None:  # noqa: ARG002 - the face of every store
+    def draft(self, prefix: str) -> Draft | None:  # noqa: ARG002 - the signature of all stores
         return None
 
     def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
@@ -177,10 +177,10 @@ class S3Store:
         yield from self._list_beside_odd_keys(self._prefix + prefix, last)
 
     def _list_beside_odd_keys(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:
-        """Somebody has put a key there that the client does not understand (`a//b`): that one is none of ours, and
+        """Someone has put a key there that the client does not understand (`a//b`): it is not ours, and
         must not hide all others.
         """
-        from spotbatch.runtime.storage.s3_rest import RestBucket  # nobody else needs it here
+        from spotbatch.runtime.storage.s3_rest import RestBucket  # needed only here
 
         bucket, token = RestBucket(self._bucket, self._endpoint), ""
         while True:
@@ -201,12 +201,12 @@ class S3Store:
             except _ERRORS as error:
                 raise self._translated(error, batch[0]) from error
 
-    def clear_leftovers(self, prefix: str) -> int:  # noqa: ARG002 - the face of every store
-        """S3 shows no half of an object; parts of uploads that were cut off are the bucket's lifecycle rule's."""
+    def clear_leftovers(self, prefix: str) -> int:  # noqa: ARG002 - the signature of all stores
+        """S3 never shows partial objects; the bucket's lifecycle rule removes the parts of interrupted uploads."""
         return 0
 
     def _translated(self, error: Exception, key: str) -> SpotbatchError:
-        """The client's error in our words."""
+        """The client's error as one of ours."""
         whole = str(error)
         text = _in_short(whole)
         where = f"s3://{self._bucket}/{self._prefix}{key}"
@@ -228,7 +228,7 @@ class S3Store:
 
 
 class _Counted:
-    """A file that tells how much of it was read: the client reads at most a few parts ahead of what it has sent."""
+    """A file that reports how much of it was read: the client reads at most a few parts ahead of what it has sent."""
 
     def __init__(self, file: BinaryIO, on_bytes: OnBytes) -> None:
         self._file = file
@@ -242,7 +242,7 @@ class _Counted:
 
 
 def endpoint_url() -> str | None:
-    """Where S3 is, if not at AWS. The client would panic on what is no URL."""
+    """S3's endpoint, if not AWS's. The client would panic on an invalid URL."""
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
         if url := os.environ.get(name):
             if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
@@ -252,7 +252,7 @@ def endpoint_url() -> str | None:
 
 
 def _in_short(whole: str) -> str:
-    """Of an XML answer its code and message alone: S3 quotes the session token of a request that it refuses."""
+    """Only code and message of an XML answer: S3 quotes the session token of a request that it refuses."""
     head = _XML_OR_DUMP.split(whole, maxsplit=1)[0]
     said = [found.group(1) for pattern in (_CODE, _MESSAGE) if (found := pattern.search(whole))]
     return " ".join(f"{head} {': '.join(said)}".split())[:400]

@@ -1,8 +1,8 @@
-"""S3 by its REST interface, for keys as they are.
+"""S3 through its REST interface, with keys taken literally.
 
-The client that checkpoints go through (obstore) takes a key for a path: it refuses `a//b`, `./a` and control
-characters, reads `a/` as `a`, and lists none of them as it is. To S3 a key is a string of bytes, and other people's
-objects, which are our inputs, have such names. So what it would change is asked for here: listing and reading alone.
+The client used for checkpoints (obstore) treats a key as a path: it refuses `a//b`, `./a` and control
+characters, reads `a/` as `a`, and lists none of them literally. To S3 a key is a string of bytes, and other people's
+objects, which are our inputs, have such names. So keys that it would change are handled here: listing and reading only.
 
 Sources: Amazon S3 API Reference, ListObjectsV2 and GetObject; AWS General Reference, "Signature Version 4", where S3's
 canonical URI is the path as it is sent, neither normalised nor encoded twice.
@@ -36,7 +36,7 @@ _TEXT = re.compile(rb"<(Code|Message)>([^<]*)</")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where a bucket is reached: scheme, host, and the path before the key."""
+    """Where to reach a bucket: scheme, host, and the path before the key."""
 
     scheme: str
     host: str
@@ -44,7 +44,7 @@ class Place:
 
     @classmethod
     def of(cls, bucket: str, region: str, endpoint: str | None) -> "Place":
-        """Path style at an endpoint of one's own and for names with dots, which no certificate covers."""
+        """Path style at a custom endpoint and for names with dots, which no certificate covers."""
         if endpoint is not None:
             parts = urlsplit(endpoint)
             return cls(scheme=parts.scheme, host=parts.netloc, above=f"{parts.path.rstrip('/')}/{bucket}")
@@ -55,7 +55,7 @@ class Place:
 
 
 class RestBucket:
-    """One bucket, read by whole keys."""
+    """One bucket, read by full key."""
 
     def __init__(self, bucket: str, endpoint: str | None) -> None:
         self._bucket = bucket
@@ -65,7 +65,7 @@ class RestBucket:
         self._tags = Tags()
 
     def page(self, prefix: str, token: str) -> tuple[list[tuple[str, int]], str]:
-        """Up to a thousand (key, bytes) that begin with a prefix, and the token of the next page, or "".
+        """Up to a thousand (key, bytes) with a prefix, and the token of the next page, or "".
 
         Raises:
             StoreError, Refused.
@@ -111,7 +111,7 @@ class RestBucket:
     def _get(
         self, key: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """A request that was answered with 200 or 206. Raises Changed, Missing, Refused, StoreError."""
+        """Send a request that is answered with 200 or 206. Raises Changed, Missing, Refused, StoreError."""
         path = f"{self._place.above}/{quote(key.encode(), safe='/')}"
         signed = sign(self._credentials.current(), self._region, self._place.host, path, query, time.time(), headers)
         target = path + ("?" + _query(query) if query else "")
@@ -144,7 +144,7 @@ def sign(
     now: float,
     headers: Mapping[str, str],
 ) -> dict[str, str]:
-    """The headers of a GET without a body, with its signature."""
+    """The headers of a GET without a body, including its signature."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     found = {"host": host, "x-amz-content-sha256": _EMPTY, "x-amz-date": stamp}
     found |= {name.lower(): value for name, value in headers.items()}
@@ -176,7 +176,7 @@ def _connection(place: Place) -> http.client.HTTPConnection:
 
 
 def _refusal(where: str, status: int, body: bytes) -> StoreError:
-    """Code and message alone: S3 quotes the session token of a request that it refuses."""
+    """Only code and message: S3 quotes the session token of a request that it refuses."""
     said = {name.decode(): text.decode(errors="replace") for name, text in _TEXT.findall(body)}
     code = said.get("Code", "")
     text = f"{where}: {status} {code}: {said.get('Message', '')}"[:400]
@@ -192,7 +192,7 @@ def _refusal(where: str, status: int, body: bytes) -> StoreError:
 
 
 def _listed(data: bytes, where: str) -> tuple[list[tuple[str, int]], str]:
-    from xml.etree import ElementTree  # costs some ms, which only listings pay
+    from xml.etree import ElementTree  # costs a few ms, which only listings pay
 
     try:
         root = ElementTree.fromstring(data)  # noqa: S314 - expat bounds what entities may grow to

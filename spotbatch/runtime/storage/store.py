@@ -15,63 +15,63 @@ from spotbatch.batch.errors import BadName, Missing, Refused, SpotbatchError, St
 from spotbatch.runtime.errors import is_about_the_name
 from spotbatch.runtime.storage.download import Changed, Stream
 
-PART = re.compile(r"\.part-[0-9]+-[0-9]+")  # the name of a file that is being written: process, number
+PART = re.compile(r"\.part-[0-9]+-[0-9]+")  # the name of a file being written: process, number
 COPY_BYTES = 8 * 1024 * 1024
 OnBytes = Callable[[int], object]
 
 
 def ignore(count: int) -> None:
-    """For who does not want to know."""
+    """The default callback: does nothing."""
 
 
 class Draft(Protocol):
-    """An object that is written piece by piece, and is nothing until it is kept. Used by one thread at a time."""
+    """An object written in pieces, which does not exist until it is kept. Used by one thread at a time."""
 
     def write(self, data: memoryview) -> None:
         """Raises StoreError."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Of what was written. Raises StoreError."""
+        """Read back what was written. Raises StoreError."""
 
     def keep(self, key: str) -> None:
-        """Make it the object of this key, and be done. Raises StoreError; then it is still a draft."""
+        """Publish it under this key and finish. Raises StoreError; it is then still a draft."""
 
     def drop(self) -> None:
-        """As if it had never been. Never raises."""
+        """Discard it. Never raises."""
 
 
 class Store(Protocol):
-    """Objects by key. Writing is atomic: nobody sees half an object. Every call ends within the store's own limits."""
+    """Objects by key. Writes are atomic: nobody sees a partial object. Every call ends within the store's limits."""
 
     def put(self, key: str, data: bytes | bytearray | memoryview) -> None: ...
 
     def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
-        """A file of any size; `on_bytes` is called with the size of each piece as it is sent."""
+        """Store a file of any size; `on_bytes` is called with the size of each piece as it is sent."""
 
     def draft(self, prefix: str) -> Draft | None:
-        """The beginning of an object below a prefix; None where the store takes whole objects only, or cannot now."""
+        """A new draft below a prefix; None if the store supports only whole objects, or cannot create one now."""
 
     def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
         """The whole object; `on_bytes` is called with the size of each piece as it arrives."""
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Several (offset, length) of one object."""
+        """Several (offset, length) ranges of one object."""
 
     def open_at(self, key: str, offset: int, version: str) -> Stream:
-        """An object from an offset on, piece by piece (`download.Source`)."""
+        """An object from an offset on, in pieces (`download.Source`)."""
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """(key, bytes) of everything below a prefix, which ends at a slash."""
+        """(key, bytes) of everything below a prefix, which ends with a slash."""
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Missing keys are fine."""
+        """Missing keys are ignored."""
 
     def clear_leftovers(self, prefix: str) -> int:
-        """Remove what writers that were killed left half written below a prefix; answers how many."""
+        """Remove what killed writers left half written below a prefix; returns the number removed."""
 
 
 class FolderStore:
-    """Objects as files below a folder; a write goes beside and is renamed into place."""
+    """Objects as files below a folder; a write creates a temporary file next to its target and renames it."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -90,7 +90,7 @@ class FolderStore:
             folder.mkdir(parents=True, exist_ok=True)
             return _FileDraft(self, self._beside(folder))
         except OSError:
-            return None  # whoever puts the whole object says why
+            return None  # the later whole-object write reports the reason
 
     def get(self, key: str, on_bytes: OnBytes = ignore) -> bytes:
         try:
@@ -113,7 +113,7 @@ class FolderStore:
     def open_at(self, key: str, offset: int, version: str) -> Stream:
         path = self._path(key)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not hold us up
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe must not block us
         except OSError as error:
             raise _translated(error, path) from error
         found = os.fstat(descriptor)
@@ -138,7 +138,7 @@ class FolderStore:
                         yield file.relative_to(self._root).as_posix(), file.lstat().st_size
                     except FileNotFoundError:
                         continue  # pruned by another attempt while we looked
-        except OSError as error:  # what cannot be listed is not empty
+        except OSError as error:  # a folder that cannot be listed is not empty
             raise _translated(error, Path(error.filename or top)) from error
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -168,7 +168,7 @@ class FolderStore:
         for is_last in (False, False, True):
             try:
                 return _write_beside(target, beside, write)
-            except FileNotFoundError as error:  # no folder yet; or whoever cleared away was quicker than our lock
+            except FileNotFoundError as error:  # no folder yet; or a cleanup was quicker than our lock
                 if is_last:
                     raise _translated(error, target) from error
                 with contextlib.suppress(OSError):
@@ -178,9 +178,9 @@ class FolderStore:
         return None
 
     def clear_leftovers(self, prefix: str) -> int:
-        """Remove what killed writers left half written below a prefix; answers how many.
+        """Remove what killed writers left half written below a prefix; returns the number removed.
 
-        A living writer holds a lock on its part, in whatever container or on whatever host it is.
+        A living writer holds a lock on its part, in whatever container or on whatever host it runs.
         """
         cleared = 0
         for folder, _, names in os.walk(self._path(prefix.removesuffix("/"))):
@@ -196,7 +196,7 @@ def _raise_unless_gone(error: OSError) -> None:
 
 
 class _FileDraft:
-    """A file beside its place, locked as long as we live."""
+    """A file next to its target, locked as long as this process lives."""
 
     def __init__(self, store: FolderStore, beside: Path) -> None:
         self._store = store
@@ -232,7 +232,7 @@ class _FileDraft:
 
 def _open_beside(beside: Path) -> int:
     descriptor = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o666)
-    with contextlib.suppress(OSError):  # a file system without locks: then it is only younger than the others
+    with contextlib.suppress(OSError):  # a file system without locks: then it is merely younger than the others
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return descriptor
 
@@ -269,7 +269,7 @@ def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 
 
 def _copy_into(source: Path, descriptor: int, on_bytes: OnBytes) -> None:
-    """In pieces, each of which the kernel copies by itself where it can."""
+    """Copy in pieces, each of them by the kernel where possible."""
     with source.open("rb", buffering=0) as opened:
         while count := _copied(opened.fileno(), descriptor):
             on_bytes(count)
@@ -281,7 +281,7 @@ def _copied(read: int, write: int) -> int:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP):
             raise
-    data = os.read(read, COPY_BYTES)  # a file system or a system that has no such call
+    data = os.read(read, COPY_BYTES)  # a file system or an operating system without this call
     _write_all(write, data)
     return len(data)
 
