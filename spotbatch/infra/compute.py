@@ -13,15 +13,15 @@ from spotbatch.infra import families
 from spotbatch.infra.host_data import user_data
 from spotbatch.infra.settings import Egress, StackSettings
 
-_ROOT_DEVICE: Final = "/dev/xvda"  # of Amazon Linux 2023
-_UPDATE_MINUTES: Final = 30  # how long an update of the environment lets running jobs go on
+_ROOT_DEVICE: Final = "/dev/xvda"  # on Amazon Linux 2023
+_UPDATE_MINUTES: Final = 30  # how long running jobs may continue during an update of the environment
 
 
 class Compute(Construct):
-    """`environment`, `environment_arn` and `environment_name` (Spot), and `on_demand_arn` where settings ask for one.
+    """`environment`, `environment_arn` and `environment_name` (Spot), and `on_demand_arn` if the settings ask for one.
 
-    The L1 resource, since the L2 construct leaves out what safe updates need: the launch template's version (without
-    it edits never reach instances) and the update policy. It has no name of its own: one would block its replacement.
+    The L1 construct, since the L2 lacks what safe updates need: the launch template's version (without
+    it edits never reach instances) and the update policy. It has no fixed name: that would block its replacement.
     """
 
     def __init__(
@@ -91,21 +91,21 @@ class Compute(Construct):
         role = self._service_role
         environment = cfn(
             self,
-            # Another resource: AWS Batch refuses to change from its own role to one of ours, and back.
+            # A separate resource: AWS Batch refuses to switch between its own role and one of ours.
             f"{construct_id}OfOwnRole" if role else construct_id,
             type="MANAGED",
             state="ENABLED",
             service_role=role.role_arn if role else None,
-            # An environment with a role of its own cannot be updated in place: then it is replaced.
+            # An environment with its own role cannot be updated in place, so it is replaced.
             replace_compute_environment=role is not None,
             compute_resources=cfn.ComputeResourcesProperty(**shared, **own),
             update_policy=None if role else policy,
         )
-        # Roles go after the environment: without them AWS Batch cannot end its instances, and the deletion hangs.
+        # Delete roles after the environment: without them AWS Batch cannot end its instances, and the deletion hangs.
         for each in self._roles:
             environment.node.add_dependency(each)
-        # And so does the way out: while hosts hold public addresses, EC2 detaches no internet gateway (CloudFormation
-        # user guide, "DependsOn attribute").
+        # The same applies to the internet route: EC2 detaches no internet gateway while hosts hold public addresses
+        # (CloudFormation user guide, "DependsOn attribute").
         environment.node.add_dependency(self._way_out)
         return environment
 
@@ -131,7 +131,7 @@ class Compute(Construct):
                 block_device_mappings=[cfn.BlockDeviceMappingProperty(device_name=_ROOT_DEVICE, ebs=disk)],
                 metadata_options=cfn.MetadataOptionsProperty(
                     http_tokens="required",  # IMDSv2 only
-                    http_put_response_hop_limit=1,  # of containers in the host's own network host_data.py takes care
+                    http_put_response_hop_limit=1,  # for containers in the host's network see host_data.py
                     http_endpoint="enabled",
                 ),
                 tag_specifications=[

@@ -1,4 +1,4 @@
-"""The controller of runs: a function, the table that it keeps runs in, and what calls it. Nothing to pay while idle."""
+"""The run controller: a function, the table of its runs, and what invokes it. It costs nothing while idle."""
 
 import shutil
 import tempfile
@@ -28,7 +28,7 @@ from spotbatch.infra.monitoring import JOB_EVENT
 from spotbatch.infra.settings import StackSettings
 
 HANDLER: Final = "spotbatch.controller.handler.handler"
-# Less than the time after which a submission that nobody heard of is looked for: the call that made it is over then.
+# Less than the time after which a lost submission is looked for: the call that made it has ended by then.
 _LONGEST_SECONDS: Final = 45
 _PACKAGE: Final = Path(__file__).parent.parent
 _ROOMS: Final = ("aws", "batch", "controller", "policy")  # what the handler imports; boto3 comes with the runtime
@@ -44,7 +44,7 @@ def stage(folder: Path) -> None:
 
 
 class Controller(Construct):
-    """`table_name` and `schedule_name`, by which `spotbatch submit` puts a run under control."""
+    """`table_name` and `schedule_name`, which `spotbatch submit` uses to put a run under control."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: StackSettings, bucket: s3.IBucket, queue_arns: list[str]
@@ -62,14 +62,14 @@ class Controller(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        # Its name is ours, since the function must know it and the schedule must know the function.
+        # We choose its name, since the function must know it and the schedule must know the function.
         self.schedule_name = f"{Stack.of(self).stack_name}-controller-tick"
         role = self._role(bucket, queue_arns)
         function = self._function(role)
         self._call(function, queue_arns)
 
     def watch(self, topic: sns.ITopic) -> None:
-        """An alarm for what the function could not do, twice retried by Lambda."""
+        """An alarm for invocations that still failed after Lambda's two retries."""
         alarm = cloudwatch.Alarm(
             self,
             "Failing",
@@ -99,17 +99,17 @@ class Controller(Construct):
             ],
             time_to_live_specification=cfn.TimeToLiveSpecificationProperty(attribute_name="expires_at", enabled=True),
             point_in_time_recovery_specification=cfn.PointInTimeRecoverySpecificationProperty(
-                point_in_time_recovery_enabled=True  # paid by the stored GB, of which there is next to nothing
+                point_in_time_recovery_enabled=True  # billed per GB stored, which is next to nothing
             ),
-            sse_specification=cfn.SSESpecificationProperty(sse_enabled=False),  # AWS's own key, at no cost
+            sse_specification=cfn.SSESpecificationProperty(sse_enabled=False),  # an AWS-owned key, free of charge
         )
-        table.apply_removal_policy(RemovalPolicy.DESTROY)  # jobs outlive it, and go on as AWS Batch retries them
+        table.apply_removal_policy(RemovalPolicy.DESTROY)  # jobs outlive it, and continue with AWS Batch's own retries
         return table
 
     def _function(self, role: iam.Role) -> functions.CfnFunction:
         with tempfile.TemporaryDirectory() as folder:
             stage(Path(folder))
-            code = assets.Asset(self, "Code", path=folder)  # copied here and now
+            code = assets.Asset(self, "Code", path=folder)  # copied during synthesis
         cfn = functions.CfnFunction
         return cfn(
             self,
@@ -130,7 +130,7 @@ class Controller(Construct):
         )
 
     def _role(self, bucket: s3.IBucket, queue_arns: list[str]) -> iam.Role:
-        """It submits to this stack's queues and ends jobs; it reads and writes what belongs to runs, and its table."""
+        """It submits to this stack's queues and terminates jobs; it reads and writes the runs' data, and its table."""
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         batch = f"arn:{Aws.PARTITION}:batch:{Aws.REGION}:{Aws.ACCOUNT_ID}"
         rule = f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:rule/{self.schedule_name}"
@@ -161,14 +161,14 @@ class Controller(Construct):
         return role
 
     def _call(self, function: functions.CfnFunction, queue_arns: list[str]) -> None:
-        """Each minute while a run is under control, and when a job of these queues FAILED."""
+        """Every minute while a run is under control, and when a job of these queues has FAILED."""
         target = [{"arn": function.attr_arn, "id": "controller"}]
         tick = events.CfnRule(
             self,
             "Tick",
             name=self.schedule_name,
             schedule_expression="rate(1 minute)",
-            state="DISABLED",  # `spotbatch submit` turns it on, and the function off again
+            state="DISABLED",  # `spotbatch submit` turns it on, and the function turns it off again
             targets=target,
         )
         failed = events.CfnRule(

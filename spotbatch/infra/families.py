@@ -1,4 +1,4 @@
-"""Which instance families there are, and what they are made of: the CDK's own list, read and not copied."""
+"""Which instance families exist, and their architectures: the CDK's own list, read rather than copied."""
 
 import difflib
 import re
@@ -12,10 +12,10 @@ from spotbatch.pricing.catalogue import catalogue
 Architecture = Literal["x86_64", "arm64"]
 _FAMILY: Final = re.compile(r"[a-z]{1,3}\d+[a-z]*(-flex)?")
 _SIZE: Final = re.compile(r"nano|micro|small|medium|large|xlarge|\d+xlarge|metal(-\d+xl)?")
-_NO_FAMILIES: Final = frozenset({"arm1", "io3", "mac1", "mac2"})  # the CDK's long names, and what runs no containers
+_NO_FAMILIES: Final = frozenset({"arm1", "io3", "mac1", "mac2"})  # the CDK's long names, and those without containers
 _GRAVITON: Final = re.compile(r"[a-z]+\d+g")  # c7g, m6gd, g5g ... (EC2 user guide, "Instance type naming conventions")
 _NVIDIA: Final = re.compile(r"p\d|g\d|gr\d")
-# What AWS Batch's images do not run on (user guide, "EC2 configurations"; API reference, Ec2Configuration).
+# Instances that AWS Batch's images do not support (user guide, "EC2 configurations"; API reference, Ec2Configuration).
 _NO_IMAGE: Final = (
     (re.compile(r"a1\b"), "Amazon Linux 2023 does not run on a1: take a later Graviton family, such as m7g"),
     (re.compile(r"(p2|p3|p3dn|g2|g3|g3s)\b"), "its GPUs are too old for AWS Batch's images: take e.g. g4dn or g5"),
@@ -31,7 +31,7 @@ def families() -> frozenset[str]:
 
 
 def check(name: str) -> None:
-    """Raises ValueError unless this is a family (c5) or a type (c5.xlarge) of one that is known."""
+    """Raises ValueError unless this is a known family (c5) or a type (c5.xlarge) of one."""
     family, dot, size = name.partition(".")
     if family not in families():
         near = difflib.get_close_matches(family, sorted(families()), n=3)
@@ -42,18 +42,18 @@ def check(name: str) -> None:
             raise ValueError(f"{name!r}: {why}")
     if dot and not _SIZE.fullmatch(size):
         raise ValueError(f"{name!r}: {size!r} is no instance size such as large, 2xlarge or metal")
-    known = catalogue().families.get(family, ())  # of other families only the CDK's list of names is known
-    is_metal = size.startswith("metal")  # the catalogue has no prices of bare metal
+    known = catalogue().families.get(family, ())  # for other families only the CDK's list of names is available
+    is_metal = size.startswith("metal")  # the catalogue has no bare-metal prices
     if dot and known and not is_metal and name not in catalogue():
         sizes = ", ".join(each.name.partition(".")[2] for each in known)
         raise ValueError(f"{name!r}: {family} has no size {size!r}; it has {sizes}")
 
 
 def architecture(name: str) -> Architecture:
-    """The processor of a family or type: Graviton is arm64."""
+    """The processor of a family or type: arm64 for Graviton."""
     return "arm64" if _GRAVITON.match(name) or name.startswith("a1") else "x86_64"
 
 
 def has_nvidia_gpu(name: str) -> bool:
-    """Whether hosts of it need the image with NVIDIA's driver (g4ad has GPUs of AMD)."""
+    """Whether its hosts need the image with NVIDIA's driver (g4ad has AMD GPUs)."""
     return bool(_NVIDIA.match(name)) and not name.startswith("g4ad")

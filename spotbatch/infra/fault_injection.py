@@ -1,7 +1,7 @@
 """An experiment of AWS Fault Injection Service that interrupts one of the stack's Spot hosts, as EC2 would.
 
 FIS user guide, "Tutorial: Test Spot Instance interruptions using AWS FIS" and, for the role, "IAM roles for AWS FIS
-experiments". It costs nothing until it is started: then 0.10 USD a minute of its action ("AWS FIS pricing").
+experiments". It is free until started, then 0.10 USD per action-minute ("AWS FIS pricing").
 """
 
 from aws_cdk import Aws, Stack
@@ -15,7 +15,7 @@ _TARGET = "OneSpotHost"
 
 
 class FaultInjection(Construct):
-    """`experiment_id`: what to start. The role reaches instances with this stack's tag only."""
+    """`experiment_id`: what to start. The role reaches only instances with this stack's tag."""
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
@@ -66,7 +66,7 @@ class FaultInjection(Construct):
         role.add_to_policy(
             iam.PolicyStatement(
                 sid="FindThem",
-                actions=["ec2:DescribeInstances", "tag:GetResources"],  # neither knows a resource
+                actions=["ec2:DescribeInstances", "tag:GetResources"],  # neither supports resource-level permissions
                 resources=["*"],
             )
         )

@@ -1,4 +1,4 @@
-"""The container registry: scanned on push, old images gone by themselves."""
+"""The container registry: images are scanned on push, and old ones expire."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_ecr as ecr

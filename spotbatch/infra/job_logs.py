@@ -1,4 +1,4 @@
-"""What can be watched: the log group that every job writes to."""
+"""The log group that every job writes to."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_logs as logs
@@ -8,7 +8,7 @@ from spotbatch.infra.settings import StackSettings
 
 
 class JobLogs(Construct):
-    """`log_group`: the jobs' output, kept for the days that the settings say."""
+    """`log_group`: the jobs' output, kept for the configured number of days."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings) -> None:
         super().__init__(scope, construct_id)
@@ -21,7 +21,7 @@ class JobLogs(Construct):
 
 
 def retention(days: int) -> logs.RetentionDays:
-    """CloudWatch Logs' own name for so many days."""
+    """CloudWatch Logs' constant for this number of days."""
     names = {
         1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS", 30: "ONE_MONTH",
         60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS", 150: "FIVE_MONTHS", 180: "SIX_MONTHS",

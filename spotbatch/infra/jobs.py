@@ -1,4 +1,4 @@
-"""The job definition: the stack's image, the rulebook's retry strategy, logs, and the notice file read-only."""
+"""The job definition: the stack's image, the rulebook's retry strategy, logs, and the notice file (read-only)."""
 
 from aws_cdk import Aws, Fn, Stack
 from aws_cdk import aws_batch as batch
@@ -14,7 +14,7 @@ from spotbatch.infra.host_data import NOTICE_FILE, NOTICE_FOLDER
 from spotbatch.infra.settings import StackSettings
 
 _VOLUME = "notice"
-_LOG_BUFFER = "25m"  # what AWS advises; the driver's own is 1m, which a chatty program fills in a second
+_LOG_BUFFER = "25m"  # AWS's recommendation; the driver's default is 1m, which a chatty program fills within a second
 
 
 class Jobs(Construct):
@@ -36,7 +36,7 @@ class Jobs(Construct):
         cfn = batch.CfnJobDefinition
         container = cfn.ContainerPropertiesProperty(
             image=f"{repository.repository_uri}:{settings.image_tag}",
-            command=[],  # the image's own; a job gives its command, and the image's entry point is `spotrun --`
+            command=[],  # the image's default; a job provides its command, and the image's entry point is `spotrun --`
             job_role_arn=job_role.role_arn,
             execution_role_arn=execution_role.role_arn,
             resource_requirements=[
@@ -53,8 +53,8 @@ class Jobs(Construct):
             ]
             or None,
             environment=[
-                cfn.EnvironmentProperty(name="AWS_REGION", value=Aws.REGION),  # older ECS agents tell none
-                cfn.EnvironmentProperty(name="AWS_DEFAULT_REGION", value=Aws.REGION),  # what boto3 reads
+                cfn.EnvironmentProperty(name="AWS_REGION", value=Aws.REGION),  # older ECS agents do not provide one
+                cfn.EnvironmentProperty(name="AWS_DEFAULT_REGION", value=Aws.REGION),  # read by boto3
                 cfn.EnvironmentProperty(name=SPOTBATCH_ARTIFACTS_URL, value=f"s3://{bucket.bucket_name}"),
                 cfn.EnvironmentProperty(name=SPOTBATCH_NOTICE_FILE, value=NOTICE_FILE),
             ],
@@ -80,25 +80,25 @@ class Jobs(Construct):
             type="container",
             platform_capabilities=["EC2"],
             propagate_tags=True,
-            # CloudFormation would deregister the old revision, and with it what waits to be submitted with it.
+            # CloudFormation would deregister the old revision, and with it whatever is yet to be submitted with it.
             resource_retention_policy=cfn.ResourceRetentionPolicyProperty(skip_deregister_on_update=True),
             container_properties=container,
             retry_strategy=rendered(spot_safe(settings.job_attempts)),
             timeout=cfn.TimeoutProperty(attempt_duration_seconds=settings.job_timeout_seconds),
         )
-        self.definition_arn = self.definition.ref  # with its revision
+        self.definition_arn = self.definition.ref  # including its revision
         self.definition_name = Fn.select(0, Fn.split(":", Fn.select(1, Fn.split("/", self.definition_arn))))
 
 
 def _log_mode(settings: StackSettings) -> dict[str, str]:
-    """Said in any case: what AWS takes without it has changed, and an account can set its own (ECS developer guide,
+    """Always set: AWS's default has changed, and an account can set its own (ECS developer guide,
     "awslogs log driver")."""
     buffer = {"max-buffer-size": _LOG_BUFFER} if settings.log_mode == "non-blocking" else {}
     return {"mode": settings.log_mode, **buffer}
 
 
 def rendered(strategy: RetryStrategy) -> batch.CfnJobDefinition.RetryStrategyProperty:
-    """The rulebook's retry strategy in the template's words, entry by entry and in its order."""
+    """The rulebook's retry strategy in the template's format, entry by entry and in order."""
     return batch.CfnJobDefinition.RetryStrategyProperty(
         attempts=strategy.attempts, evaluate_on_exit=[_entry(each) for each in strategy.evaluate_on_exit]
     )

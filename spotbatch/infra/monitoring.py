@@ -1,7 +1,7 @@
-"""What tells of trouble: events in a log group, metrics made from them, alarms, a dashboard, a topic, a budget.
+"""Monitoring: events in a log group, metrics derived from them, alarms, a dashboard, a topic, a budget.
 
-AWS Batch gives no metrics of jobs. Its events go to a log group, where metric filters count them and Logs Insights
-queries them; what no event tells (depth, vCPUs, no progress) a function asks every five minutes: queue_metrics.py.
+AWS Batch has no metrics for jobs. Its events go to a log group, where metric filters count them and Logs Insights
+queries them; what no event shows (depth, vCPUs, no progress) a function checks every five minutes: queue_metrics.py.
 """
 
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ SPOT_EVENT: Final = "EC2 Spot Instance Interruption Warning"
 
 
 LONGEST_PATTERN: Final = 1024  # API reference, CloudWatch Logs PutMetricFilter
-STOPPED_BY_US: Final = ("cancelled by spotbatch*", "the stack is being removed")  # status reasons that we give
+STOPPED_BY_US: Final = ("cancelled by spotbatch*", "the stack is being removed")  # status reasons that we set
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Count:
-    """A metric: how many events match one of these patterns of CloudWatch Logs, each a filter of its own.
+    """A metric: how many events match any of these CloudWatch Logs patterns, each of them a filter of its own.
 
-    `label` is what the dashboard calls it. CloudWatch takes 0.30 USD a month for a metric, and nothing for a filter.
+    `label` is its name on the dashboard. CloudWatch charges 0.30 USD a month for a metric, and nothing for a filter.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Count:
 
 
 def checked_pattern(conditions: str) -> str:
-    """The whole pattern. Raises ValueError for one that CloudWatch Logs would refuse at the deployment."""
+    """The complete pattern. Raises ValueError for one that CloudWatch Logs would reject at deployment."""
     pattern = f"{{ {conditions} }}"
     if len(pattern) > LONGEST_PATTERN:
         raise ValueError(
@@ -60,10 +60,10 @@ _MOST_ATTEMPTS: Final = 10
 
 
 def _last_attempt(condition: str) -> str:
-    """That the newest of a job's attempts ended so: each retry is counted once, by the event after it.
+    """Matches if the newest of a job's attempts ended this way: each retry is counted once, by the event after it.
 
-    CloudWatch's filters know no "last of a list": it is the one after which there is none. `condition` has ATTEMPT
-    where the attempt stands.
+    CloudWatch's filters have no "last in list": it is the attempt that no other follows. `condition` has ATTEMPT
+    in place of the attempt.
     """
     attempts = [f"$.detail.attempts[{index}]" for index in range(_MOST_ATTEMPTS)]
     one = [
@@ -73,14 +73,14 @@ def _last_attempt(condition: str) -> str:
 
 
 _JOB: Final = f'$.detail-type = "{JOB_EVENT}" && $.detail.status'
-_AGAIN: Final = f'{_JOB} = "RUNNABLE"'  # a retried job is RUNNABLE again, with the attempts that it has had
+_AGAIN: Final = f'{_JOB} = "RUNNABLE"'  # a retried job is RUNNABLE again, with its previous attempts
 _LOST: Final = f'statusReason = "{HOST_TERMINATED_PATTERN}"'
-_LEFT: Final = f"container.exitCode = {EXIT_INTERRUPTED}"  # with the notice, or because the store did not answer
-_BY_ITSELF: Final = f'$.detail.statusReason = "{CONTAINER_EXITED}"'  # a job that is stopped has that reason instead
+_LEFT: Final = f"container.exitCode = {EXIT_INTERRUPTED}"  # because of the notice, or because the store did not answer
+_BY_ITSELF: Final = f'$.detail.statusReason = "{CONTAINER_EXITED}"'  # a job that was stopped has that reason instead
 
 
 def _failed() -> str:
-    """FAILED, and nobody wanted it: by AWS Batch's own marks where an event has them, and by the reasons we give."""
+    """FAILED without anyone asking for it: by AWS Batch's own marks if the event has them, and by our reasons."""
     unmarked = [f"($.detail.{mark} NOT EXISTS || $.detail.{mark} IS FALSE)" for mark in ("isTerminated", "isCancelled")]
     not_ours = [f'$.detail.statusReason != "{reason}"' for reason in STOPPED_BY_US]
     return " && ".join([f'{_JOB} = "FAILED"', *unmarked, *not_ours])
@@ -100,7 +100,7 @@ COUNTS: Final = (
         patterns=(
             checked_pattern(f"{_AGAIN} && ({_last_attempt(f'ATTEMPT.{_LOST}')})"),
             checked_pattern(f"{_AGAIN} && ({_last_attempt(f'ATTEMPT.{_LEFT}')})"),
-            # The last attempt that a job had is followed by no retry.
+            # No retry follows the last attempt of a job.
             checked_pattern(f'{_JOB} = "FAILED" && ($.detail.{_LOST} || ($.detail.{_LEFT} && {_BY_ITSELF}))'),
         ),
         label="attempts that Spot ended",
@@ -129,7 +129,7 @@ _COST_PROXY: Final = (
 
 
 class Monitoring(Construct):
-    """`topic` and `events_group`; watches the queues and compute environments of these ARNs."""
+    """`topic` and `events_group`; watches the queues and compute environments with these ARNs."""
 
     def __init__(
         self,
@@ -168,9 +168,9 @@ class Monitoring(Construct):
             self._budget(settings, settings.monthly_budget_usd)
 
     def _rules(self, queue_arns: list[str]) -> list[events.CfnRule]:
-        """Everything goes to the log group; to people only what blocks a queue (a wide array fails 10,000 times).
+        """Everything goes to the log group; people hear only of what blocks a queue (a wide array fails 10,000 times).
 
-        A Spot notice names an instance and not its stack: these are all of the account's, in this region.
+        A Spot notice names an instance but not its stack: these are all of the account's notices, in this region.
         """
         group = f"{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:{self.events_group.log_group_name}"
         target = {"arn": f"arn:{Aws.PARTITION}:logs:{group}", "id": "log"}
@@ -183,7 +183,7 @@ class Monitoring(Construct):
         ]
 
     def _rule(self, construct_id: str, pattern: dict[str, Any], targets: list[dict[str, str]]) -> events.CfnRule:
-        # The L1: the L2's log target brings in a Lambda function to write one policy.
+        # The L1 construct: the L2's log target adds a Lambda function just to write one policy.
         return events.CfnRule(self, construct_id, event_pattern=pattern, targets=targets, state="ENABLED")
 
     def _let_events_in(self, rules: list[events.CfnRule]) -> None:
@@ -196,7 +196,7 @@ class Monitoring(Construct):
             self,
             "EventsMayWrite",
             policy_statements=[
-                # EventBridge makes a stream on no rule's behalf: a condition here would shut all events out.
+                # EventBridge does not create streams on behalf of a rule: a condition here would block all events.
                 iam.PolicyStatement(principals=writers, actions=["logs:CreateLogStream"], resources=group),
                 iam.PolicyStatement(
                     principals=writers,
@@ -208,7 +208,7 @@ class Monitoring(Construct):
         )
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="AlarmsMayPublish",  # a topic with a policy of its own no longer lets its whole account in
+                sid="AlarmsMayPublish",  # a topic with its own policy no longer admits its whole account
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 actions=["sns:Publish"],
                 resources=[self.topic.topic_arn],
@@ -322,7 +322,7 @@ class Monitoring(Construct):
         )
 
     def _budget(self, settings: StackSettings, usd: int) -> None:
-        """Tells at 80 % and when the month is forecast to go over; counts what carries the stack's own tag.
+        """Notifies at 80 % and when the month is forecast to exceed it; counts resources with the stack's own tag.
 
         The tag must be activated once for cost allocation, in the account that pays.
         """

@@ -1,4 +1,4 @@
-"""What cdk-nag's AwsSolutions pack finds in the stack and we leave, each with the reason that a reviewer reads."""
+"""Findings of cdk-nag's AwsSolutions pack that we accept, each with a reason for the reviewer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _PACK: Final = "AwsSolutions::AwsSolutions-"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suppression:
-    """A finding at a construct (its path's end) that stays, and why."""
+    """An accepted finding at a construct (the end of its path), and why."""
 
     path: str
     rule: str
@@ -136,7 +136,7 @@ CONTROLLING: Final = (
 
 
 def suppressions(settings: StackSettings) -> Iterator[Suppression]:
-    """Those that apply to a stack with these settings."""
+    """The suppressions that apply to a stack with these settings."""
     yield from ALWAYS
     yield LOG_BUCKET if settings.access_logs else NO_ACCESS_LOGS
     if not settings.flow_logs:
@@ -152,7 +152,7 @@ def suppressions(settings: StackSettings) -> Iterator[Suppression]:
 
 
 def acknowledge(stack: Construct, settings: StackSettings, *, bucket_id: str) -> None:
-    """Write the suppressions to the constructs, where cdk-nag and its report find them. `bucket_id`: logical id."""
+    """Attach the suppressions to the constructs, where cdk-nag and its report find them. `bucket_id`: logical id."""
     for each in suppressions(settings):
         rule = _PACK + each.rule.replace("{bucket}", bucket_id)
         Validations.of(_at(stack, each.path)).acknowledge(Acknowledgment(id=rule, reason=each.reason))

@@ -1,4 +1,4 @@
-"""A small host that translates addresses, instead of the NAT gateway: a fifth of its price, and nobody tends it."""
+"""A small host that translates addresses instead of the NAT gateway: a fifth of its price, but unmanaged."""
 
 from typing import Final
 
@@ -6,14 +6,14 @@ from aws_cdk import aws_ec2 as ec2
 
 from spotbatch.infra.settings import StackSettings
 
-_TYPE: Final = "t4g.nano"  # up to 5 Gbit/s in bursts; image layers and artifacts go past it, through the S3 endpoint
+_TYPE: Final = "t4g.nano"  # up to 5 Gbit/s in bursts; image layers and artifacts bypass it, through the S3 endpoint
 _DISK_GIB: Final = 8
 
 
 class NatInstance:
-    """The provider for `ec2.Vpc`, and what must be added once the VPC is there.
+    """The provider for `ec2.Vpc`, and what must be added once the VPC exists.
 
-    EC2 restarts it by itself on other hardware if its own fails (simplified automatic recovery, EC2 user guide).
+    EC2 restarts it on other hardware if its own fails (simplified automatic recovery, EC2 user guide).
     """
 
     def __init__(self, settings: StackSettings) -> None:
@@ -25,14 +25,14 @@ class NatInstance:
         )
 
     def secure(self, vpc: ec2.Vpc) -> None:
-        """In from the VPC alone, and only what may go out; IMDSv2; an encrypted disk."""
+        """Inbound from the VPC only, and only permitted outbound traffic; IMDSv2; an encrypted disk."""
         for port in self._ports:
             self.provider.security_group.add_ingress_rule(
                 ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.tcp(port), f"the hosts, to port {port}"
             )
         disk = {"VolumeType": "gp3", "VolumeSize": _DISK_GIB, "Encrypted": True, "DeleteOnTermination": True}
         for each in self.provider.gateway_instances:
-            # It has a public address: until it is gone the gateway cannot be detached.
+            # It has a public address: the gateway cannot be detached until it is gone.
             for subnet in vpc.public_subnets:
                 each.instance.node.add_dependency(subnet.internet_connectivity_established)
             # Not the CDK's aspect for it: that makes a launch template of a fixed name, with which two stacks clash.

@@ -1,4 +1,4 @@
-"""The network: a VPC over all zones that it is given, a way out, no way in."""
+"""The network: a VPC over all the zones passed in, outbound access, no inbound access."""
 
 from ipaddress import IPv4Network
 
@@ -12,11 +12,11 @@ from spotbatch.infra.job_logs import retention
 from spotbatch.infra.nat_instance import NatInstance
 from spotbatch.infra.settings import Egress, StackSettings
 
-_ALL_ZONES = 99  # the CDK takes as many as there are
+_ALL_ZONES = 99  # the CDK takes as many as exist
 
 
 class Network(Construct):
-    """`vpc`, the `subnets` that instances start in, and their `security_group`."""
+    """`vpc`, the `subnets` in which instances start, and their `security_group`."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: StackSettings) -> None:
         super().__init__(scope, construct_id)
@@ -29,9 +29,9 @@ class Network(Construct):
             "Vpc",
             ip_addresses=ec2.IpAddresses.cidr(settings.vpc_cidr),
             max_azs=_ALL_ZONES,
-            nat_gateways=1 if has_nat else 0,  # the default would be one a zone, and a bill a zone
+            nat_gateways=1 if has_nat else 0,  # the default would be one per zone, each of them billed
             nat_gateway_provider=instance.provider if instance else None,
-            restrict_default_security_group=False,  # it would bring in a Lambda function; nothing uses that group
+            restrict_default_security_group=False,  # it would add a Lambda function; nothing uses that group
             subnet_configuration=[
                 ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=24),
                 ec2.SubnetConfiguration(name="Private", subnet_type=private, cidr_mask=private_prefix),
@@ -39,7 +39,7 @@ class Network(Construct):
         )
         if instance:
             instance.secure(self.vpc)
-        # Free, and it keeps artifacts and image layers off the NAT gateway's bill.
+        # Free, and keeps artifacts and image layers off the NAT gateway's bill.
         self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
         chosen = private if has_nat else ec2.SubnetType.PUBLIC
         self.subnets = self.vpc.select_subnets(subnet_type=chosen)
@@ -58,7 +58,7 @@ class Network(Construct):
             self.security_group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), f"out to port {port}")
 
     def _flow_log(self, settings: StackSettings) -> None:
-        """A group that ends with the stack, and a role that only this account's flow logs can take."""
+        """A log group that is deleted with the stack, and a role that only this account's flow logs can assume."""
         group = logs.LogGroup(
             self,
             "Flows",
@@ -76,7 +76,7 @@ class Network(Construct):
         self.vpc.add_flow_log("FlowLog", destination=destination, traffic_type=ec2.FlowLogTrafficType.ALL)
 
     def _interface_endpoint(self, name: str) -> None:
-        """A private way to one AWS service, open to the hosts alone."""
+        """A private route to one AWS service, open only to the hosts."""
         group = ec2.SecurityGroup(
             self,
             f"Endpoint-{name}-Group",

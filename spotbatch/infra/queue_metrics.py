@@ -1,4 +1,4 @@
-"""The function that looks at queues and environments every few minutes: metrics that AWS Batch does not give."""
+"""The function that checks queues and environments every few minutes: metrics that AWS Batch does not provide."""
 
 import ast
 from pathlib import Path
@@ -18,11 +18,11 @@ from spotbatch.infra.settings import StackSettings
 _CODE: Final = Path(__file__).parent / "look" / "look.py"
 _LONGEST_SECONDS: Final = 120
 EVERY_MINUTES: Final = 5
-STALLED_SUM: Final = 6  # over half an hour: no progress at each look, or one look that finds an INVALID environment
+STALLED_SUM: Final = 6  # over half an hour: no progress at each check, or one check that finds an INVALID environment
 
 
 def source() -> str:
-    """The function's text without comments and docstrings: CloudFormation takes 4,096 characters."""
+    """The function's source without comments and docstrings: CloudFormation's limit is 4,096 characters."""
     tree = ast.parse(_CODE.read_text(encoding="utf-8"))
     functions_in_it = [each for each in tree.body if isinstance(each, ast.FunctionDef)]
     documented: list[ast.Module | ast.FunctionDef] = [tree, *functions_in_it]
@@ -33,7 +33,7 @@ def source() -> str:
 
 
 class QueueMetrics(Construct):
-    """`metric(name)` of what the function finds: DepthRunnable ..., VcpusDesired, VcpusRunning, Stalled."""
+    """`metric(name)` for each of the function's metrics: DepthRunnable ..., VcpusDesired, VcpusRunning, Stalled."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class QueueMetrics(Construct):
             "NAMESPACE": namespace,
             "INSIGHTS": "1" if settings.container_insights else "0",
         }
-        # The L1: the L2 says a dependency on its role that the role's ARN says already, which cfn-lint dislikes.
+        # The L1 construct: the L2 adds a dependency on its role that its ARN already implies; cfn-lint warns about it.
         cfn = functions.CfnFunction
         function = cfn(
             self,
@@ -79,10 +79,10 @@ class QueueMetrics(Construct):
         )
 
     def _role(self, *, has_insights: bool) -> iam.Role:
-        """It only looks, and writes to its own log; Container Insights is the one thing that it may turn on."""
+        """It only reads, and writes to its own log; Container Insights is the only thing that it may turn on."""
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         ours = f"arn:{Aws.PARTITION}:ecs:{Aws.REGION}:{Aws.ACCOUNT_ID}"
-        clusters = f"{ours}:cluster/AWSBatch-*"  # AWS Batch names them itself
+        clusters = f"{ours}:cluster/AWSBatch-*"  # named by AWS Batch itself
         looks = {
             "Batch": (["batch:DescribeComputeEnvironments", "batch:DescribeJobs", "batch:ListJobs"], ["*"]),
             "Cluster": (["ecs:ListContainerInstances"], [clusters]),

@@ -1,9 +1,9 @@
-"""What AWS Batch itself needs in an account, for those who give it a role of its own instead of the service-linked one.
+"""What AWS Batch itself needs in an account, if given its own role instead of the service-linked one.
 
-Written after AWS's two managed policies, AWSBatchServiceRole (v14) and that of the service-linked role,
-BatchServiceRolePolicy (v8, both of August 2026), less what this stack never uses: `NOT_USED` names each action and why.
-What can be is bound to this region and account, and roles to hand on are named. tests/unit/infra/test_service_role.py
-compares action by action.
+Based on AWS's two managed policies, AWSBatchServiceRole (v14) and that of the service-linked role,
+BatchServiceRolePolicy (v8, both of August 2026), minus what this stack never uses: `NOT_USED` lists each action and
+the reason. Where possible it is limited to this region and account, and roles to pass are named.
+tests/unit/infra/test_service_role.py compares action by action.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 
-# These know no resource (Service Authorization Reference), and only look.
+# These support no resource-level permissions (Service Authorization Reference), and only read.
 LOOKING: Final = (
     "autoscaling:DescribeAccountLimits",
     "autoscaling:DescribeAutoScalingGroups",
@@ -68,7 +68,7 @@ RUNNING: Final = (
     "ecs:UpdateCluster",
     "ecs:UpdateContainerAgent",
 )
-USED: Final = {  # services, and the role that the first call in an account makes for each
+USED: Final = {  # services, and the role that an account's first call creates for each
     "autoscaling.amazonaws.com": "AWSServiceRoleForAutoScaling",
     "ecs.amazonaws.com": "AWSServiceRoleForECS",
     "spot.amazonaws.com": "AWSServiceRoleForEC2Spot",
@@ -77,7 +77,7 @@ _FLEET: Final = "Spot fleets are of the strategy BEST_FIT, which no setting choo
 _CONFIGURATION: Final = "AWS Batch uses a launch template here, never a launch configuration"
 _OTHER_LOGS: Final = "jobs write to the stack's own log group, by the execution role"
 _MANAGED: Final = "ECS Managed Instances and Fargate bring capacity providers; this environment has EC2 instances"
-NOT_USED: Final = {  # in one of AWS's policies and not here, with the reason
+NOT_USED: Final = {  # in one of AWS's policies but not here, with the reason
     "ec2:CancelSpotFleetRequests": _FLEET,
     "ec2:DescribeSpotFleetInstances": _FLEET,
     "ec2:DescribeSpotFleetRequestHistory": _FLEET,

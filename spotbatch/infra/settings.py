@@ -1,4 +1,4 @@
-"""The stack's settings: one model, read from the context key `spotbatch`; a wrong value is refused before synthesis."""
+"""The stack's settings: one model, read from the context key `spotbatch`; synthesis never sees a wrong value."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -16,8 +16,8 @@ from spotbatch.infra.host_data import Fence
 CONTEXT_KEY: Final = "spotbatch"
 _SIZES: Final = ("large", "xlarge", "2xlarge", "4xlarge")
 _FAMILIES: Final = ("c5", "m5", "r5")
-LARGEST_PREFIX: Final = 16  # what EC2 allows of a VPC
-SMALLEST_PREFIX: Final = 20  # smaller ones have no room for a public /24 a zone
+LARGEST_PREFIX: Final = 16  # EC2's limits for a VPC
+SMALLEST_PREFIX: Final = 20  # smaller ones have no room for a public /24 per zone
 _RETENTION_DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)
 
 Endpoint = Literal["ecr.api", "ecr.dkr", "ecs", "ecs-agent", "ecs-telemetry", "logs", "secretsmanager"]
@@ -30,13 +30,13 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 class Egress(StrEnum):
     """How instances reach ECR, ECS, CloudWatch and Batch."""
 
-    NAT_GATEWAY = "nat-gateway"  # one NAT gateway: about 36 USD a month while idle, with its address
-    NAT_INSTANCE = "nat-instance"  # one small Graviton host that does the same for about 7 USD; AWS does not tend it
-    PUBLIC = "public"  # public addresses, no ingress: nothing to pay while idle
+    NAT_GATEWAY = "nat-gateway"  # one NAT gateway: about 36 USD a month while idle, including its address
+    NAT_INSTANCE = "nat-instance"  # one small Graviton host for about 7 USD that does the same; AWS does not manage it
+    PUBLIC = "public"  # public addresses, no ingress: free while idle
 
 
 class StackSettings(BaseModel):
-    """Everything about the stack that may be chosen. docs/infra.md tells what each one is for."""
+    """All configurable properties of the stack. docs/infra.md explains each of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,10 +51,10 @@ class StackSettings(BaseModel):
     bid_percentage: Annotated[int, Field(ge=1, le=100)] = 80
     volume_gib: Annotated[int, Field(ge=30, le=16_384)] = 50
     service_role: Literal["service-linked", "dedicated"] = "service-linked"
-    metadata_fence: Fence = "required"  # a host whose containers can reach its credentials gets no jobs; or only tried
-    on_demand_fallback: bool = False  # a second environment in the queue's order, for when there is no Spot capacity
+    metadata_fence: Fence = "required"  # hosts whose containers can reach its credentials get no jobs; or best effort
+    on_demand_fallback: bool = False  # a second environment in the queue, for when there is no Spot capacity
     on_demand_queue: bool = False  # a second queue, on demand only
-    controller: bool = False  # keeps deadlines and budgets, grows memory, falls back to on demand; nothing while idle
+    controller: bool = False  # keeps deadlines and budgets, grows memory, falls back to on demand; free while idle
     on_demand_max_vcpus: Annotated[int, Field(ge=1, le=10_000)] = 64
     permissions_boundary: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:policy/\S+$")] | None = None
     # jobs
@@ -65,30 +65,30 @@ class StackSettings(BaseModel):
     job_timeout_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
     job_gpus: Annotated[int, Field(ge=0, le=16)] = 0
     job_secrets: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], SecretArn] = Field(
-        default_factory=dict  # environment variable: the secret's whole ARN in Secrets Manager
+        default_factory=dict  # environment variable: the secret's full ARN in Secrets Manager
     )
-    # "blocking": no line is lost, and a job waits while CloudWatch Logs takes none; "non-blocking": the other way round
+    # "blocking": no line is lost, but a job waits while CloudWatch Logs accepts none; "non-blocking": the opposite
     log_mode: Literal["blocking", "non-blocking"] = "blocking"
     # network
     vpc_cidr: Annotated[str, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/(1[6-9]|20)$")] = "10.0.0.0/16"
     egress: Egress = Egress.NAT_GATEWAY
-    interface_endpoints: tuple[Endpoint, ...] = ()  # each is paid by the hour and zone
+    interface_endpoints: tuple[Endpoint, ...] = ()  # each is billed per hour and zone
     flow_logs: bool = False
     egress_ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (443,)
-    # what is kept, and for how long
-    retain_data: bool = True  # the bucket and the images outlive a destroy
+    # retention
+    retain_data: bool = True  # the bucket and the images survive a destroy
     log_retention_days: Literal[_RETENTION_DAYS] = 30  # type: ignore[valid-type]  # CloudWatch Logs' own list
     infrequent_access_days: Annotated[int, Field(ge=30, le=3650)] = 30
     glacier_days: Annotated[int, Field(ge=60, le=3650)] = 90
     old_version_days: Days = 30
-    immutable_tags: bool = False  # then push every image under a tag of its own, and name it in image_tag
-    kms_key: bool = False  # the bucket under a key of the stack's own: 1 USD a month
-    access_logs: bool = False  # a second bucket that tells who read the first
-    # what is watched
+    immutable_tags: bool = False  # then push each image under a tag of its own, and set it as image_tag
+    kms_key: bool = False  # encrypt the bucket with the stack's own key: 1 USD a month
+    access_logs: bool = False  # a second bucket that records who read the first
+    # monitoring
     monitoring: bool = True  # dashboard, alarms, events: about 3.40 USD a month, and up to 4.50 for metrics while busy
-    container_insights: bool = False  # of the ECS cluster that AWS Batch makes; needs monitoring; paid by the metric
+    container_insights: bool = False  # of the ECS cluster that AWS Batch creates; needs monitoring; billed per metric
     alarm_email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    interruptions_per_hour: Annotated[int, Field(ge=1)] = 20  # more of them raise an alarm
+    interruptions_per_hour: Annotated[int, Field(ge=1)] = 20  # more than this raise an alarm
     monthly_budget_usd: Annotated[int, Field(ge=1)] | None = None
     fault_injection: bool = False  # `spotbatch interrupt` may interrupt one of the stack's Spot hosts through AWS FIS
     images_kept: Annotated[int, Field(ge=1, le=1000)] = 10
@@ -106,7 +106,7 @@ class StackSettings(BaseModel):
             raise ValueError(f"one queue runs one architecture, and an image is built for one; here are {both}")
         return types
 
-    @field_validator("vpc_cidr", mode="before")  # its words come before those of the pattern
+    @field_validator("vpc_cidr", mode="before")  # its message is preferred to the pattern's
     @classmethod
     def _range_has_room(cls, cidr: object) -> str:
         try:

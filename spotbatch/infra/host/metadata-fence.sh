@@ -1,8 +1,8 @@
 #!/bin/sh
 # Proves at boot that ecstasks.slice, below which the ECS agent puts every container, cannot reach the metadata service.
-# Ends with 0 where it cannot, else with 1: the ECS agent requires this unit, so that no job starts on such a host. The
-# reason goes to the journal and to the console, which `aws ec2 get-console-output` shows.
-# Settings: SPOTBATCH_FENCE (required, or tried: then the agent starts in any case), SPOTBATCH_METADATA_URL,
+# Exits with 0 if it cannot, otherwise with 1: the ECS agent requires this unit, so no job starts on such a host. The
+# reason is written to the journal and to the console, which `aws ec2 get-console-output` shows.
+# Settings: SPOTBATCH_FENCE (required, or tried: the agent then starts in any case), SPOTBATCH_METADATA_URL,
 # SPOTBATCH_CONSOLE, SPOTBATCH_FENCE_TRIES, SPOTBATCH_FENCE_PAUSE_SECONDS.
 set -u
 
@@ -15,7 +15,7 @@ say() {
     echo "spotbatch: $1" >"${SPOTBATCH_CONSOLE:-/dev/console}" 2>/dev/null || :
 }
 
-# Prints what the slice can do: open, closed, or why that cannot be told. An answer of any HTTP status is an answer.
+# Prints the slice's access: open, closed, or why it is unknown. A response with any HTTP status counts as open.
 asked() {
     curl --silent --output /dev/null --max-time 2 "$url/" || {
         echo "the metadata service does not answer the host itself"
@@ -27,7 +27,7 @@ asked() {
     fi
     status=$(systemctl show --property=ExecMainStatus --value "$probe")
     case $status in
-        7 | 28) echo closed ;; # curl: no connection, or none in time
+        7 | 28) echo closed ;; # curl: no connection, or a timeout
         *) echo "the test could not be run in the slice (status $status)" ;;
     esac
 }
@@ -48,5 +48,5 @@ if [ "${SPOTBATCH_FENCE:-required}" != required ]; then
     exit 0
 fi
 say "the ECS agent is not started, since containers of jobs may reach the host's credentials: $found"
-systemctl stop --no-block ecs.service # where the agent does not wait for this unit
+systemctl stop --no-block ecs.service # in case the agent does not wait for this unit
 exit 1

@@ -1,1 +1,1 @@
-"""The Lambda function that looks; its folder is all that it needs."""
+"""The Lambda function that collects metrics; it needs nothing outside this folder."""

@@ -1,7 +1,7 @@
-"""What AWS Batch gives no metric of, looked at now and then: depth, vCPUs, INVALID environments, no progress.
+"""Metrics that AWS Batch does not provide, collected periodically: depth, vCPUs, INVALID environments, no progress.
 
-A Lambda function whose text goes into the template. It prints CloudWatch's embedded metric format, and nothing while
-nothing is queued and nothing runs: idle it makes no metrics to pay for.
+A Lambda function whose source goes into the template. It prints CloudWatch's embedded metric format, and nothing if
+nothing is queued or running: while idle it creates no billable metrics.
 """
 
 import json
@@ -10,12 +10,12 @@ import time
 from typing import Any
 
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
-MOST_PAGES = 10  # a thousand jobs of a status; deeper queues count as that deep
-INVALID_WEIGHT = 6  # the alarm sums half an hour: an INVALID environment is told at the first look
+MOST_PAGES = 10  # a thousand jobs per status; deeper queues count as that deep
+INVALID_WEIGHT = 6  # the alarm sums half an hour: an INVALID environment is reported at the first look
 
 
 def depth(batch: Any, queue: str) -> dict[str, int]:
-    """Jobs of a queue by status; of an array its children, each in its own."""
+    """A queue's jobs by status; for an array, its children, each with its own status."""
     counts = dict.fromkeys(STATUSES, 0)
     arrays = []
     for status in STATUSES:
@@ -37,7 +37,7 @@ def depth(batch: Any, queue: str) -> dict[str, int]:
 
 
 def running_vcpus(ecs: Any, cluster: str) -> float:
-    """Of the hosts that have joined the environment's cluster; ECS counts 1,024 units a vCPU."""
+    """On hosts that have joined the environment's cluster; ECS counts 1,024 units per vCPU."""
     units = 0
     for page in ecs.get_paginator("list_container_instances").paginate(cluster=cluster):
         if arns := page["containerInstanceArns"]:
@@ -48,7 +48,7 @@ def running_vcpus(ecs: Any, cluster: str) -> float:
 
 
 def look(batch: Any, ecs: Any, queues: list[str], environments: list[str]) -> dict[str, float]:
-    """The metrics of this moment."""
+    """The metrics at this moment."""
     found: dict[str, float] = {"VcpusDesired": 0, "VcpusRunning": 0, "EnvironmentsInvalid": 0}
     for each in batch.describe_compute_environments(computeEnvironments=environments)["computeEnvironments"]:
         found["VcpusDesired"] += each["computeResources"].get("desiredvCpus", 0)
@@ -67,16 +67,16 @@ def look(batch: Any, ecs: Any, queues: list[str], environments: list[str]) -> di
 
 
 def turn_insights_on(ecs: Any, cluster: str) -> None:
-    """Container Insights: the cluster is AWS Batch's, so no template can say it."""
+    """Container Insights: the cluster belongs to AWS Batch, so no template can configure it."""
     settings = ecs.describe_clusters(clusters=[cluster], include=["SETTINGS"])["clusters"][0].get("settings", [])
     wanted = {"name": "containerInsights", "value": "enabled"}
     if wanted not in settings:
         ecs.update_cluster_settings(cluster=cluster, settings=[wanted])
 
 
-def handler(event: Any, context: Any) -> dict[str, float]:  # noqa: ARG001 - what Lambda calls
-    """Every few minutes."""
-    import boto3  # Lambda has it
+def handler(event: Any, context: Any) -> dict[str, float]:  # noqa: ARG001 - Lambda's signature
+    """Runs every few minutes."""
+    import boto3  # provided by Lambda
 
     asked = json.loads(os.environ["WATCHED"])
     found = look(boto3.client("batch"), boto3.client("ecs"), asked["queues"], asked["environments"])
