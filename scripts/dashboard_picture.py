@@ -27,7 +27,7 @@ SIZE = {"width": 1180, "height": 900}
 LARGEST_BYTES = 200_000
 COLOURS = 160  # the page has about thirty; the rest are the edges of letters
 LIMIT_SECONDS = 300.0
-# Work of 6 to 14 seconds in steps that are kept; child 41 has a bug.
+# Work of 6 to 14 seconds in steps that are saved; child 41 has a bug.
 WORK = """cd "$SPOTBATCH_CHECKPOINT_DIR"; n=$(cat n 2>/dev/null || echo 0); i=$AWS_BATCH_JOB_ARRAY_INDEX
 while [ $n -lt $(( 12 + i * 7 % 17 )) ]; do n=$((n+1)); echo $n > n.new && mv n.new n; sleep 0.5; done
 [ "$i" != 41 ]"""
@@ -61,9 +61,9 @@ def main() -> None:
 
 
 def take(page: Page, region: PrivateRegion, array: str) -> None:
-    """Reclaim hosts on the way, then the picture."""
+    """Reclaim hosts along the way, then take the picture."""
     for count in RECLAIM_AT:
-        wait_for(lambda count=count: done(array) >= count)  # type: ignore[misc]  # a default binds the loop's value
+        wait_for(lambda count=count: done(array) >= count)  # type: ignore[misc]  # the default binds the loop's value
         region.client.interrupt(count=1)
     wait_for(lambda: done(array) >= DONE_AT_PICTURE)
     page.locator("#r-hosts path.reclaim").nth(len(RECLAIM_AT) - 1).wait_for(state="attached", timeout=180_000)

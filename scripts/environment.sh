@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv whole: the Python environment with the locked requirements. Does nothing where that is so already; repairs
-# what an interrupted run left, or what lost its Python. deploy.sh, cleanup.sh and the Makefile call it.
+# Completes .venv: the Python environment with the locked requirements. Does nothing if it is already complete; repairs
+# what an interrupted run left behind, or a .venv that lost its Python. deploy.sh, cleanup.sh and the Makefile call it.
 #
 # Usage: scripts/environment.sh [demo]
 #   demo   what the demo and a deployment need, without the development tools (requirements-demo.txt)
@@ -28,11 +28,11 @@ is_newer() { # than its lock and the project's own file
     [ -e "$1" ] && ! [ "$2" -nt "$1" ] && ! [ pyproject.toml -nt "$1" ]
 }
 
-is_whole() { # everything includes what the demo needs
+is_whole() { # everything includes the requirements of the demo
     [ ! -e $unfinished ] && { is_newer $everything requirements.txt || is_newer $installed $lock; } && .venv/bin/python -c '' 2>/dev/null
 }
 
-# Without pip, which takes a third of the first minute to install: uv brings it along with the rest.
+# Without pip, which takes a third of the first minute to install: uv includes it with the rest.
 make_environment() {
     command -v "$python" >/dev/null ||
         fail "$python is missing: install Python 3.11 or newer (Debian: apt-get install python3 python3-venv)"
@@ -46,7 +46,7 @@ make_environment() {
 
 has_pip() { .venv/bin/python -c 'import pip' 2>/dev/null; }
 
-get_uv() { # with the pip of the Python that .venv was made from, else with one of its own
+get_uv() { # with the pip of the Python that .venv was made from, or else with one of its own
     local options=(install --quiet --disable-pip-version-check --no-compile --target .venv/uv "uv==$uv_version")
     [ -x .venv/uv/bin/uv ] || "$python" -m pip "${options[@]}" 2>/dev/null ||
         { get_pip && .venv/bin/python -m pip "${options[@]}" 2>/dev/null; }
@@ -54,14 +54,14 @@ get_uv() { # with the pip of the Python that .venv was made from, else with one 
 
 get_pip() { has_pip || .venv/bin/python -m ensurepip >/dev/null 2>&1; }
 
-# uv installs several times faster than pip. It does not read pip's settings, so it is given pip's index; where it cannot be
+# uv installs several times faster than pip. It ignores pip's settings, so it is passed pip's index; if it cannot be
 # installed or cannot reach the packages (a proxy, a private certificate), pip installs them.
 install() {
     local index
     if [ "$count" -gt 0 ] && get_uv; then
         index=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
         [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
-        # On a terminal it shows its progress; in a log its list of packages is only noise.
+        # On a terminal it shows its progress; in a log its list of packages is just noise.
         if [ -t 2 ]; then set --; else set -- --quiet; fi
         .venv/uv/bin/uv pip install "$@" --python .venv/bin/python pip -r $lock && return
         printf 'uv could not install them: pip tries\n' >&2

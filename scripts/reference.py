@@ -1,4 +1,4 @@
-"""docs/reference.md, made from the code: `python scripts/reference.py > docs/reference.md`; a test compares the two."""
+"""docs/reference.md, generated from the code: `python scripts/reference.py > docs/reference.md`; checked by a test."""
 
 import argparse
 import ast
@@ -65,7 +65,7 @@ def _allowed(field: dict[str, Any], named: dict[str, Any]) -> str:
 
 def _region() -> Iterator[str]:
     yield "| option | meaning |\n|---|---|"
-    parser = region_settings._parser()  # noqa: SLF001 - argparse has no other way to tell its options
+    parser = region_settings._parser()  # noqa: SLF001 - argparse has no public way to list its options
     for action in parser._actions:  # noqa: SLF001
         if not isinstance(action, argparse._HelpAction):  # noqa: SLF001
             choices = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
@@ -78,7 +78,7 @@ def _help(action: argparse.Action) -> str:
 
 
 def _constants(*, are_numbers: bool) -> Iterator[tuple[str, Any, str]]:
-    """(name, value, comment) of the constants of environment.py."""
+    """(name, value, comment) for each constant in environment.py."""
     source = ENVIRONMENT.read_text(encoding="utf-8")
     lines = source.splitlines()
     for node in ast.parse(source).body:

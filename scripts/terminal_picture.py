@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "pictures" / "demo.svg"
 COLUMNS = 112
 LIMIT_SECONDS = 600
-STYLES = {  # what catches the eye in a terminal; the words themselves are the program's
+STYLES = {  # what stands out in a terminal; the text itself is the program's
     r"^\$ .*": "bold green",
     r"^\d/6  .*": "bold",
     r"\bSUCCEEDED( in)?\b": "green",
