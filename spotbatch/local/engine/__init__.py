@@ -1,4 +1,4 @@
-"""The engine of the local region: journal, hosts, processes, logs, and the driving of the scheduler by a real clock."""
+"""The engine of the local region: journal, hosts, processes, logs, and a real clock that drives the scheduler."""
 
 from spotbatch.local.contract import EngineSettings
 from spotbatch.local.engine.engine import LocalEngine
@@ -6,7 +6,7 @@ from spotbatch.local.engine.journal import Journal
 
 
 async def open_engine(settings: EngineSettings) -> LocalEngine:
-    """Open the journal, end what a killed region left behind, take its jobs up again, and be ready.
+    """Open the journal, end what a killed region left running, resume its jobs, and get ready.
 
     Raises Unavailable if the journal cannot be opened or belongs to a newer version.
     """

@@ -1,4 +1,4 @@
-"""The books of attempts: from the scheduler's StartAttempt to a runner, and from an attempt's end to the scheduler."""
+"""Bookkeeping of attempts: from the scheduler's StartAttempt to a runner, and from their end to the scheduler."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ _OF_THE_UNIT: Final = "WHERE job_no = ? AND idx = ? AND attempt = ?"
 _ATTEMPT_PLACED: Final = (
     "INSERT OR REPLACE INTO attempt (job_no, idx, attempt, task, instance_id, placed_at) VALUES (?, ?, ?, ?, ?, ?)"
 )
-_ATTEMPT_STARTED: Final = f"UPDATE attempt SET started_at = ? {_OF_THE_UNIT}"  # noqa: S608 - words of ours
+_ATTEMPT_STARTED: Final = f"UPDATE attempt SET started_at = ? {_OF_THE_UNIT}"  # noqa: S608 - our own words
 _ATTEMPT_ENDED: Final = (
     f"UPDATE attempt SET stopped_at = ?, exit_code = ?, reason = ?, status_reason = ? {_OF_THE_UNIT}"  # noqa: S608
 )
@@ -43,7 +43,7 @@ AttemptKey = tuple[int, int, int]
 
 
 class Attempts:
-    """What runs, by an attempt id of our own. Implements `AttemptNews` for the runner that it is given."""
+    """The running attempts, each with an attempt id of our own. Implements `AttemptNews` for its runner."""
 
     def __init__(
         self,
@@ -66,17 +66,17 @@ class Attempts:
         commit.carry_out({ev.StartAttempt: self._placed, ev.StopAttempt: self._told_to_stop})
 
     async def open(self) -> None:
-        """Be ready to run attempts. Raises Unavailable where what is to run them is not there."""
+        """Get ready to run attempts. Raises Unavailable if their runner is not available."""
         await self._runner.open()
 
     async def close(self) -> None:
-        """End what still runs. What the journal says is running then is taken up as lost at the next start."""
+        """End what still runs. Attempts that the journal then shows as running count as lost at the next start."""
         await self._runner.close()
         await self._leak_sweep.close()
 
     @property
     def is_any_running(self) -> bool:
-        """Whether anything may still answer a signal."""
+        """Whether any attempt may still react to a signal."""
         return any(not attempt.is_held for attempt in self._running.values())
 
     # ---- what the scheduler commands ----
@@ -97,7 +97,7 @@ class Attempts:
 
     def _start(self, attempt: RunningAttempt) -> None:
         if attempt.attempt_id not in self._running or self._commit.is_closing:
-            return  # its host went in the same turn
+            return  # its host was lost in the same turn
         attempt.is_held = False
         try:
             start_error = self._book.container(attempt.job_no).start_error
@@ -105,11 +105,11 @@ class Attempts:
                 self.over(attempt.attempt_id, None, "", start_error)
             elif not self._is_struck(attempt):
                 self._runner.start(attempt)
-        except (OSError, Unavailable) as error:  # no room for its folder, or a row that cannot be read
+        except (OSError, Unavailable) as error:  # no space for its folder, or a row that cannot be read
             self.failed(attempt.attempt_id, str(error))
 
     def _is_struck(self, attempt: RunningAttempt) -> bool:
-        """Whether a fault that was asked for strikes at the start: once for each attempt."""
+        """Whether a requested fault strikes at the start: decided once per attempt."""
         fault = None
         if not attempt.was_struck and not self._settings.faults.is_kind:
             fault = faults.of_start(self._settings.faults, self._settings.seed, attempt.attempt_id)
@@ -128,7 +128,7 @@ class Attempts:
         self._commit.after_commit(lambda: self._stop(unit, reason))
 
     def _stop(self, unit: tuple[int, int], reason: str) -> None:
-        """SIGTERM, the grace, SIGKILL (user guide, "Job timeouts": 30 seconds)."""
+        """SIGTERM, the grace period, SIGKILL (user guide, "Job timeouts": 30 seconds)."""
         attempt = self._of_unit.get(unit)
         if attempt is None:
             return
@@ -146,21 +146,21 @@ class Attempts:
     # ---- what their hosts and the region's end do to them ----
 
     def lose(self, units: Sequence[AttemptKey]) -> None:
-        """Their host goes, and they with it, at once."""
+        """Their host is lost, and they are lost with it at once."""
         for job_no, index, _ in units:
             attempt = self._of_unit[job_no, index]
             self._runner.signal(attempt.attempt_id, signal.SIGKILL)
             self.over(attempt.attempt_id, None, "", host_terminated(attempt.host.instance_id))
 
     def ask_all_to_stop(self) -> None:
-        """SIGTERM for all, as their hosts' end would bring it."""
+        """SIGTERM for all, as when their hosts end."""
         for attempt_id in list(self._running):
             self._runner.signal(attempt_id, signal.SIGTERM)
 
     # ---- news of the runner ----
 
     def is_running(self, attempt_id: int) -> bool:
-        """Whether an attempt is not over."""
+        """Whether an attempt is still running."""
         return attempt_id in self._running
 
     def started(self, attempt_id: int) -> None:
@@ -172,7 +172,7 @@ class Attempts:
         self._commit.apply(ev.AttemptStarted(job_no=attempt.job_no, index=attempt.index, attempt=attempt.attempt))
 
     def failed(self, attempt_id: int, why: str) -> None:
-        """The command could not be started: the attempt fails as a container's would, and the engine goes on."""
+        """The command could not be started: the attempt fails as a container would, and the engine carries on."""
         self.over(attempt_id, None, f"{CANNOT_START_REASON} {why}", NOT_STARTED)
 
     def overran(self, attempt_id: int) -> None:
@@ -185,7 +185,7 @@ class Attempts:
         if attempt is None:
             return
         if self._commit.is_closing and exit_code != 0:
-            del self._running[attempt_id]  # the region stopped it: as lost as with its host, and tried again
+            del self._running[attempt_id]  # the region stopped it: counts as lost with its host, and is retried
             return
         reason = OUT_OF_MEMORY_REASON if attempt.has_overrun else ""
         status_reason = CONTAINER_EXITED if attempt.stop_reason is None else attempt.stop_reason
@@ -196,9 +196,9 @@ class Attempts:
             self.over(attempt.attempt_id, None, "", host_terminated(attempt.host.instance_id))
 
     def over(self, attempt_id: int, exit_code: int | None, reason: str, status_reason: str) -> None:
-        """Journal the end of an attempt and let the rules decide. News of an attempt that is over does nothing.
+        """Journal the end of an attempt and apply the rules. News of an attempt that is already over is ignored.
 
-        The end of an attempt is that of all it started, though some may have left its group of processes.
+        When an attempt ends, so does everything it started, even outside its process group.
         """
         attempt = self._running.pop(attempt_id, None)
         if attempt is None:
@@ -225,7 +225,7 @@ class Attempts:
     def _write_end(
         self, attempt: RunningAttempt, exit_code: int | None, reason: str, status_reason: str, now: float
     ) -> None:
-        """One row for a start and an end that come in one turn, as those of short jobs do."""
+        """A single row for a start and an end in the same turn, as with short jobs."""
         journal = self._commit.journal
         if attempt.start_row and journal.withdraw(attempt.start_row):
             journal.write(_ATTEMPT_RAN, (attempt.started_at, now, exit_code, reason, status_reason, *attempt.key))
@@ -233,7 +233,7 @@ class Attempts:
             journal.write(_ATTEMPT_ENDED, (now, exit_code, reason, status_reason, *attempt.key))
 
     def lost_before_the_start(self, key: AttemptKey, instance_id: str) -> None:
-        """An attempt without an end was running when the region went, and its host went too."""
+        """An attempt without an end was running when the region stopped, and its host stopped too."""
         job_no, index, attempt = key
         reason, now = host_terminated(instance_id), self._commit.clock.now()
         self._commit.change_log.placed(key, instance_id)
@@ -241,6 +241,6 @@ class Attempts:
         self._commit.apply(ev.AttemptEnded(job_no=job_no, index=index, attempt=attempt, status_reason=reason), at=now)
 
     def _of_ended_attempts(self, found: Sequence[Carrier]) -> Sequence[Carrier]:
-        """Those whose attempts do not run. What runs is in the books before it starts, and an attempt starts once."""
+        """Those whose attempts are not running. An attempt is recorded before it starts, and it starts only once."""
         running = {(self._book.unit_id(each.job_no, each.index), str(each.attempt)) for each in self._running.values()}
         return [one for one in found if one.job_id and (one.job_id, one.attempt) not in running]

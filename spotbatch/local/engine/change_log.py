@@ -1,4 +1,4 @@
-"""What is recorded for observers between two commits: what the scheduler heard and commanded, in words of `changes`."""
+"""What is recorded for observers between two commits: the scheduler's events and commands, in terms of `changes`."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _Attempt = tuple[int, int, int]
 
 
 class ChangeLog:
-    """Of one engine. It is asked for the ids of jobs that the scheduler tells of, and of hosts that are alive."""
+    """For one engine. It is asked for the ids of jobs that the scheduler refers to, and of hosts that are alive."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class ChangeLog:
         self._loop = asyncio.get_running_loop()
         self._changes: list[Change] = []
         self._instance_of: dict[_Attempt, str] = {}  # of attempts that are not over
-        self._blocked: dict[str, tuple[int, int, BlockedReason]] = {}  # by queue: the head that was told of, and why
-        self._is_due = False  # something was scheduled since the queues were looked at
+        self._blocked: dict[str, tuple[int, int, BlockedReason]] = {}  # by queue: the reported head, and the reason
+        self._is_due = False  # something was scheduled since the queues were examined
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody observes now: else nothing needs to be recorded."""
+        """Whether anybody observes now: otherwise nothing needs to be recorded."""
         return bool(self._observers) and self._is_observed()
 
     def hand_on(self, now: float) -> None:
-        """What was recorded is on disk: the observers hear of it, one round of the event loop later."""
+        """What was recorded is on disk: the observers receive it, one round of the event loop later."""
         if self._is_due:
             self._is_due = False
             self._look_for_blocked_queues(now)
@@ -66,17 +66,17 @@ class ChangeLog:
     # ---- what is recorded ----
 
     def host(self, host: HostView, state: HostState, at: float) -> None:
-        """Something happened to a host, which is so now."""
+        """A host changed to its current state."""
         if self.is_on:
             self._changes.append(HostChange(at=at, host=host, state=state))
 
     def placed(self, attempt: _Attempt, instance_id: str) -> None:
-        """An attempt, (job number, index, attempt), has this host, as was told before the restart."""
+        """An attempt, (job number, index, attempt), has this host, as reported before the restart."""
         if self.is_on:
             self._instance_of[attempt] = instance_id
 
     def scheduled(self, event: ev.Event, commands: Sequence[ev.Command], at: float) -> None:
-        """The scheduler took an event and commanded something. Hosts have their own way of telling."""
+        """The scheduler took an event and issued commands. Hosts are reported separately."""
         if not self.is_on:
             self._instance_of.clear()
             return
@@ -92,7 +92,7 @@ class ChangeLog:
                 self._attempt_ended(event, at)
         is_restored = isinstance(event, ev.JobRestored)
         for command in commands:
-            if not (is_restored and isinstance(command, ev.UnitsReleased)):  # these were told of before the restart
+            if not (is_restored and isinstance(command, ev.UnitsReleased)):  # these were reported before the restart
                 self._commanded(command, at)
 
     def _commanded(self, command: ev.Command, at: float) -> None:
@@ -115,7 +115,7 @@ class ChangeLog:
                     self._job(job_no, None, command.status, at, command.status_reason)
 
     def _submitted(self, event: ev.JobSubmitted, at: float) -> None:
-        """An array's parent is PENDING until all its children have ended; who depends on nothing is never PENDING."""
+        """An array's parent is PENDING until all its children have ended; a job with no dependencies never is."""
         job_no = event.job_no
         self._job(job_no, None, JobStatus.SUBMITTED, at)
         if event.size:

@@ -1,4 +1,4 @@
-"""Two times: UTC for what is told and kept, and a steady one for what is waited for."""
+"""Two clocks: UTC for what is reported and stored, and a monotonic one for waiting."""
 
 import time
 from collections.abc import Callable
@@ -8,9 +8,9 @@ _MOST_BEHIND_SECONDS: Final = 1.0
 
 
 class Clock:
-    """UTC that never goes back, and follows the machine's clock where that went on: a laptop slept, it was put right.
+    """UTC that never goes backwards, and follows the machine's clock when that jumps ahead (sleep, adjustment).
 
-    The steady time stands still while the machine sleeps, so that what was waited for is not over when it wakes.
+    The monotonic time stops while the machine sleeps, so that waits are not over when it wakes.
     """
 
     def __init__(self, utc: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:

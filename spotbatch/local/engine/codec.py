@@ -1,4 +1,4 @@
-"""The rulebook's values as JSON, for the journal: validated when they come back."""
+"""The rulebook's values as JSON for the journal: validated when they are read back."""
 
 from typing import Final, TypeVar
 
@@ -22,10 +22,10 @@ def encode(value: Kept) -> str:
 
 
 def decode(kind: type[T], text: str) -> T:
-    """Raises Unavailable for a text that is not such a value: the journal is damaged, or of another version."""
+    """Raises Unavailable if the text is not such a value: the journal is damaged, or of another version."""
     try:
         value = _ADAPTERS[kind].validate_json(text)
     except ValidationError as error:
         raise Damaged(f"the journal holds a {kind.__name__} that cannot be read: {error}") from error
-    assert isinstance(value, kind)  # noqa: S101 - the adapter's promise, for the type checker
+    assert isinstance(value, kind)  # noqa: S101 - guaranteed by the adapter, for the type checker
     return value

@@ -1,4 +1,4 @@
-"""What one attempt is started with: its command line, its environment, its folders."""
+"""The inputs for starting one attempt: its command line, its environment, its folders."""
 
 import os
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ _NO_ENTRY: Final = ImageEntry(pattern="*")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unit:
-    """One try of one unit, as AWS Batch names it to the container."""
+    """One attempt at one unit, as AWS Batch identifies it to the container."""
 
-    job_id: str  # of the child, where there is an array: `<parent>:<index>`
+    job_id: str  # for a child of an array: `<parent>:<index>`
     attempt: int
     array_index: int | None
 
@@ -31,16 +31,16 @@ class Place:
     """What AWS Batch tells every attempt of a job."""
 
     queue: str
-    array_size: int  # 0 for a job that is no array
+    array_size: int  # 0 for a job that is not an array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnHost:
-    """What the host itself tells its jobs."""
+    """What the host itself provides to its jobs."""
 
     host: HostView
-    notice: Path  # the interruption notice will be there
-    metadata: str = ""  # the base address of its metadata service; "" where its jobs do not reach it
+    notice: Path  # where the interruption notice will appear
+    metadata: str = ""  # base address of its metadata service; "" if its jobs cannot reach it
 
 
 @lru_cache
@@ -49,21 +49,21 @@ def _uri_of(folder: Path) -> str:
 
 
 def image_entry(images: tuple[ImageEntry, ...], image: str) -> ImageEntry:
-    """The first row of the image table that matches; without one the command runs as it is."""
+    """The first matching row of the image table; without one the command runs unchanged."""
     return next((entry for entry in images if fnmatchcase(image, entry.pattern)), _NO_ENTRY)
 
 
 def command_line(entry: ImageEntry, container: ContainerSpec) -> list[str]:
-    """The image's entry point, then the job's command, as Docker joins them."""
+    """The image's entry point followed by the job's command, as Docker combines them."""
     return [*entry.entry_point, *container.command]
 
 
 def shared_variables(
     settings: EngineSettings, entry: ImageEntry, container: ContainerSpec, place: Place, on_host: OnHost
 ) -> dict[str, str]:
-    """What the environment of all attempts of a job on one host has in common.
+    """The variables shared by all attempts of a job on one host.
 
-    With `own_variables` it is the whole of it: nothing of the region's own comes in but what is named here.
+    Together with `own_variables` this is the complete environment: nothing of the region's own is passed on.
     """
     base = {
         "PATH": _PLAIN_PATH,
@@ -79,7 +79,7 @@ def shared_variables(
 
 
 def own_variables(unit: Unit, scratch: str, shared: Mapping[str, str]) -> dict[str, str]:
-    """What the environment of one attempt has for itself; its folders, where the job has not chosen others."""
+    """The variables specific to one attempt; its folders, unless the job has set others."""
     own = {names.AWS_BATCH_JOB_ID: unit.job_id, names.AWS_BATCH_JOB_ATTEMPT: str(unit.attempt)}
     if unit.array_index is not None:
         own[names.AWS_BATCH_JOB_ARRAY_INDEX] = str(unit.array_index)
@@ -92,7 +92,7 @@ def own_variables(unit: Unit, scratch: str, shared: Mapping[str, str]) -> dict[s
 def in_container(
     settings: EngineSettings, container: ContainerSpec, place: Place, unit: Unit, on_host: OnHost
 ) -> dict[str, str]:
-    """The variables of an attempt in a container: the same, but what this machine's own folders are is the image's."""
+    """The variables of an attempt in a container: the same, except that this machine's folders become the image's."""
     given = {name: value for name, value in _of_the_region(settings, on_host).items() if name not in _IMAGES_OWN}
     given[names.SPOTBATCH_ARTIFACTS_URL] = _uri_of(settings.artifacts)
     cookie = {COOKIE_VARIABLE: cookie_of(settings.home)}
@@ -102,7 +102,7 @@ def in_container(
 
 
 def _of_the_region(settings: EngineSettings, on_host: OnHost) -> Mapping[str, str]:
-    """What every job gets, and the address of the metadata service as AWS's SDKs and CLI read it."""
+    """What every job gets, plus the metadata service's address as AWS's SDKs and CLI read it."""
     if not on_host.metadata:
         return settings.job_environment
     others = {name: one for name, one in settings.job_environment.items() if name != names.AWS_EC2_METADATA_DISABLED}
@@ -110,7 +110,7 @@ def _of_the_region(settings: EngineSettings, on_host: OnHost) -> Mapping[str, st
 
 
 def _of_the_host(place: Place, on_host: OnHost) -> Mapping[str, str]:
-    """AWS Batch's own variables (user guide, "AWS Batch job environment variables"), and where the host's notice is."""
+    """AWS Batch's own variables (user guide, "AWS Batch job environment variables"), and the notice's path."""
     own = {
         names.AWS_BATCH_CE_NAME: on_host.host.environment,
         names.AWS_BATCH_JQ_NAME: place.queue,

@@ -1,4 +1,4 @@
-"""Attempts in containers: where a Docker engine answers and has the image, `docker run` is the attempt's process."""
+"""Attempts in containers: if a Docker engine answers and has the image, `docker run` is the attempt's process."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ from spotbatch.local.engine.leaked_processes import cookie_of
 from spotbatch.local.engine.process_runner import ProcessRunner
 from spotbatch.local.engine.running_attempt import AttemptNews, RunningAttempt
 
-_NO_LIMIT_OF_OURS: Final = 1 << 60  # the engine's control group holds the container to its memory
-_TELLING_CODES: Final = (125, 126, 127, 137)  # Docker's own, or its engine killed the container
+_NO_LIMIT_OF_OURS: Final = 1 << 60  # the engine's control group limits the container's memory
+_TELLING_CODES: Final = (125, 126, 127, 137)  # Docker's own failure, or its engine killed the container
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 30.0
 _MARK_NAME: Final = "containers"
@@ -28,9 +28,9 @@ MakeProcesses = Callable[[AttemptNews], ProcessRunner]
 
 
 class ContainerRunner:
-    """A `Runner` that stands between the books and a `ProcessRunner`, whose news comes through here.
+    """A `Runner` between the bookkeeping and a `ProcessRunner`, whose news passes through here.
 
-    Without an engine, or without the image under `auto`, a process is run. Where containers are not asked for, it only
+    Without an engine, or without the image under `auto`, a process is run. If containers are not requested, it only
     removes those that an earlier start left behind.
     """
 
@@ -76,16 +76,16 @@ class ContainerRunner:
             if is_wanted:
                 say(f"jobs run as processes: {error}")
             if self._mark.exists():
-                self._say_what_is_left(str(error).rpartition(": ")[0])  # what to do about it is another thing here
+                self._say_what_is_left(str(error).rpartition(": ")[0])  # the remedy is different here
             return
         if is_wanted:
             self._docker = docker
-            with contextlib.suppress(OSError):  # a full disk: the journal will say so
+            with contextlib.suppress(OSError):  # full disk: the journal will report it
                 self._mark.touch()
         await self._remove_all(docker)
 
     async def close(self) -> None:
-        """Remove what still runs, at the region's end."""
+        """Remove what still runs when the region ends."""
         await self._processes.close()
         if self._docker is not None:
             await asyncio.gather(*self._orders, return_exceptions=True)
@@ -145,7 +145,7 @@ class ContainerRunner:
         self._processes.start_command(attempt, command, environment, _NO_LIMIT_OF_OURS)
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
-        """`docker run` hands SIGTERM on to its container; SIGKILL would end only itself."""
+        """`docker run` forwards SIGTERM to its container; SIGKILL would end only itself."""
         name = self._names.get(attempt_id)
         if number is signal.SIGKILL and name is not None and self._docker is not None:
             self._in_background(self._remove_until_ended(self._docker, attempt_id, name))
@@ -153,7 +153,7 @@ class ContainerRunner:
             self._processes.signal(attempt_id, number)
 
     async def _remove_until_ended(self, docker: Docker, attempt_id: int, name: str) -> None:
-        """Again while `docker run` lives: it may be about to make the container that was not there to be removed."""
+        """Repeat while `docker run` lives: it may be about to create the container that was not there to remove."""
         wait_seconds = _FIRST_WAIT_SECONDS
         while attempt_id in self._names and not self._commit.is_closing and wait_seconds < _LONGEST_WAIT_SECONDS:
             await asyncio.to_thread(docker.remove, [name])

@@ -1,4 +1,4 @@
-"""The documents of the control plane, and what the scheduler makes of them: environments, queues, and the quota."""
+"""The control plane's documents, and what the scheduler derives from them: environments, queues, and the quota."""
 
 import json
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ QUEUE: Final = "job-queue"
 _PUT: Final = "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)"
 _DELETE: Final = "DELETE FROM resource WHERE kind = ? AND name = ?"
 
-Kept = tuple[Json, str | None]  # a document, and the rules' view of it as the journal has it
+Kept = tuple[Json, str | None]  # a document, and the rules' view of it as stored in the journal
 
 
 class ControlPlane:
-    """Keeps documents for the endpoint; tells the scheduler of those that its rules are about."""
+    """Keeps documents for the endpoint; informs the scheduler of those that concern its rules."""
 
     def __init__(self, *, settings: EngineSettings, commit: GroupCommit, scheduler: Scheduler) -> None:
         self._commit = commit
@@ -35,13 +35,13 @@ class ControlPlane:
     # ---- documents ----
 
     def documents(self, kind: str) -> Mapping[str, Json]:
-        """All documents of a kind by their names."""
+        """All documents of a kind, by name."""
         return self._documents.get(kind, {})
 
     async def put(
         self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
     ) -> None:
-        """Keep a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
+        """Store a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
         before = self._kept(kind, name)
         kept = self._rules.get((kind, name)) if rules is None else codec.encode(rules)
         self._remember(kind, name, (body, kept))  # at once: two callers must not both create it
@@ -53,7 +53,7 @@ class ControlPlane:
             raise
 
     async def delete(self, kind: str, name: str) -> None:
-        """Forget a document. Raises NotFound, or Unavailable, changing nothing."""
+        """Delete a document. Raises NotFound, or Unavailable, changing nothing."""
         if name not in self.documents(kind):
             raise NotFound(f"there is no {kind} {name!r}")
         await self._commit.accept((_DELETE, (kind, name)), then=lambda: self._deleted(kind, name))
@@ -99,14 +99,14 @@ class ControlPlane:
             self._commit.apply(ev.EnvironmentRemoved(name=name))
 
     def environments_of(self, queue: str) -> list[ComputeEnvironment]:
-        """A queue's environments as the documents have them, known to the scheduler or not yet."""
+        """A queue's environments according to the documents, whether or not the scheduler knows them yet."""
         rules = self._rules.get((QUEUE, queue))
         names = () if rules is None else codec.decode(JobQueue, rules).environments
         kept = (self._rules.get((ENVIRONMENT, name)) for name in names)
         return [codec.decode(ComputeEnvironment, one) for one in kept if one is not None]
 
     def widen_quota(self, rules: ev.JobSubmitted) -> None:
-        """A quota that nobody asked for keeps no job from running."""
+        """The default quota keeps no job from running."""
         if self._machine_quota is not None and self._machine_quota.takes(rules.queue, rules.requirements):
             self._scheduler.set_quota(self._machine_quota.vcpus)
             say(f"hosts have {self._machine_quota.vcpus} vCPUs together from now on: a job fits on no smaller host")
@@ -121,7 +121,7 @@ class ControlPlane:
     # ---- after a start ----
 
     def restore_documents(self) -> None:
-        """Read what the journal keeps; the scheduler hears of it from `restore_queues` and `restore_environments`."""
+        """Read the journal's documents; the scheduler gets them from `restore_queues` and `restore_environments`."""
         for kind, name, body, rules in self._commit.journal.rows("SELECT kind, name, body, rules FROM resource"):
             self._remember(kind, name, (json.loads(body), rules))
 
@@ -137,5 +137,5 @@ class ControlPlane:
 
 
 def to_json(body: Json) -> str:
-    """A document as the journal keeps it."""
+    """A document as stored in the journal."""
     return json.dumps(body, separators=(",", ":"))

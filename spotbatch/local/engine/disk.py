@@ -1,4 +1,4 @@
-"""Waiting for the disk on threads, while the event loop goes on: for those who asked, and for the journal's upkeep."""
+"""Waiting for the disk on threads, without blocking the event loop: for callers, and for the journal's upkeep."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from spotbatch.local.engine.journal import Journal, Statement
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a caller asked for: rows, and what is done once they are on disk."""
+    """What a caller requested: rows, and what is done once they are on disk."""
 
     rows: Sequence[Statement]
     then: Callable[[], None]
@@ -32,7 +32,7 @@ class Request:
 
 
 class Disk:
-    """Carries out committed requests, in their order, once the disk has them; those that come meanwhile go together."""
+    """Carries out committed requests, in order, once they are on disk; those that arrive meanwhile are batched."""
 
     def __init__(self, journal: Journal, on_failed: Callable[[Unavailable], None]) -> None:
         self._journal = journal
@@ -44,7 +44,7 @@ class Disk:
         self._checking = None if journal.is_checked else self._loop.create_task(self._check_pages())
 
     def carry_out(self, requests: Sequence[Request]) -> None:
-        """Do what was asked for, soon: the rows are committed. One without rows need not wait."""
+        """Carry out a request soon: its rows are committed. A request without rows need not wait."""
         for request in requests:
             if request.rows:
                 self._requests.append(request)
@@ -73,7 +73,7 @@ class Disk:
             request.carry_out()
 
     def look_after(self) -> None:
-        """Begin a checkpoint if one is due. A failure is no loss: the log goes on, and the next one tries again."""
+        """Begin a checkpoint if one is due. A failure loses nothing: the log continues, and the next one retries."""
         if self._journal.is_checkpoint_due and self._checkpointing is None:
             self._checkpointing = self._loop.create_task(self._checkpoint())
 
@@ -82,7 +82,7 @@ class Disk:
             with contextlib.suppress(Unavailable):
                 await asyncio.to_thread(self._journal.checkpoint)
                 if self._journal.is_log_long:
-                    await asyncio.to_thread(self._journal.checkpoint)  # what came meanwhile: then little is left
+                    await asyncio.to_thread(self._journal.checkpoint)  # rows written meanwhile: then little is left
                     self._journal.checkpoint_here()
         finally:
             self._checkpointing = None
@@ -94,6 +94,6 @@ class Disk:
             self._on_failed(error)
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for work in progress."""
         under_way = (self._syncing, self._checkpointing, self._checking)
         await asyncio.gather(*(each for each in under_way if each is not None))

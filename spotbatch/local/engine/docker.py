@@ -16,15 +16,15 @@ REGION_LABEL: Final = "spotbatch.region"
 JOB_LABEL: Final = "spotbatch.job"
 _ASK_SECONDS: Final = 30.0
 _NEVER_STARTED: Final = "0001-01-01"
-_SHARES_A_VCPU: Final = 1024  # as ECS gives them (Batch user guide, "vcpus"): shares of a busy host, not a ceiling
-# What Docker's own program reads; a job's variables of these names must not reach it.
+_SHARES_A_VCPU: Final = 1024  # as ECS sets them (Batch user guide, "vcpus"): shares of a busy host, not a ceiling
+# Variables that Docker's own program reads; a job's variables with these names must not reach it.
 _CLIENT_VARIABLES: Final = ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "SSH_AUTH_SOCK")
 _CLIENT_PREFIXES: Final = ("DOCKER_", "LD_", "GO")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mount:
-    """A folder of this machine under its own path in the container."""
+    """A folder of this machine, mounted at the same path in the container."""
 
     folder: Path
     is_read_only: bool
@@ -32,7 +32,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HowItEnded:
-    """What Docker knows of a container that ended."""
+    """What Docker knows about an ended container."""
 
     was_started: bool
     was_out_of_memory: bool
@@ -40,7 +40,7 @@ class HowItEnded:
 
 
 class Docker:
-    """One Docker engine, and the containers in it that belong to the region in one folder."""
+    """One Docker engine, and its containers that belong to the region in a given folder."""
 
     def __init__(self, home: Path, program: str) -> None:
         self.region = cookie_of(home)
@@ -54,7 +54,7 @@ class Docker:
 
     @classmethod
     def find(cls, home: Path) -> "Docker":
-        """Raises Unavailable where there is no program or no engine answers."""
+        """Raises Unavailable if there is no program or no engine answers."""
         program = shutil.which("docker")
         if program is None:
             raise Unavailable("there is no `docker` on PATH: install Docker, or use --runner process")
@@ -66,18 +66,18 @@ class Docker:
         return found
 
     def name_of(self, task: str) -> str:
-        """A container's name: the region's mark, then the task id that its log stream has too."""
+        """A container's name: the region's mark, then the task id, which its log stream contains too."""
         return f"spotbatch-{self.region[:8]}-{task}"
 
     def has_image(self, image: str) -> bool:
-        """Whether the engine has an image of this name. Nothing is ever pulled."""
+        """Whether the engine has an image with this name. Nothing is ever pulled."""
         if image not in self._known_images and self._ask("image", "inspect", "--format", "{{.Id}}", image).returncode:
             return False
         self._known_images.add(image)
         return True
 
     def how_it_ended(self, name: str) -> HowItEnded:
-        """Of a container that has not been removed yet."""
+        """For a container that has not been removed yet."""
         done = self._ask(
             "inspect",
             "--type=container",
@@ -94,12 +94,12 @@ class Docker:
         )
 
     def remove(self, names: Sequence[str]) -> None:
-        """SIGKILL and remove; those that are not there are none."""
+        """SIGKILL and remove; missing containers are ignored."""
         if names:
             self._ask("rm", "--force", "--volumes", *names)
 
     def remove_all(self) -> bool:
-        """Every container of the region, from whatever start of it; whether none is left."""
+        """Remove every container of the region, from any of its starts; returns whether none is left."""
         self.remove(self._containers().stdout.split())
         left = self._containers()
         return left.returncode == 0 and not left.stdout.split()
@@ -135,9 +135,9 @@ def run_command(
 ) -> tuple[list[str], dict[str, str]]:
     """`docker run` for an attempt, and the environment of Docker's program.
 
-    `asked` is the container of DescribeJobs' answer. The image's own entry point, user and folder stay unless the job
-    definition says otherwise. Values of variables go by the environment, not by the command line, which everybody on
-    the machine can read.
+    `asked` is the container of DescribeJobs' answer. The image's own entry point, user and folder apply unless the job
+    definition says otherwise. Values of variables are passed through the environment, not the command line, which
+    everybody on the machine can read.
     """
     inline = {key: value for key, value in variables.items() if _is_the_clients(key)}
     command = [
@@ -160,7 +160,7 @@ def _is_the_clients(name: str) -> bool:
 
 
 def _definition_options(asked: Mapping[str, Any]) -> list[str]:
-    """What a job definition may say of a container (API reference, ContainerProperties), in Docker's words."""
+    """The container options that a job definition may set (API reference, ContainerProperties), as Docker options."""
     linux = asked.get("linuxParameters") or {}
     sources = {each.get("name"): (each.get("host") or {}).get("sourcePath") for each in asked.get("volumes") or []}
     return [

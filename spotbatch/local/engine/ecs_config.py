@@ -1,4 +1,4 @@
-"""What a launch template's user data makes of its hosts: draining by the ECS agent, a fence around the jobs. Pure."""
+"""How a launch template's user data affects its hosts: draining by the ECS agent, a fence around the jobs. Pure."""
 
 import base64
 import binascii
@@ -6,24 +6,24 @@ import re
 from email import message_from_bytes
 from typing import Final
 
-# The agent reads it by Go's strconv.ParseBool, and without it does not drain (amazon-ecs-agent, README, "Environment
+# The agent parses it with Go's strconv.ParseBool, and does not drain without it (amazon-ecs-agent, README, "Environment
 # Variables": ECS_ENABLE_SPOT_INSTANCE_DRAINING, default false).
 _DRAINING: Final = re.compile(
     r"""^[^#\n]*\bECS_ENABLE_SPOT_INSTANCE_DRAINING\s*=\s*["']?(?P<value>\w+)""", re.MULTILINE
 )
-# systemd.resource-control(5): what a slice may not reach. Containers run below ecstasks.slice.
+# systemd.resource-control(5): addresses denied to a slice. Containers run below ecstasks.slice.
 _FENCE: Final = re.compile(r"^\s*IPAddressDeny\s*=[^\n]*\b169\.254\.169\.254\b", re.MULTILINE)
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
 def drains_on_notice(user_data: str) -> bool:
-    """Whether hosts with this user data (plain, MIME or base64 of either) get no new jobs once they have a notice."""
+    """Whether hosts with this user data (plain, MIME, or base64 of either) get no new jobs after a notice."""
     said = [match["value"] for text in _texts(user_data) for match in _DRAINING.finditer(text)]
     return bool(said) and said[-1] in _TRUE
 
 
 def reaches_metadata(user_data: str) -> bool:
-    """Whether jobs on hosts with this user data can ask the instance metadata service: unless it is denied to them."""
+    """Whether jobs on hosts with this user data can reach the instance metadata service: unless denied to them."""
     return not any(_FENCE.search(text) for text in _texts(user_data))
 
 
@@ -38,7 +38,7 @@ def _texts(user_data: str) -> list[str]:
 
 
 def _decoded(user_data: str) -> bytes:
-    """EC2 takes and gives user data in base64; templates have it plain below Fn::Base64."""
+    """EC2 takes and returns user data in base64; templates contain it in plain text below Fn::Base64."""
     try:
         return base64.b64decode("".join(user_data.split()), validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""The local region's engine: its parts put together, and the face that the endpoint asks."""
+"""The local region's engine: its assembled parts, and the interface that the endpoint uses."""
 
 import asyncio
 import random
@@ -34,10 +34,10 @@ _CLOSE_GRACE_SECONDS: Final = 5.0
 
 
 class LocalEngine:
-    """Implements `spotbatch.local.contract.Engine`; made by `open_engine`.
+    """Implements `spotbatch.local.contract.Engine`; created by `open_engine`.
 
-    Here stands which part has which others, and no rule: `GroupCommit` drives the scheduler, `JobControl` and
-    `ControlPlane` take what callers ask for, `HostLifecycle` and `Attempts` carry out what the scheduler commands,
+    This is where parts are wired together, without any rules: `GroupCommit` drives the scheduler, `JobControl` and
+    `ControlPlane` accept callers' requests, `HostLifecycle` and `Attempts` carry out the scheduler's commands,
     `JobViews` and `LogStreams` answer. What is answered from the journal is committed first (`settle`).
     """
 
@@ -46,7 +46,7 @@ class LocalEngine:
         self._journal = journal
         skew = settings.faults.clock_skew_seconds
         clock, log_folder = Clock(utc=lambda: time.time() + skew) if skew else Clock(), settings.home / "logs"
-        rng = random.Random(settings.seed or None)  # noqa: S311 - ids of pretended hosts
+        rng = random.Random(settings.seed or None)  # noqa: S311 - ids of simulated hosts
         self._scheduler = scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
         self._clock = clock
         self._hosts = hosts = Hosts(journal, settings.home / "hosts", rng)
@@ -109,7 +109,7 @@ class LocalEngine:
     # ---- open and close ----
 
     async def open(self) -> None:
-        """Take up what the journal holds. Raises Unavailable."""
+        """Load the journal. Raises Unavailable."""
         await asyncio.to_thread(end_orphans, self._settings.home)
         self._scratch.open()
         await self._attempts.open()
@@ -119,7 +119,7 @@ class LocalEngine:
         self._commit.settle()
 
     async def close(self) -> None:
-        """End attempts as their hosts' end would: SIGTERM, a short grace, SIGKILL. The journal keeps them as lost."""
+        """End attempts as their hosts' end would: SIGTERM, a short grace, SIGKILL. The journal has them as lost."""
         if self._commit.is_closing:
             return
         self._commit.begin_to_close()
@@ -138,33 +138,33 @@ class LocalEngine:
             self._scratch.close()
 
     async def failed(self) -> None:
-        """Waits until the engine cannot go on, and raises Unavailable with the reason then."""
+        """Waits until the engine cannot continue, then raises Unavailable with the reason."""
         await self._commit.failed()
 
     def changes(self) -> AsyncIterator[None]:
-        """Yields whenever something changed; bursts are merged. Ends when the engine closes."""
+        """Yields whenever something has changed; bursts are merged. Ends when the engine closes."""
         return self._commit.changes()
 
     # ---- control plane ----
 
     def resources(self, kind: str) -> Mapping[str, Json]:
-        """All documents of a kind by their names."""
+        """All documents of a kind, by name."""
         return self._control_plane.documents(kind)
 
     async def put_resource(
         self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
     ) -> None:
-        """Keep a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
+        """Store a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
         await self._control_plane.put(kind, name, body, rules=rules)
 
     async def delete_resource(self, kind: str, name: str) -> None:
-        """Forget a document. Raises NotFound, or Unavailable, changing nothing."""
+        """Delete a document. Raises NotFound, or Unavailable, changing nothing."""
         await self._control_plane.delete(kind, name)
 
     # ---- jobs ----
 
     async def submit(self, submission: Submission) -> None:
-        """Take a job. Returns once it is on disk. Raises NotFound, InvalidInput or Unavailable, changing nothing."""
+        """Accept a job. Returns once it is on disk. Raises NotFound, InvalidInput or Unavailable, changing nothing."""
         await self._jobs.submit(submission)
 
     async def cancel(self, job_id: str, reason: str) -> None:
@@ -172,27 +172,27 @@ class LocalEngine:
         await self._jobs.cancel(job_id, reason)
 
     async def terminate(self, job_id: str, reason: str) -> None:
-        """Stop it wherever it stands. Returns once that is on disk. Raises NotFound or Unavailable."""
+        """Stop it whatever its status. Returns once that is on disk. Raises NotFound or Unavailable."""
         await self._jobs.terminate(job_id, reason)
 
     def described(self, job_id: str) -> Json:
-        """The unchanging part of DescribeJobs' answer; a child's is its parent's."""
+        """The constant part of DescribeJobs' answer; a child's is its parent's."""
         self._commit.settle()
         return self._book.described(self._book.locate(job_id)[0])
 
     def view(self, job_id: str) -> UnitView:
-        """What changes about a job, a parent or a child. Raises NotFound."""
+        """The changing part of a job, a parent or a child. Raises NotFound."""
         self._commit.settle()
         return self._views.view(job_id)
 
     def still_holds(self, job_id: str, view: UnitView) -> bool:
-        """Whether an earlier view of a job that had not ended would be the same now. Raises NotFound."""
+        """Whether an earlier view of a job that had not ended would still be the same. Raises NotFound."""
         return self._views.still_holds(job_id, view)
 
     def list_jobs(
         self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
     ) -> Sequence[str]:
-        """Job ids, newest first; children in the order of their index. Raises NotFound for an unknown array."""
+        """Job ids, newest first; children by index. Raises NotFound for an unknown array."""
         self._commit.settle()
         return self._views.list_jobs(queue=queue, array_job_id=array_job_id, status=status)
 
@@ -205,16 +205,16 @@ class LocalEngine:
         after: JobPlace | None = None,
         limit: int,
     ) -> Sequence[str]:
-        """Ids of a queue's jobs, newest first: those behind a place, at most so many."""
+        """Ids of a queue's jobs, newest first, after a given position; at most `limit`."""
         self._commit.settle()
         return self._views.find_jobs(queue=queue, status=status, where=where, after=after, limit=limit)
 
     def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
-        """(id, since when) of the first RUNNABLE jobs of a queue, in the order of dispatch."""
+        """(id, since when) of the first RUNNABLE jobs of a queue, in dispatch order."""
         return self._views.front_of_queue(queue, limit=limit)
 
     def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
-        """The vCPUs that a queue's jobs have now, together and by share."""
+        """The vCPUs currently used by a queue's jobs, in total and per share."""
         return self._views.queue_usage(queue)
 
     def environment_vcpus(self, name: str) -> int:
@@ -222,7 +222,7 @@ class LocalEngine:
         return self._views.environment_vcpus(name)
 
     def jobs_in_memory(self) -> int:
-        """How many jobs are held now: those that have not ended, and some of those that have."""
+        """How many jobs are in memory: those that have not ended, and some of those that have."""
         return self._book.jobs_in_memory()
 
     # ---- logs ----
@@ -232,9 +232,9 @@ class LocalEngine:
         return self._streams.job_of(log_stream)
 
     def log_streams(self, log_group: str, prefix: str = "") -> Mapping[str, float]:
-        """The streams of a group that begin with a prefix, and when each began, in the order of their attempts' ends.
+        """The streams of a group with a given prefix, and when each began, ordered by their attempts' ends.
 
-        Those that still run come last.
+        Those still running come last.
         """
         self._commit.settle()
         return self._streams.of_group(log_group, prefix)
@@ -249,26 +249,26 @@ class LocalEngine:
     def read_log_back(
         self, log_stream: str, *, stop: int | None = None, limit: int = 10_000
     ) -> tuple[int, Sequence[tuple[float, str]], int]:
-        """The last lines before a byte offset or the end, where they begin and where they end. Raises NotFound."""
+        """The last lines before a byte offset or the end, with their start and end offsets. Raises NotFound."""
         self._commit.settle()
         return self._streams.read_back(log_stream, stop=stop, limit=limit)
 
     # ---- hosts ----
 
     def hosts(self) -> Sequence[HostView]:
-        """The living and the past, in the order of their launch."""
+        """Current and past hosts, in launch order."""
         self._commit.settle()
         return self._host_lifecycle.views()
 
     def vcpus(self) -> tuple[int, int | None]:
-        """vCPUs of all hosts that were launched and have not ended, and how many there may be (None: no limit)."""
+        """vCPUs of all hosts that were launched and have not ended, and their limit (None: no limit)."""
         state = self._scheduler.state
         return state.launched_vcpus, None if state.quota_vcpus == UNLIMITED else state.quota_vcpus
 
     async def interrupt(
         self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None
     ) -> Sequence[str]:
-        """Give hosts the notice, then reclaim them. Raises NotFound, or InvalidInput for an on-demand host."""
+        """Send hosts the notice, then reclaim them. Raises NotFound, or InvalidInput for an on-demand host."""
         return await self._host_lifecycle.interrupt(
             instance_ids=instance_ids, count=count, notice_seconds=notice_seconds
         )

@@ -1,8 +1,8 @@
-"""One turn of the engine's loop: events are applied, their rows committed, and only then is done what was commanded.
+"""One turn of the engine's loop: events are applied, their rows committed, and only then are commands carried out.
 
-So an attempt's intent is written before its process starts, and an answer never tells of what a kill could undo. What a
-caller asks for is on disk before the scheduler hears of it: if the disk refuses, it never happened. News of the world
-(an exit, a reclaim) cannot be refused: it waits, and all that follows from it waits too, until it can be written.
+So an attempt's intent is stored before its process starts, and an answer never reports what a kill could undo. A
+caller's request is on disk before the scheduler sees it: if the disk refuses, it never happened. News of the world
+(an exit, a reclaim) cannot be refused: it waits, with everything that follows from it, until it can be written.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from spotbatch.local.engine.journal import Journal, Statement
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LONGEST_RETRY_SECONDS: Final = 10.0
 
-Carrier = Callable[[Any], None]  # writes the rows that one kind of command means, and names what follows the commit
+Carrier = Callable[[Any], None]  # writes the rows for one kind of command, and returns what to do after the commit
 
 
 class GroupCommit:
-    """The scheduler between the journal and the world. What its commands mean is registered by `carry_out`."""
+    """The scheduler between the journal and the world. Handlers of its commands are registered with `carry_out`."""
 
     def __init__(self, *, journal: Journal, scheduler: Scheduler, clock: Clock, change_log: ChangeLog) -> None:
         self.journal = journal
         self.scheduler = scheduler
         self.clock = clock
         self.change_log = change_log
-        self.at = 0.0  # when the event happened that is being applied, UTC epoch seconds
+        self.at = 0.0  # time of the event being applied, in UTC epoch seconds
         self.is_closing = False
         self._loop = asyncio.get_running_loop()
         self._disk = Disk(journal, on_failed=self._commit_failed)
@@ -44,21 +44,21 @@ class GroupCommit:
         self._flush_is_due = False
         self._is_in_news = False
         self._wakeup: asyncio.TimerHandle | None = None
-        self._trouble: Unavailable | None = None  # why the journal cannot be written now
+        self._trouble: Unavailable | None = None  # why the journal currently cannot be written
         self._retry: asyncio.TimerHandle | None = None
         self._retry_seconds = _FIRST_RETRY_SECONDS
         self._broken = asyncio.Event()
 
     def carry_out(self, carriers: Mapping[type[ev.Command], Carrier]) -> None:
-        """Who carries out which commands. All kinds must have somebody before the first event is applied."""
+        """Register the handler of some commands. Every kind needs one before the first event is applied."""
         self._carriers.update(carriers)
 
     # ---- the turn ----
 
     def apply(self, event: ev.Event, *, at: float | None = None) -> None:
-        """Give one event to the scheduler, and note what it commands. Raises what the scheduler raises.
+        """Pass one event to the scheduler, and record its commands. Raises what the scheduler raises.
 
-        `at` (UTC epoch seconds) is when it happened, if that stands in a row already: what follows happened then too.
+        `at` (UTC epoch seconds) is when it happened, if a row already says so: its consequences have the same time.
         """
         self.at = self.clock.now() if at is None else at
         commands = self.scheduler.handle(event, self.clock.steady())
@@ -68,34 +68,34 @@ class GroupCommit:
         self.schedule()
 
     def write(self, statement: str, row: tuple[Any, ...]) -> int:
-        """Buffer a row that does not come with an event, for the next commit."""
+        """Buffer a row that does not belong to an event, for the next commit."""
         number = self.journal.write(statement, row)
         self.schedule()
         return number
 
     def after_commit(self, effect: Callable[[], object]) -> None:
-        """Have something done once all rows that are buffered now are committed."""
+        """Run a callback once all rows buffered so far are committed."""
         self._effects.append(effect)
 
     def schedule(self) -> None:
-        """Commit soon what is buffered."""
+        """Commit the buffered rows soon."""
         if not self._flush_is_due:
             self._flush_is_due = True
             if not self._is_in_news:
                 self._loop.call_soon(self.flush)
 
     def news_begins(self) -> None:
-        """More events come at once: they make one turn."""
+        """Several events follow together: they form one turn."""
         self._is_in_news = True
 
     def news_ends(self) -> None:
-        """All of them are applied: the turn is done now, without another round of the event loop."""
+        """All of them have been applied: complete the turn now, without another round of the event loop."""
         self._is_in_news = False
         if self._flush_is_due:
             self.flush()
 
     def flush(self) -> None:
-        """Commit, then act, then let the disk take what was asked for, and answer."""
+        """Commit, then act, then have the disk store what was requested, and answer."""
         self._flush_is_due = False
         requests, self._requests = self._requests, []
         try:
@@ -118,7 +118,7 @@ class GroupCommit:
         self._set_wakeup()
 
     def _commit_failed(self, error: Unavailable) -> None:
-        """Nothing follows from what is not on disk: try again, or give up where the file itself is broken."""
+        """Nothing follows from what is not on disk: retry, or give up if the file itself is broken."""
         if self._trouble is None:
             say(f"{error}; until then no job is taken and no attempt starts")
         self._trouble = error
@@ -145,9 +145,9 @@ class GroupCommit:
     # ---- who asks ----
 
     def settle(self) -> None:
-        """Before an answer: what was applied is committed, so that no answer tells of what a kill could undo.
+        """Before an answer: commit what was applied, so that no answer reports what a kill could undo.
 
-        Raises Unavailable where it cannot be.
+        Raises Unavailable if it cannot be committed.
         """
         if not self.journal.is_pending:
             return
@@ -156,9 +156,9 @@ class GroupCommit:
             raise self._trouble
 
     async def accept(self, *rows: Statement, then: Callable[[], None]) -> None:
-        """Write what a caller asked for, and do it once it is on disk.
+        """Write a caller's request, and carry it out once it is on disk.
 
-        Raises Unavailable, with nothing done, where it cannot be written, and what `then` raises.
+        Raises Unavailable, with nothing done, if it cannot be written, and whatever `then` raises.
         """
         request = Request(rows=rows, then=then, answer=self._loop.create_future())
         self._requests.append(request)
@@ -166,12 +166,12 @@ class GroupCommit:
         await request.answer
 
     async def failed(self) -> None:
-        """Waits until the engine cannot go on, and raises Unavailable with the reason then."""
+        """Waits until the engine cannot continue, then raises Unavailable with the reason."""
         await self._broken.wait()
         raise self._trouble or Unavailable(f"the journal {self.journal.path} is damaged")
 
     async def changes(self) -> AsyncIterator[None]:
-        """Yields whenever something changed; bursts are merged. Ends when the engine closes."""
+        """Yields whenever something has changed; bursts are merged. Ends when the engine closes."""
         event = asyncio.Event()
         self._watchers.add(event)
         try:
@@ -185,7 +185,7 @@ class GroupCommit:
     # ---- time ----
 
     def later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> asyncio.TimerHandle:
-        """Call something then, unless the engine closes before."""
+        """Call something at that time, unless the engine closes first."""
 
         def run() -> None:
             if not self.is_closing:
@@ -208,20 +208,20 @@ class GroupCommit:
     # ---- the end ----
 
     def begin_to_close(self) -> None:
-        """Nothing is waited for any more; what still happens is committed."""
+        """Stop waiting; whatever still happens is committed."""
         self.is_closing = True
         if self._wakeup is not None:
             self._wakeup.cancel()
 
     async def close(self) -> None:
-        """Wait for the disk, and let those go who watch."""
+        """Wait for the disk, and release the watchers."""
         await self._disk.close()
         for event in self._watchers:
             event.set()
 
 
 def say(line: str) -> None:
-    """One line to whoever runs the region: its log, or the terminal."""
+    """One line to the person running the region: to its log or the terminal."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"spotbatch local: {line}\n")
         sys.stderr.flush()

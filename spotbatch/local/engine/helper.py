@@ -1,10 +1,10 @@
 """The helper that starts jobs' processes: single-threaded, standard library, run by `python -I -S helper.py FD`.
 
-It lives apart from the region because posix_spawn from a large process with a busy event loop stalls both. It talks
+It is separate from the region because posix_spawn from a large process with a busy event loop stalls both. It speaks
 JSON over a SOCK_SEQPACKET socket. In: ["plan", number, argv, env, memory limit in bytes], ["start", id, number of a
 plan, more env, cwd, log], ["signal", id, number]. Out: ["started", id, pid], ["failed", id, why], ["overran", id,
-bytes], ["ended", id, wait status]. When the region goes away, however it goes, the socket says EOF and the helper ends
-every process group that it started: SIGTERM to its first process, a short grace, SIGKILL to all.
+bytes], ["ended", id, wait status]. When the region ends, however that happens, the socket reports EOF and the helper
+ends every process group that it started: SIGTERM to its first process, a short grace period, SIGKILL to all.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ import time
 _MESSAGE_BYTES = 1 << 20
 _GRACE_SECONDS = 2.0
 _MOST_NEWS = 1_000
-_MOST_PLANS = 256  # as the region thinks
-_HOLD_SECONDS = 0.005  # the news of a start waits so long for the news of its end: short jobs tell both at once
+_MOST_PLANS = 256  # the same number as in the region
+_HOLD_SECONDS = 0.005  # news of a start waits this long for news of its end: short jobs report both at once
 _MEMORY_LOOK_SECONDS = 0.5  # only while something runs: an idle helper sleeps
 _DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ]
 
@@ -29,24 +29,24 @@ _DEFAULT_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD
 class Helper:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        sock.set_inheritable(False)  # else every job holds the region's socket, and EOF never comes
-        self.pid_of: dict[int, int] = {}  # attempt id -> pid, which is its group and session too
+        sock.set_inheritable(False)  # otherwise every job holds the region's socket, and EOF never comes
+        self.pid_of: dict[int, int] = {}  # attempt id -> pid, which is also its group and session
         self.id_of: dict[int, int] = {}
-        self.news: list[list[object]] = []  # what goes out together
+        self.news: list[list[object]] = []  # to be sent together
         self.is_urgent = False
         self.held_since = 0.0
         self.look_at = 0.0
-        self.plans: dict[int, tuple[list[str], dict[bytes, bytes], str, int]] = {}  # the oldest first
-        self.programs: dict[tuple[str, str], str] = {}  # (name, PATH) -> file, as it was found last
-        self.folders: set[str] = set()  # of logs: known to be there
-        self.memory_limit: dict[int, int] = {}  # pid -> bytes that its session may hold
+        self.plans: dict[int, tuple[list[str], dict[bytes, bytes], str, int]] = {}  # oldest first
+        self.programs: dict[tuple[str, str], str] = {}  # (name, PATH) -> file, as last found
+        self.folders: set[str] = set()  # of logs: known to exist
+        self.memory_limit: dict[int, int] = {}  # pid -> memory limit of its session, in bytes
         self.wakeup, write_end = os.pipe()
         os.set_blocking(write_end, False)
         os.set_blocking(self.wakeup, False)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)  # the region says when to stop; a Ctrl-C in its terminal does not
+            signal.signal(each, signal.SIG_IGN)  # the region decides when to stop, not a Ctrl-C in its terminal
 
     def run(self) -> None:
         poller = select.poll()
@@ -68,7 +68,7 @@ class Helper:
                 self.tell()
 
     def patience(self) -> float | None:
-        """Milliseconds until something is to be done though nothing happens."""
+        """Milliseconds until something is due even if nothing happens."""
         if not self.news and not self.memory_limit:
             return None
         when = self.held_since + _HOLD_SECONDS if self.news else self.look_at
@@ -81,7 +81,7 @@ class Helper:
 
     def drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.read(self.wakeup, 4096)  # a byte a signal; what is left wakes us again
+            os.read(self.wakeup, 4096)  # one byte per signal; any that remain wake us again
 
     def obey(self, message: bytes) -> bool:
         """Carry out one batch; False once the region is gone."""
@@ -98,7 +98,7 @@ class Helper:
 
     def plan(self, number: int, argv: list[str], env: dict[str, str], memory_limit: int) -> None:
         self.plans[number] = (argv, encoded(env), env.get("PATH", os.defpath), memory_limit)
-        self.programs.clear()  # each job looks for its own
+        self.programs.clear()  # each job does its own lookup
         if len(self.plans) > _MOST_PLANS:
             del self.plans[next(iter(self.plans))]
 
@@ -142,7 +142,7 @@ class Helper:
             self.folders.add(folder)
 
     def signal(self, attempt_id: int, number: int) -> None:
-        """As `docker stop`: SIGTERM reaches the command alone, SIGKILL all that it started in its group."""
+        """As `docker stop`: SIGTERM reaches only the command, SIGKILL everything that it started in its group."""
         pid = self.pid_of.get(attempt_id)
         if pid is None:
             return
@@ -163,11 +163,11 @@ class Helper:
             self.memory_limit.pop(pid, None)
             if attempt_id is not None:
                 del self.pid_of[attempt_id]
-                end_group(pid, signal.SIGKILL)  # what the command left behind in its group goes with it
+                end_group(pid, signal.SIGKILL)  # also ends what the command left behind in its group
                 self.say(["ended", attempt_id, status])
 
     def end_overrunning(self) -> None:
-        """SIGKILL every session that holds more memory than its job asked for, as the kernel does in a container."""
+        """SIGKILL every session that uses more memory than its job requested, as the kernel does in a container."""
         resident = memory_by_session()
         for pid, limit in list(self.memory_limit.items()):
             processes = resident.get(pid, {})
@@ -184,9 +184,9 @@ class Helper:
         self.is_urgent = True
 
     def tell(self) -> None:
-        """Send what is new in one message."""
+        """Send all news in one message."""
         for start in range(0, len(self.news), _MOST_NEWS):
-            with contextlib.suppress(OSError):  # the region is gone: the next recv says so
+            with contextlib.suppress(OSError):  # the region is gone: the next recv reports it
                 self.sock.send(json.dumps(self.news[start : start + _MOST_NEWS]).encode())
         self.news.clear()
         self.is_urgent = False
@@ -207,7 +207,7 @@ def encoded(env: dict[str, str]) -> dict[bytes, bytes]:
 
 
 def tell_leader(pid: int, number: int) -> None:
-    """A process that was not reaped yet: its pid is nobody else's."""
+    """A process that has not been reaped yet: its pid cannot have been reused."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
@@ -230,9 +230,9 @@ def memory_by_session() -> dict[int, dict[int, int]]:
 
 
 def proportional(pid: int, resident_bytes: int) -> int:
-    """Bytes of a process, pages that it shares counted in parts (PSS, proc(5): smaps_rollup).
+    """Bytes of a process, counting its share of shared pages (PSS, proc(5): smaps_rollup).
 
-    It costs the kernel a walk of all of its pages, so it is asked only of those whose resident bytes are too many.
+    It costs the kernel a walk over all its pages, so it is read only for those with too many resident bytes.
     """
     with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123 - as above
         for line in file:

@@ -1,4 +1,4 @@
-"""The region's side of one helper process: orders go out in batches, news of processes comes back."""
+"""The region's side of one helper process: orders are sent in batches, news of processes comes back."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ _MESSAGE_BYTES: Final = 1 << 20
 _SOCKET_BUFFER_BYTES: Final = 4 << 20
 _HELPER: Final = Path(__file__).with_name("helper.py")
 _STOP_SECONDS: Final = 10.0
-MOST_PLANS: Final = 256  # as the helper keeps
-_MOST_ORDERS: Final = 16  # AWS Batch's limit of 30 KiB a submission keeps such a message under _MESSAGE_BYTES
+MOST_PLANS: Final = 256  # as many as the helper keeps
+_MOST_ORDERS: Final = 16  # AWS Batch's limit of 30 KiB per submission keeps such a message under _MESSAGE_BYTES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What many processes have in common; the helper is told of it once. `number` is its own for as long as we live."""
+    """What many processes have in common; sent to the helper once. `number` is unique while this process lives."""
 
     number: int
     argv: Sequence[str]
@@ -32,23 +32,23 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """One process to start. `attempt_id` is ours; the log file takes both its outputs."""
+    """One process to start. `attempt_id` is ours; the log file receives both of its outputs."""
 
     attempt_id: int
     plan: Plan
-    own_environment: Mapping[str, str]  # goes before the plan's
+    own_environment: Mapping[str, str]  # takes precedence over the plan's
     folder: str
     log: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calls:
-    """What is called in the event loop as news comes; that of one message between `news_begins` and `news_ends`."""
+    """Called in the event loop as news arrives; that of one message between `news_begins` and `news_ends`."""
 
     on_started: Callable[[int, int], None]  # attempt id, pid
-    on_failed: Callable[[int, str], None]  # attempt id, why
+    on_failed: Callable[[int, str], None]  # attempt id, reason
     on_overran: Callable[[int, int], None]  # attempt id, bytes
-    on_ended: Callable[[int, int], None]  # attempt id, exit code: 128 + the signal that ended it, as Docker says it
+    on_ended: Callable[[int, int], None]  # attempt id, exit code: 128 + the signal that ended it, as in Docker
     on_lost: Callable[[], None]  # the helper is gone
     news_begins: Callable[[], None]
     news_ends: Callable[[], None]
@@ -66,14 +66,14 @@ class HelperLink:
         }
         self._on_lost = calls.on_lost
         self._news_begins, self._news_ends = calls.news_begins, calls.news_ends
-        self._orders: list[object] = []  # of this turn of the loop: they go out together
+        self._orders: list[object] = []  # in this turn of the loop: they are sent together
         self._waiting: deque[bytes] = deque()
-        self._known_plans: dict[int, None] = {}  # that the helper has, the oldest first
+        self._known_plans: dict[int, None] = {}  # known to the helper, oldest first
         self._is_closing = False
-        self.is_held = False  # somebody will push
+        self.is_held = False  # a push is scheduled
 
     def open(self) -> None:
-        """Start the helper. Call it in the event loop."""
+        """Start the helper. Call this in the event loop."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for each in (ours, theirs):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER_BYTES)
@@ -95,34 +95,34 @@ class HelperLink:
         plan = order.plan
         if plan.number not in self._known_plans:
             self._known_plans[plan.number] = None
-            if len(self._known_plans) > MOST_PLANS:  # the helper forgets the oldest too
+            if len(self._known_plans) > MOST_PLANS:  # the helper discards the oldest too
                 del self._known_plans[next(iter(self._known_plans))]
             self._send(["plan", plan.number, [*plan.argv], dict(plan.environment), plan.memory_bytes])
         self._send(["start", order.attempt_id, plan.number, dict(order.own_environment), order.folder, order.log])
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
-        """Signal an attempt: its first process, or with SIGKILL its whole group; nothing happens if it has ended."""
+        """Signal an attempt: its first process, or with SIGKILL its whole group; has no effect if it has ended."""
         self._send(["signal", attempt_id, int(number)])
 
     def drop(self) -> None:
-        """Leave the helper alone: it sees that and ends what it started, if it lives."""
+        """Abandon the helper: if it is alive, it notices and ends what it started."""
         if self._is_closing:
             return
         self._is_closing = True
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._waiting.clear()
-        self._orders.clear()  # for attempts that are lost now: the next helper must not start them
+        self._orders.clear()  # for attempts that are now lost: the next helper must not start them
         self._socket.close()
 
     def open_again(self) -> None:
-        """Start a new helper in the place of one that was dropped."""
+        """Start a new helper to replace one that was dropped."""
         self._helper.wait(_STOP_SECONDS)
         self._is_closing = False
         self.open()
 
     async def close(self) -> None:
-        """End every process group that is left, and the helper."""
+        """End every remaining process group, and the helper."""
         self.drop()
         try:
             await asyncio.to_thread(self._helper.wait, _STOP_SECONDS)
@@ -138,7 +138,7 @@ class HelperLink:
             self.push()
 
     def push(self) -> None:
-        """Send what was ordered, now."""
+        """Send the buffered orders now."""
         orders, self._orders = self._orders, []
         if not orders or self._is_closing:
             return
@@ -167,7 +167,7 @@ class HelperLink:
         self._loop.remove_writer(self._socket)
 
     def _read(self) -> None:
-        """One message: while there is another, the loop calls again."""
+        """Read one message: if there are more, the loop calls again."""
         try:
             message = self._socket.recv(_MESSAGE_BYTES)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Hosts in the engine: launches and boots, interruption notices and reclaims, by hand or as Spot capacity changes."""
+"""Hosts in the engine: launches and boots, interruption notices and reclaims, by hand or when Spot capacity changes."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.spot_capacity import CapacityAtRate, CapacityFromTrace, PoolKey, SpotCapacity
 from spotbatch.local.faults import BootFault
 
-_RELAUNCH_SECONDS: Final = 1.0  # a pool that had no capacity by a fault is asked again
+_RELAUNCH_SECONDS: Final = 1.0  # when to ask again in a pool that lacked capacity because of a fault
 
 
 class HostLifecycle:
-    """The simulated instances that attempts run on; the records of them stand in `Hosts`."""
+    """The simulated instances that attempts run on; their records are kept in `Hosts`."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class HostLifecycle:
         self._scheduler = scheduler
         self._hosts = hosts
         self._attempts = attempts
-        self._documents = documents  # of a kind, by their names
+        self._documents = documents  # of one kind, by name
         self._capacity = _capacity(settings, self._clock.steady())
-        self._going: set[int] = set()  # hosts whose end is decided
-        self._open_under_notice: set[int] = set()  # hosts that got their notice and are not drained
+        self._going: set[int] = set()  # hosts already bound to end
+        self._open_under_notice: set[int] = set()  # hosts that have a notice but are not drained
         self._capacity_timer: asyncio.TimerHandle | None = None
         commit.carry_out({ev.LaunchHost: self._launch, ev.TerminateHost: self._terminate})
 
@@ -51,7 +51,7 @@ class HostLifecycle:
 
     def _launch(self, command: ev.LaunchHost) -> None:
         environment = self._scheduler.environment(command.environment)
-        assert environment is not None  # noqa: S101 - it is there as long as it has a host
+        assert environment is not None  # noqa: S101 - it exists as long as it has a host
         now = self._clock.now()
         host = self._hosts.launch(command.host_no, environment, command.pool, now)
         if reaches_metadata(self._user_data(environment.name)):
@@ -103,7 +103,7 @@ class HostLifecycle:
     # ---- notices and reclaims ----
 
     def _watch_capacity(self) -> None:
-        """One timer, for the moment at which a reclaim may be due."""
+        """A single timer, for the moment at which the next reclaim may be due."""
         if self._capacity_timer is not None:
             self._capacity_timer.cancel()
         when = None if self._capacity is None else self._capacity.next_look(self._clock.steady())
@@ -118,7 +118,7 @@ class HostLifecycle:
         self._watch_capacity()
 
     def _take_away(self, host_no: int, seconds: float) -> None:
-        """A host ends in so many seconds, with a notice before that, unless that is late or never comes."""
+        """A host ends in this many seconds, with a notice before that, unless it is late or never comes."""
         if host_no in self._going or host_no not in self._hosts.alive:
             return
         self._going.add(host_no)
@@ -144,12 +144,12 @@ class HostLifecycle:
                 self._commit.change_log.host(noticed, HostState.DRAINING, now)
             self._commit.apply(ev.HostNoticed(host_no=host_no))
         else:
-            self._open_under_notice.add(host_no)  # ECS goes on placing jobs there: only its jobs know of the notice
+            self._open_under_notice.add(host_no)  # ECS keeps placing jobs there: only its jobs know of the notice
             self._commit.schedule()
         self._commit.later(notice_seconds, self._reclaim, host_no)
 
     def _drains(self, host: HostView) -> bool:
-        """Whether the host's ECS agent drains it under a notice: as its launch template's user data has it."""
+        """Whether the host's ECS agent drains it on a notice: set by its launch template's user data."""
         if self._settings.faults.draining_off:
             return False
         if self._settings.draining != "template":
@@ -157,7 +157,7 @@ class HostLifecycle:
         return drains_on_notice(self._user_data(host.environment))
 
     def _user_data(self, environment_name: str) -> str:
-        """That of the environment's launch template, of a loaded stack; "" where there is none."""
+        """From the environment's launch template in a loaded stack; "" if there is none."""
         environment: Any = self._documents(ENVIRONMENT).get(environment_name, {})
         template = environment.get("computeResources", {}).get("launchTemplate", {})
         wanted = {template.get("launchTemplateId"), template.get("launchTemplateName")} - {None}
@@ -167,12 +167,12 @@ class HostLifecycle:
         return ""
 
     def _reclaim(self, host_no: int) -> None:
-        """The instance goes, and everything on it at once."""
+        """The instance is lost, and everything on it, at once."""
         if host_no not in self._hosts.alive:
             return
         if self._hosts.alive[host_no].noticed_at is None or host_no in self._open_under_notice:
             self._open_under_notice.discard(host_no)
-            self._commit.apply(ev.HostNoticed(host_no=host_no))  # or what ends there now would be tried again there
+            self._commit.apply(ev.HostNoticed(host_no=host_no))  # else jobs that end there now would be retried there
         self._attempts.lose(self._scheduler.host_units(host_no))
         self._end(host_no, "RECLAIMED")
 
@@ -181,7 +181,7 @@ class HostLifecycle:
     async def interrupt(
         self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None
     ) -> Sequence[str]:
-        """Give hosts the notice, then reclaim them. Raises NotFound, or InvalidInput for an on-demand host."""
+        """Send hosts the notice, then reclaim them. Raises NotFound, or InvalidInput for an on-demand host."""
         numbers = [self._host_number(instance_id) for instance_id in instance_ids] or self._busiest(count)
         wait = self._settings.notice_seconds if notice_seconds is None else notice_seconds
         chosen = [self._hosts.alive[number].instance_id for number in numbers]
@@ -203,7 +203,7 @@ class HostLifecycle:
         raise NotFound(f"there is no living host {instance_id}")
 
     def _busiest(self, count: int) -> list[int]:
-        """Hosts with running attempts, the oldest first."""
+        """Hosts with running attempts, oldest first."""
         candidates = [
             (host.launched_at, number)
             for number, host in self._hosts.alive.items()
@@ -212,13 +212,13 @@ class HostLifecycle:
         return [number for _, number in sorted(candidates)[:count]]
 
     def views(self) -> Sequence[HostView]:
-        """The living and the past, in the order of their launch."""
+        """Current and past hosts, in launch order."""
         running = {number: len(self._scheduler.host_units(number)) for number in self._scheduler.host_numbers()}
         return self._hosts.all(running)
 
 
 def _capacity(settings: EngineSettings, now: float) -> SpotCapacity | None:
-    """Where reclaims come from; None where they come by hand only."""
+    """The source of reclaims; None if they are only triggered by hand."""
     if settings.traces:
         return CapacityFromTrace(settings.traces, begins=now, speed=settings.trace_speed)
     if settings.reclaims_per_host_hour > 0:

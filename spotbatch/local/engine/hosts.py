@@ -1,4 +1,4 @@
-"""The simulated EC2 instances: their lives, and the notice file that every job on them can read."""
+"""The simulated EC2 instances: their lifetimes, and the notice file that every job on them can read."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ MOST_REMEMBERED: Final = 10_000
 
 
 class Hosts:
-    """Every host by the scheduler's number while it lives; all of them in the journal."""
+    """Living hosts by the scheduler's number; all hosts in the journal."""
 
     def __init__(self, journal: Journal, folder: Path, rng: random.Random) -> None:
         self._journal = journal
@@ -61,23 +61,23 @@ class Hosts:
         return self._keep(host_no, replace(self.alive[host_no], started_at=now))
 
     def noticed(self, host_no: int, now: float, reclaim_at: float) -> HostView:
-        """Write the interruption notice, as the instance metadata words it (EC2 user guide, spot/instance-action)."""
+        """Write the interruption notice, in the instance metadata's format (EC2 user guide, spot/instance-action)."""
         host = replace(self.alive[host_no], noticed_at=now)
         self._keep(host_no, host)
         moment = datetime.fromtimestamp(reclaim_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         file = self.notice_file(host.instance_id)
         beside = file.with_suffix(".tmp")
-        with contextlib.suppress(OSError):  # a full disk: EC2's notice is best effort too, and the reclaim comes
+        with contextlib.suppress(OSError):  # full disk: EC2's notice is best effort too, and the reclaim still comes
             beside.write_text(json.dumps({"action": "terminate", "time": moment}), encoding="utf-8")
             beside.replace(file)
         return host
 
     def open_metadata(self, instance_id: str) -> None:
-        """Let the host's jobs reach its metadata service."""
+        """Give the host's jobs access to its metadata service."""
         self._open_to_jobs.add(instance_id)
 
     def on_host(self, host: HostView, metadata_url: str) -> OnHost:
-        """What a host tells its jobs."""
+        """What a host provides to its jobs."""
         is_open = bool(metadata_url) and host.instance_id in self._open_to_jobs
         return OnHost(
             host=host,
@@ -100,17 +100,17 @@ class Hosts:
         shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
 
     def end_all(self, now: float) -> None:
-        """The region stops, or was killed before: no host outlives it."""
+        """The region stops, or was killed earlier: no host outlives it."""
         self._journal.write("UPDATE host SET ended_at = ?, end_cause = 'REGION_STOPPED' WHERE ended_at IS NULL", (now,))
         self.alive.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def notice_file(self, instance_id: str) -> Path:
-        """Where the host's jobs find the notice, once there is one."""
+        """Where the host's jobs find the notice, if there is one."""
         return self._folder / instance_id / "notice.json"
 
     def all(self, running: dict[int, int]) -> list[HostView]:
-        """The living with their numbers of attempts, and the dead, in the order of their launch."""
+        """Living hosts with their numbers of attempts, and dead ones, in launch order."""
         past = [
             HostView(**dict(zip(_COLUMNS.split(", "), row, strict=True)), running=0)
             for row in self._journal.rows(

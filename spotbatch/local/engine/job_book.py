@@ -1,4 +1,4 @@
-"""Jobs by number and by id, what was asked to stop, and the ended ones that are put away from memory and recalled."""
+"""Jobs by number and by id, requested stops, and ended jobs that are evicted from memory and recalled."""
 
 import json
 from collections import OrderedDict
@@ -22,18 +22,18 @@ _ENDED_UNITS_KEPT: Final = 2_000_000
 
 
 class JobBook:
-    """The engine's jobs beside the scheduler's: their ids, and their texts as the journal keeps them."""
+    """The engine's jobs alongside the scheduler's: their ids, and their texts as the journal keeps them."""
 
     def __init__(self, *, journal: Journal, scheduler: Scheduler, clock: Clock) -> None:
         self._journal = journal
         self._scheduler = scheduler
         self._clock = clock
-        self.stops: dict[tuple[int, int | None], str] = {}  # what was cancelled or terminated, the whole job or a child
+        self.stops: dict[tuple[int, int | None], str] = {}  # what was cancelled or terminated, a whole job or a child
         self._next_job_no = 1
         self._no_of: dict[str, int] = {}
         self._id_of: dict[int, str] = {}
         self._created_at: dict[int, float] = {}
-        self._ended: OrderedDict[int, None] = OrderedDict()  # jobs in memory that may be put away, longest unused first
+        self._ended: OrderedDict[int, None] = OrderedDict()  # jobs in memory that may be evicted, longest unused first
         self._ended_units = 0
         self.described = lru_cache(maxsize=_DESCRIBED_KEPT)(self._read_described)
         self.container = lru_cache(maxsize=_CONTAINERS_KEPT)(self._read_container)
@@ -41,30 +41,30 @@ class JobBook:
     # ---- coming and going ----
 
     def new_number(self) -> int:
-        """A number that no job had. One whose job is refused is not used again."""
+        """A number that no job has had. The number of a refused job is not reused."""
         self._next_job_no += 1
         return self._next_job_no - 1
 
     def reserve_numbers(self, last: int) -> None:
-        """Numbers up to this one were given."""
+        """Numbers up to this one are taken."""
         self._next_job_no = max(self._next_job_no, last + 1)
 
     def enter(self, job_no: int, job_id: str, created_at: float) -> None:
-        """A job is known from now on."""
+        """Make a job known."""
         self._no_of[job_id] = job_no
         self._id_of[job_no] = job_id
         self._created_at[job_no] = created_at
         self.reserve_numbers(job_no)
 
     def drop(self, job_no: int) -> None:
-        """Take back `enter` for a job that the rules refused, or that is put away."""
+        """Undo `enter` for a job that the rules refused, or that is evicted."""
         del self._no_of[self._id_of.pop(job_no)]
         del self._created_at[job_no]
 
     # ---- ended jobs: in the journal, and in memory while they are asked for ----
 
     def recall(self, job_no: int) -> None:
-        """Let the scheduler know a job that ended and was put away. Raises NotFound for a number that no job has."""
+        """Give the scheduler an ended job that was evicted. Raises NotFound for a number that no job has."""
         if job_no in self._id_of:
             if job_no in self._ended:
                 self._ended.move_to_end(job_no)
@@ -78,13 +78,13 @@ class JobBook:
         self.enter(job_no, job_id, created_at)
         for index, kind in self._journal.rows("SELECT idx, kind FROM stop WHERE job_no = ?", (job_no,)):
             self.stops[job_no, None if index < 0 else index] = kind
-        # What it waited for is no matter any more, and may be forgotten.
+        # Its dependencies no longer matter, and may be forgotten.
         ended = ev.JobRestored(submitted=replace(submitted, dependencies=()), statuses=statuses, attempts=attempts)
         self._scheduler.handle(ended, self._clock.steady())
         self.ended(job_no)
 
     def ended(self, job_no: int) -> None:
-        """A job may be put away once others have been asked for."""
+        """A job may be evicted once others have been requested."""
         self._ended[job_no] = None
         self._ended_units += self._scheduler.array_size(job_no) or 1
         while len(self._ended) > 1 and (len(self._ended) > _ENDED_KEPT or self._ended_units > _ENDED_UNITS_KEPT):
@@ -101,15 +101,15 @@ class JobBook:
     # ---- by id and by number ----
 
     def jobs_in_memory(self) -> int:
-        """How many jobs the scheduler knows now."""
+        """How many jobs the scheduler currently knows."""
         return len(self._id_of)
 
     def is_in_memory(self, job_no: int) -> bool:
-        """Whether the scheduler knows the job now."""
+        """Whether the scheduler currently knows the job."""
         return job_no in self._id_of
 
     def locate(self, job_id: str) -> tuple[int, int | None]:
-        """(job number, array index) of a job, or of a child (`id:index`), which is in memory now. Raises NotFound."""
+        """(job number, array index) of a job or child (`id:index`), which is then in memory. Raises NotFound."""
         parent, _, child = job_id.partition(":")
         job_no = self._no_of.get(parent)
         if job_no is None:
@@ -130,18 +130,18 @@ class JobBook:
         return self._id_of[job_no]
 
     def unit_id(self, job_no: int, index: int) -> str:
-        """How a unit calls itself: the job's id, with `:index` for a child of an array."""
+        """A unit's own id: the job's id, with `:index` for a child of an array."""
         job_id = self._id_of[job_no]
         return f"{job_id}:{index}" if self._scheduler.array_size(job_no) else job_id
 
     def created_at(self, job_no: int) -> float:
-        """When a job was submitted, UTC epoch seconds."""
+        """When a job was submitted, in UTC epoch seconds."""
         return self._created_at[job_no]
 
     # ---- texts ----
 
     def _read_described(self, job_no: int) -> Json:
-        """The part of DescribeJobs' answer that never changes."""
+        """The constant part of DescribeJobs' answer."""
         found: dict[str, Any] = json.loads(self._texts(job_no).described)
         return found
 
@@ -150,5 +150,5 @@ class JobBook:
 
     def _texts(self, job_no: int) -> JobTexts:
         row = self._journal.row("SELECT packed FROM job WHERE job_no = ?", (job_no,))
-        assert row is not None  # noqa: S101 - `locate` found it, and it was committed before
+        assert row is not None  # noqa: S101 - `locate` found it, and it was committed before that
         return unpack(row[0])

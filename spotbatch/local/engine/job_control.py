@@ -1,4 +1,4 @@
-"""Jobs come in, are stopped, and end: the rows of it, and the scheduler's part of it."""
+"""Submission, stops and ends of jobs: the rows for them, and the scheduler's part."""
 
 from dataclasses import replace
 from typing import Final
@@ -25,7 +25,7 @@ _JOB_ENDED: Final = (
 
 
 class JobControl:
-    """SubmitJob, CancelJob and TerminateJob, each on disk before the scheduler hears of it."""
+    """SubmitJob, CancelJob and TerminateJob, each on disk before the scheduler sees it."""
 
     def __init__(
         self, *, commit: GroupCommit, scheduler: Scheduler, book: JobBook, control_plane: ControlPlane
@@ -38,15 +38,15 @@ class JobControl:
             {
                 ev.UnitEnded: self._unit_ended,
                 ev.JobEnded: self._job_ended,
-                ev.AttemptRetried: _nothing_more,  # the ended attempt's row says it
-                ev.UnitsReleased: _nothing_more,  # the rows of what was waited for say it
+                ev.AttemptRetried: _nothing_more,  # recorded by the ended attempt's row
+                ev.UnitsReleased: _nothing_more,  # recorded by the dependencies' rows
             }
         )
 
     # ---- submission ----
 
     async def submit(self, submission: Submission) -> None:
-        """Take a job. Returns once it is on disk. Raises NotFound, InvalidInput or Unavailable, changing nothing."""
+        """Accept a job. Returns once it is on disk. Raises NotFound, InvalidInput or Unavailable, changing nothing."""
         if not self._scheduler.has_queue(submission.queue):
             raise NotFound(f"there is no job queue {submission.queue!r} to take job {submission.job_id}")
         job_no = self._book.new_number()
@@ -72,7 +72,7 @@ class JobControl:
     def _take(self, rules: ev.JobSubmitted, submission: Submission) -> None:
         for dependency in rules.dependencies:
             if dependency.job_no is not None:
-                self._book.recall(dependency.job_no)  # it may have been put away since it was looked up
+                self._book.recall(dependency.job_no)  # it may have been evicted since it was looked up
         self._book.enter(rules.job_no, submission.job_id, submission.created_at)
         self._control_plane.widen_quota(rules)
         try:
@@ -100,12 +100,12 @@ class JobControl:
         await self._stop("cancelled", ev.JobCancelled(job_no=job_no, index=index, reason=reason))
 
     async def terminate(self, job_id: str, reason: str) -> None:
-        """Stop it wherever it stands. Returns once that is on disk. Raises NotFound or Unavailable."""
+        """Stop it whatever its status. Returns once that is on disk. Raises NotFound or Unavailable."""
         job_no, index = self._book.locate(job_id)
         await self._stop("terminated", ev.JobTerminated(job_no=job_no, index=index, reason=reason))
 
     async def _stop(self, kind: str, event: ev.JobCancelled | ev.JobTerminated) -> None:
-        """Only a job that has not ended can be stopped: a late call changes nothing (API reference, TerminateJob)."""
+        """Only a job that has not ended can be stopped: a late call has no effect (API reference, TerminateJob)."""
         if not self._can_stop(kind, event):
             self._commit.settle()
             return
@@ -113,7 +113,7 @@ class JobControl:
         unit = (event.job_no, -1 if event.index is None else event.index)
 
         def stop() -> None:
-            if self._can_stop(kind, event):  # still: the disk took its time
+            if self._can_stop(kind, event):  # check again: writing took time
                 stops[event.job_no, event.index] = kind
                 self._commit.apply(event)
             elif (event.job_no, event.index) not in stops:
@@ -143,4 +143,4 @@ class JobControl:
 
 
 def _nothing_more(command: ev.Command) -> None:
-    """No row is written and nothing follows."""
+    """No row is written and nothing else follows."""

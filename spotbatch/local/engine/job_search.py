@@ -1,4 +1,4 @@
-"""Jobs by what is said of them, newest first: found by the journal's indexes, however many jobs there were."""
+"""Searches jobs by their properties, newest first: uses the journal's indexes, however many jobs there are."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -7,16 +7,16 @@ from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.contract import JobFilter, JobPlace
 from spotbatch.local.engine.journal import Journal
 
-_FEW: Final = 8_000  # matches that are quicker sorted than met on a walk through all jobs
+_FEW: Final = 8_000  # up to this many matches, sorting is faster than a walk through all jobs
 _COLUMNS: Final = "SELECT job_no, id, ended_at"
-_TOGETHER: Final = 200  # rows that are fetched at once
-_END: Final = "\x7f"  # behind every character that a name may have (API reference: letters, digits, hyphen, underscore)
+_TOGETHER: Final = 200  # rows fetched at once
+_END: Final = "\x7f"  # after any character that a name may have (API reference: letters, digits, hyphen, underscore)
 
 StatusOf = Callable[[int], JobStatus | None]  # None: not in memory
 
 
 class JobSearch:
-    """Reads the journal only; the status of a job that has not ended is asked for."""
+    """Reads only the journal; the status of a job that has not ended is passed in."""
 
     def __init__(self, journal: Journal, status_of: StatusOf) -> None:
         self._journal = journal
@@ -31,7 +31,7 @@ class JobSearch:
         after: JobPlace | None = None,
         limit: int,
     ) -> list[tuple[int, str]]:
-        """(number, id) of a queue's jobs, newest first, that come behind a place; at most `limit`."""
+        """(number, id) of a queue's jobs, newest first, after a given position; at most `limit`."""
         conditions, values = ["queue = ?"], list[Any]([queue])
         if status is not None and status.is_terminal:
             conditions.append("status = ?")
@@ -56,7 +56,7 @@ class JobSearch:
     def _by_prefix(
         self, conditions: list[str], values: list[Any], where: JobFilter, keep: JobStatus | None, limit: int
     ) -> list[tuple[int, str]]:
-        """Few matches are all in the index, and are sorted; of many the newest are met soon on the way through all."""
+        """Few matches are read from the index and sorted; of many, the newest are soon found on a walk through all."""
         inside = " AND ".join([*conditions, f"{where.member} >= ? AND {where.member} < ?"])
         asked = [*values, where.value, f"{where.value}{_END}"]
         numbers = f"SELECT job_no FROM job WHERE {inside} LIMIT {_FEW + 1}"  # noqa: S608 - words of ours
@@ -73,7 +73,7 @@ class JobSearch:
             yield from self._journal.rows(f"{_COLUMNS} FROM job WHERE job_no IN ({marks}) ORDER BY job_no DESC", some)
 
     def _known(self, rows: Iterable[Sequence[Any]], keep: JobStatus | None, limit: int) -> list[tuple[int, str]]:
-        """Those that an answer may name: a job whose row is written, but which is not taken yet, is none of them."""
+        """Those that an answer may include: not a job whose row is written but which is not accepted yet."""
         found: list[tuple[int, str]] = []
         for job_no, job_id, ended_at in rows:
             status = self._status_of(job_no) if ended_at is None else None
@@ -84,7 +84,7 @@ class JobSearch:
         return found
 
     def _behind(self, after: JobPlace, *, by_time: bool) -> tuple[str, list[Any]]:
-        """What is listed behind a job; where it was forgotten meanwhile, what is older than it."""
+        """What is listed after a job; if that has been deleted in the meantime, what is older than it."""
         row = self._journal.row("SELECT created_at, job_no FROM job WHERE id = ?", (after.job_id,))
         if row is None:
             return "created_at < ?", [after.created_at]
@@ -93,7 +93,7 @@ class JobSearch:
 
 def _condition(where: JobFilter) -> str:
     if where.member == "share":
-        return "share = ? AND share != ''"  # so that SQLite sees that its index has all of them
+        return "share = ? AND share != ''"  # lets SQLite see that its index covers all of them
     if where.member != "created_at":
         return f"{where.member} = ?"
     return "created_at > ?" if where.is_after else "created_at < ?"

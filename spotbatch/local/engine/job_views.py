@@ -1,4 +1,4 @@
-"""What the engine answers about jobs: their changing parts and lists of them, from memory or from the journal."""
+"""The engine's answers about jobs: their changing parts and lists of them, from memory or from the journal."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _ATTEMPT_COLUMNS: Final = (
     "attempt, attempt.started_at, stopped_at, exit_code, reason, status_reason, task, instance_id, "
     "(SELECT environment FROM host WHERE host.instance_id = attempt.instance_id)"
 )
-_ENDED_BY_ITSELF: Final = (  # how the reason begins of a job that nobody stopped
+_ENDED_BY_ITSELF: Final = (  # prefix of the reason of a job that nobody stopped
     CONTAINER_EXITED,
     TIMEOUT_EXCEEDED,
     DEPENDENCY_FAILED,
@@ -36,7 +36,7 @@ _ENDED_BY_ITSELF: Final = (  # how the reason begins of a job that nobody stoppe
 
 
 class JobViews:
-    """Answers from what is committed; who asks has seen to it that all that was applied is."""
+    """Answers from committed data; the caller has made sure that everything applied is committed."""
 
     def __init__(self, *, journal: Journal, scheduler: Scheduler, book: JobBook) -> None:
         self._journal = journal
@@ -48,7 +48,7 @@ class JobViews:
         return self._scheduler.status(job_no) if self._book.is_in_memory(job_no) else None
 
     def view(self, job_id: str) -> UnitView:
-        """What changes about a job, a parent or a child. Raises NotFound."""
+        """The changing part of a job, a parent or a child. Raises NotFound."""
         job_no, index = self._book.locate(job_id)
         size = self._scheduler.array_size(job_no)
         if size and index is None:
@@ -56,9 +56,9 @@ class JobViews:
         return self._unit_view(job_no, index, size)
 
     def still_holds(self, job_id: str, view: UnitView) -> bool:
-        """Whether an earlier view of a job that had not ended would be the same now. Raises NotFound.
+        """Whether an earlier view of a job that had not ended would still be the same. Raises NotFound.
 
-        Told from memory: an attempt's row in the journal changes only with its unit's status or number of attempts.
+        Decided from memory: an attempt's row in the journal changes only with its unit's status or number of attempts.
         """
         job_no, index = self._book.locate(job_id)
         scheduler = self._scheduler
@@ -75,14 +75,14 @@ class JobViews:
         return is_same and stop == (view.is_cancelled, view.is_terminated)
 
     def _stop_of(self, job_no: int, index: int | None, status: JobStatus, reason: str) -> tuple[bool, bool]:
-        """Whether a job or child was cancelled, and whether it was terminated; a child with its parent, too."""
+        """Whether a job or child was cancelled, and whether it was terminated; a child is stopped with its parent."""
         stop = self._book.stops.get((job_no, index))
         if stop is None and index is not None and (job_no, None) in self._book.stops:
             stop = self._stop_with_parent(job_no, status, reason)
         return stop == "cancelled", stop == "terminated"
 
     def _stop_with_parent(self, job_no: int, status: JobStatus, reason: str) -> str | None:
-        """A child that had ended before its array was stopped was not, nor one that ran while it was cancelled."""
+        """A child that had ended before its array was stopped does not count, nor one running at a cancellation."""
         stop = self._book.stops[job_no, None]
         if not status.is_terminal:
             return stop if stop == "terminated" else None
@@ -157,7 +157,7 @@ class JobViews:
     def list_jobs(
         self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
     ) -> Sequence[str]:
-        """Job ids, newest first; children in the order of their index. Raises NotFound for an unknown array."""
+        """Job ids, newest first; children by index. Raises NotFound for an unknown array."""
         if array_job_id is not None:
             return self._children(array_job_id, status)
         queues = self.queue_names() if queue is None else [queue]
@@ -165,7 +165,7 @@ class JobViews:
         return [job_id for _, job_id in sorted(found, reverse=True)]
 
     def queue_names(self) -> list[str]:
-        """The queues of all jobs there ever were, deleted ones too."""
+        """The queues of all jobs there ever were, including deleted queues."""
         return [name for (name,) in self._journal.rows("SELECT DISTINCT queue FROM job")]
 
     def find_jobs(
@@ -177,7 +177,7 @@ class JobViews:
         after: JobPlace | None = None,
         limit: int,
     ) -> Sequence[str]:
-        """Ids of a queue's jobs, newest first: those behind a place, at most so many."""
+        """Ids of a queue's jobs, newest first, after a given position; at most `limit`."""
         found = self._search.find(queue=queue, status=status, where=where, after=after, limit=limit)
         return [job_id for _, job_id in found]
 
@@ -189,14 +189,14 @@ class JobViews:
         return [f"{array_job_id}:{i}" for i, code in enumerate(codes) if status in (None, STATUSES[code])]
 
     def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
-        """(id, since when) of the first RUNNABLE jobs of a queue, in the order of dispatch."""
+        """(id, since when) of the first RUNNABLE jobs of a queue, in dispatch order."""
         if not self._scheduler.has_queue(queue):
             return []
         front = self._scheduler.front(queue, limit)
         return [(self._book.unit_id(job_no, index), self._book.created_at(job_no)) for job_no, index in front]
 
     def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
-        """The vCPUs that a queue's jobs have now, together and by share."""
+        """The vCPUs currently used by a queue's jobs, in total and per share."""
         if not self._scheduler.has_queue(queue):
             return 0, {}
         return self._scheduler.running_vcpus(queue), self._scheduler.shares(queue)

@@ -1,7 +1,7 @@
-"""The journal: the region's truth on disk, in SQLite. Rows are buffered and written in one transaction a turn.
+"""The journal: the region's state on disk, in SQLite. Rows are buffered and written in one transaction per turn.
 
-A commit gives them to the operating system, which a kill of the region cannot undo. What waits for the disk itself,
-`sync` and `checkpoint`, may run in another thread meanwhile: the event loop has no time for that.
+A commit hands them to the operating system, which a kill of the region cannot undo. What waits for the disk itself,
+`sync` and `checkpoint`, may run in another thread meanwhile: the event loop cannot wait that long.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from spotbatch.local.engine.schema import check, check_pages, count_of, prepare
 
 FILE_NAME: Final = "journal.sqlite"
 _BUSY_MILLISECONDS: Final = 5_000
-_CHECKPOINT_STATEMENTS: Final = 4_000  # between checkpoints: some 16 MB of the write-ahead log
-_LONG_LOG_BYTES: Final = 32 << 20  # then the writer waits until all of it is in the file
-_SHORT_LOG_BYTES: Final = 8 << 20  # and what stands behind this is cut off
+_CHECKPOINT_STATEMENTS: Final = 4_000  # between checkpoints: about 16 MB of the write-ahead log
+_LONG_LOG_BYTES: Final = 32 << 20  # at this size the writer waits until all of it is in the file
+_SHORT_LOG_BYTES: Final = 8 << 20  # and anything beyond this is cut off
 
 Row = Sequence[Any]
 Statement = tuple[str, Row]
@@ -28,11 +28,11 @@ _NOTHING: Final[Statement] = ("", ())
 
 
 class Journal:
-    """One SQLite file in WAL mode. `write` buffers, `commit` makes durable; reads see only what is committed."""
+    """One SQLite file in WAL mode. `write` buffers, `commit` makes durable; reads see only committed data."""
 
     def __init__(self, home: Path) -> None:
         self.path = home / FILE_NAME
-        self.is_damaged = False  # a write found it so: it will not heal
+        self.is_damaged = False  # found during a write: this is permanent
         self._pending: list[Statement] = []
         self._committed = 0  # statements so far
         self._checkpoint_at = _CHECKPOINT_STATEMENTS
@@ -58,13 +58,13 @@ class Journal:
                 raise
 
     def _check(self) -> bool:
-        """Without writing: closing a connection that may write moves the log into the file, and removes it."""
+        """Read-only: closing a connection that may write moves the log into the file, and removes it."""
         with closing(self._read_only()) as connection:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
             return check(connection, self.path, self._commits.expected())
 
     def check_pages(self) -> None:
-        """Read the whole of a journal that was too long for its start, from any thread. Raises Unavailable."""
+        """Read all of a journal that was too long to check at the start, from any thread. Raises Unavailable."""
         with self._explained("read"), closing(self._read_only()) as connection:
             try:
                 check_pages(connection)
@@ -77,16 +77,16 @@ class Journal:
 
     @property
     def is_pending(self) -> bool:
-        """Whether something waits for the next commit."""
+        """Whether anything waits for the next commit."""
         return bool(self._pending)
 
     def write(self, statement: str, row: Row) -> int:
-        """Buffer one statement, for the next commit, to survive a kill of the region. Its number is for `withdraw`."""
+        """Buffer a statement for the next commit, to survive a kill of the region. Its number is for `withdraw`."""
         self._pending.append((statement, row))
         return self._committed + len(self._pending)
 
     def withdraw(self, number: int) -> bool:
-        """Take back a statement that has not been committed; False if it has been, or may have been."""
+        """Withdraw a statement that has not been committed; False if it has been, or may have been."""
         place = number - self._committed - 1
         if place < 0:
             return False
@@ -94,10 +94,10 @@ class Journal:
         return True
 
     def commit(self, asked: Sequence[Statement] = ()) -> bool:
-        """Write what is buffered, and then what was asked for, all or nothing; False if there was nothing.
+        """Write what is buffered, and then what was requested, atomically; False if there was nothing to write.
 
         It survives a kill of the region; a power loss too, once `sync` has returned. Raises Unavailable if nothing
-        could be written: the buffer stays as it was, and what was asked for is dropped, for whoever asked is told.
+        could be written: the buffer is unchanged, and the request is dropped, since its caller gets the error.
         """
         if not self._pending and not asked:
             return False
@@ -110,9 +110,9 @@ class Journal:
         return True
 
     def sync(self) -> None:
-        """Wait until the disk has all that was committed before this call. May run in any thread, one at a time.
+        """Wait until everything committed before this call is on disk. May run in any thread, one at a time.
 
-        Raises Unavailable if it cannot: what the disk holds is not known then, and the journal counts as damaged.
+        Raises Unavailable if it cannot: the disk's content is then unknown, and the journal counts as damaged.
         """
         commit_no = self._commit_no
         try:
@@ -132,17 +132,17 @@ class Journal:
         return self._committed >= self._checkpoint_at
 
     def checkpoint(self) -> None:
-        """Move what the write-ahead log holds into the journal's file, beside the writer, from any thread."""
+        """Move the write-ahead log's content into the journal's file, concurrently with the writer, from any thread."""
         self._checkpoint_at = self._committed + _CHECKPOINT_STATEMENTS
         with self._explained("written"), closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     @property
     def is_log_long(self) -> bool:
-        """Whether the writer should do it: where rows are written without a pause something is always left over.
+        """Whether the writer should do it: if rows are written continuously, something is always left over.
 
-        SQLite begins the log anew only after all of it was moved (sqlite.org/wal.html, "Avoiding Excessively Large WAL
-        Files"), and what a checkpoint answers is of the moment at which it began.
+        SQLite restarts the log only after all of it was moved (sqlite.org/wal.html, "Avoiding Excessively Large WAL
+        Files"), and a checkpoint's result describes the moment at which it began.
         """
         try:
             return os.stat(f"{self.path}-wal").st_size > _LONG_LOG_BYTES  # noqa: PTH116
@@ -150,7 +150,7 @@ class Journal:
             return False
 
     def checkpoint_here(self) -> None:
-        """The same while the writer waits: the next row is written at the log's beginning."""
+        """The same while the writer waits: the next row is written at the beginning of the log."""
         with self._explained("written"):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
@@ -181,7 +181,7 @@ class Journal:
         return next(iter(self.rows(query, parameters)), None)
 
     def close(self) -> None:
-        """Commit what waits, and close; the file is closed even if that could not be written."""
+        """Commit pending rows, and close; the file is closed even if they could not be written."""
         try:
             self.commit()
         finally:
@@ -201,11 +201,11 @@ class Journal:
 
 
 def _keep_to_owner(path: Path) -> None:
-    """The jobs' variables stand in the journal: nobody else may read it, though its folder were open to all.
+    """The jobs' variables are in the journal: nobody else may read it, even if its folder is open to all.
 
-    SQLite gives a log that it makes the rights of its database.
+    SQLite gives a log file the permissions of its database.
     """
-    with contextlib.suppress(OSError):  # opening it says what is wrong
+    with contextlib.suppress(OSError):  # opening it reports what is wrong
         path.touch(mode=0o600)
         for each in path.parent.glob(f"{path.name}*"):
             each.chmod(0o600)

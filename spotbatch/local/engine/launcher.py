@@ -1,7 +1,7 @@
-"""Processes through helpers: one, or two where there are cores for them.
+"""Starts processes through helpers: one, or two if there are enough cores.
 
-A helper waits while each of its children begins, so two start jobs faster; but on two cores the second would take the
-region's place, whose answers then come later (bench/local_endpoint.py).
+A helper waits while each of its children starts, so two helpers start jobs faster; but on two cores the second would
+compete with the region, which would then answer more slowly (bench/local_endpoint.py).
 """
 
 import asyncio
@@ -16,9 +16,9 @@ _MOST_HELPERS: Final = 2
 
 
 class Launcher:
-    """Starts and signals process groups. An attempt belongs to one helper, by its id; see Calls for the news.
+    """Starts and signals process groups. An attempt belongs to one helper, chosen by its id; see Calls for the news.
 
-    `on_lost` is called once when any helper is lost: all are dropped then, until `open_again`.
+    `on_lost` is called once when any helper is lost: all are then dropped, until `open_again`.
     """
 
     def __init__(self, calls: Calls, helpers: int | None = None) -> None:
@@ -27,7 +27,7 @@ class Launcher:
         self._links = [HelperLink(ours) for _ in range(helpers or helpers_for(len(os.sched_getaffinity(0))))]
 
     def open(self) -> None:
-        """Start the helpers. Call it in the event loop."""
+        """Start the helpers. Call this in the event loop."""
         for link in self._links:
             link.open()
 
@@ -36,7 +36,7 @@ class Launcher:
         self._link(order.attempt_id).start(order)
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
-        """Signal an attempt: its first process, or with SIGKILL its whole group; nothing happens if it has ended."""
+        """Signal an attempt: its first process, or with SIGKILL its whole group; has no effect if it has ended."""
         self._link(attempt_id).signal(attempt_id, number)
 
     def open_again(self) -> None:
@@ -45,7 +45,7 @@ class Launcher:
             link.open_again()
 
     async def close(self) -> None:
-        """End every process group that is left, and the helpers."""
+        """End every remaining process group, and the helpers."""
         await asyncio.gather(*(link.close() for link in self._links))
 
     def _link(self, attempt_id: int) -> HelperLink:
@@ -57,7 +57,7 @@ class Launcher:
         self._calls.news_begins()
 
     def _let_go(self) -> None:
-        """What the news led to goes out at once."""
+        """Orders that result from the news are sent at once."""
         self._calls.news_ends()
         for link in self._links:
             link.is_held = False
@@ -70,5 +70,5 @@ class Launcher:
 
 
 def helpers_for(cores: int) -> int:
-    """How many helpers serve best beside the region and its jobs."""
+    """The best number of helpers alongside the region and its jobs."""
     return max(1, min(_MOST_HELPERS, cores // 2))

@@ -1,6 +1,6 @@
-"""Processes that outlive what they belong to: found by a cookie in their environment, ended through a pidfd.
+"""Processes that outlive their owner: found by a cookie in their environment, killed through a pidfd.
 
-A pid alone is never trusted: at a thousand jobs a second pids wrap in half a minute.
+A pid alone is never trusted: at a thousand jobs per second, pids wrap around in half a minute.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from spotbatch.batch.environment import AWS_BATCH_JOB_ATTEMPT, AWS_BATCH_JOB_ID
 COOKIE_VARIABLE: Final = "SPOTBATCH_REGION_COOKIE"
 _PROC: Final = Path("/proc")
 _END_SECONDS: Final = 5.0
-SOON_SECONDS: Final = 0.2  # after an attempt that was stopped, or whose host went
-LATER_SECONDS: Final = 10.0  # after one that ended by itself: a look costs a pass over all processes of the machine
+SOON_SECONDS: Final = 0.2  # after an attempt that was stopped, or whose host was lost
+LATER_SECONDS: Final = 10.0  # after one that ended on its own: a look costs a pass over all processes of the machine
 _MOST_ROUNDS: Final = 10
 
 
 @lru_cache
 def cookie_of(home: Path) -> str:
-    """What marks the processes of the region in this folder, and of no other."""
+    """Identifies the processes of the region in this folder, and of no other."""
     return hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:32]
 
 
@@ -35,7 +35,7 @@ def end_orphans(home: Path) -> int:
     """SIGKILL every process that carries the region's cookie; returns how many. Needs /proc."""
     mark = _mark(home)
     ended = 0
-    for _ in range(100):  # a process may start another while we look: go round until none is left
+    for _ in range(100):  # a process may start another while we look: repeat until none is left
         pids = [pid for pid, variables in _processes() if mark in variables]
         if not pids:
             break
@@ -45,15 +45,15 @@ def end_orphans(home: Path) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Carrier:
-    """A process of one of a region's attempts, by what its environment says."""
+    """A process of one of a region's attempts, according to its environment."""
 
     pid: int
-    job_id: str  # of the child, where there is an array
+    job_id: str  # for a child of an array: its index
     attempt: str
 
 
 def carriers(home: Path) -> list[Carrier]:
-    """The processes of a region's attempts, in whatever group or session. Needs /proc."""
+    """The processes of a region's attempts, in any group or session. Needs /proc."""
     mark = _mark(home)
     return [
         Carrier(
@@ -67,7 +67,7 @@ def carriers(home: Path) -> list[Carrier]:
 
 
 def end_carriers(home: Path, chosen: Iterable[Carrier]) -> None:
-    """SIGKILL processes that `carriers` found, if they are the same still."""
+    """SIGKILL processes found by `carriers`, if they are still the same."""
     cookie = _mark(home)
     for one in chosen:
         job_id = f"{AWS_BATCH_JOB_ID}={one.job_id}".encode()
@@ -85,7 +85,7 @@ def _value(variables: Iterable[bytes], name: str) -> str:
 
 
 def _processes() -> Iterator[tuple[int, list[bytes]]]:
-    """Every other process whose environment may be read, and that environment."""
+    """Every other process whose environment is readable, and that environment."""
     if not _PROC.is_dir():
         return
     own = os.getpid()
@@ -106,7 +106,7 @@ def _end(pid: int, *marks: bytes) -> bool:
     except OSError:
         return False
     try:
-        if not set(marks) <= set(_environment(_PROC / str(pid))):  # the pidfd pins it: this cannot go stale
+        if not set(marks) <= set(_environment(_PROC / str(pid))):  # the pidfd pins the process: this cannot go stale
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         select.select([descriptor], [], [], _END_SECONDS)
@@ -122,9 +122,9 @@ Chooser = Callable[[Sequence[Carrier]], Sequence[Carrier]]
 
 
 class LeakSweep:
-    """Looks for what attempts left in groups or sessions of their own, and ends it, as the end of a container does.
+    """Finds what attempts left in process groups or sessions of their own, and kills it, as a container's end does.
 
-    Some time after attempts ended, once for all that ended meanwhile; without ends it sleeps.
+    Runs some time after attempts ended, once for all that ended meanwhile; otherwise it sleeps.
     """
 
     def __init__(self, home: Path, are_over: Chooser) -> None:
@@ -162,7 +162,7 @@ class LeakSweep:
             self._looking = None
 
     async def close(self) -> None:
-        """Look no more, and wait for what is under way."""
+        """Stop looking, and wait for any look in progress."""
         if self._timer is not None:
             self._timer.cancel()
         if self._looking is not None:

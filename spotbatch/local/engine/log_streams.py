@@ -1,4 +1,4 @@
-"""The log streams of attempts: which there are, whose they are, and their lines."""
+"""The attempts' log streams: which exist, whose they are, and their lines."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _STREAMS_OF_JOB: Final = (
 
 
 class LogStreams:
-    """One stream an attempt, named as AWS Batch names it. Reads only what is committed."""
+    """One stream per attempt, named as on AWS Batch. Reads only committed data."""
 
     def __init__(self, *, journal: Journal, book: JobBook, folder: Path) -> None:
         self._journal = journal
@@ -35,16 +35,16 @@ class LogStreams:
         return self._book.unit_id(row[0], row[1])
 
     def of_group(self, log_group: str, prefix: str = "") -> Mapping[str, float]:
-        """The streams of a group that begin with a prefix, and when each began, in the order of their attempts' ends.
+        """The streams of a group with a given prefix, and when each began, ordered by their attempts' ends.
 
-        Those that still run come last.
+        Those still running come last.
         """
         jobs = [job_no for (job_no,) in self._journal.rows("SELECT job_no FROM job WHERE log_group = ?", (log_group,))]
         task = unit_of_task(prefix.rpartition("/")[2])
         found: list[tuple[float, float, str]] = []
         for job_no in jobs if task is None or task[0] not in jobs else [task[0]]:
             begins = f"{stream_prefix(self._book.described(job_no))}/default/"
-            if begins.startswith(prefix[: len(begins)]):  # its attempts are looked at only if they can match
+            if begins.startswith(prefix[: len(begins)]):  # its attempts are examined only if they can match
                 rest = prefix[len(begins) :]
                 for stopped_at, began_at, name in self._journal.rows(_STREAMS_OF_JOB, (job_no, len(rest), rest)):
                     found.append((math.inf if stopped_at is None else stopped_at, began_at, begins + name))
@@ -58,12 +58,12 @@ class LogStreams:
     def read_back(
         self, log_stream: str, *, stop: int | None, limit: int
     ) -> tuple[int, Sequence[tuple[float, str]], int]:
-        """The last lines before a byte offset or the end, where they begin and where they end. Raises NotFound."""
+        """The last lines before a byte offset or the end, with their start and end offsets. Raises NotFound."""
         file, began_at, is_over = self._log_of(log_stream)
         return self._reader.read_back(file, began_at=began_at, is_over=is_over, stop=stop, limit=limit)
 
     def _log_of(self, log_stream: str) -> tuple[Path, float, bool]:
-        """The file of a stream, when its attempt began, and whether it is over. Raises NotFound."""
+        """A stream's file, when its attempt began, and whether it is over. Raises NotFound."""
         row = self._row(log_stream)
         if row is None:
             raise NotFound(f"the log stream {log_stream} does not exist")
@@ -79,14 +79,14 @@ class LogStreams:
             found = self._journal.row(
                 f"{_STREAM} WHERE job_no = ? AND idx = ? AND attempt = ? AND task = ?", (*unit, task)
             )
-        if found is None:  # a journal that is older than such task ids keeps a table of them
+        if found is None:  # a journal older than these task ids keeps a table of the old ones
             query = f"{_STREAM} JOIN old_task USING (job_no, idx, attempt) WHERE old_task.task = ?"
             found = self._journal.row(query, (task,))
         return found
 
 
 def stream_prefix(described: Json) -> str:
-    """How the names of a job's streams begin: as its log configuration has it, or with its definition's name.
+    """The prefix of a job's stream names: from its log configuration, or else its definition's name.
 
     AWS Batch's own prefix is the job definition's name (user guide, "Log stream name").
     """

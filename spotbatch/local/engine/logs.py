@@ -1,7 +1,7 @@
-"""Job logs: one file an attempt, written by the job itself; the times of its lines are told from what is known.
+"""Job logs: one file per attempt, written by the job itself; the times of its lines are derived from what is known.
 
-The job writes straight to its file, which costs nothing and survives the region. The file's own times say when it
-began and when it was last written; a line that came between two looks at it gets a time between theirs.
+The job writes directly to its file, which costs nothing and survives the region. The file's own times say when it
+began and when it was last written; a line written between two looks at it gets a time between theirs.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from io import SEEK_END
 from pathlib import Path
 from typing import IO, Final
 
-# CloudWatch Logs' limit for an event, 256 KiB, less the 26 bytes that it counts for each: Docker's awslogs driver,
+# CloudWatch Logs' limit for an event, 256 KiB, minus the 26 bytes that it counts for each: Docker's awslogs driver,
 # which writes the logs of ECS on EC2, cuts there (moby, daemon/logger/awslogs: maximumBytesPerEvent).
 _LINE_BYTES: Final = 256 * 1024 - 26
 _BLOCK_BYTES: Final = 64 * 1024
@@ -24,9 +24,9 @@ _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 
 def task_id(job_id: str, job_no: int, index: int, attempt: int) -> str:
-    """The 32 hexadecimal digits that name an attempt's log stream, as an ECS task's id does; they say whose it is.
+    """The 32 hexadecimal digits that name an attempt's log stream, like an ECS task's id; they encode whose it is.
 
-    `job_id` is that of the job, for the child of an array too: its parts are told apart by what follows.
+    `job_id` is the job's, also for the child of an array: the rest of the id tells its parts apart.
     """
     return f"{_mark_of(job_id)}{job_no:08x}{index:04x}{attempt:04x}"
 
@@ -37,28 +37,28 @@ def _mark_of(job_id: str) -> str:
 
 
 def unit_of_task(task: str) -> tuple[int, int, int] | None:
-    """(job number, index, attempt) that a task id names, if it is one of ours."""
+    """(job number, index, attempt) encoded in a task id, if it is one of ours."""
     if len(task) != 32 or not _HEXADECIMAL.issuperset(task):
         return None
     return int(task[16:24], 16), int(task[24:28], 16), int(task[28:], 16)
 
 
 def log_file(folder: Path, task: str) -> str:
-    """Logs stand in 256 folders, so that none of them grows without bound."""
+    """Logs are spread over 256 folders, so that none of them grows without bound."""
     return f"{folder}/{task[:2]}/{task}.log"
 
 
 class Marks:
-    """What is known of when one log file was written: up to which offset it went at which looks at it.
+    """What is known about when a log file was written: its size at each look.
 
-    A line keeps the time that it was first told with, and no line that comes later has an earlier one: clients that
-    follow a log ask for what is not older than the last line that they have.
+    A line keeps the first time reported for it, and no later line has an earlier one: clients that
+    follow a log ask for what is not older than their last line.
     """
 
     def __init__(self, began_at: float) -> None:
         self._offsets = [0]
-        self._written_at = [began_at]  # when the file came to have so much, as it says
-        self._looked_at = [began_at]  # when it was seen to have no more: what follows is younger
+        self._written_at = [began_at]  # when the file reached this size, by its own timestamp
+        self._looked_at = [began_at]  # when it was seen to be no larger: what follows is younger
 
     @property
     def end(self) -> int:
@@ -66,12 +66,12 @@ class Marks:
         return self._offsets[-1]
 
     def note(self, offset: int, written_at: float, looked_at: float) -> None:
-        """At a look the file's whole lines went up to an offset, and it was last written at a time."""
+        """A look found complete lines up to an offset, and the file last written at a time."""
         youngest = self._looked_at[-1]
         if offset <= self.end:
             self._looked_at[-1] = max(youngest, looked_at)
             return
-        if len(self._offsets) >= _MOST_MARKS:  # of the older half every other one goes
+        if len(self._offsets) >= _MOST_MARKS:  # every other one of the older half is dropped
             for each in (self._offsets, self._written_at, self._looked_at):
                 del each[1 : _MOST_MARKS // 2 : 2]
         self._offsets.append(offset)
@@ -79,7 +79,7 @@ class Marks:
         self._looked_at.append(max(looked_at, self._written_at[-1]))
 
     def time_of(self, offset: int) -> float:
-        """When the line that begins at an offset was written, as far as is known."""
+        """When the line at an offset was written, as far as is known."""
         place = bisect_right(self._offsets, offset)
         if place == len(self._offsets):
             return self._looked_at[-1]
@@ -98,9 +98,9 @@ class LogReader:
     def read(
         self, file: Path, *, began_at: float, is_over: bool, offset: int, limit: int, stop: int | None = None
     ) -> tuple[Sequence[tuple[float, str]], int]:
-        """(time, line) pairs from a byte offset on, up to another if one is given, and the offset after them.
+        """(time, line) pairs from a byte offset on, up to another if given, and the offset after them.
 
-        A last line without its end waits for the rest, unless the attempt is over.
+        An unterminated last line waits for the rest, unless the attempt is over.
         """
         lines: list[tuple[float, str]] = []
         try:
@@ -114,7 +114,7 @@ class LogReader:
             while len(lines) < limit and offset < end:
                 raw = source.readline(_LINE_BYTES)
                 text = raw.decode("utf-8", "replace").rstrip("\r\n")
-                if text:  # an event has at least one character (API reference, InputLogEvent): the driver drops others
+                if text:  # an event has at least one character (API reference, InputLogEvent): others are dropped
                     lines.append((marks.time_of(offset), text))
                 offset += len(raw)
         return lines, offset
@@ -134,10 +134,10 @@ class LogReader:
     def read_back(
         self, file: Path, *, began_at: float, is_over: bool, stop: int | None, limit: int
     ) -> tuple[int, Sequence[tuple[float, str]], int]:
-        """The last lines before a byte offset (None: the end of the log), where they begin, and where they end.
+        """The last lines before a byte offset (None: the end of the log), with their start and end offsets.
 
-        There may be fewer, or none, before a log's beginning: empty lines are no events.
-        Only that end of the file is read, however long it is.
+        There may be fewer, or none, before a log's beginning: empty lines are not events.
+        Only that end of the file is read, however large it is.
         """
         try:
             with file.open("rb") as source:
@@ -148,14 +148,14 @@ class LogReader:
             return 0, [], 0
         all_of_it = partial(self.read, file, began_at=began_at, is_over=is_over, stop=end)
         lines, after = all_of_it(offset=begin, limit=end - begin)
-        surplus = len(lines) - limit  # a line that is too long for one event is several
+        surplus = len(lines) - limit  # a line too long for one event becomes several
         if surplus > 0:
             begin = all_of_it(offset=begin, limit=surplus)[1]
         return begin, lines[max(0, surplus) :], after
 
 
 def _whole_until(source: IO[bytes], size: int, is_over: bool) -> int:
-    """Where the last whole line of a log of a size ends; once nothing more comes, every line is whole."""
+    """Where the last complete line of a log of this size ends; if nothing more is written, every line is complete."""
     if is_over:
         return size
     last = _after_newline(source, size, 1)
@@ -163,7 +163,7 @@ def _whole_until(source: IO[bytes], size: int, is_over: bool) -> int:
 
 
 def _after_newline(source: IO[bytes], stop: int, count: int) -> int:
-    """The offset after the `count`-th newline before an offset, counted backwards; 0 if there are not so many."""
+    """The offset after the `count`-th newline before an offset, counted backwards; 0 if there are fewer."""
     while stop > 0:
         start = max(0, stop - _BLOCK_BYTES)
         source.seek(start)

@@ -1,4 +1,4 @@
-"""The quota that nobody asked for, by the machine's size: it bounds what runs at once, and keeps no job waiting."""
+"""The default quota, derived from the machine's size: it limits what runs concurrently, but blocks no job."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,7 +9,7 @@ EnvironmentsOf = Callable[[str], Iterable[ComputeEnvironment]]
 
 
 class MachineQuota:
-    """Grows to the smallest host that a job fits on. `environments_of` names a queue's environments."""
+    """Grows to the smallest host that a job fits on. `environments_of` returns a queue's environments."""
 
     def __init__(self, vcpus: int, environments_of: EnvironmentsOf) -> None:
         self.vcpus = vcpus
@@ -28,12 +28,12 @@ class MachineQuota:
         return True
 
     def environments_changed(self) -> None:
-        """What was known of queues may be another thing now."""
+        """What was known about queues may have changed."""
         self._known.clear()
 
 
 def smallest_host_vcpus(environments: Iterable[ComputeEnvironment], needs: ResourceRequirements) -> int:
-    """vCPUs of the smallest host that an environment may launch for such a job; 0 where it fits on none."""
+    """vCPUs of the smallest host that an environment may launch for such a job; 0 if it fits on none."""
     return min(
         (
             pool.vcpus

@@ -1,7 +1,7 @@
-"""A job's unchanging texts in one small blob: most of what they say, every job says.
+"""A job's constant texts in one small blob: most of their content is common to all jobs.
 
-zlib with a preset dictionary (RFC 1950, FDICT) takes a quarter of what it takes without one. A blob begins with the
-number of its dictionary, and a dictionary that blobs were written with never changes.
+zlib with a preset dictionary (RFC 1950, FDICT) takes a quarter of the space. A blob begins with the
+number of its dictionary, and a dictionary that has been used to write blobs never changes.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Final
 _ARN: Final = "arn:aws:batch:us-east-1:123456789012:job"
 _IMAGE: Final = "123456789012.dkr.ecr.us-east-1.amazonaws.com/:latest"
 _ARTIFACTS: Final = "file:///home//.local/state/spotbatch/artifacts"
-# A job of the first version's kind, as its three texts have it; beside them, what some jobs have besides.
+# A typical job of version 1, as in its three texts; followed by what some jobs have in addition.
 _RULES: Final = (
     '{"job_no":1000,"queue":"","size":0,"requirements":{"vcpus":1,"memory_mib":2048,"gpus":0},"retry":{"attempts":10,'
     '"evaluate_on_exit":[{"action":"RETRY","on_exit_code":null,"on_reason":null,"on_status_reason":""},'
@@ -47,7 +47,7 @@ def _joined(rules: str, container: str, described: str) -> bytes:
     return json.dumps([rules, container, described], ensure_ascii=False, separators=(",", ":")).encode()
 
 
-# What is most common stands last (zlib manual, deflateSetDictionary).
+# The most common strings come last (zlib manual, deflateSetDictionary).
 _DICTIONARIES: Final = {1: _RARER.encode() + _joined(_RULES, _CONTAINER, _DESCRIBED)}
 _PRESENT: Final = 1
 _LEVEL: Final = 6
@@ -55,7 +55,7 @@ _LEVEL: Final = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobTexts:
-    """What the journal keeps of a job as JSON texts."""
+    """The journal's JSON texts for a job."""
 
     rules: str
     container: str
@@ -70,7 +70,7 @@ def pack(texts: JobTexts) -> bytes:
 
 
 def unpack(blob: bytes) -> JobTexts:
-    """The texts of a blob. Raises ValueError where it is none."""
+    """The texts of a blob. Raises ValueError if it is not one."""
     dictionary = _DICTIONARIES.get(blob[0]) if blob else None
     if dictionary is None:
         raise ValueError("a job's texts are not as this version packs them")
@@ -83,5 +83,5 @@ def unpack(blob: bytes) -> JobTexts:
 
 @lru_cache(maxsize=1_000)
 def definition_of(arn: str) -> str:
-    """`name:revision` of a job definition's ARN: what is searched for."""
+    """`name:revision` from a job definition's ARN: the search key."""
     return arn.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Attempts as processes: from an attempt that was placed to a process group of the launcher's, and news of it back."""
+"""Attempts as processes: turns a placed attempt into a process group of the launcher, and reports its news."""
 
 import asyncio
 import shutil
@@ -27,7 +27,7 @@ _MIB: Final = 1 << 20
 
 
 class ProcessRunner:
-    """A `Runner` whose attempts are sessions of processes on this machine."""
+    """A `Runner` whose attempts are process sessions on this machine."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class ProcessRunner:
         calls = Calls(
             on_started=lambda attempt_id, _pid: news.started(attempt_id),  # the helper signals by our id
             on_failed=news.failed,
-            on_overran=lambda attempt_id, _used: news.overran(attempt_id),  # AWS does not say how much either
+            on_overran=lambda attempt_id, _used: news.overran(attempt_id),  # AWS does not say how large it is either
             on_ended=news.ended,
             on_lost=self._helper_lost,
             news_begins=commit.news_begins,
@@ -63,15 +63,15 @@ class ProcessRunner:
         self._launcher = Launcher(calls)
 
     async def open(self) -> None:
-        """Be ready to start processes."""
+        """Get ready to start processes."""
         self._launcher.open()
 
     async def close(self) -> None:
-        """End every process group that is left."""
+        """End every remaining process group."""
         await self._launcher.close()
 
     def start(self, attempt: RunningAttempt) -> None:
-        """Start the job's command. Raises OSError where there is no room for its folder, Unavailable as the journal."""
+        """Start the job's command. Raises OSError if there is no room for its folder, Unavailable as the journal."""
         container = self._book.container(attempt.job_no)
         secrets = fetched(self._settings.secret_of, container.secrets)
         if isinstance(secrets, MissingSecret):
@@ -88,15 +88,15 @@ class ProcessRunner:
     def start_command(
         self, attempt: RunningAttempt, argv: Sequence[str], environment: Mapping[str, str], memory_bytes: int
     ) -> None:
-        """Start another command in the attempt's place, in the region's own folder."""
+        """Start another command in place of the attempt's, in the region's own folder."""
         self._order(attempt, self._new_plan(argv, environment, memory_bytes), {}, str(self._settings.home))
 
     def signal(self, attempt_id: int, number: signal.Signals) -> None:
-        """Signal an attempt: its first process, or with SIGKILL its whole group; nothing happens if it has ended."""
+        """Signal an attempt: its first process, or with SIGKILL its whole group; has no effect if it has ended."""
         self._launcher.signal(attempt_id, number)
 
     def release(self, attempt_id: int, *, is_dead: bool) -> None:
-        """An attempt is over: its folder may go, once its processes are dead."""
+        """An attempt is over: its folder may be removed once its processes have ended."""
         left = self._scratch.give_back(attempt_id, is_dead=is_dead)
         if left is not None:
             self._loop.run_in_executor(None, partial(shutil.rmtree, left, ignore_errors=True))
@@ -127,7 +127,7 @@ class ProcessRunner:
         )
 
     def _make_plan(self, job_no: int, host: HostView) -> tuple[Plan, str | None]:
-        """What a job's attempts on one host have in common, and the folder that its image's entry gives them."""
+        """What a job's attempts on one host have in common, and the folder set by its image's entry."""
         container: ContainerSpec = self._book.container(job_no)
         entry = image_entry(self._settings.images, container.image)
         on_host = self._hosts.on_host(host, self._settings.metadata_url)
@@ -140,7 +140,7 @@ class ProcessRunner:
         return Plan(number=self._plan_no, argv=argv, environment=environment, memory_bytes=memory_bytes)
 
     def _helper_lost(self) -> None:
-        """The helper process was killed: its processes are orphans. They are ended, and their attempts lost."""
+        """The helper process was killed: its processes are orphans. They are ended, and their attempts are lost."""
         end_orphans(self._settings.home)
         self._launcher.open_again()
         self._news.lost()

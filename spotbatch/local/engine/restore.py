@@ -1,4 +1,4 @@
-"""After a start: the journal goes back into the scheduler, and what ran is taken up as lost with its host."""
+"""After a start: loads the journal into the scheduler, and treats whatever was running as lost with its host."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +22,7 @@ _RUNNABLE: Final = STATUSES.index(JobStatus.RUNNABLE)
 
 @dataclass(frozen=True, kw_only=True)
 class Restore:
-    """What is needed to take a journal up again."""
+    """What is needed to resume from a journal."""
 
     journal: Journal
     commit: GroupCommit
@@ -32,7 +32,7 @@ class Restore:
     attempts: Attempts
 
     def run(self) -> None:
-        """Queues, then jobs as they came, then lost attempts; environments last, then work goes on."""
+        """Queues, then jobs in order of submission, then lost attempts; environments last, then work continues."""
         self.control_plane.restore_documents()
         self.control_plane.restore_queues()
         self._restore_jobs()
@@ -41,7 +41,7 @@ class Restore:
         self.control_plane.restore_environments()
 
     def _restore_jobs(self) -> None:
-        """Those that have not ended. An ended one is looked up when it is asked for, or when one of these needs it."""
+        """Those that have not ended. An ended job is looked up on request, or when one of these needs it."""
         (last,) = self.journal.row("SELECT COALESCE(MAX(job_no), 0) FROM job") or (0,)
         self.book.reserve_numbers(last)
         query = "SELECT job_no, id, created_at, packed FROM job WHERE ended_at IS NULL ORDER BY job_no"
@@ -55,7 +55,7 @@ class Restore:
             try:
                 self.commit.apply(ev.JobRestored(submitted=submitted, statuses=statuses, attempts=attempts))
                 self.control_plane.widen_quota(submitted)
-            except (InvalidInput, NotFound) as error:  # the region was killed before it could take the job's row back
+            except (InvalidInput, NotFound) as error:  # the region was killed before it could withdraw the job's row
                 self.book.drop(job_no)
                 self.journal.write(DELETE_JOB, (job_no,))
                 say(f"job {job_id} was refused, and is removed from the journal: {error}")
@@ -73,7 +73,7 @@ class Restore:
         return bytes(statuses), bytes(attempts)
 
     def _restore_stops(self) -> None:
-        """What was accepted before the region went holds, though it may not have been carried out."""
+        """A request accepted before the region stopped remains valid, even if it was not carried out."""
         query = "SELECT job_no, idx, kind, reason FROM stop JOIN job USING (job_no) WHERE job.ended_at IS NULL"
         for job_no, number, kind, reason in list(self.journal.rows(query)):
             index = None if number < 0 else number
@@ -86,7 +86,7 @@ class Restore:
                 self.commit.apply(ev.JobTerminated(job_no=job_no, index=index, reason=reason))
 
     def _end_lost_attempts(self) -> None:
-        """An attempt without an end was running when the region went: the retry strategy decides what follows."""
+        """An attempt without an end was running when the region stopped: the retry strategy decides what follows."""
         query = (
             "SELECT job_no, idx, attempt, instance_id FROM job JOIN attempt USING (job_no) "
             "WHERE job.ended_at IS NULL AND attempt.stopped_at IS NULL"

@@ -1,4 +1,4 @@
-"""The tables of the journal, and how a journal of an earlier version becomes one of today's."""
+"""The journal's tables, and the migration of journals of earlier versions."""
 
 import json
 import sqlite3
@@ -10,9 +10,9 @@ from spotbatch.local.engine.commit_count import FILE_NAME as COUNT_FILE
 from spotbatch.local.engine.packing import JobTexts, definition_of, pack
 
 VERSION: Final = 4
-LONG_BYTES: Final = 128 << 20  # a start does not wait until more than this was read
+LONG_BYTES: Final = 128 << 20  # a start does not wait for reading more than this
 _FIRST_WITH_COUNT: Final = 3
-FIRST_PACKED: Final = 4  # a job's texts are one blob since then
+FIRST_PACKED: Final = 4  # a job's texts are one blob from this version on
 
 _TABLES: Final = """
 CREATE TABLE commits (count INTEGER NOT NULL);
@@ -53,8 +53,8 @@ CREATE TABLE host (
 ) WITHOUT ROWID;
 """
 
-# From each version to the next. A task id of version 2 says whose it is, so the index of tasks goes, and the ids that
-# were given before stand in a table of their own; the open attempts are found by their jobs.
+# From each version to the next. A task id of version 2 says whose it is, so the index of tasks is dropped, and the ids
+# given before that move to a table of their own; open attempts are found through their jobs.
 _STEPS: Final[dict[int, str]] = {
     1: """
 ALTER TABLE stop ADD COLUMN reason TEXT NOT NULL DEFAULT '';
@@ -95,9 +95,9 @@ CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
 
 
 def check(connection: sqlite3.Connection, path: Path, expected_commits: int | None) -> bool:
-    """Read a journal before anything changes it. False if it is so long that `check_pages` may come later.
+    """Check a journal before anything changes it. False if it is so long that `check_pages` may run later.
 
-    Raises Unavailable for one of a newer version, or that lacks commits, DatabaseError for one that is damaged.
+    Raises Unavailable if it is of a newer version or lacks commits, DatabaseError if it is damaged.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > VERSION:
@@ -120,7 +120,7 @@ def check(connection: sqlite3.Connection, path: Path, expected_commits: int | No
 
 
 def check_pages(connection: sqlite3.Connection) -> None:
-    """Read every page. Raises DatabaseError for a journal that SQLite finds damaged."""
+    """Read every page. Raises DatabaseError if SQLite finds the journal damaged."""
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"it is malformed: {' '.join(verdict.split())}")
@@ -133,7 +133,7 @@ def count_of(connection: sqlite3.Connection) -> int:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new journal, or bring an older one up to today's version, in one transaction."""
+    """Create the tables of a new journal, or migrate an older one to the current version, in one transaction."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == VERSION:
         return

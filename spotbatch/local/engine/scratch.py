@@ -1,4 +1,4 @@
-"""The folders that attempts run in: made once, used again while they are left empty, for rmdir costs milliseconds."""
+"""The folders that attempts run in: reused while they are left empty, since rmdir takes milliseconds."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ _MOST_SPARE: Final = 256
 
 
 class Scratch:
-    """Hands out an empty folder an attempt, and takes it back."""
+    """Provides an empty folder per attempt, and takes it back."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -19,7 +19,7 @@ class Scratch:
         self._made = 0
 
     def open(self) -> None:
-        """Begin with nothing: what an earlier run left is removed."""
+        """Start clean: leftovers of an earlier run are removed."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700, parents=True)
 
@@ -30,14 +30,14 @@ class Scratch:
         else:
             self._made += 1
             folder = f"{self._folder}/{self._made}"
-            os.mkdir(folder, 0o700)  # noqa: PTH102 - names are kept as text: it is quicker
+            os.mkdir(folder, 0o700)  # noqa: PTH102 - names are kept as strings: it is faster
         self._taken[attempt_id] = folder
         return folder
 
     def give_back(self, attempt_id: int, *, is_dead: bool) -> str | None:
-        """The attempt is over. An empty folder is spare now; one with something in it is returned, to be removed.
+        """The attempt is over. An empty folder becomes a spare; a non-empty one is returned for removal.
 
-        So is that of an attempt whose processes are not known to be dead yet: they may still write there.
+        So is that of an attempt whose processes may still be alive: they may still write there.
         """
         folder = self._taken.pop(attempt_id, None)
         if folder is None:

@@ -1,4 +1,4 @@
-"""Secrets of a job definition: fetched at each start of an attempt, or the start fails as on AWS."""
+"""Secrets of a job definition: fetched at each start of an attempt; if that fails the start fails, as on AWS."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Final
 
 from spotbatch.batch.status import NOT_INITIALIZED_REASON
 
-# What the ECS agent puts before the cause (ECS troubleshooting, "ResourceInitializationError").
+# The prefix that the ECS agent puts before the cause (ECS troubleshooting, "ResourceInitializationError").
 _FAILED: Final = f"{NOT_INITIALIZED_REASON} unable to pull secrets or registry auth: "
 _NOT_THERE: Final = "ResourceNotFoundException: Secrets Manager can't find the specified secret."
 _NO_PARAMETER: Final = "invalid ssm parameters: {name}"
@@ -20,7 +20,7 @@ class MissingSecret:
 
 
 def fetched(secret_of: Callable[[str], str | None], wanted: Mapping[str, str]) -> dict[str, str] | MissingSecret:
-    """The variables with their values, or the first that has none."""
+    """The variables with their values, or the first one without a value."""
     found = {}
     for name, value_from in wanted.items():
         value = secret_of(value_from)

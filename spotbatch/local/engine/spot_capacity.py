@@ -1,6 +1,6 @@
-"""When Spot hosts are reclaimed, and when a pool has none to give: by a seeded rate or by a recorded trace. No clock.
+"""When Spot hosts are reclaimed, and when a pool has no capacity: by a seeded rate or a recorded trace. No clock.
 
-Both tell the engine when to look next, and at that moment which hosts get the notice.
+Both tell the engine when to look next, and then which hosts get the notice.
 """
 
 import heapq
@@ -12,11 +12,11 @@ from typing import Final, NamedTuple, Protocol
 from spotbatch.batch.scheduler.fleet import RELAUNCH_SECONDS
 from spotbatch.policy.trace import Trace
 
-# Of the interruptions of one type in one zone, over 92 % come within three minutes of another one (see docs).
+# Over 92 % of the interruptions of one type in one zone occur within three minutes of another (see docs).
 TOGETHER_SHARE: Final = 0.92
 TOGETHER_SECONDS: Final = 180.0
-_LEAST_RELAUNCH_SECONDS: Final = 0.25  # however fast a trace runs: a pool is not asked in a busy loop
-_TOGETHER_PART: Final = 0.05  # of the mean time between reclaims, at most: a quick rehearsal stays correlated
+_LEAST_RELAUNCH_SECONDS: Final = 0.25  # however fast a trace runs: a pool is not polled in a busy loop
+_TOGETHER_PART: Final = 0.05  # fraction of the mean time between reclaims, at most: a quick rehearsal stays correlated
 
 
 class PoolKey(NamedTuple):
@@ -27,18 +27,18 @@ class PoolKey(NamedTuple):
 
 
 class SpotCapacity(Protocol):
-    """What the engine asks. Times are seconds of any epoch that never goes back."""
+    """The engine's view. Times are seconds of any monotonic epoch."""
 
     def host_up(self, host_no: int, pool: PoolKey, now: float) -> None:
         """A Spot host has started."""
         ...
 
     def host_gone(self, host_no: int) -> None:
-        """It was noticed, or it ended."""
+        """It got a notice, or it ended."""
         ...
 
     def has_capacity(self, pool: PoolKey, now: float) -> bool:
-        """Whether a Spot host can be had there now."""
+        """Whether a Spot host is available there now."""
         ...
 
     @property
@@ -51,15 +51,15 @@ class SpotCapacity(Protocol):
         ...
 
     def due(self, now: float) -> list[int]:
-        """The hosts that get the notice now, each once."""
+        """The hosts that get the notice now, each reported once."""
         ...
 
 
 class CapacityAtRate:
-    """Each host sees `per_host_hour` reclaims; most of them take its pool's other hosts too, within minutes.
+    """Each host sees `per_host_hour` reclaims; most of them also take its pool's other hosts, within minutes.
 
-    A pool is struck as a whole at 0.92 of the rate, a host alone at the rest, both exponential: so the rate of a host
-    is what was asked for, however large its pool. Chance comes from the seed and the pool's name alone.
+    A pool as a whole is struck at 0.92 of the rate, a single host at the rest, both exponential: so the rate per host
+    is the requested one, however large its pool. Randomness depends only on the seed and the pool's name.
     """
 
     def __init__(self, *, per_host_hour: float, seed: int) -> None:
@@ -68,7 +68,7 @@ class CapacityAtRate:
         self._seed = seed
         self._randoms: dict[PoolKey, Random] = {}
         self._alive: dict[int, PoolKey] = {}
-        self._strikes: dict[PoolKey, float] = {}  # the next one of each pool that has hosts
+        self._strikes: dict[PoolKey, float] = {}  # the next event of each pool that has hosts
         self._heap: list[tuple[float, int]] = []  # (when, host)
 
     def host_up(self, host_no: int, pool: PoolKey, now: float) -> None:
@@ -81,16 +81,16 @@ class CapacityAtRate:
     def host_gone(self, host_no: int) -> None:
         pool = self._alive.pop(host_no, None)
         if pool is not None and pool not in self._alive.values():
-            self._strikes.pop(pool, None)  # exponential: it may begin anew with the next host
+            self._strikes.pop(pool, None)  # exponential: it may restart with the next host
 
-    def has_capacity(self, pool: PoolKey, now: float) -> bool:  # noqa: ARG002 - the protocol of SpotCapacity
+    def has_capacity(self, pool: PoolKey, now: float) -> bool:  # noqa: ARG002 - SpotCapacity's protocol
         return True
 
     @property
     def relaunch_seconds(self) -> float:
         return RELAUNCH_SECONDS
 
-    def next_look(self, now: float) -> float | None:  # noqa: ARG002 - the protocol of SpotCapacity
+    def next_look(self, now: float) -> float | None:  # noqa: ARG002 - SpotCapacity's protocol
         while self._heap and self._heap[0][1] not in self._alive:
             heapq.heappop(self._heap)
         first = self._heap[0][0] if self._heap else math.inf
@@ -123,10 +123,10 @@ class CapacityAtRate:
 
 
 class CapacityFromTrace:
-    """Capacity as traces have it, `speed` times as fast, from `begins` on; at its end a trace begins again.
+    """Capacity according to traces, `speed` times as fast, starting at `begins`; a trace repeats at its end.
 
-    A zone follows the trace of its name; zones without one take the traces in the order of their names. While a zone
-    has no capacity, its Spot hosts are reclaimed together and no new one can be had.
+    A zone follows the trace with its name; zones without one take the traces in order of name. While a zone
+    has no capacity, its Spot hosts are reclaimed together and no new ones are available.
     """
 
     def __init__(self, traces: Sequence[Trace], *, begins: float, speed: float = 1.0) -> None:
@@ -143,7 +143,7 @@ class CapacityFromTrace:
             return self._traces[zone]
         return self._traces[self._taken.setdefault(zone, self._names[len(self._taken) % len(self._names)])]
 
-    def host_up(self, host_no: int, pool: PoolKey, now: float) -> None:  # noqa: ARG002 - the protocol of SpotCapacity
+    def host_up(self, host_no: int, pool: PoolKey, now: float) -> None:  # noqa: ARG002 - SpotCapacity's protocol
         self._alive[host_no] = pool.zone
 
     def host_gone(self, host_no: int) -> None:
@@ -155,7 +155,7 @@ class CapacityFromTrace:
 
     @property
     def relaunch_seconds(self) -> float:
-        """As long in the trace's own time as at the clock's speed."""
+        """Equally long in the trace's own time, scaled by the speed."""
         return max(_LEAST_RELAUNCH_SECONDS, RELAUNCH_SECONDS / self._speed)
 
     def _tick(self, trace: Trace, now: float) -> int:

@@ -1,4 +1,4 @@
-"""What a home's journal holds of jobs that have not ended: read before a start, without changing anything."""
+"""The jobs in a home's journal that have not ended: read before a start, without changing anything."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ from spotbatch.local.engine.schema import FIRST_PACKED
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unfinished:
-    """The jobs that the next start takes up, by the images that they name, and whether ARNs were given out."""
+    """The jobs that the next start resumes, by image, and whether ARNs were given out."""
 
     jobs_of_image: Mapping[str, int] = field(default_factory=dict)
     has_resources: bool = False
@@ -26,7 +26,7 @@ class Unfinished:
 
 
 def unfinished_in(home: Path) -> Unfinished:
-    """Nothing for a new home; nothing either for a journal that cannot be read: opening it says what is wrong."""
+    """Empty for a new home, and for an unreadable journal: opening it reports what is wrong."""
     path = home / FILE_NAME
     if not path.exists():
         return Unfinished()
@@ -40,7 +40,7 @@ def unfinished_in(home: Path) -> Unfinished:
 
 
 def _containers(connection: sqlite3.Connection) -> Iterator[str]:
-    """Of each job that has not ended what its container is, as the journal of any version has it."""
+    """The container of each job that has not ended, from a journal of any version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version < FIRST_PACKED:
         yield from (row[0] for row in connection.execute("SELECT container FROM job WHERE ended_at IS NULL"))
