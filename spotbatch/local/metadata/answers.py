@@ -1,8 +1,8 @@
-"""What the metadata service of one host answers, path by path. Pure.
+"""The responses of one host's metadata service, path by path. Pure.
 
 Categories and formats: EC2 user guide, "Instance metadata categories", "Instance identity documents", "Spot Instance
-interruption notices" and "EC2 instance rebalance recommendations". A path that EC2 has and a simulated host cannot have
-(keys, placement groups, network of a VPC, credentials of the host's role) is answered with 404, as EC2 does for what an
+interruption notices" and "EC2 instance rebalance recommendations". Paths that EC2 has but a simulated host cannot
+have (keys, placement groups, a VPC's network, the host role's credentials) get a 404, as on EC2 for anything that an
 instance does not have.
 """
 
@@ -20,7 +20,7 @@ _VERSIONS: Final = ("1.0", "2020-10-27", "2021-03-23", "2021-07-15", "2022-09-24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostFacts:
-    """What is known of a host. Times are UTC epoch seconds."""
+    """What is known about a host. Times are UTC epoch seconds."""
 
     instance_id: str
     instance_type: str
@@ -28,10 +28,10 @@ class HostFacts:
     region: str
     account_id: str
     partition: str
-    domain: str  # of the partition: amazonaws.com
+    domain: str  # the partition's domain: amazonaws.com
     is_spot: bool
     architecture: str  # x86_64, arm64
-    environment: str  # the compute environment: hosts of one have one image
+    environment: str  # the compute environment: its hosts share one image
     launched_at: float
     address: str = "127.0.0.1"
     host_name: str = "localhost"
@@ -51,7 +51,7 @@ _Tree = Mapping[str, "str | Answer | _Tree"]
 
 
 def answer(host: HostFacts, path: str) -> Answer | None:
-    """The answer to a GET of a path such as `/latest/meta-data/instance-id`; None where there is nothing (404)."""
+    """The response to a GET of a path such as `/latest/meta-data/instance-id`; None if it does not exist (404)."""
     version, _, rest = path.strip("/").partition("/")
     if version == "":
         return Answer(content_type=PLAIN, body="\n".join(_VERSIONS))
@@ -68,7 +68,7 @@ def answer(host: HostFacts, path: str) -> Answer | None:
 
 
 def _listed(node: _Tree) -> list[str]:
-    """The members of a category, folders with a slash, as EC2 lists them."""
+    """The members of a category, folders with a trailing slash, as EC2 lists them."""
     return [f"{name}/" if isinstance(node[name], Mapping) else name for name in sorted(node)]
 
 
@@ -153,11 +153,11 @@ def image_id(host: HostFacts) -> str:
 
 
 def _mac(host: HostFacts) -> str:
-    """A locally administered address (IEEE 802) of the instance's own."""
+    """A locally administered address (IEEE 802), unique to the instance."""
     digits = hashlib.sha256(host.instance_id.encode()).hexdigest()
     return ":".join(("0e", *(digits[at : at + 2] for at in range(0, 10, 2))))
 
 
 def moment(at: float) -> str:
-    """A time as the metadata service writes it: 2026-11-30T02:28:43Z."""
+    """A time in the metadata service's format: 2026-11-30T02:28:43Z."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
 """Session tokens of the metadata service (EC2 user guide, "How Instance Metadata Service Version 2 works"). Pure.
 
-A token belongs to one instance and ends with its time to live. Nothing is kept: the token carries its end, signed.
+A token belongs to one instance and expires. Nothing is stored: the token contains its expiry, signed.
 """
 
 import base64
@@ -17,19 +17,19 @@ MOST_SECONDS: Final = 21_600
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sessions:
-    """Gives and checks tokens. `key` is the region's own secret."""
+    """Issues and checks tokens. `key` is the region's own secret."""
 
     key: bytes
 
     def token(self, instance_id: str, ttl: str, now: float) -> str | None:
-        """A new token, or None where the time to live is not 1 to 21,600 seconds (400)."""
+        """A new token, or None if the time to live is not 1 to 21,600 seconds (400)."""
         if not (ttl.isascii() and ttl.isdigit()) or not 1 <= int(ttl[:6]) <= MOST_SECONDS or len(ttl) > 5:
             return None
         end = str(int(now) + int(ttl))
         return base64.urlsafe_b64encode(end.encode() + b"." + self._signature(instance_id, end)).decode()
 
     def is_valid(self, instance_id: str, token: str, now: float) -> bool:
-        """Whether a token was given for this instance and has not ended."""
+        """Whether a token was issued for this instance and has not expired."""
         try:
             end, _, signature = base64.b64decode(token.encode(), altchars=b"-_", validate=True).partition(b".")
         except (binascii.Error, ValueError):
