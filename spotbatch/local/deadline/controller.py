@@ -1,7 +1,7 @@
-"""The controller of jobs with a deadline: looks at each tick, asks the policy, and moves the job where it says.
+"""The controller of jobs with a deadline: at each tick it looks, asks the policy, and moves the job accordingly.
 
-A move is written down before it begins, so that a region that is killed at any moment finishes it at its next start:
-the job is terminated (it gets SIGTERM, saves, and leaves), and is submitted to the other queue under the same run id.
+A move is stored before it begins, so that a region killed at any moment completes it at its next start:
+the job is terminated (it gets SIGTERM, saves, and exits), and is submitted to the other queue under the same run id.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ from spotbatch.policy.interface import Move, Pilot, Policy, View
 KIND: Final = "deadline"
 MOVE_REASON: Final = "spotbatch: moved to meet its deadline"
 MOST_AT_ONCE: Final = 16  # each has a table of tens of megabytes
-START_SECONDS: Final = 5.0  # beside the boot: the container's start, the restore, and what the last save did not hold
-_SEARCHED: Final = 200  # the newest jobs of a queue, to find a submission whose answer nobody heard
+START_SECONDS: Final = 5.0  # in addition to the boot: the container's start, the restore, and work since the last save
+_SEARCHED: Final = 200  # a queue's newest jobs, searched for a submission whose answer was lost
 _ASK_AGAIN_SECONDS: Final = 5.0
 
 
@@ -48,14 +48,14 @@ class Deadlines:
     _kept: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     def take_up(self) -> None:
-        """Go on with what was promised before the region's last end."""
+        """Resume what was promised before the region last stopped."""
         for document in self.region.documents(KIND).values():
             promise = promise_from(document)
             if promise.outcome == "running":
                 self._begin(promise)
 
     async def promise(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Take a job with a deadline; answers once it is submitted. Raises InvalidInput or ApiError."""
+        """Accept a job with a deadline; returns once it is submitted. Raises InvalidInput or ApiError."""
         if len(self._kept) >= MOST_AT_ONCE:
             raise InvalidInput(
                 f"{MOST_AT_ONCE} jobs with deadlines are under way, and no more fit: wait for one to end"
@@ -80,11 +80,11 @@ class Deadlines:
         return {"run_id": begun.run_id, "job_id": begun.parts[-1].job_id, "deadline_at": begun.deadline_at}
 
     def _name(self, queue: str) -> str:
-        """The name of a queue that is there, by its name or ARN."""
+        """The name of an existing queue, by its name or ARN."""
         return str(self.region.get(QUEUE, queue)["jobQueueName"])
 
     async def _pilot(self, promise: DeadlineRun) -> Pilot:
-        """Solving the table takes a second or two, beside the loop."""
+        """Solving the table takes a second or two, outside the event loop."""
         try:
             return await asyncio.to_thread(self.policy.start, promise.terms)
         except ImportError as error:
@@ -96,7 +96,7 @@ class Deadlines:
         self.region.keep(task)
 
     async def _keep_safely(self, promise: DeadlineRun, pilot: Pilot | None) -> None:
-        """Whatever goes wrong with one promise is said, and tried again: a job must not stand still for it."""
+        """Any failure of one promise is reported, and retried: a job must not be stuck because of it."""
         try:
             while True:
                 try:
@@ -109,7 +109,7 @@ class Deadlines:
             self._kept.pop(promise.run_id, None)
 
     async def _keep(self, promise: DeadlineRun, given: Pilot | None) -> None:
-        """Until the job has ended."""
+        """Runs until the job has ended."""
         pilot = given if given is not None else await self._pilot(promise)
         changes = aiter(self.region.engine.changes())
         news = asyncio.ensure_future(anext(changes))
@@ -125,7 +125,7 @@ class Deadlines:
                 view = self._see(promise, unit, now)
                 is_lost = had is Move.SPOT and view.instance is not Move.SPOT
                 if unit.status.is_terminal or is_lost or now - decided_at >= tick:
-                    # A decision between two ticks counts as one for the policy's memory of ages: off by a tick at most.
+                    # A decision between two ticks counts as one in the policy's memory of ages: off by a tick at most.
                     decided_at, had = now, view.instance
                     promise = self._decide(promise, unit, view, pilot, now)
                     if promise.going is not None:
@@ -145,7 +145,7 @@ class Deadlines:
         return seen if self._takes_spot(promise) else seen._replace(is_spot_available=seen.instance is Move.SPOT)
 
     def _takes_spot(self, promise: DeadlineRun) -> bool:
-        """Whether an environment of the Spot queue launches hosts at all."""
+        """Whether an environment of the Spot queue launches any hosts."""
         order = self.region.get(QUEUE, promise.spot_queue)["computeEnvironmentOrder"]
         environments = [self.region.find(ENVIRONMENT, one["computeEnvironment"]) for one in order]
         return any(each is not None and each["state"] == "ENABLED" for each in environments)
@@ -155,13 +155,13 @@ class Deadlines:
         late = view.elapsed_seconds >= promise.terms.deadline_seconds
         move = Move.ON_DEMAND if late else pilot.decide(view)
         to = place_of(move)
-        has_what_it_needs = to == promise.parts[-1].place or move is view.instance  # a Spot queue may fall back
+        has_what_it_needs = to == promise.parts[-1].place or move is view.instance  # a Spot queue may have a fallback
         if has_what_it_needs and not unit.status.is_terminal:
             return promise
         return promise.goes(to, now, why(promise, view, move))
 
     async def _finish_move(self, promise: DeadlineRun) -> DeadlineRun:
-        """End the job where it is, and submit it where it goes. Done again after a crash, from any point on."""
+        """End the job where it is, and submit it to its new place. Can be repeated after a crash, from any point."""
         if promise.going is None:
             return promise
         if promise.parts:
@@ -171,11 +171,11 @@ class Deadlines:
                 await operations.perform(self.region, "TerminateJob", {"jobId": job_id, "reason": reason})
             unit = await self._ended(job_id)
             if not (_is_lost(unit) or unit.status_reason.startswith(MOVE_REASON)):
-                return await self._write(replace(promise, going=None))  # it came to an end of its own just then
+                return await self._write(replace(promise, going=None))  # it ended on its own at that moment
         return await self._submit(promise)
 
     async def _ended(self, job_id: str) -> UnitView:
-        """The job at its end; its grace and the engine bound how long that takes."""
+        """The job once it has ended; its grace period and the engine limit how long that takes."""
         changes = self.region.engine.changes()
         unit = self.region.engine.view(job_id)
         while not unit.status.is_terminal:
@@ -210,7 +210,7 @@ class Deadlines:
         await self._write(promise.ended(outcome, ended_at))
 
     async def _write(self, promise: DeadlineRun) -> DeadlineRun:
-        """Into the journal, which counts, and as a file beside the run's artifacts, which `spotbatch show` reads."""
+        """To the journal, which is authoritative, and to a file among the run's artifacts, for `spotbatch show`."""
         await self.region.engine.put_resource(KIND, promise.run_id, promise.to_document())
         file = self.artifacts / layout.deadline_story(promise.run_id)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -221,7 +221,7 @@ class Deadlines:
 
 
 def _is_lost(unit: UnitView) -> bool:
-    """Whether a job FAILED since its retries were used up by interruptions: then it goes on as a new one."""
+    """Whether a job FAILED because interruptions used up its retries: it then continues as a new job."""
     if unit.status is not JobStatus.FAILED or not unit.attempts or unit.is_terminated or unit.is_cancelled:
         return False
     last = unit.attempts[-1]

@@ -1,4 +1,4 @@
-"""What the policy is told of the region: the job's instance, and whether Spot capacity is there. Pure."""
+"""What the policy sees of the region: the job's instance, and whether Spot capacity is available. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,7 +9,7 @@ from spotbatch.local.deadline.run import DeadlineRun
 from spotbatch.policy.interface import Move, View, is_safe
 
 _RECLAIMED: Final = "RECLAIMED"
-_FIRST_QUESTION: Final = 0.05  # of the deadline's length: how long after leaving Spot it is asked for again
+_FIRST_QUESTION: Final = 0.05  # fraction of the deadline's length to wait before asking for Spot again after leaving it
 
 
 def view_of(
@@ -20,7 +20,7 @@ def view_of(
     now: float,
     boot_seconds: float,
 ) -> View:
-    """What is known now. A host that has its notice is as good as gone."""
+    """What is known now. A host with a notice counts as lost."""
     instance, began_at = _instance(promise, unit, hosts)
     pending = max(0.0, promise.changeover_seconds - (now - began_at)) if began_at is not None else 0.0
     spot = [host for host in hosts if host.is_spot]
@@ -36,7 +36,7 @@ def view_of(
 def _may_have_spot(
     promise: DeadlineRun, unit: UnitView, hosts: Sequence[HostView], now: float, boot_seconds: float
 ) -> bool:
-    """Away from Spot nobody sees whether it came back: the job itself asks, by moving, and less often each time."""
+    """Away from Spot, nobody sees whether it came back: the job itself probes by moving, less often each time."""
     last = promise.parts[-1]
     if last.place == "ON_DEMAND":
         left_before = sum(part.place == "ON_DEMAND" for part in promise.parts[:-1])
@@ -47,7 +47,7 @@ def _may_have_spot(
 
 
 def _instance(promise: DeadlineRun, unit: UnitView, hosts: Sequence[HostView]) -> tuple[Move, float | None]:
-    """What the job has, and since when it was asked for; a host on demand is sure to come once it was asked for."""
+    """The job's instance, and when it was requested; an on-demand host, once requested, is certain to come."""
     by_id = {host.instance_id: host for host in hosts}
     last = unit.attempts[-1] if unit.attempts else None
     if last is not None and last.stopped_at is None and (host := by_id.get(last.instance_id)) is not None:
@@ -62,7 +62,7 @@ def _instance(promise: DeadlineRun, unit: UnitView, hosts: Sequence[HostView]) -
 def is_spot_available(
     hosts: Sequence[HostView], waiting_since: float | None, now: float, patience_seconds: float
 ) -> bool:
-    """A Spot host that lives says yes; a job that waits for one too long, or a reclaim just now, says no."""
+    """A living Spot host means yes; a job that has waited for one too long, or a very recent reclaim, means no."""
     if any(_lives(host) for host in hosts):
         return True
     if waiting_since is not None and now - waiting_since > patience_seconds:
@@ -80,7 +80,7 @@ def _was_reclaimed(host: HostView) -> bool:
 
 
 def why(promise: DeadlineRun, view: View, move: Move) -> str:
-    """The reason for a move, in words and figures."""
+    """The reason for a move, in words and numbers."""
     terms = promise.terms
     left = terms.deadline_seconds - view.elapsed_seconds
     work = max(0.0, terms.work_seconds - view.done_seconds)

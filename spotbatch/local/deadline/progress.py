@@ -1,4 +1,4 @@
-"""How much of a job's work is done, from what the runtime keeps in the artifact store. Reads files, decides purely."""
+"""How much of a job's work is done, according to the runtime's records in the artifact store. Decides purely."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ Record = Mapping[str, Any]
 
 
 def done_seconds(artifacts: Path, run_id: str, work_seconds: float, now: float) -> float:
-    """Seconds of the promised work that are done; work that no checkpoint holds counts while its attempt runs."""
+    """Seconds of the promised work that are done; unsaved work counts while its attempt is running."""
     unit = artifacts / layout.unit_prefix(run_id, None)
     records = [found for file in sorted((unit / "attempts").glob("*.json")) if (found := _read(file))]
     report = _read(artifacts / layout.progress_key(run_id, None))
@@ -19,7 +19,7 @@ def done_seconds(artifacts: Path, run_id: str, work_seconds: float, now: float) 
 
 
 def measured(records: Iterable[Record], report: Record | None, work_seconds: float, now: float) -> float:
-    """By the command's own report where the running attempt made one, else by the time that was worked and kept."""
+    """Uses the running attempt's own report if there is one, otherwise the time worked and saved."""
     ordered = sorted(records, key=lambda one: float(one["started_at"]))
     running = ordered[-1] if ordered and ordered[-1].get("ended_at") is None else None
     if running is not None and report is not None and report.get("attempt") == running.get("attempt"):
@@ -32,7 +32,7 @@ def measured(records: Iterable[Record], report: Record | None, work_seconds: flo
 
 
 def _kept_seconds(record: Record) -> float:
-    """What an attempt that has ended added to the newest checkpoint; nothing if it saved none."""
+    """What an ended attempt added to the newest checkpoint; nothing if it saved none."""
     if not record.get("checkpoints_saved") or record.get("last_saved_at") is None:
         return 0.0
     worked = float(record["last_saved_at"]) - float(record["started_at"]) - float(record.get("restore_seconds") or 0.0)
@@ -40,7 +40,7 @@ def _kept_seconds(record: Record) -> float:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """None while there is none; the runtime renames whole files into place."""
+    """None if it does not exist yet; the runtime renames complete files into place."""
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A promise: one job, its deadline, and the story of where it ran and why. Pure, with its form as JSON."""
+"""A promise: one job, its deadline, and the history of where it ran and why. Pure, including its JSON form."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from spotbatch.policy.interface import Move, Terms
 
 Outcome = Literal["running", "met", "late", "failed"]
 
-PART_TAG: Final = "spotbatch-deadline-part"  # run id and number of the part: how a submission is found after a crash
+PART_TAG: Final = "spotbatch-deadline-part"  # run id and part number: used to find a submission after a crash
 DEADLINE_TAG: Final = "spotbatch-deadline"
 _MOST_TICKS: Final = 400
 _SHORTEST_TICK_SECONDS: Final = 0.25
@@ -24,13 +24,13 @@ class Part:
 
     job_id: str
     place: Literal["SPOT", "ON_DEMAND"]
-    at: float  # UTC epoch seconds of the submission
+    at: float  # submission time in UTC epoch seconds
     why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PendingMove:
-    """A move that was decided: written down before anything is done, and finished after a crash."""
+    """A move that was decided: stored before anything is done, and completed after a crash."""
 
     to: Literal["SPOT", "ON_DEMAND"]
     at: float
@@ -39,7 +39,7 @@ class PendingMove:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadlineRun:
-    """What was promised, and how it goes. Times are UTC epoch seconds."""
+    """What was promised, and its current state. Times are UTC epoch seconds."""
 
     run_id: str
     name: str
@@ -58,7 +58,7 @@ class DeadlineRun:
 
     @property
     def terms(self) -> Terms:
-        """The same in the policy's words."""
+        """The same in the policy's terms."""
         length = self.deadline_at - self.created_at
         tick = min(max(length / _MOST_TICKS, _SHORTEST_TICK_SECONDS), _LONGEST_TICK_SECONDS)
         return Terms(
@@ -77,7 +77,7 @@ class DeadlineRun:
         return replace(self, going=PendingMove(to=to, at=at, why=why))
 
     def went(self, job_id: str, at: float) -> Self:
-        """The move is done: the job is submitted in its new place."""
+        """The move is complete: the job is submitted in its new place."""
         assert self.going is not None  # noqa: S101 - callers come from `goes`
         part = Part(job_id=job_id, place=self.going.to, at=at, why=self.going.why)
         return replace(self, parts=(*self.parts, part), going=None)
@@ -86,7 +86,7 @@ class DeadlineRun:
         return replace(self, outcome=outcome, ended_at=at, going=None)
 
     def next_request(self) -> dict[str, Any]:
-        """SubmitJob for the place it goes to; the tag makes it findable if nobody hears the answer."""
+        """SubmitJob's input for its new place; the tag makes it findable if the answer is lost."""
         assert self.going is not None  # noqa: S101 - callers come from `goes`
         tags = {**self.request.get("tags", {}), PART_TAG: f"{self.run_id}/{len(self.parts) + 1}"}
         return {**self.request, "jobQueue": self.queue_of(self.going.to), "tags": tags}
@@ -95,21 +95,21 @@ class DeadlineRun:
         return asdict(self)
 
     def to_story(self) -> dict[str, Any]:
-        """What is shown of it: all but the request."""
+        """The public part: everything but the request."""
         return {key: value for key, value in asdict(self).items() if key != "request"}
 
 
 def promise_from(document: Mapping[str, Any]) -> DeadlineRun:
-    """The promise that `to_document` made this of."""
+    """The promise from which `to_document` made this."""
     going = document["going"]
     own = {**document, "parts": tuple(Part(**part) for part in document["parts"])}
     return DeadlineRun(**{**own, "going": PendingMove(**going) if going else None})
 
 
 def promise_of(asked: Mapping[str, Any], *, now: float, changeover_seconds: float) -> DeadlineRun:
-    """A new promise, from what a client asks for. `changeover_seconds` is taken where the client names none.
+    """A new promise, from a client's request. `changeover_seconds` is the default if the client sets none.
 
-    Raises InvalidInput: a wrong value, or a deadline that cannot be kept.
+    Raises InvalidInput for a wrong value, or a deadline that cannot be met.
     """
     request = asked.get("request")
     if not isinstance(request, dict):
@@ -141,7 +141,7 @@ def promise_of(asked: Mapping[str, Any], *, now: float, changeover_seconds: floa
 
 
 def _run_id(request: Mapping[str, Any]) -> str:
-    """The name of the work: with it each new job finds the checkpoint of the one before."""
+    """The name of the work: with it each new job finds the previous one's checkpoint."""
     given = request.get("containerOverrides", {}).get("environment", [])
     found = next((one.get("value", "") for one in given if one.get("name") == SPOTBATCH_RUN_ID), "")
     if not found:
@@ -164,5 +164,5 @@ def _text(asked: Mapping[str, Any], name: str) -> str:
 
 
 def place_of(move: Move) -> Literal["SPOT", "ON_DEMAND"]:
-    """Where the job stands for a move. Waiting is standing in the Spot queue: it costs nothing until capacity comes."""
+    """Where the job is as far as moves go. Waiting counts as the Spot queue: it is free until capacity comes."""
     return "ON_DEMAND" if move is Move.ON_DEMAND else "SPOT"
