@@ -35,6 +35,6 @@ class NatInstance:
             # It has a public address: the gateway cannot be detached until it is gone.
             for subnet in vpc.public_subnets:
                 each.instance.node.add_dependency(subnet.internet_connectivity_established)
-            # Not the CDK's aspect for it: that makes a launch template of a fixed name, with which two stacks clash.
+            # Not the CDK's aspect for this: that creates a launch template with a fixed name, and two stacks collide.
             each.instance.add_property_override("MetadataOptions", {"HttpTokens": "required"})
             each.instance.add_property_override("BlockDeviceMappings", [{"DeviceName": "/dev/xvda", "Ebs": disk}])
