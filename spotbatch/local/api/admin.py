@@ -30,7 +30,7 @@ class Admin:
     metadata: MetadataService
 
     async def answer(self, head: Head, body: bytes) -> Response:
-        """One request. Errors of ours become 400, 404 or 503 with {"error": message}."""
+        """Answer one request. Our errors become 400, 404 or 503 with {"error": message}."""
         try:
             return await self._answer(head, body)
         except ApiError as error:

@@ -1,6 +1,6 @@
-"""Faults at the endpoint: requests that are throttled, that fail, whose answers are lost, or lag behind.
+"""Faults at the endpoint: throttled requests, failures, lost responses, and stale responses.
 
-What strikes is decided in `local/faults.py`; here it is done, in AWS's own words for each service.
+`local/faults.py` decides what strikes; this module carries it out, in AWS's own wording for each service.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ from spotbatch.local.faults import FaultPlan
 
 _READS: Final = ("Describe", "List", "Get", "FilterLogEvents")
 _LAGGING: Final = frozenset({"batch", "ecs", "ec2", "logs"})  # S3 has been consistent since December 2020
-_MOST_REMEMBERED: Final = 500  # requests whose earlier answers are kept
-_MOST_EARLIER: Final = 20  # answers of one request
-# AWS Batch's words: ASFHyP3/hyp3 #1676 and nextflow-io/nextflow #709; EC2's: EC2 API reference, "Common errors";
+_MOST_REMEMBERED: Final = 500  # requests whose earlier responses are kept
+_MOST_EARLIER: Final = 20  # responses of one request
+# AWS Batch's wording: ASFHyP3/hyp3 #1676 and nextflow-io/nextflow #709; EC2's: EC2 API reference, "Common errors";
 # ECS's: developer guide, "Request throttling"; S3's: API reference, "Error responses".
 _THROTTLED: Final[Mapping[str, ApiError]] = {
     "batch": ApiError("TooManyRequestsException", "Too Many Requests", 429),
@@ -53,7 +53,7 @@ class _Earlier:
 
 @dataclass(kw_only=True)
 class ApiFaults:
-    """Of one endpoint. `steady` is a clock that never goes back, seconds."""
+    """The faults of one endpoint. `steady` is a monotonic clock, in seconds."""
 
     plan: FaultPlan
     seed: int
@@ -61,10 +61,10 @@ class ApiFaults:
     _limits: RateLimits = field(default_factory=RateLimits)
     _numbers: dict[str, int] = field(default_factory=dict)  # of the last request, by service
     _answers: "OrderedDict[bytes, deque[_Earlier]]" = field(default_factory=OrderedDict)
-    _born: dict[str, float] = field(default_factory=dict)  # jobs of late, and when they were submitted
+    _born: dict[str, float] = field(default_factory=dict)  # recent jobs, and when they were submitted
 
     async def answer(self, service: str, head: Head, body: Body, serve: Serve, refuse: Refuse) -> Response:
-        """One request, with whatever strikes it."""
+        """Answer one request, with whatever fault strikes it."""
         operation = operation_of(service, head, body)
         number = self._numbers[service] = self._numbers.get(service, 0) + 1
         if self.plan.rate_limits and not self._limits.takes(service, operation, self.steady()):
@@ -95,7 +95,7 @@ class ApiFaults:
     def _lagging(
         self, service: str, operation: str, head: Head, body: Body, response: Response, lag: float
     ) -> Response:
-        """The answer of some seconds ago, where it is known; in it, a job is missing that came after that."""
+        """The response of some seconds ago, if known; jobs submitted since then are left out."""
         now = self.steady()
         key = hashlib.sha256(f"{service} {operation} {head.raw_path}?{head.query} ".encode() + body.read()).digest()
         earlier = self._answers.setdefault(key, deque(maxlen=_MOST_EARLIER))
@@ -113,7 +113,7 @@ class ApiFaults:
 
 
 def operation_of(service: str, head: Head, body: Body) -> str:
-    """What a request asks for, as its service's API names it; of S3 the method."""
+    """A request's operation, as its service's API names it; for S3 the method."""
     if service == "s3":
         return {"GET": "Get", "HEAD": "Get"}.get(head.method, head.method)
     if target := head.header("x-amz-target"):
@@ -134,7 +134,7 @@ _BATCH_OPERATIONS: Final = _batch_operations()
 
 
 def without_jobs(operation: str, response: Response, unseen: set[str]) -> Response:
-    """An answer of DescribeJobs or ListJobs without some jobs, and without their children."""
+    """A DescribeJobs or ListJobs response without some jobs and their children."""
     member = {"DescribeJobs": "jobs", "ListJobs": "jobSummaryList"}.get(operation)
     if member is None:
         return response

@@ -1,4 +1,4 @@
-"""The ASGI application: limits, signature, and which service a request is for."""
+"""The ASGI application: limits, signatures, and routing to services."""
 
 import contextlib
 import hmac
@@ -37,7 +37,7 @@ _MAX_BODY: Final = 16 << 20
 _MAX_OBJECT: Final = 1 << 30  # an S3 object or part in one request; larger ones go in parts
 _MAX_STRANGER: Final = 1 << 20
 _STALL_SECONDS: Final = 20.0
-_XML_CODES: Final = {  # the names that S3 and the query services have for the same refusals
+_XML_CODES: Final = {  # S3's and the query services' names for the same refusals
     "UnrecognizedClientException": "InvalidAccessKeyId",
     "InvalidSignatureException": "SignatureDoesNotMatch",
     "MissingAuthenticationTokenException": "AccessDenied",
@@ -46,7 +46,7 @@ _XML_CODES: Final = {  # the names that S3 and the query services have for the s
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Application:
-    """One endpoint for everything: AWS Batch and job logs are ours, the rest is moto's."""
+    """A single endpoint for everything: AWS Batch and job logs are ours, the rest is moto's."""
 
     region: Region
     admin: admin.Admin
@@ -56,22 +56,22 @@ class Application:
     secret_key: str
     port: int
     moto: Callable[[Head, Body], Awaitable[Response]]
-    elsewhere: Elsewhere  # what moto is to know of besides, and what it holds
-    functions: Callable[[Head, Body], Awaitable[Response | None]]  # calls of functions; None for what is moto's
-    was_asked: Callable[[str], None]  # a service of moto's was asked for something, which may be a change
+    elsewhere: Elsewhere  # what else moto should know, and what it stores
+    functions: Callable[[Head, Body], Awaitable[Response | None]]  # function invocations; None for what is moto's
+    was_asked: Callable[[str], None]  # a moto service got a request, which may be a change
     is_unsafe: bool = False  # without signatures
-    faults: ApiFaults | None = None  # None: the region is kind
+    faults: ApiFaults | None = None  # None: the region is lenient
     stall_seconds: float = _STALL_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Whatever goes wrong, there is an answer."""
+        """One request. Whatever goes wrong, there is a response."""
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served, not {scope['type']}")
         head = head_of(scope)
         try:
             response = await self._respond(head, receive)
         except HttpError as error:
-            # The body may not have been read: this connection is not used again.
+            # The body may be unread: this connection is not reused.
             response = json_response({"message": error.message}, error.status, [("connection", "close")])
         except Exception:  # noqa: BLE001  (the last resort: a bug of ours must not hang the client)
             traceback.print_exc(file=sys.stderr)
@@ -99,7 +99,7 @@ class Application:
             return _refusal(head, error)
 
     def _limit(self, service: str, head: Head, claim: Claim | None) -> int:
-        """How large a body may be. A stranger's is read only so that the refusal can reach him."""
+        """How large a body may be. An unauthenticated one is read only so that the refusal can reach the client."""
         if not self.is_unsafe and (claim is None or not self.verifier.may_be_right(head, claim)):
             return _MAX_STRANGER
         return _MAX_OBJECT if service == "s3" else _MAX_BODY
@@ -117,7 +117,7 @@ class Application:
         self.verifier.verify(head, claim, body.sha256)
 
     def _service(self, head: Head, claim: Claim | None) -> str:
-        """By the credential scope; an unsigned request, where those are let in, by what it looks like."""
+        """By the credential scope; an unsigned request, if those are allowed, by its appearance."""
         if claim is not None:
             return claim.service
         if head.raw_path.startswith("/v1/"):
@@ -125,7 +125,7 @@ class Application:
         return "logs" if head.header("x-amz-target").startswith("Logs_") else "s3"
 
     async def _answer(self, service: str, head: Head, body: Body) -> Response:
-        """What is answered, with the faults that were asked for."""
+        """The response, with any requested faults."""
         if self.faults is None:
             return await self._serve(service, head, body)
 
@@ -170,13 +170,13 @@ class Application:
 
 
 def _refusal(head: Head, error: SignatureRefused) -> Response:
-    """403, with the name that the service's own clients know this refusal by."""
+    """403, with the error code that the service's own clients know."""
     code = error.code if _is_json(head) else _XML_CODES.get(error.code, error.code)
     return _error_for(head, code, error.message, 403)
 
 
 def _error_for(head: Head, code: str, message: str, status: int) -> Response:
-    """An error in the form that the client of the service can read."""
+    """An error in the format that the service's client can parse."""
     if _is_json(head):
         return error_response(ApiError(code, message, status))
     return query_error(code, message, status) if _is_form(head) else s3_error(code, message, status)

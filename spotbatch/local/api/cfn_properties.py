@@ -1,8 +1,8 @@
-"""CloudFormation's properties of AWS Batch's resources as the parameters of the API's operations.
+"""Converts CloudFormation properties of AWS Batch resources to parameters of the API's operations.
 
-CloudFormation's names are the API's with a capital: `MaxvCpus` is `maxvCpus`. So the API's own service model, which
-botocore ships, tells which properties there are; what differs stands here. A test holds all of it against the resource
-schemas that CloudFormation publishes and cfn-lint ships (tests/unit/local/test_cfn_properties.py).
+CloudFormation's names are the API's, capitalized: `MaxvCpus` is `maxvCpus`. So the API's own service model, shipped
+with botocore, tells which properties exist; the differences are listed here. A test checks all of it against the
+resource schemas that CloudFormation publishes and cfn-lint ships (tests/unit/local/test_cfn_properties.py).
 """
 
 import difflib
@@ -15,19 +15,19 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.local.api import service_model
 from spotbatch.local.api.region import Document
 
-OPERATIONS: Final[dict[str, str]] = {  # in the order in which they depend on each other
+OPERATIONS: Final[dict[str, str]] = {  # in dependency order
     "AWS::Batch::SchedulingPolicy": "CreateSchedulingPolicy",
     "AWS::Batch::ComputeEnvironment": "CreateComputeEnvironment",
     "AWS::Batch::JobQueue": "CreateJobQueue",
     "AWS::Batch::JobDefinition": "RegisterJobDefinition",
 }
-# Properties that only CloudFormation has, by type and the place in it.
+# Properties that only CloudFormation has, by type and position in it.
 ONLY_HERE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("AWS::Batch::ComputeEnvironment", ""): frozenset({"ReplaceComputeEnvironment", "UpdatePolicy"}),
     ("AWS::Batch::ComputeEnvironment", "ComputeResources"): frozenset({"UpdateToLatestImageVersion"}),
     ("AWS::Batch::JobDefinition", ""): frozenset({"ResourceRetentionPolicy"}),
 }
-# Members of the API's structures that CloudFormation does not have (yet) outside of node ranges, or spells otherwise.
+# Members of the API's structures that CloudFormation lacks (so far) outside of node ranges, or spells differently.
 NOT_THERE: Final[dict[str, frozenset[str]]] = {
     "ContainerProperties": frozenset({"instanceType"}),
     "EksContainerSecurityContext": frozenset({"capabilities", "seccompProfile"}),
@@ -40,7 +40,7 @@ _SPELT: Final = {"s3filesVolumeConfiguration": "S3FilesVolumeConfiguration"}
 def parameters_of(kind: str, properties: Any, where: str) -> tuple[Document, Document]:
     """The operation's parameters, and the properties that only CloudFormation has. Raises InvalidInput.
 
-    `properties` hold no functions any more; `where` is their place in the template.
+    `properties` contain no functions any more; `where` is their location in the template.
     """
     if not isinstance(properties, Mapping):
         raise InvalidInput(f"{where} must be an object")
@@ -51,7 +51,7 @@ def parameters_of(kind: str, properties: Any, where: str) -> tuple[Document, Doc
 
 
 def names_of(shape: StructureShape, kind: str, place: str) -> dict[str, str | None]:
-    """The properties that CloudFormation has at a place, and the API's names of them; None for its own."""
+    """The properties that CloudFormation has at a position, and their API names; None for its own."""
     hidden = frozenset() if _NODE_RANGES in place else NOT_THERE.get(shape.name, frozenset())
     names: dict[str, str | None] = {_SPELT.get(name, name[0].upper() + name[1:]): name for name in shape.members}
     names = {name: member for name, member in names.items() if member not in hidden}
@@ -59,7 +59,7 @@ def names_of(shape: StructureShape, kind: str, place: str) -> dict[str, str | No
 
 
 def _as_api(shape: Shape, value: Any, kind: str, place: str, where: str) -> Any:
-    """CloudFormation's spelling (MaxvCpus, "10", "managed") as the API's (maxvCpus, 10, "MANAGED")."""
+    """Converts CloudFormation's spelling (MaxvCpus, "10", "managed") to the API's (maxvCpus, 10, "MANAGED")."""
     if isinstance(shape, StructureShape) and isinstance(value, Mapping):
         return _structure(shape, value, kind, place, where)
     if isinstance(shape, ListShape) and isinstance(value, list):
@@ -104,7 +104,7 @@ def _as_number(value: str | int) -> Any:
     try:
         return float(value)
     except ValueError:
-        return value  # what it is no number of is said by the check of the whole
+        return value  # a value that is not a number is reported by the overall check
 
 
 def _as_text(shape: Shape, value: Any) -> Any:
@@ -117,7 +117,7 @@ def _as_text(shape: Shape, value: Any) -> Any:
 
 
 def _as_map(value: Any, where: str) -> Any:
-    """Tags are an object in some types of CloudFormation and a list of Key and Value in others."""
+    """Some CloudFormation types have tags as an object, others as a list of Key and Value."""
     if isinstance(value, list):
         try:
             return {str(one["Key"]): str(one["Value"]) for one in value}

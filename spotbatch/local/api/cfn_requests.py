@@ -1,4 +1,4 @@
-"""What a request to CloudFormation says: its template and its parameters."""
+"""Reads the template and the parameters from a request to CloudFormation."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,13 +9,13 @@ from spotbatch.local.api.errors import ApiError
 
 _KEY: Final = re.compile(r"Parameters\.member\.([0-9]{1,4})\.ParameterKey")
 _S3_HOST: Final = re.compile(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?(?:s3[.-][a-z0-9.-]*amazonaws\.com(?:\.cn)?|localhost)")
-_MAX_BODY: Final = 51_200  # of TemplateBody (API reference, CreateStack); a larger template goes by TemplateURL
+_MAX_BODY: Final = 51_200  # of TemplateBody (API reference, CreateStack); larger templates use TemplateURL
 
 
 def template_in(form: Mapping[str, str], object_of: Callable[[str, str], bytes | None]) -> str | None:
-    """The template's text, of the request or of an object that it names; None where it has none.
+    """The template's text, from the request or the object that it names; None if it has none.
 
-    Raises ApiError as CloudFormation would refuse it.
+    Raises ApiError as CloudFormation would.
     """
     body, url = form.get("TemplateBody"), form.get("TemplateURL")
     if body is not None:
@@ -34,7 +34,7 @@ def template_in(form: Mapping[str, str], object_of: Callable[[str, str], bytes |
 
 
 def _bucket_and_key(url: str) -> tuple[str, str]:
-    """Of a path-style or virtual-hosted URL, of AWS or of this region."""
+    """From a path-style or virtual-hosted URL, on AWS or in this region."""
     parts = urlsplit(url)
     path = unquote(parts.path.lstrip("/"))
     match = _S3_HOST.fullmatch(parts.hostname or "")
@@ -45,7 +45,7 @@ def _bucket_and_key(url: str) -> tuple[str, str]:
 
 
 def parameters_in(form: Mapping[str, str], before: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The parameters' values; with UsePreviousValue those of the update before."""
+    """The parameters' values; UsePreviousValue takes those of the previous update."""
     found = {}
     for name, key in form.items():
         match = _KEY.fullmatch(name)

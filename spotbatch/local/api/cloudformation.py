@@ -1,6 +1,6 @@
-"""CloudFormation for stacks with AWS Batch's resources: they are made, changed, removed and told of here.
+"""CloudFormation for stacks with AWS Batch resources: they are created, changed, removed and described here.
 
-All else of that service is moto's: stacks without such resources, and the operations that are not in this file.
+Everything else in that service is left to moto: stacks without such resources, and operations not in this file.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from spotbatch.local.template_file import template_of
 
 _NAMESPACE: Final = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
 _OURS: Final = "AWS::Batch::"
-_NO_UPDATE: Final = "No updates are to be performed."  # CloudFormation's own words
+_NO_UPDATE: Final = "No updates are to be performed."  # CloudFormation's wording
 _HEAD: Final = ("StackName", "StackId", "CreationTime", "LastUpdatedTime", "StackStatus", "StackStatusReason")
 
 Form = Mapping[str, str]
 
 
 async def answer(region: Region, elsewhere: Elsewhere, body: bytes) -> Response | None:
-    """The answer for our stacks; None where moto is to answer: other operations, other stacks."""
+    """The response for our stacks; None if moto is to answer: other operations, other stacks."""
     form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     action = form.get("Action", "")
     try:
@@ -84,7 +84,7 @@ async def _create(region: Region, elsewhere: Elsewhere, form: Form) -> str | Non
 
 
 async def _update(region: Region, elsewhere: Elsewhere, form: Form) -> str | None:
-    """UpdateStack. One that fails leaves the stack as it was, UPDATE_ROLLBACK_COMPLETE."""
+    """UpdateStack. If it fails the stack stays as it was, UPDATE_ROLLBACK_COMPLETE."""
     before = _stack(region, form)
     text, template = _template(elsewhere, form, before)
     if before is None:
@@ -116,7 +116,7 @@ async def _update(region: Region, elsewhere: Elsewhere, form: Form) -> str | Non
 
 
 async def _delete(region: Region, elsewhere: Elsewhere, form: Form) -> str | None:
-    """DeleteStack answers at once; the stack is DELETE_IN_PROGRESS until its queues' jobs have ended."""
+    """DeleteStack returns at once; the stack is DELETE_IN_PROGRESS until its queues' jobs have ended."""
     stack = _stack(region, form)
     if stack is None:
         return None
@@ -137,12 +137,12 @@ async def _finish_deletion(region: Region, elsewhere: Elsewhere, name: str) -> N
 
 
 async def take_up(region: Region, elsewhere: Elsewhere, name: str) -> None:
-    """Go on with the deletion of a stack that the region's end has interrupted."""
+    """Resume the deletion of a stack that was interrupted when the region stopped."""
     await _finish_deletion(region, elsewhere, name)
 
 
 def _template(elsewhere: Elsewhere, form: Form, before: Document | None = None) -> tuple[str, Document | None]:
-    """The template that a request has, as text and parsed; None where it has none."""
+    """The template in a request, as text and parsed; None if it has none."""
     text = template_in(form, elsewhere.object_of)
     if text is None and form.get("UsePreviousTemplate") == "true" and before is not None:
         text = before.get("TemplateBody")
@@ -168,7 +168,7 @@ async def _keep_template(region: Region, name: str, text: str) -> None:
 
 
 async def _change_set(_region: Region, elsewhere: Elsewhere, form: Form) -> None:
-    """moto would make such a stack with an AWS Batch of its own, whose jobs never run here."""
+    """moto would create such a stack with its own AWS Batch, whose jobs never run here."""
     _, template = _template(elsewhere, form)
     if template is not None and _is_ours(template):
         raise _refused(

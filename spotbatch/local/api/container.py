@@ -12,8 +12,8 @@ from spotbatch.local.api.region import Document
 from spotbatch.local.contract import ContainerSpec
 
 DEFAULT_LOG_GROUP: Final = "/aws/batch/job"
-_WHOLE: Final = re.compile(r"[0-9]{1,9}")  # no decimals on EC2 (seen by others: kestra-io/plugin-aws #504)
-_IMAGE: Final = re.compile(r"[A-Za-z0-9_:./#@-]{1,255}")  # API reference, ContainerProperties; @ of a digest
+_WHOLE: Final = re.compile(r"[0-9]{1,9}")  # no fractions on EC2 (reported in kestra-io/plugin-aws #504)
+_IMAGE: Final = re.compile(r"[A-Za-z0-9_:./#@-]{1,255}")  # API reference, ContainerProperties; @ precedes a digest
 _LIST_MEMBERS: Final = (
     "command",
     "environment",
@@ -46,13 +46,13 @@ def checked_properties(properties: Document) -> Document:
 def with_values(variables: Sequence[Document]) -> list[Document]:
     """The variables that AWS keeps: one without a value is accepted and dropped, in ECS too.
 
-    Seen by others: hashicorp/terraform-provider-aws #29820 and #39533.
+    Reported in hashicorp/terraform-provider-aws #29820 and #39533.
     """
     return [variable for variable in variables if variable.get("value")]
 
 
 def check_environment(variables: Sequence[Mapping[str, str]]) -> None:
-    """Raises ClientException for a variable that AWS Batch keeps to itself or that no process can have."""
+    """Raises ClientException for a variable that AWS Batch reserves or that no process can have."""
     for variable in variables:
         name = variable.get("name", "")
         if name.startswith(RESERVED_PREFIX):
@@ -85,7 +85,7 @@ def requirements(properties: Document) -> ResourceRequirements:
 
 def _whole(kind: str, value: str) -> int:
     if not _WHOLE.fullmatch(value):
-        raise ClientException(  # AWS's own words
+        raise ClientException(  # AWS's wording
             f"Error executing request, Exception : Value {value[:50]} for type {kind} in resourceRequirement is not "
             "valid. Please provide a numeric value."
         )
@@ -93,7 +93,7 @@ def _whole(kind: str, value: str) -> int:
 
 
 def retry_of(strategy: Document) -> RetryStrategy:
-    """The rulebook's retry strategy. Raises InvalidJob as AWS would refuse it."""
+    """The rulebook's retry strategy. Raises InvalidJob where AWS would refuse it."""
     entries = strategy.get("evaluateOnExit", [])
     if entries and "attempts" not in strategy:  # API reference, RetryStrategy.evaluateOnExit
         raise ClientException("retryStrategy: attempts must be given where evaluateOnExit is")
@@ -118,9 +118,9 @@ def _action(name: str) -> Action:
 
 
 def told_strategy(strategy: Document) -> Document:
-    """A retry strategy as AWS tells it: actions in lower case, however they were given.
+    """A retry strategy as AWS returns it: actions in lower case, however they were given.
 
-    Seen by others: the recorded answers in hashicorp/terraform-provider-aws, and moto's.
+    Sources: the recorded responses in hashicorp/terraform-provider-aws, and moto's.
     """
     if "evaluateOnExit" not in strategy:
         return strategy
@@ -129,7 +129,7 @@ def told_strategy(strategy: Document) -> Document:
 
 
 def timeout_of(timeout: Document) -> int | None:
-    """attemptDurationSeconds, where it is allowed. Raises ClientException."""
+    """attemptDurationSeconds, checked against its minimum. Raises ClientException."""
     seconds: int | None = timeout.get("attemptDurationSeconds")
     if seconds is not None and seconds < MIN_TIMEOUT_SECONDS:
         raise ClientException(f"attemptDurationSeconds must be at least {MIN_TIMEOUT_SECONDS}, not {seconds}")
@@ -137,11 +137,11 @@ def timeout_of(timeout: Document) -> int | None:
 
 
 def with_overrides(properties: Document, overrides: Document) -> Document:
-    """The properties as a submission changes them: by name of the variable, by type of the requirement."""
+    """The properties with a submission's overrides applied: by variable name, by requirement type."""
     check_environment(overrides.get("environment", []))
     merged = dict(properties)
     if "" in overrides.get("command", []):
-        raise ClientException("Command cannot be empty")  # AWS's own words: boto/boto3 #3612
+        raise ClientException("Command cannot be empty")  # AWS's wording: boto/boto3 #3612
     if overrides.get("command"):
         merged["command"] = overrides["command"]
     if variables := with_values(overrides.get("environment", [])):
@@ -167,7 +167,7 @@ def _merged(base: Sequence[Document], changes: Sequence[Document], key: str) -> 
 
 
 def filled_command(command: Sequence[str], parameters: Mapping[str, str]) -> tuple[str, ...]:
-    """The command with each argument `Ref::name` replaced; a name without a value stays as it stands."""
+    """The command with each argument `Ref::name` replaced; a name without a value is left as it is."""
     return tuple(
         parameters.get(part.removeprefix(_PLACEHOLDER), part) if part.startswith(_PLACEHOLDER) else part
         for part in command
@@ -182,7 +182,7 @@ def spec_of(
     start_error: str = "",
     more: Mapping[str, str] | None = None,
 ) -> ContainerSpec:
-    """What the engine starts for each attempt; `more` are variables of AWS Batch's own."""
+    """What the engine starts for each attempt; `more` are AWS Batch's own variables."""
     needs = requirements(properties)
     return ContainerSpec(
         image=properties["image"],
@@ -206,7 +206,7 @@ def log_group_of(properties: Mapping[str, Any]) -> str:
 
 
 def log_prefix_of(properties: Mapping[str, Any]) -> str:
-    """What a container's log streams begin with; "" where it is the job definition's name."""
+    """The prefix of a container's log streams; "" if it is the job definition's name."""
     return _log_options(properties).get("awslogs-stream-prefix", "")
 
 

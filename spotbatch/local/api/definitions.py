@@ -26,7 +26,7 @@ _KINDS: Final = ("containerProperties", "ecsProperties", "nodeProperties", "eksP
 
 
 async def register(region: Region, asked: Document) -> Document:
-    """RegisterJobDefinition: the next revision of its name. Raises ClientException as AWS would refuse it."""
+    """RegisterJobDefinition: the next revision of its name. Raises ClientException where AWS would refuse it."""
     name, body = checked(asked)
     revision = last_revision(region, name) + 1
     document: Document = {
@@ -78,7 +78,7 @@ def _checked_body(asked: Document) -> Document:
 
 
 def last_revision(region: Region, name: str) -> int:
-    """The highest revision of a name, 0 where there is none."""
+    """The highest revision of a name, 0 if there is none."""
     documents = region.engine.resources(DEFINITION)
     revisions = (key.rpartition(":") for key in documents)
     return max((int(revision) for base, _, revision in revisions if base == name), default=0)
@@ -91,7 +91,7 @@ def log_groups(region: Region) -> set[str]:
 
 
 def _containers_of(definition: Mapping[str, Any]) -> Iterator[Document]:
-    """Those that are run: of several nodes none is."""
+    """The containers that run: none for a definition with several nodes."""
     if "containerProperties" in definition:
         yield definition["containerProperties"]
     for task in definition.get("ecsProperties", {}).get("taskProperties", []):
@@ -99,7 +99,7 @@ def _containers_of(definition: Mapping[str, Any]) -> Iterator[Document]:
 
 
 def resolve(region: Region, reference: str) -> Document:
-    """The active definition that a job names: with a revision, or the latest. Raises ClientException."""
+    """The active definition that a job refers to: with a revision, or the latest. Raises ClientException."""
     name = region.names.name_of(DEFINITION, reference)
     base, _, revision = name.partition(":")
     documents = region.engine.resources(DEFINITION)
@@ -115,7 +115,7 @@ def resolve(region: Region, reference: str) -> Document:
 
 
 async def deregister(region: Region, asked: Document) -> Document:
-    """DeregisterJobDefinition: the revision becomes INACTIVE, and is still described."""
+    """DeregisterJobDefinition: the revision becomes INACTIVE, and can still be described."""
     document = region.get(DEFINITION, asked["jobDefinition"])
     key = f"{document['jobDefinitionName']}:{document['revision']}"
     await region.engine.put_resource(DEFINITION, key, {**document, "status": "INACTIVE"})
@@ -143,5 +143,5 @@ def _key(document: Document) -> str:
 
 
 def _newest_first(document: Document) -> str:
-    """A key that sorts by name, and the later revisions of a name before the earlier."""
+    """A key that sorts by name, and newer revisions of a name before older ones."""
     return f"{document['jobDefinitionName']}:{_MAX_REVISION - document['revision']:010d}"

@@ -1,4 +1,4 @@
-"""DescribeJobs: what never changes of a job is rendered to bytes once, and what changes is joined to it."""
+"""DescribeJobs: the constant part of a job is rendered to bytes once, and the changing part is added to it."""
 
 import json
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from spotbatch.local.contract import AttemptView, UnitView
 _MAX_IDS: Final = 100
 _OF_THE_TASK: Final = ("containerInstanceArn", "taskArn")
 _CACHED: Final = 4096  # of each kind; a rendered job is about 1 kB
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # json.dumps would make one a call
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # json.dumps would create one per call
 
 Value = TypeVar("Value")
 
 
 async def describe_jobs(region: Region, asked: Document) -> bytes:
-    """DescribeJobs, as the bytes of its answer. Ids that are not there are left out."""
+    """DescribeJobs, as the bytes of its response. Unknown ids are left out."""
     ids = asked["jobs"]
     if len(ids) > _MAX_IDS:
         raise ClientException(f"jobs holds up to {_MAX_IDS} job ids, not {len(ids)}")
@@ -40,7 +40,7 @@ def _job_or_node(region: Region, asked_id: str) -> bytes | None:
 
 
 def _job(region: Region, job_id: str) -> bytes | None:
-    """One job as JSON. While nothing of it changes, and once it has ended, its last answer serves again."""
+    """One job as JSON. While nothing changes, and after it has ended, its last response is reused."""
     last = region.answers.get(job_id)
     if last is not None and last.view.status.is_terminal:
         return last.json
@@ -56,14 +56,14 @@ def _job(region: Region, job_id: str) -> bytes | None:
 
 
 def render(region: Region, job_id: str, view: UnitView) -> bytes:
-    """A job as DescribeJobs has it, with this view of what changes. Raises NotFound for one that is not there."""
+    """One job as DescribeJobs returns it, with this view of its changing part. Raises NotFound if it does not exist."""
     fixed = _rendered(region, job_id.partition(":")[0])
     head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region, view, fixed.task)}
     if fixed.task is not None:
         task = _ended_task(region, fixed.task, view.attempts[-1] if view.attempts else None)
         properties = _inner({"ecsProperties": {"taskProperties": [task]}})
         return b"{" + _inner(head) + b"," + fixed.members + b"," + properties + b"}"
-    # What the last attempt, running or ended, adds to the container; the parent of an array has none of its own.
+    # What the last attempt, running or ended, adds to the container; an array's parent has no attempts of its own.
     container = _inner(_attempt_container(region, view.attempts[-1])) if view.attempts else b""
     joined = fixed.container + (b"," if container and fixed.container else b"") + container
     return b"{" + _inner(head) + b"," + fixed.members + b',"container":{' + joined + b"}}"
@@ -89,7 +89,7 @@ def _rendered(region: Region, job_id: str) -> Rendered:
 
 
 def _remember(cache: dict[str, Value], key: str, value: Value) -> None:
-    """Keep a value, and drop the one that came first once there are too many."""
+    """Store a value, and evict the oldest if there are too many."""
     if len(cache) >= _CACHED:
         del cache[next(iter(cache))]
     cache[key] = value
@@ -100,7 +100,7 @@ def _inner(value: Mapping[str, object]) -> bytes:
 
 
 def _changing(region: Region, view: UnitView, task: Document | None) -> Document:
-    # AWS lists an attempt once it has ended; the one that runs shows in the container only.
+    # AWS lists an attempt once it has ended; a running one is visible only in the container.
     ended = [attempt for attempt in view.attempts if attempt.stopped_at is not None]
     document: Document = {
         "status": view.status.value,
@@ -116,21 +116,21 @@ def _changing(region: Region, view: UnitView, task: Document | None) -> Document
 
 
 def stops(view: UnitView) -> Document:
-    """isCancelled and isTerminated: a child that had succeeded before its array was stopped is neither."""
+    """isCancelled and isTerminated: for a child that had succeeded before its array was stopped, neither is true."""
     is_open = view.status is not JobStatus.SUCCEEDED
     return {"isCancelled": view.is_cancelled and is_open, "isTerminated": view.is_terminated and is_open}
 
 
 def times(view: UnitView) -> Document:
-    """createdAt, startedAt and stoppedAt in milliseconds, where there are any."""
+    """createdAt, startedAt and stoppedAt in milliseconds, if set."""
     moments = {"createdAt": view.created_at, "startedAt": view.started_at, "stoppedAt": view.stopped_at}
     return {name: _milliseconds(moment) for name, moment in moments.items() if moment is not None}
 
 
 def array_properties(view: UnitView) -> Document:
-    """Of a child its index; of a parent its size and how many children stand in each status.
+    """For a child its index; for a parent its size and the number of children in each status.
 
-    Clients tell a parent by its size (API reference, ArrayPropertiesDetail).
+    Clients recognize a parent by its size (API reference, ArrayPropertiesDetail).
     """
     if view.summary is None:
         return {"index": view.array_index, "statusSummary": {}}
@@ -139,7 +139,7 @@ def array_properties(view: UnitView) -> Document:
 
 
 def _ended_task(region: Region, task: Document, attempt: AttemptView | None) -> Document:
-    """A task as the job has it, with what its attempt adds to it and to its container."""
+    """A task as in the job, with what its attempt adds to it and to its container."""
     if attempt is None:
         return task
     added = _attempt_container(region, attempt)
@@ -150,7 +150,7 @@ def _ended_task(region: Region, task: Document, attempt: AttemptView | None) -> 
 
 
 def _attempt(region: Region, attempt: AttemptView, task: Document | None) -> Document:
-    """API reference, AttemptDetail: the results of a job by ecsProperties stand in its task's containers."""
+    """API reference, AttemptDetail: the results of a job with ecsProperties are in its task's containers."""
     added = _attempt_container(region, attempt)
     if task is None:
         document: Document = {"container": added}

@@ -1,4 +1,4 @@
-"""The part of EC2's API by which a job's host is asked about: DescribeInstances, beside moto's own instances."""
+"""The part of EC2's API for looking up a job's host: DescribeInstances, alongside moto's own instances."""
 
 import base64
 import binascii
@@ -26,16 +26,16 @@ _STATES: Final = {"pending": 0, "running": 16, "terminated": 48}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Asked:
-    """A DescribeInstances. No ids: all that pass the filters."""
+    """A DescribeInstances request. No ids: all that match the filters."""
 
     ids: frozenset[str]
     filters: tuple[tuple[str, frozenset[str]], ...]
-    after: str  # the last instance of the page before
+    after: str  # the last instance of the previous page
     count: int
 
 
 async def answer(region: Region, body: bytes, moto: Callable[[], Awaitable[Response]]) -> Response | None:
-    """The answer about our hosts, with moto's instances after them; None where moto alone is to answer."""
+    """The response with our hosts, followed by moto's instances; None if moto alone is to answer."""
     form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     try:
         ec2_limits.check(form)
@@ -69,7 +69,7 @@ def _key(host: HostView) -> str:
 
 
 def _asked(form: Mapping[str, str]) -> _Asked | None:
-    """What a request asks for; None for a token of moto's own."""
+    """The parsed request; None for one of moto's own tokens."""
     ids = frozenset(value for name, value in form.items() if _BY_ID.fullmatch(name))
     filters = []
     for name, value in form.items():
@@ -95,7 +95,7 @@ def _is_wanted(region: Region, host: HostView, asked: _Asked) -> bool:
 
 
 def _passes(region: Region, host: HostView, name: str, values: frozenset[str]) -> bool:
-    """Whether a host passes a filter, whose values may hold * and ?. A filter that is not known passes none."""
+    """Whether a host matches a filter, whose values may contain * and ?. An unknown filter matches nothing."""
     state = _state(host)
     own: dict[str, list[str]] = {
         "instance-id": [host.instance_id],
@@ -121,7 +121,7 @@ def _state(host: HostView) -> str:
 
 
 def tags_of(region: Region, host: HostView) -> dict[str, str]:
-    """Those of the launch template and of the environment's computeResources, and AWS Batch's own."""
+    """Those of the launch template and of the environment's computeResources, plus AWS Batch's own."""
     resources = region.engine.resources(ENVIRONMENT).get(host.environment, {}).get("computeResources")
     if not isinstance(resources, Mapping):
         return {"AWSBatchServiceTag": "batch"}
@@ -138,7 +138,7 @@ def _response(region: Region, hosts: list[HostView], others: str, last: str) -> 
 
 
 def _reservations_in(response: Response) -> str:
-    """The reservations of moto's answer, as they stand there."""
+    """The reservations in moto's response, verbatim."""
     text = response.body.decode("utf-8", "replace")
     begin, end = text.find("<reservationSet>"), text.rfind("</reservationSet>")
     return text[begin + len("<reservationSet>") : end] if response.status == 200 and 0 <= begin < end else ""

@@ -1,7 +1,7 @@
-"""What EC2 refuses of any Describe call, wherever the answer would come from: too many filter values, page sizes.
+"""What EC2 refuses in any Describe call, wherever its answer would come from: too many filter values, page sizes.
 
-200 filter values a call is EC2's own error (FilterLimitExceeded); 50 filters, EC2 API reference, "Filtering". The page
-sizes are those of botocore's model of EC2, and for older calls, which have none there, those of the API reference.
+200 filter values per call is EC2's own error (FilterLimitExceeded); 50 filters: EC2 API reference, "Filtering". Page
+sizes are from botocore's model of EC2, and for older calls, which lack them there, from the API reference.
 """
 
 import re
@@ -19,7 +19,7 @@ _FILTER_VALUE: Final = re.compile(r"Filter\.[0-9]+\.Value\.[0-9]+")
 _FILTER_NAME: Final = re.compile(r"Filter\.[0-9]+\.Name")
 _ID: Final = re.compile(r"InstanceId\.[0-9]+")
 _INSTANCE_ID: Final = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
-# API reference: "between 5 and 1000" (DescribeInstanceStatus, DescribeTags, ...); the model says nothing of them.
+# API reference: "between 5 and 1000" (DescribeInstanceStatus, DescribeTags, ...); the model does not include it.
 _OLD_PAGES: Final = frozenset({
     "DescribeInstances", "DescribeInstanceStatus", "DescribeTags", "DescribeVolumes", "DescribeVolumeStatus",
     "DescribeSnapshots",
@@ -28,7 +28,7 @@ _USUAL_PAGE: Final = (5, 1000)
 
 
 def check(form: Mapping[str, str]) -> None:
-    """Raises ApiError for a Describe call that EC2 would refuse; what else is asked does not matter."""
+    """Raises ApiError for a Describe call that EC2 would refuse; other calls pass."""
     action = form.get("Action", "")
     if not action.startswith("Describe"):
         return
@@ -70,7 +70,7 @@ def _check_ids(form: Mapping[str, str]) -> None:
 
 @cache
 def _pages() -> Mapping[str, tuple[int | None, int | None]]:
-    """The smallest and the largest MaxResults of each call that has them, from botocore's model, when first asked."""
+    """The smallest and largest MaxResults of each call that has them, loaded from botocore's model on first use."""
     shapes: dict[str, Any] = botocore.loaders.Loader().load_service_model("ec2", "service-2")["shapes"]
     found: dict[str, tuple[int | None, int | None]] = {}
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""The part of ECS's API by which what AWS Batch runs is looked up: clusters, container instances and tasks.
+"""The part of ECS's API for looking up what AWS Batch runs: clusters, container instances and tasks.
 
 Each compute environment has a cluster; its hosts are container instances, and each attempt is a task.
 """
@@ -19,13 +19,13 @@ from spotbatch.local.api.region import ENVIRONMENT, Document, Region
 from spotbatch.local.contract import AttemptView, HostView, UnitView
 
 _TARGET: Final = "AmazonEC2ContainerServiceV20141113."
-_UNKNOWN: Final = "spotbatch"  # the cluster of attempts from before hosts were kept
+_UNKNOWN: Final = "spotbatch"  # the cluster of attempts made before hosts were recorded
 _ID_DIGITS: Final = 32
 _INSTANCE_DIGITS: Final = 17
 _MOST: Final = 100
 _CPU_A_VCPU: Final = 1024
 _REMEMBERED_SECONDS: Final = 3600.0  # ECS forgets stopped tasks after about an hour
-_MOST_STOPPED: Final = 1000  # of the newest jobs, that are looked at for stopped tasks
+_MOST_STOPPED: Final = 1000  # number of newest jobs examined for stopped tasks
 
 Task = tuple[str, UnitView, AttemptView]  # the job or child, and its attempt
 
@@ -34,14 +34,14 @@ Task = tuple[str, UnitView, AttemptView]  # the job or child, and its attempt
 
 
 def cluster_name(names: Names, environment: str) -> str:
-    """The cluster that AWS Batch makes for a compute environment: always the same for the same name."""
+    """The cluster that AWS Batch creates for a compute environment: always the same for the same name."""
     digest = hashlib.sha256(f"{names.account_id}/{names.region}/{environment}".encode()).hexdigest()
     unique = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
     return f"AWSBatch-{environment}-{unique}"
 
 
 def cluster_of(region: Region, environment: str) -> str:
-    """The name of the cluster of an environment, also once the environment is gone."""
+    """The name of an environment's cluster, even after the environment is deleted."""
     if not environment:
         return _UNKNOWN
     body = region.engine.resources(ENVIRONMENT).get(environment, {})
@@ -50,19 +50,19 @@ def cluster_of(region: Region, environment: str) -> str:
 
 
 def task_arn(region: Region, attempt: AttemptView) -> str:
-    """The ARN of an attempt's task: its log stream ends with the task's id."""
+    """The ARN of an attempt's task: its log stream's name ends with the task's id."""
     task = attempt.log_stream.rpartition("/")[2]
     return region.names.ecs_arn("task", cluster_of(region, attempt.environment), task)
 
 
 def container_instance_arn(region: Region, instance_id: str, environment: str) -> str:
-    """The ARN of a host as ECS knows it. The instance's own digits stand in it, so that the way back needs no table."""
+    """A host's ARN in ECS. It contains the instance's own digits, so that the reverse mapping needs no table."""
     digits = instance_id.removeprefix("i-").rjust(_ID_DIGITS, "0")
     return region.names.ecs_arn("container-instance", cluster_of(region, environment), digits)
 
 
 def instance_id_of(arn: str) -> str | None:
-    """The instance that one of our container instances' ARNs or ids means."""
+    """The instance that one of our container instances' ARNs or ids refers to."""
     digits = arn.rpartition("/")[2]
     if not re.fullmatch(rf"[0-9a-f]{{{_ID_DIGITS}}}", digits):
         return None
@@ -73,7 +73,7 @@ def instance_id_of(arn: str) -> str | None:
 
 
 def answer(region: Region, head: Head, body: bytes) -> Response | None:
-    """The answer about what AWS Batch runs; None for another cluster or operation, so that moto answers."""
+    """The response about what AWS Batch runs; None for another cluster or operation, so that moto answers."""
     function = _OPERATIONS.get(head.header("x-amz-target").removeprefix(_TARGET))
     if function is None:
         return None
@@ -90,7 +90,7 @@ def answer(region: Region, head: Head, body: bytes) -> Response | None:
 
 
 def with_clusters(region: Region, response: Response) -> Response:
-    """moto's answer to ListClusters, with ours before its own; a page of either is as moto cut it."""
+    """moto's response to ListClusters, with our clusters first; moto's page limits apply to either."""
     try:
         found = json.loads(response.body)
     except ValueError:
@@ -105,18 +105,18 @@ def with_clusters(region: Region, response: Response) -> Response:
 
 
 def _clusters(region: Region) -> dict[str, str]:
-    """The name of each cluster and the environment that it is of."""
+    """The name of each cluster and its environment."""
     return {cluster_of(region, name): name for name in region.engine.resources(ENVIRONMENT)}
 
 
 def _environment(region: Region, asked: Document) -> str | None:
-    """The environment whose cluster is meant; None for a cluster that is not ours."""
+    """The environment of the requested cluster; None if the cluster is not ours."""
     name = str(asked.get("cluster", "default")).rpartition("/")[2]
     return _environment_of(region, name)
 
 
 def _environment_of(region: Region, name: str) -> str | None:
-    """Of a cluster whose environment is gone, too, as long as hosts of it are known."""
+    """Also for a cluster whose environment is deleted, as long as its hosts are known."""
     found = _clusters(region).get(name)
     if found is not None or name == _UNKNOWN:
         return found if found is not None else ""
@@ -150,7 +150,7 @@ def _cluster(region: Region, name: str, environment: str) -> Document:
 
 
 def _hosts(region: Region, environment: str) -> list[HostView]:
-    """Those that are registered: booted, and not gone."""
+    """The registered hosts: booted, and not gone."""
     return [
         host
         for host in region.engine.hosts()
@@ -197,7 +197,7 @@ def _describe_container_instances(region: Region, asked: Document) -> Document |
 
 
 def instance_document(region: Region, host: HostView, used: tuple[int, int] = (0, 0)) -> Document:
-    """A container instance as DescribeContainerInstances has it; `used` are the vCPUs and MiB of its tasks."""
+    """A container instance as DescribeContainerInstances returns it; `used` are the vCPUs and MiB of its tasks."""
     cpu, memory = host.vcpus * _CPU_A_VCPU, host.memory_mib
     attributes = {"ecs.instance-type": host.instance_type, "ecs.availability-zone": host.zone}
     return {
@@ -258,7 +258,7 @@ def _last(region: Region, job_id: str) -> Iterator[Task]:
 
 
 def _stopped(region: Region) -> Iterator[Task]:
-    """Tasks that ended within the hour, of the newest jobs that have ended."""
+    """Tasks that ended within the hour, from the newest ended jobs."""
     since = region.clock() - _REMEMBERED_SECONDS
     for status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
         for job_id in region.engine.list_jobs(status=status)[:_MOST_STOPPED]:
@@ -267,7 +267,7 @@ def _stopped(region: Region) -> Iterator[Task]:
 
 
 def _usage(region: Region) -> dict[str, tuple[int, int]]:
-    """The vCPUs and the MiB that the tasks on each host have."""
+    """The vCPUs and the MiB used by the tasks on each host."""
     found: dict[str, tuple[int, int]] = {}
     for job_id, _, attempt in _running(region):
         vcpus, memory = _needs(region, job_id)
@@ -311,7 +311,7 @@ def _describe_tasks(region: Region, asked: Document) -> Document | None:
 
 
 def _task_of(region: Region, arn: str) -> Task | None:
-    """The attempt that a task's ARN or id means: its id is the end of its log stream."""
+    """The attempt that a task's ARN or id refers to: its id is the end of its log stream's name."""
     task = arn.rpartition("/")[2]
     try:
         job_id = region.engine.job_of_stream(task)
@@ -324,7 +324,7 @@ def _task_of(region: Region, arn: str) -> Task | None:
 
 
 def task_document(region: Region, job_id: str, view: UnitView, attempt: AttemptView) -> Document:
-    """A task as DescribeTasks has it, but for its times, which are UTC epoch seconds."""
+    """A task as DescribeTasks returns it, except that its times are UTC epoch seconds."""
     cluster = cluster_of(region, attempt.environment)
     vcpus, memory = _needs(region, job_id)
     family = _family(region, job_id)

@@ -11,7 +11,7 @@ from spotbatch.local.api.names import check_name
 from spotbatch.local.api.pages import answer_page, check_count
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
 
-_MAX_ENVIRONMENTS: Final = 50  # quota of an account (user guide, "Service quotas")
+_MAX_ENVIRONMENTS: Final = 50  # an account's quota (user guide, "Service quotas")
 _MAX_PAGE: Final = 100
 # Members of computeResources that UpdateComputeEnvironment may change.
 _UPDATABLE: Final = frozenset({
@@ -19,7 +19,7 @@ _UPDATABLE: Final = frozenset({
     "instanceRole", "tags", "placementGroup", "bidPercentage", "launchTemplate", "ec2Configuration", "type", "imageId",
     "scalingPolicy",
 })  # fmt: skip
-# What a scaling update changes; all else needs an infrastructure update (user guide, "Updating compute environments").
+# What a scaling update changes; the rest needs an infrastructure update (user guide, "Updating compute environments").
 IN_PLACE: Final = frozenset({"minvCpus", "maxvCpus", "desiredvCpus", "scalingPolicy"})
 DEFAULTS: Final = {"minvCpus": 0, "allocationStrategy": "BEST_FIT"}
 _AS_GIVEN: Final = ("context", "ecsSettings")
@@ -27,7 +27,7 @@ _SERVICE_LINKED: Final = "/aws-service-role/"
 
 
 async def create(region: Region, asked: Document) -> Document:
-    """CreateComputeEnvironment. Raises ClientException as AWS would refuse it."""
+    """CreateComputeEnvironment. Raises ClientException where AWS would refuse it."""
     name = check_name("computeEnvironmentName", asked["computeEnvironmentName"])
     if region.find(ENVIRONMENT, name) is not None:
         raise ClientException(f"Object already exists: compute environment {name}")
@@ -75,13 +75,13 @@ def _document(region: Region, name: str, asked: Document) -> Document:
 
 
 def _standing(region: Region, resources: Document) -> Document:
-    """Whether an environment is VALID, and why. An INVALID one launches nothing, and no queue takes it."""
+    """Whether an environment is VALID, and why. An INVALID one launches nothing, and no queue accepts it."""
     problem = launch_templates.problem(region, resources)
     return {"status": "INVALID" if problem else "VALID", "statusReason": problem or "ComputeEnvironment Healthy"}
 
 
 async def put(region: Region, document: Document) -> None:
-    """Keep an environment's document, and tell the scheduler what it says."""
+    """Store an environment's document, and pass its settings to the scheduler."""
     name = document["computeEnvironmentName"]
     await region.engine.put_resource(ENVIRONMENT, name, document, rules=_rules(region, document))
 
@@ -96,12 +96,12 @@ def _is_service_linked(role: str) -> bool:
 
 
 def _without_desired(resources: Document) -> Document:
-    """What is kept of computeResources: desiredvCpus is what there is at the time of asking."""
+    """The stored part of computeResources: desiredvCpus is computed on request."""
     return {name: value for name, value in resources.items() if name != "desiredvCpus"}
 
 
 def _rules(region: Region, document: Document) -> ComputeEnvironment:
-    """What the scheduler knows of an environment. Raises ClientException for values that AWS would refuse."""
+    """The scheduler's view of an environment. Raises ClientException for values that AWS would refuse."""
     is_enabled = document["state"] == "ENABLED" and document["status"] == "VALID"
     name = document["computeEnvironmentName"]
     if document["type"] == "UNMANAGED":
@@ -161,7 +161,7 @@ def _check_spot(resources: Document) -> None:
 
 
 async def update(region: Region, asked: Document) -> Document:
-    """UpdateComputeEnvironment: only what is given changes."""
+    """UpdateComputeEnvironment: changes only what is given."""
     document = region.get(ENVIRONMENT, asked["computeEnvironment"])
     changes = asked.get("computeResources", {})
     _check_update(document, asked, changes)
@@ -201,11 +201,11 @@ def _check_update(document: Document, asked: Document, changes: Document) -> Non
 
 
 def _check_desired(document: Document, changes: Document, vcpus: int) -> None:
-    """The API reference, ComputeResourceUpdate.desiredvCpus: within the limits, and never less than now."""
+    """API reference, ComputeResourceUpdate.desiredvCpus: within the limits, and never less than the current value."""
     if "desiredvCpus" not in changes:
         return
     if changes["desiredvCpus"] < vcpus:
-        raise ClientException(  # AWS's own words
+        raise ClientException(  # AWS's wording
             "Manually scaling down compute environment is not supported. "
             "Disconnecting job queues from compute environment will cause it to scale-down to minvCpus."
         )
@@ -213,7 +213,7 @@ def _check_desired(document: Document, changes: Document, vcpus: int) -> None:
 
 
 async def describe(region: Region, asked: Document) -> Document:
-    """DescribeComputeEnvironments. Unknown names are left out, as AWS leaves them out."""
+    """DescribeComputeEnvironments. Unknown names are left out, as on AWS."""
     named = asked.get("computeEnvironments", [])
     check_count("computeEnvironments", named, _MAX_PAGE)
     documents = [_as_it_is(region, document) for document in region.documents(ENVIRONMENT).values()]
@@ -224,7 +224,7 @@ async def describe(region: Region, asked: Document) -> Document:
 
 
 def _as_it_is(region: Region, document: Document) -> Document:
-    """With the vCPUs of the hosts that the environment has now, as AWS moves desiredvCpus with them."""
+    """With the vCPUs of the environment's current hosts, since AWS updates desiredvCpus with them."""
     if "computeResources" not in document:
         return document
     vcpus = region.engine.environment_vcpus(document["computeEnvironmentName"])
@@ -232,7 +232,7 @@ def _as_it_is(region: Region, document: Document) -> Document:
 
 
 async def delete(region: Region, asked: Document) -> Document:
-    """DeleteComputeEnvironment: only a disabled one that no queue uses."""
+    """DeleteComputeEnvironment: must be disabled and not used by any queue."""
     document = region.get(ENVIRONMENT, asked["computeEnvironment"])
     if document["state"] != "DISABLED":
         raise ClientException("Cannot delete, state must be DISABLED")

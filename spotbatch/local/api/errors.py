@@ -1,4 +1,4 @@
-"""The two errors that AWS Batch's API has, and how any error of ours becomes one of them."""
+"""The two errors of AWS Batch's API, and the mapping of our errors to them."""
 
 from xml.sax.saxutils import escape
 
@@ -7,7 +7,7 @@ from spotbatch.local.api.http import Response, json_response
 
 
 class ApiError(Exception):
-    """An error with one of AWS's codes, as a client library will raise it."""
+    """An error with one of AWS's codes, as client libraries raise it."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -24,33 +24,33 @@ class ClientException(ApiError):
 
 
 class ServerException(ApiError):
-    """The region's own trouble: a full disk, a bug."""
+    """A failure of the region itself: a full disk, a bug."""
 
     def __init__(self, message: str) -> None:
         super().__init__("ServerException", message, 500)
 
 
 def as_api_error(error: SpotbatchError) -> ApiError:
-    """What AWS would answer where one of ours was raised."""
+    """AWS's error for one of ours."""
     if isinstance(error, InvalidInput | NotFound):
         return ClientException(str(error))
     return ServerException(str(error))
 
 
 def query_error(code: str, message: str, status: int) -> Response:
-    """An error as AWS's query protocol (CloudFormation, STS, ...) carries it."""
+    """An error in the format of AWS's query protocol (CloudFormation, STS, ...)."""
     inner = f"<Error><Type>Sender</Type>{_code_and_message(code, message)}</Error>"
     return _xml(f"<ErrorResponse>{inner}</ErrorResponse>", status)
 
 
 def ec2_error(error: ApiError) -> Response:
-    """An error as EC2's own form of the query protocol carries it."""
+    """An error in EC2's variant of the query protocol."""
     inner = f"<Errors><Error>{_code_and_message(error.code, error.message)}</Error></Errors>"
     return _xml(f"<Response>{inner}<RequestID/></Response>", error.status)
 
 
 def s3_error(code: str, message: str, status: int) -> Response:
-    """An error as S3 carries it."""
+    """An error in S3's format."""
     return _xml(f"<Error>{_code_and_message(code, message)}</Error>", status)
 
 
@@ -64,6 +64,6 @@ def _xml(text: str, status: int) -> Response:
 
 
 def error_response(error: ApiError) -> Response:
-    """The error as AWS's JSON protocols carry it."""
+    """The error in the format of AWS's JSON protocols."""
     headers = [("x-amzn-errortype", error.code)]
     return json_response({"__type": error.code, "message": error.message}, error.status, headers)

@@ -1,8 +1,8 @@
-"""AWS Fault Injection Service, as far as Spot hosts go: experiments that interrupt them (moto keeps the templates).
+"""AWS Fault Injection Service, limited to Spot hosts: experiments that interrupt them (moto keeps the templates).
 
 Action `aws:ec2:send-spot-instance-interruptions` (FIS user guide, "FIS actions reference"): each target gets a
 rebalance recommendation at once, and the notice two minutes before `durationBeforeInterruption` (PT2M to PT15M) ends.
-Targets: FIS user guide, "Targets for AWS FIS"; at most five Spot Instances an experiment ("Quotas and limitations").
+Targets: FIS user guide, "Targets for AWS FIS"; at most five Spot Instances per experiment ("Quotas and limitations").
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _EXPERIMENT: Final = re.compile(r"/experiments(?:/(?P<id>[^/]+))?")
 
 
 class ExperimentRefused(Exception):
-    """Why an experiment fails, in words for its state."""
+    """Why an experiment fails, worded for its state."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ class Interruption:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A host as a target sees it."""
+    """A host from the perspective of a target."""
 
     host: HostView
     arn: str
@@ -94,7 +94,7 @@ def _is_meant(candidate: Candidate, target: Mapping[str, Any]) -> bool:
     if any(candidate.tags.get(key) != value for key, value in (target.get("resourceTags") or {}).items()):
         return False
     host = candidate.host
-    attributes = {  # paths of DescribeInstances' answer
+    attributes = {  # paths in DescribeInstances' response
         "State.Name": "running" if host.started_at else "pending",
         "Placement.AvailabilityZone": host.zone,
         "InstanceType": host.instance_type,
@@ -106,7 +106,7 @@ def _is_meant(candidate: Candidate, target: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiments:
-    """Carries out what moto accepts, and says in an experiment's state where it failed."""
+    """Carries out what moto accepts, and reports failures in an experiment's state."""
 
     region: Region
     metadata: MetadataService
@@ -148,11 +148,11 @@ class Experiments:
         await asyncio.sleep(one.wait_seconds)
         try:
             await self.region.engine.interrupt(instance_ids=one.instance_ids)
-        except SpotbatchError as error:  # the host has gone meanwhile
+        except SpotbatchError as error:  # the host is gone by now
             self.failures[experiment_id] = str(error)
 
     def _candidates(self) -> list[Candidate]:
-        """The Spot hosts that are up and have no notice yet."""
+        """The running Spot hosts that have no notice yet."""
         names = self.region.names
         return [
             Candidate(

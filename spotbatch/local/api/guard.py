@@ -1,6 +1,6 @@
-"""Who may talk to the region at all: refuses other hosts' names and other origins' pages before anything is read.
+"""Who may talk to the region at all: refuses foreign Host headers and other origins' pages before reading anything.
 
-SubmitJob runs code. A page in a browser must not reach it, neither by posting to localhost nor by DNS rebinding.
+SubmitJob runs code. A page in a browser must not reach it, either by posting to localhost or by DNS rebinding.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def check(head: Head, port: int) -> None:
-    """Raises HttpError for a request that names another host, or that a page of another origin sent."""
+    """Raises HttpError for a request that names another host, or that was sent by another origin's page."""
     hosts = head.headers_named("host")
     if len(hosts) != 1 or not _is_local(hosts[0], port):
         raise HttpError(403, f"Host must be 127.0.0.1:{port} or localhost:{port}, not {', '.join(hosts)[:200]!r}")
@@ -36,12 +36,12 @@ def _is_local(host: str, port: int) -> bool:
     name, _, given = host.rpartition(":")
     if not given.isdigit() or int(given) != port:
         return False
-    # RFC 6761: names below localhost belong to this machine too; S3 clients put the bucket there.
+    # RFC 6761: names below localhost belong to this machine too; S3 clients prefix them with the bucket.
     return name in _LOCAL_NAMES or name.endswith(".localhost")
 
 
 def bearer_check(head: Head, is_secret: Callable[[str], bool]) -> None:
-    """Raises HttpError unless the region's secret key stands in the Authorization header."""
+    """Raises HttpError unless the region's secret key is in the Authorization header."""
     scheme, _, token = head.header("authorization").partition(" ")
     if scheme.lower() != "bearer" or not is_secret(token):
         raise HttpError(401, "the region's own API wants `Authorization: Bearer <secret key>`")

@@ -1,4 +1,4 @@
-"""Requests and responses of the endpoint as plain values, and the reading of a body within limits."""
+"""Requests and responses of the endpoint as plain values, and reading of request bodies within limits."""
 
 import asyncio
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
-# ASGI's own shapes: dictionaries whose keys depend on their "type".
+# ASGI's types: dictionaries whose keys depend on their "type".
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -18,11 +18,11 @@ Send = Callable[[Message], Awaitable[None]]
 JSON_TYPE: Final = "application/json"
 _SPOOL_BYTES: Final = 16 << 20  # a part of an upload (boto3: 8 MiB) stays in memory: a busy disk would stall the loop
 _SEND_BYTES: Final = 1 << 18
-_LEAST_BYTES_PER_SECOND: Final = 4096  # of a body on the whole, beyond the time that may pass without any
+_LEAST_BYTES_PER_SECOND: Final = 4096  # for the whole body, on top of the time that may pass without data
 
 
 class HttpError(Exception):
-    """A request that is refused before any service sees it."""
+    """A request refused before any service sees it."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -49,30 +49,30 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Body:
-    """A request's body: on disk once it is large. `sha256` is of the bytes as they were sent."""
+    """A request's body: spooled to disk if it is large. `sha256` is of the bytes as sent."""
 
     file: IO[bytes]
     length: int
     sha256: str
 
     def read(self) -> bytes:
-        """All of it, from the beginning."""
+        """All of it, from the start."""
         self.file.seek(0)
         return self.file.read()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Response:
-    """An answer. The body is whole: what this endpoint serves fits in memory already."""
+    """A response. The body is complete: everything that this endpoint serves fits in memory."""
 
     status: int = 200
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
-    then: Callable[[], None] | None = field(default=None)  # called once the answer was sent
+    then: Callable[[], None] | None = field(default=None)  # called once the response was sent
 
 
 def json_response(value: object, status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Response:
-    """A JSON answer without needless white space."""
+    """A JSON response without extra whitespace."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     return Response(status=status, headers=[("content-type", JSON_TYPE), *headers], body=body)
 
@@ -90,7 +90,7 @@ def head_of(scope: Scope) -> Head:
 async def read_body(head: Head, receive: Receive, *, limit: int, stall_seconds: float) -> Body:
     """The whole body, spooled.
 
-    Raises HttpError when it is too large, when no byte comes for `stall_seconds`, or when bytes only trickle.
+    Raises HttpError if it is too large, if no byte arrives for `stall_seconds`, or if bytes only trickle in.
     """
     declared = head.header("content-length")
     if declared.isdigit() and int(declared) > limit:
@@ -129,7 +129,7 @@ def _on_disk(begun: io.BytesIO) -> IO[bytes]:
 
 
 async def send_response(response: Response, head: Head, send: Send) -> None:
-    """Send an answer, in pieces that let other requests in between."""
+    """Send a response, in pieces so that other requests are served in between."""
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
     if not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
         headers.append((b"content-length", str(len(response.body)).encode()))

@@ -1,7 +1,7 @@
-"""Launch templates of compute environments, as far as AWS Batch reads them: their user data must be a MIME archive.
+"""Launch templates of compute environments, as far as AWS Batch reads them: user data must be a MIME archive.
 
 User guide, "Use Amazon EC2 launch templates with AWS Batch": AWS Batch merges its own user data with it. An environment
-with another kind goes INVALID with the reason below (seen by others: aws/aws-cdk #6427).
+with any other kind becomes INVALID with the reason below (reported in aws/aws-cdk #6427).
 """
 
 import binascii
@@ -17,7 +17,7 @@ NOT_MIME: Final = "CLIENT_ERROR - Launch Template UserData is not MIME multipart
 
 
 def problem(region: Region, resources: Document) -> str:
-    """Why an environment with these computeResources is INVALID; "" where nothing that is looked at here is wrong."""
+    """Why an environment with these computeResources is INVALID; "" if nothing checked here is wrong."""
     named = resources.get("launchTemplate", {})
     wanted = [one for one in (named, *named.get("overrides", [])) if one]
     is_wrong = any(not is_mime(data) for one in wanted if (data := _user_data(region, one)))
@@ -25,13 +25,13 @@ def problem(region: Region, resources: Document) -> str:
 
 
 def _user_data(region: Region, named: Mapping[str, str]) -> str | None:
-    """The user data of a launch template, in Base64: of a loaded stack's, or else of one that moto's EC2 has."""
+    """A launch template's user data, in Base64: from a loaded stack, or else from moto's EC2."""
     body = _of_a_stack(region, named)
     return region.user_data_of(named) if body is None else str(body.get("userData", ""))
 
 
 def instance_tags(region: Region, named: Mapping[str, str]) -> dict[str, str]:
-    """What the launch template of a loaded stack tags instances with."""
+    """The tags that the launch template of a loaded stack gives to instances."""
     tags = (_of_a_stack(region, named) or {}).get("tags")
     return dict(tags) if isinstance(tags, Mapping) else {}
 
@@ -44,7 +44,7 @@ def _of_a_stack(region: Region, named: Mapping[str, str]) -> Json | None:
 
 
 def is_mime(user_data: str) -> bool:
-    """Whether user data, in Base64, is a MIME multipart archive from its first byte on."""
+    """Whether user data, in Base64, is a MIME multipart archive from the first byte on."""
     try:
         message = message_from_bytes(b64decode(user_data, validate=False))
     except (binascii.Error, ValueError):
@@ -53,7 +53,7 @@ def is_mime(user_data: str) -> bool:
 
 
 async def keep(region: Region, key: str, body: Document) -> Callable[[], Awaitable[None]]:
-    """Note a launch template that a stack makes; what is returned takes it back."""
+    """Record a launch template made by a stack; returns a function that undoes it."""
     before = region.find(LAUNCH_TEMPLATE, key)
     await region.engine.put_resource(LAUNCH_TEMPLATE, key, body)
 

@@ -23,7 +23,7 @@ _LAST_JOB: Final = re.compile(r"(?P<moment>[0-9]{1,12}\.[0-9]{1,9}) (?P<id>[0-9a
 
 
 async def list_jobs(region: Region, asked: Document) -> Document:
-    """ListJobs: of a queue, or the children of an array. Without a status or filter, the RUNNING ones."""
+    """ListJobs: the jobs of a queue, or the children of an array. Without a status or filter, the RUNNING ones."""
     named = [name for name in ("jobQueue", "arrayJobId", "multiNodeJobId") if asked.get(name)]
     if len(named) != 1:
         raise ClientException(f"give exactly one of jobQueue, arrayJobId and multiNodeJobId, not {named}")
@@ -41,7 +41,7 @@ async def list_jobs(region: Region, asked: Document) -> Document:
 
 
 def _nodes(region: Region, asked: Document, status: JobStatus) -> Sequence[str]:
-    """The one node of a multi-node job that runs here, if it stands in that status."""
+    """The one node of a multi-node job that runs here, if it has that status."""
     parent = asked["multiNodeJobId"]
     _known_job(region, parent, is_array=False)
     window(asked, _MOST)
@@ -66,7 +66,7 @@ def _children(region: Region, asked: Document, status: JobStatus) -> tuple[Seque
 
 
 def _last_job(last: str, *, of_array: bool) -> "re.Match[str]":
-    """Where a page ended: the list goes on behind that job, even if it is in another status by now."""
+    """Where a page ended: the list continues after that job, even if its status has changed by now."""
     match = _LAST_JOB.fullmatch(last)
     if match is None or (match["index"] is not None) is not of_array:
         raise ClientException(f"nextToken ({last[:100]!r}) is not one that this list gave")
@@ -107,7 +107,7 @@ def _known_job(region: Region, job_id: str, *, is_array: bool) -> Sequence[str]:
 def _filter(region: Region, entry: Document) -> JobFilter:
     """What a filter asks for (API reference, ListJobs).
 
-    A job's name matches without regard to case, a definition's with it; a trailing * of either matches any end.
+    Job names match case-insensitively, definition names case-sensitively; a trailing * in either matches any suffix.
     """
     name, values = entry.get("name", ""), entry.get("values", [])
     if len(values) != 1:
@@ -129,7 +129,7 @@ def _filter(region: Region, entry: Document) -> JobFilter:
 
 
 def _of_definition(region: Region, pattern: str) -> JobFilter:
-    """By ARN it is that one revision; by name any of them, or the one that is given."""
+    """An ARN means that one revision; a name means any of them, or the one given."""
     if pattern.startswith("arn:"):
         ours = region.names.arn(DEFINITION, "")
         return JobFilter(member="definition", value=pattern.removeprefix(ours) if pattern.startswith(ours) else "")
@@ -155,7 +155,7 @@ def _summary(region: Region, job_id: str) -> Document:
         "jobName": described["jobName"],
         "jobDefinition": described["jobDefinition"],
         "status": view.status.value,
-        **{name: True for name, is_so in stops(view).items() if is_so},  # API reference: there only if true
+        **{name: True for name, is_so in stops(view).items() if is_so},  # API reference: present only if true
         **times(view),
     }
     if "shareIdentifier" in described:
@@ -171,7 +171,7 @@ def _summary(region: Region, job_id: str) -> Document:
 
 
 async def snapshot(region: Region, asked: Document) -> Document:
-    """GetJobQueueSnapshot: the first RUNNABLE jobs in the order in which they will be dispatched, and who uses what."""
+    """GetJobQueueSnapshot: the first RUNNABLE jobs in dispatch order, and the queue's utilization."""
     queue = region.get(QUEUE, asked["jobQueue"])["jobQueueName"]
     now = round(region.clock() * 1000)
     front = [
@@ -185,7 +185,7 @@ async def snapshot(region: Region, asked: Document) -> Document:
 
 
 def _utilization(region: Region, queue: str) -> Document:
-    """What a queue's jobs have of its environments' vCPUs; by share, the largest first, where it has a policy."""
+    """A queue's jobs' part of its environments' vCPUs; by share, largest first, if it has a policy."""
     together, shares = region.engine.queue_usage(queue)
     found: Document = {"totalCapacityUsage": _vcpus(together)}
     if "schedulingPolicyArn" in region.get(QUEUE, queue):

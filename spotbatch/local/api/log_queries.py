@@ -1,4 +1,4 @@
-"""Queries a job's log forwards and backwards, a bounded piece at a time, with room for other requests in between."""
+"""Reads a job's log forwards and backwards in bounded pieces, so that other requests are served in between."""
 
 import asyncio
 import re
@@ -12,18 +12,18 @@ from spotbatch.local.api.region import Region
 
 Line = tuple[float, str]
 
-MAX_BYTES: Final = 1 << 20  # of an answer (API reference, GetLogEvents)
+MAX_BYTES: Final = 1 << 20  # of a response (API reference, GetLogEvents)
 READ_LINES: Final = 500
 _TOKEN: Final = re.compile(r"(f|b)/([0-9]{1,18})")
 
 
 def token(direction: str, offset: int) -> str:
-    """A place in a log as a nextToken; the direction is f (forwards) or b."""
+    """A position in a log as a nextToken; the direction is f (forwards) or b."""
     return f"{direction}/{offset}"
 
 
 def read_token(given: object) -> tuple[str, int]:
-    """The direction and the byte offset that a nextToken means. Raises ApiError for one that is not ours."""
+    """The direction and the byte offset encoded in a nextToken. Raises ApiError if it is not ours."""
     match = _TOKEN.fullmatch(given) if isinstance(given, str) else None
     if match is None:
         raise bad_token(given)
@@ -39,7 +39,7 @@ def unknown_stream() -> ApiError:
 
 
 def read(region: Region, stream: str, offset: int, limit: int) -> tuple[Sequence[Line], int]:
-    """Lines from an offset on, and the offset after them. Raises ApiError for a stream that is not there."""
+    """Lines from an offset on, and the offset after them. Raises ApiError if the stream does not exist."""
     try:
         return region.engine.read_log(stream, offset=offset, limit=limit)
     except NotFound:
@@ -61,7 +61,7 @@ async def forward(region: Region, stream: str, start: int, limit: int) -> tuple[
 
 
 async def backward(region: Region, stream: str, stop: int | None, limit: int) -> tuple[int, list[Line], int]:
-    """The last `limit` lines (or about a megabyte) before an offset or the end, where they begin and where they end."""
+    """The last `limit` lines (or about a megabyte) before an offset or the end, with their start and end offsets."""
     pieces: deque[Sequence[Line]] = deque()
     count = size = 0
     end: int | None = None

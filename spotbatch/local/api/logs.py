@@ -1,6 +1,6 @@
-"""The reading side of CloudWatch Logs for what jobs wrote; all else of that service is moto's.
+"""The reading side of CloudWatch Logs for job output; the rest of that service is moto's.
 
-Events are the lines of the log file. A nextToken is a place in it, as opaque to clients as AWS's own.
+Events are the lines of the log file. A nextToken is a position in it, as opaque to clients as AWS's own.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ _TARGET: Final = "Logs_20140328."
 _MAX_EVENTS: Final = 10_000
 _MAX_STREAMS: Final = 50
 _MAX_NAMED: Final = 100  # logStreamNames of one FilterLogEvents
-_MAX_READS: Final = 200  # of one FilterLogEvents; it goes on with its token
+_MAX_READS: Final = 200  # of one FilterLogEvents; its token continues after that
 _FILTER_TOKEN: Final = re.compile(r"(.{1,512})\|([0-9]{1,18})\|([0-9]{1,18})\|([0-9]{1,18})")
 
 
 async def answer(region: Region, head: Head, body: bytes) -> Response | None:
-    """The answer to a read of job logs; None for everything that is moto's to answer."""
+    """The response to a read of job logs; None for everything that moto is to answer."""
     operation = head.header("x-amz-target").removeprefix(_TARGET)
     function = _OPERATIONS.get(operation)
     if function is None:
@@ -58,7 +58,7 @@ def _group_of(asked: Document) -> str:
 
 
 def _is_there(region: Region, group: str, stream: str) -> bool:
-    """Whether a job wrote a stream of this whole name in this group. Its last part alone names no stream."""
+    """Whether a job wrote a stream with this full name in this group. The last part alone identifies no stream."""
     job_id = region.engine.job_of_stream(stream)
     if job_id is None:
         return False
@@ -95,7 +95,7 @@ def _event(at: float, line: str) -> Document:
 
 
 def _wanted(asked: Document) -> Callable[[float], bool]:
-    """Whether a moment lies in [startTime, endTime), as the API gives them in milliseconds."""
+    """Whether a time is in [startTime, endTime), which the API gives in milliseconds."""
     start, end = _number(asked, "startTime"), _number(asked, "endTime")
     return lambda at: (start is None or round(at * 1000) >= start) and (end is None or round(at * 1000) < end)
 
@@ -162,11 +162,11 @@ async def _stream(region: Region, group: str, stream: str, began_at: float) -> D
 
 
 async def _filter_events(region: Region, asked: Document) -> Document | None:
-    """FilterLogEvents over the streams in the order of their names.
+    """FilterLogEvents over the streams in order of name.
 
-    One call reads a bounded part; as on AWS an answer may be empty and still have a token to go on with. What is
-    younger than the first call waits for the next: whoever follows a group by the time of the last event (as `aws logs
-    tail --follow` does) would miss what another stream, looked at a moment before, got meanwhile.
+    One call reads a bounded part; as on AWS a response may be empty and still have a token to continue with. Events
+    newer than the first call wait for the next one: whoever follows a group by the time of the last event (as `aws logs
+    tail --follow` does) would otherwise miss what a stream that was read earlier received in the meantime.
     """
     streams = _filtered_streams(region, asked)
     if not streams:
@@ -194,7 +194,7 @@ async def _filter_events(region: Region, asked: Document) -> Document | None:
 
 
 def _filtered_streams(region: Region, asked: Document) -> list[str]:
-    """The streams that are asked for; none where moto is to answer. Raises ApiError as AWS would refuse it."""
+    """The requested streams; empty if moto is to answer. Raises ApiError where AWS would refuse it."""
     named, group = asked.get("logStreamNames"), _group_of(asked)
     if not isinstance(named, list):
         return sorted(region.engine.log_streams(group, str(asked.get("logStreamNamePrefix", ""))))
@@ -211,7 +211,7 @@ def _filtered_streams(region: Region, asked: Document) -> list[str]:
 
 
 def _resume(streams: Sequence[str], token: object, now: int) -> tuple[int, int, int, int]:
-    """The place among the streams, the offset and the number of the line there, and the moment of the first call."""
+    """The position among the streams, the offset and line number there, and the time of the first call."""
     if token is None:
         return 0, 0, 0, now
     match = _FILTER_TOKEN.fullmatch(token) if isinstance(token, str) else None
@@ -229,7 +229,7 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
 
 
 async def _start_live_tail(region: Region, asked: Document) -> Document | None:
-    """Refused for job logs: clients put `stream-` before the endpoint's host, which no 127.0.0.1 has."""
+    """Refused for job logs: clients prefix the endpoint's host with `stream-`, which 127.0.0.1 cannot have."""
     identifiers = asked.get("logGroupIdentifiers")
     if not isinstance(identifiers, list) or not identifiers:
         raise ApiError("InvalidParameterException", "logGroupIdentifiers is a list of log groups' ARNs")

@@ -1,7 +1,7 @@
-"""The metadata service over HTTP: each host's below a path of its own, session tokens required as the stack's hosts do.
+"""The metadata service over HTTP: each host has its own path; session tokens are required, as on the stack's hosts.
 
-Base address of a host: `http://127.0.0.1:PORT/spotbatch/metadata/i-...`, which jobs find as
-AWS_EC2_METADATA_SERVICE_ENDPOINT. Nothing there is secret and nothing can be changed, so there is no signature.
+Base address of a host: `http://127.0.0.1:PORT/spotbatch/metadata/i-...`, passed to jobs as
+AWS_EC2_METADATA_SERVICE_ENDPOINT. Nothing there is secret or can be changed, so there is no signature.
 """
 
 import json
@@ -34,11 +34,11 @@ class MetadataService:
     clock: Callable[[], float]
     on_rebalance: Callable[[Sequence[str]], None] = lambda _instance_ids: (
         None
-    )  # these are recommended for the first time
-    rebalanced: dict[str, float] = field(default_factory=dict)  # hosts live no longer than the region: nothing to keep
+    )  # these get a recommendation for the first time
+    rebalanced: dict[str, float] = field(default_factory=dict)  # hosts do not outlive the region: nothing to store
 
     def recommend_rebalance(self, instance_ids: list[str], count: int) -> list[str]:
-        """Give hosts (or so many Spot hosts, the oldest first) a rebalance recommendation. Raises NotFound."""
+        """Send hosts (or this many Spot hosts, oldest first) a rebalance recommendation. Raises NotFound."""
         living = {one.instance_id: one for one in self.engine.hosts() if one.ended_at is None and one.is_spot}
         if unknown := [one for one in instance_ids if one not in living]:
             raise NotFound(f"there is no living Spot host {', '.join(unknown)}")
@@ -70,7 +70,7 @@ class MetadataService:
     def _token(self, head: Head, instance_id: str) -> Response:
         if head.method != "PUT":
             return _status(405, "Method Not Allowed")
-        if head.header("x-forwarded-for"):  # EC2 gives no token through a proxy
+        if head.header("x-forwarded-for"):  # EC2 issues no token through a proxy
             return _status(403, "Forbidden")
         ttl = head.header(TTL_HEADER)
         token = self.sessions.token(instance_id, ttl, self.clock())
@@ -104,7 +104,7 @@ class MetadataService:
         )
 
     def _reclaim_at(self, host: HostView) -> float | None:
-        """From the notice that the engine wrote; None before it."""
+        """From the notice written by the engine; None before there is one."""
         try:
             said = json.loads((self.hosts_folder / host.instance_id / "notice.json").read_bytes())
             return datetime.fromisoformat(said["time"]).timestamp()

@@ -1,4 +1,4 @@
-"""Job definitions of several containers (ecsProperties) or nodes (nodeProperties): AWS's rules for them."""
+"""Job definitions with several containers (ecsProperties) or nodes (nodeProperties): AWS's rules for them."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _NODES: Final = re.compile(r"([0-9]{1,6})?:([0-9]{1,6})?|([0-9]{1,6})")
 
 
 def checked_ecs(properties: Document) -> Document:
-    """ecsProperties, where AWS would take them (API reference, EcsTaskProperties). Raises ClientException."""
+    """ecsProperties, if AWS would accept them (API reference, EcsTaskProperties). Raises ClientException."""
     tasks = properties["taskProperties"]
     if len(tasks) != 1 or not 1 <= len(tasks[0]["containers"]) <= _MOST_CONTAINERS:
         raise ClientException(f"ecsProperties holds one taskProperties with 1 to {_MOST_CONTAINERS} containers")
@@ -51,7 +51,7 @@ def _check_dependency(container: Document, entry: Document, containers: Sequence
 
 
 def checked_nodes(properties: Document) -> Document:
-    """nodeProperties, where AWS would take them (API reference, NodeProperties). Raises ClientException."""
+    """nodeProperties, if AWS would accept them (API reference, NodeProperties). Raises ClientException."""
     count = properties["numNodes"]
     if count < 1 or not 0 <= properties["mainNode"] < count:
         main = properties["mainNode"]
@@ -67,7 +67,7 @@ def checked_nodes(properties: Document) -> Document:
 
 
 def _nodes_of(node_range: Document, count: int) -> tuple[int, int]:
-    """The first and the last node of a range, whose container is looked at too."""
+    """The first and the last node of a range, whose container is checked too."""
     given = node_range["targetNodes"]
     first, last = nodes_of(given, count)
     if not first <= last < count:
@@ -90,7 +90,7 @@ def nodes_of(given: str, count: int) -> tuple[int, int]:
 
 
 def single_container(properties: Document) -> Document:
-    """The one container of ecsProperties. Raises ClientException where there are several."""
+    """The only container of ecsProperties. Raises ClientException if there are several."""
     containers = properties["taskProperties"][0]["containers"]
     if len(containers) > 1:
         raise ClientException(f"the local region runs one container a job, not {len(containers)}")
@@ -99,7 +99,7 @@ def single_container(properties: Document) -> Document:
 
 
 def override_of(container: Document, asked: Document) -> Document:
-    """What an ecsPropertiesOverride changes of the only container of a task. Raises ClientException."""
+    """What an ecsPropertiesOverride changes in a task's only container. Raises ClientException."""
     tasks = asked.get("taskProperties", [])
     overrides = [one for task in tasks for one in task.get("containers", [])]
     if len(tasks) > 1 or len(overrides) > 1:

@@ -1,6 +1,6 @@
-"""Multi-node parallel jobs of one node: they are run as what they are, a job of one container.
+"""Multi-node parallel jobs with a single node: they run as ordinary single-container jobs.
 
-torchx submits nothing else, whatever the number of replicas. Jobs of several nodes are refused.
+torchx submits only these, whatever the number of replicas. Jobs with several nodes are refused.
 """
 
 import json
@@ -11,7 +11,7 @@ from spotbatch.local.api.multi_container import nodes_of, single_container
 from spotbatch.local.api.region import Document, Region
 
 _ONLY: Final = "0"
-# What AWS Batch tells each node (user guide, "AWS Batch job environment variables"); a single node is the main one.
+# What AWS Batch tells each node (user guide, "AWS Batch job environment variables"); a single node is the main node.
 VARIABLES: Final = {
     "AWS_BATCH_JOB_MAIN_NODE_INDEX": _ONLY,
     "AWS_BATCH_JOB_NODE_INDEX": _ONLY,
@@ -20,9 +20,9 @@ VARIABLES: Final = {
 
 
 def container_of(definition: Document, asked: Document) -> tuple[Document, Document, bool]:
-    """The container of the only node, what the submission changes of it, and whether ecsProperties define it.
+    """The container of the only node, the submission's overrides for it, and whether ecsProperties define it.
 
-    Raises ClientException for a job of several nodes.
+    Raises ClientException for a job with several nodes.
     """
     properties, overrides = definition["nodeProperties"], asked.get("nodeOverrides", {})
     count = overrides.get("numNodes", properties["numNodes"])
@@ -45,7 +45,7 @@ def is_multinode(described: Document) -> bool:
 
 
 def node_of(region: Region, rendered: bytes, asked_id: str) -> bytes:
-    """The only node of a job, from the job as DescribeJobs has it: a node is `<job id>#<index>`."""
+    """The only node of a job, from the job as DescribeJobs returns it: a node is `<job id>#<index>`."""
     document = json.loads(rendered)
     document |= {
         "jobId": asked_id,
@@ -57,6 +57,6 @@ def node_of(region: Region, rendered: bytes, asked_id: str) -> bytes:
 
 
 def job_of_node(asked_id: str) -> str | None:
-    """The job of a node's id, where it can be one: all others have indexes that no job here has."""
+    """The job that a node's id refers to, if possible: all others have indexes that no job here has."""
     job_id, mark, index = asked_id.partition("#")
     return job_id if mark and index == _ONLY else None

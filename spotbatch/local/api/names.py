@@ -1,4 +1,4 @@
-"""AWS Batch's names: the ARNs of this region's resources, and what a caller may name a resource by."""
+"""AWS Batch's names: the ARNs of this region's resources, and the names that callers may use for a resource."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Names:
         return f"arn:aws:ecs:{self.region}:{self.account_id}:{kind}/{tail}"
 
     def name_of(self, kind: str, reference: str) -> str:
-        """The name that a name or an ARN means. Raises ClientException for an ARN of something else."""
+        """The name that a name or an ARN refers to. Raises ClientException for another kind of ARN."""
         if not reference.startswith("arn:"):
             return reference
         prefix = self.arn(kind, "")
@@ -37,7 +37,7 @@ class Names:
 
 
 def check_name(member: str, name: str) -> str:
-    """The name, where AWS Batch would allow it. Raises ClientException."""
+    """The name, if AWS Batch would allow it. Raises ClientException."""
     if not _NAME.fullmatch(name):
         raise ClientException(
             f"{member} must be up to 128 letters, digits, hyphens and underscores and begin with a letter or digit, "
@@ -47,5 +47,5 @@ def check_name(member: str, name: str) -> str:
 
 
 def is_job_id(text: str) -> bool:
-    """Whether a text is the one spelling of a job's id, or of an array child's (`<id>:<index>`)."""
+    """Whether a string is the canonical form of a job's id, or of an array child's (`<id>:<index>`)."""
     return _JOB_ID.fullmatch(text) is not None

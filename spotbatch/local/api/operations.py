@@ -1,4 +1,4 @@
-"""Which function answers which operation of AWS Batch, and the answer as HTTP."""
+"""Maps AWS Batch's operations to functions, and their results to HTTP."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -22,7 +22,7 @@ from spotbatch.local.api.region import Document, Region
 
 Operation = Callable[[Region, Document], Awaitable[Document | bytes]]
 
-# Quotas of one request's size (user guide, "Service quotas").
+# Quotas for the size of a request (user guide, "Service quotas").
 _MOST_BYTES: Final = {"SubmitJob": 30 * 1024, "RegisterJobDefinition": 24 * 1024}
 
 OPERATIONS: Final[dict[str, Operation]] = {
@@ -57,7 +57,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
 
 
 async def answer(region: Region, head: Head, body: bytes) -> Response:
-    """What AWS Batch answers, an error included."""
+    """AWS Batch's response, including errors."""
     try:
         call = service_model.parse(head, body)
         most = _MOST_BYTES.get(call.operation)
@@ -72,7 +72,7 @@ async def answer(region: Region, head: Head, body: bytes) -> Response:
 
 
 async def perform(region: Region, operation: str, parameters: Document) -> Document | bytes:
-    """One operation, for a caller in this process too. Raises ApiError."""
+    """Perform one operation; also for callers in this process. Raises ApiError."""
     function = OPERATIONS.get(operation)
     if function is None:
         raise ClientException(f"the local region does not have the operation {operation}")

@@ -1,4 +1,4 @@
-"""Pages of an answer: maxResults and nextToken, as AWS's lists have them."""
+"""Pagination: maxResults and nextToken, as in AWS's lists."""
 
 import base64
 import binascii
@@ -17,19 +17,19 @@ _MARK: Final = "1|"
 def page(
     items: Sequence[Item], key: Callable[[Item], str], asked: Document, most: int, position: Callable[[str], int]
 ) -> tuple[Sequence[Item], str | None]:
-    """One page of a list in a fixed order, and the token of the next.
+    """One page of a list in a fixed order, and the token of the next page.
 
-    A token holds the key of the last item given; `position` tells where what follows a key begins, whether or not its
-    item is still in the list: what comes and goes between two pages repeats nothing and skips nothing else.
+    A token contains the key of the last item returned; `position` returns where what follows a key begins, whether
+    or not its item is still in the list: changes between two pages repeat nothing and skip nothing else.
     """
     size, last = window(asked, most)
-    start = 0 if last is None else position(last)  # AWS's own scripts (awsbstat) begin with an empty token
+    start = 0 if last is None else position(last)  # AWS's own scripts (awsbstat) start with an empty token
     end = start + size
     return items[start:end], _encode(key(items[end - 1])) if end < len(items) else None
 
 
 def window(asked: Document, most: int) -> tuple[int, str | None]:
-    """How many items a page has, and the key of the last item of the page before; for lists that are not read whole."""
+    """A page's size, and the key of the previous page's last item; for lists that are not read in full."""
     max_results, token = asked.get("maxResults"), asked.get("nextToken")
     if max_results is not None and not 1 <= max_results <= most:
         raise ClientException(f"maxResults must be between 1 and {most}, not {max_results}")
@@ -37,18 +37,18 @@ def window(asked: Document, most: int) -> tuple[int, str | None]:
 
 
 def token_after(key: str) -> str:
-    """The token of the page that follows the item of a key."""
+    """The token of the page after the item with this key."""
     return _encode(key)
 
 
 def check_count(member: str, named: Sequence[str], most: int) -> None:
-    """Raises ClientException where a request names more than it may."""
+    """Raises ClientException if a request names more than allowed."""
     if len(named) > most:
         raise ClientException(f"{member} holds up to {most} entries, not {len(named)}")
 
 
 def answer_page(items: Iterable[Item], key: Callable[[Item], str], asked: Document, member: str, most: int) -> Document:
-    """The page of a list that a request asks for, in the order of its keys: under `member`, with the next token."""
+    """The requested page of a list, ordered by its keys: under `member`, with the next token."""
     ordered = sorted(items, key=key)
     keys = [key(item) for item in ordered]
     part, token = page(ordered, key, asked, most, lambda last: bisect_right(keys, last))

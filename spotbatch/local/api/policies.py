@@ -19,7 +19,7 @@ _SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}\*?")
 
 
 async def create(region: Region, asked: Document) -> Document:
-    """CreateSchedulingPolicy. Raises ClientException as AWS would refuse it."""
+    """CreateSchedulingPolicy. Raises ClientException where AWS would refuse it."""
     name = check_name("name", asked["name"])
     if region.find(POLICY, name) is not None:
         raise ClientException(f"Object already exists: scheduling policy {name}")
@@ -64,7 +64,7 @@ def _check_overlap(identifiers: Sequence[str]) -> None:
 
 
 async def update(region: Region, asked: Document) -> Document:
-    """UpdateSchedulingPolicy; the queues that use it follow at once."""
+    """UpdateSchedulingPolicy; the queues that use it are updated at once."""
     _check_kind(asked)
     document = region.get(POLICY, asked["arn"])
     if "fairsharePolicy" in asked:
@@ -74,7 +74,7 @@ async def update(region: Region, asked: Document) -> Document:
 
 
 async def put(region: Region, document: Document) -> None:
-    """Keep a policy's document; its queues follow."""
+    """Store a policy's document, and update its queues."""
     await region.engine.put_resource(POLICY, document["name"], document)
     for queue in _queues_of(region, document["arn"]):
         await queues.put(region, queue)
@@ -98,7 +98,7 @@ async def list_policies(region: Region, asked: Document) -> Document:
 
 
 async def delete(region: Region, asked: Document) -> Document:
-    """DeleteSchedulingPolicy: not while a queue uses it."""
+    """DeleteSchedulingPolicy: refused while a queue uses it."""
     document = region.get(POLICY, asked["arn"])
     if users := _queues_of(region, document["arn"]):
         names = [queue["jobQueueName"] for queue in users]

@@ -1,4 +1,4 @@
-"""From an environment's instance types and subnets to the pools that its hosts are launched from."""
+"""From an environment's instance types and subnets to the pools in which its hosts are launched."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,13 +10,13 @@ from spotbatch.local.api.region import Document
 from spotbatch.pricing.catalogue import InstanceType, catalogue
 
 _ZONES: Final = "abcdef"
-# How much spare capacity a type is taken to have, by the share of its instances that Spot reclaims in a month.
+# Assumed spare capacity of a type, by the share of its instances that Spot reclaims in a month.
 _DEPTHS: Final = {"<5%": 5.0, "5-10%": 4.0, "10-15%": 3.0, "15-20%": 2.0, ">20%": 1.0}
 _UNKNOWN_DEPTH: Final = 1.0
 
 
 def types_of(names: Sequence[str]) -> tuple[InstanceType, ...]:
-    """The types that `instanceTypes` stands for, all of one architecture. Raises ClientException."""
+    """The types that `instanceTypes` expands to, all of one architecture. Raises ClientException."""
     try:
         types = catalogue().expand(names)
     except NotFound as error:
@@ -33,7 +33,7 @@ def architecture_of(resources: Document) -> str:
 
 
 def pools_of(resources: Document, region: str) -> tuple[Pool, ...]:
-    """A pool for each type in each zone. The subnets are taken to lie in the region's zones, in their order."""
+    """A pool for each type in each zone. The subnets are assumed to be in the region's zones, in order."""
     zones = [f"{region}{letter}" for letter in _ZONES[: len(resources["subnets"])]]
     is_spot = resources["type"] == "SPOT"
     return tuple(_pool(one, zone, is_spot=is_spot) for one in types_of(resources["instanceTypes"]) for zone in zones)

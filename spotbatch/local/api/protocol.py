@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with limits of ours: on the size of a request's head, and on how long it may take."""
+"""uvicorn's HTTP protocol with our own limits on the size of a request's head and on how long it may take."""
 
 from asyncio import TimerHandle, Transport
 from typing import Any, Final
@@ -10,7 +10,7 @@ _HEAD_SECONDS: Final = 5.0
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Closes a connection whose request head is too long, or does not end in time (a slow-loris client)."""
+    """Closes a connection whose request head is too long, or does not finish in time (a slow-loris client)."""
 
     head_seconds = _HEAD_SECONDS
 
@@ -20,7 +20,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_timer: TimerHandle | None = None
 
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._start_head()
 

@@ -15,7 +15,7 @@ from spotbatch.local.api.names import check_name
 from spotbatch.local.api.pages import answer_page, check_count
 from spotbatch.local.api.region import ENVIRONMENT, POLICY, QUEUE, Document, Region
 
-_MAX_QUEUES: Final = 50  # quota of an account (user guide, "Service quotas")
+_MAX_QUEUES: Final = 50  # an account's quota (user guide, "Service quotas")
 _MAX_ENVIRONMENTS: Final = 3
 _MAX_PRIORITY: Final = 1000  # the published schema of AWS::Batch::JobQueue
 _MAX_PAGE: Final = 100
@@ -28,7 +28,7 @@ _TIME_LIMIT_REASONS: Final = (
 
 
 async def create(region: Region, asked: Document) -> Document:
-    """CreateJobQueue. Raises ClientException as AWS would refuse it."""
+    """CreateJobQueue. Raises ClientException where AWS would refuse it."""
     name = check_name("jobQueueName", asked["jobQueueName"])
     if region.find(QUEUE, name) is not None:
         raise ClientException(f"Object already exists: job queue {name}")
@@ -63,7 +63,7 @@ def _check_kind(asked: Document) -> None:
 
 
 async def put(region: Region, document: Document) -> None:
-    """Keep a queue's document, and tell the scheduler what it says."""
+    """Store a queue's document, and pass its settings to the scheduler."""
     await region.engine.put_resource(QUEUE, document["jobQueueName"], document, rules=_rules(region, document))
 
 
@@ -136,7 +136,7 @@ def _fair_share(policy: Document) -> FairShare:
 
 
 async def update(region: Region, asked: Document) -> Document:
-    """UpdateJobQueue: only what is given changes. A queue cannot gain or lose a scheduling policy."""
+    """UpdateJobQueue: changes only what is given. A queue cannot gain or lose a scheduling policy."""
     _check_kind(asked)
     if not 0 <= asked.get("priority", 0) <= _MAX_PRIORITY:
         raise ClientException(f"priority must be 0 to {_MAX_PRIORITY}, not {asked['priority']}")
@@ -157,7 +157,7 @@ async def update(region: Region, asked: Document) -> Document:
 
 
 async def describe(region: Region, asked: Document) -> Document:
-    """DescribeJobQueues. Unknown names are left out, as AWS leaves them out."""
+    """DescribeJobQueues. Unknown names are left out, as on AWS."""
     documents = list(region.documents(QUEUE).values())
     if named := asked.get("jobQueues"):
         check_count("jobQueues", named, _MAX_PAGE)
@@ -167,7 +167,7 @@ async def describe(region: Region, asked: Document) -> Document:
 
 
 async def delete(region: Region, asked: Document) -> Document:
-    """DeleteJobQueue: only a disabled one. Its jobs are terminated, then it goes."""
+    """DeleteJobQueue: must be disabled. Its jobs are terminated, then it is deleted."""
     document = region.get(QUEUE, asked["jobQueue"])
     if document["state"] != "DISABLED":
         raise ClientException("Cannot delete, state must be DISABLED")
@@ -179,14 +179,14 @@ async def delete(region: Region, asked: Document) -> Document:
 
 
 async def finish_deletion(region: Region, name: str) -> None:
-    """Terminate what is left in a queue, wait until it has ended, and remove the queue."""
+    """Terminate what is left in a queue, wait until it has ended, and delete the queue."""
     for job_id in _unfinished(region, name):
         await region.engine.terminate(job_id, QUEUE_DELETED)
     if _unfinished(region, name):
         async for _ in region.engine.changes():
             if not _unfinished(region, name):
                 break
-    with contextlib.suppress(NotFound):  # a stack that is updated waits for it too
+    with contextlib.suppress(NotFound):  # a stack update waits for it too
         await region.engine.delete_resource(QUEUE, name)
 
 

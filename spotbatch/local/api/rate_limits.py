@@ -1,4 +1,4 @@
-"""The request rates that AWS publishes, as token buckets. Pure: the time is an argument.
+"""The request rates published by AWS, as token buckets. Pure: the time is an argument.
 
 Sources: AWS Batch user guide, "Service quotas" (SubmitJob: 50 a second; no rate of its other operations is published);
 EC2 developer guide, "Request throttling for the Amazon EC2 API"; ECS developer guide, "Request throttling for the
@@ -22,11 +22,11 @@ _READS: Final = ("Describe", "List", "Get")
 @dataclass(slots=True)
 class _Bucket:
     tokens: float
-    filled_at: float  # seconds, of the caller's clock
+    filled_at: float  # seconds, on the caller's clock
 
 
 def limit_of(service: str, operation: str) -> tuple[float, float] | None:
-    """(tokens that a bucket holds, tokens a second) of an operation; None where AWS publishes none."""
+    """(bucket size in tokens, tokens per second) of an operation; None if AWS publishes none."""
     is_read = operation.startswith(_READS)
     match service:
         case "batch":
@@ -48,7 +48,7 @@ class RateLimits:
         self._buckets: dict[tuple[str, str], _Bucket] = {}
 
     def takes(self, service: str, operation: str, now: float) -> bool:
-        """Whether a request may pass at a time (seconds, any epoch); it takes a token then."""
+        """Whether a request may pass at this time (seconds, any epoch); if so it takes a token."""
         limit = limit_of(service, operation)
         if limit is None:
             return True

@@ -1,4 +1,4 @@
-"""What every operation needs: the engine, this region's names, and the resources that it keeps."""
+"""What every operation needs: the engine, this region's names, and the region's resources."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from spotbatch.local.api.names import Names
 from spotbatch.local.contract import LAUNCH_TEMPLATE as LAUNCH_TEMPLATE
 from spotbatch.local.contract import Engine, UnitView
 
-# The resources' documents, as DescribeX answers them. Their keys are AWS's; the service model checked their shapes.
+# The resources' documents, as DescribeX returns them. Their keys are AWS's; the service model checked their shapes.
 Document = dict[str, Any]
 
 ENVIRONMENT: Final = "compute-environment"
@@ -24,16 +24,16 @@ STACK: Final = "stack"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rendered:
-    """JSON without its braces: a job's unchanging members, and those of its container."""
+    """JSON without its braces: a job's constant members, and those of its container."""
 
     members: bytes
     container: bytes
-    task: Document | None = None  # of a job by ecsProperties: it stands there, with its container's results
+    task: Document | None = None  # for a job with ecsProperties: they are there, with the container's results
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What DescribeJobs said of a job or child, and what it stood on."""
+    """What DescribeJobs last returned for a job or child, and what that was based on."""
 
     view: UnitView
     json: bytes
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(kw_only=True, slots=True)
 class Region:
-    """One local region, as its operations see it."""
+    """One local region, from the perspective of its operations."""
 
     engine: Engine
     names: Names
@@ -54,32 +54,32 @@ class Region:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def documents(self, kind: str) -> Mapping[str, Document]:
-        """All documents of a kind, by name. Copies: what they hold may be changed and put back."""
+        """All documents of a kind, by name. Copies: their content may be changed and put back."""
         return {name: dict(body) for name, body in self.engine.resources(kind).items()}
 
     def find(self, kind: str, reference: str) -> Document | None:
-        """The document that a name or ARN means, or None. A copy."""
+        """The document that a name or ARN refers to, or None. A copy."""
         body = self.engine.resources(kind).get(self.names.name_of(kind, reference))
         return dict(body) if body is not None else None
 
     def get(self, kind: str, reference: str) -> Document:
-        """The document that a name or ARN means. Raises ClientException when there is none."""
+        """The document that a name or ARN refers to. Raises ClientException if there is none."""
         found = self.find(kind, reference)
         if found is None:
             raise ClientException(f"{kind} {reference[:300]!r} does not exist")
         return found
 
     def forget_rendered(self) -> None:
-        """Render again what DescribeJobs says: something that never changes did."""
+        """Render DescribeJobs' output again: something usually constant has changed."""
         self.rendered.clear()
         self.answers.clear()
 
     def keep(self, task: asyncio.Task[None]) -> None:
-        """Hold on to work that goes on after its answer was sent."""
+        """Keep a reference to work that continues after its response was sent."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Stop what still goes on."""
+        """Stop all work in progress."""
         for task in self._tasks:
             task.cancel()

@@ -21,14 +21,14 @@ _DRAIN_SECONDS = 3
 
 
 def bind(port: int, *, preferred: int = 0) -> socket.socket:
-    """A listening socket on the port; for port 0 on the preferred one if that is free, else on any.
+    """A listening socket on the port; for port 0 on the preferred port if it is free, otherwise on any.
 
-    Raises Unavailable when the port asked for is taken.
+    Raises Unavailable if the requested port is taken.
     """
     candidates = [port] if port else [preferred, 0] if preferred else [0]
     for candidate in candidates:
-        # With the protocol named, asyncio sets TCP_NODELAY on each connection; without, a small answer, which goes
-        # out in two writes, waits 40 ms for the client's delayed acknowledgement.
+        # With the protocol given, asyncio sets TCP_NODELAY on each connection; without it, a small response, which is
+        # sent in two writes, waits 40 ms for the client's delayed acknowledgement.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -52,12 +52,12 @@ class Server(uvicorn.Server):
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Take no more connections, answer what is open, and end."""
+        """Accept no more connections, answer those that are open, and end."""
         self.should_exit = True
         self._stopping.set()
 
     async def main_loop(self) -> None:
-        gc.freeze()  # what was imported by now stays: no collection need look at it again, at a request's expense
+        gc.freeze()  # what has been imported stays: no collection need scan it again at a request's expense
         await self._stopping.wait()
 
     @contextlib.contextmanager
@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
 
 
 def server_of(application: Application) -> Server:
-    """The server, not started yet: `serve(sockets=[...])` runs it, `stop()` ends it."""
+    """The server, not yet started: `serve(sockets=[...])` runs it, `stop()` ends it."""
     config = uvicorn.Config(
         application,
         http=LimitedProtocol,
@@ -76,7 +76,7 @@ def server_of(application: Application) -> Server:
         access_log=False,
         log_level="error",
         server_header=False,
-        date_header=False,  # the application writes it
+        date_header=False,  # written by the application
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,

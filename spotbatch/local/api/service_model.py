@@ -1,4 +1,4 @@
-"""AWS's own service model of Batch: which operation a request is, and whether its parameters have the right shape."""
+"""AWS's own service model of Batch: identifies a request's operation, and checks the shape of its parameters."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def _routes() -> dict[tuple[str, str], OperationModel]:
 
 
 def parse(head: Head, body: bytes) -> Call:
-    """The call that a request makes. Raises ApiError as AWS Batch would refuse it."""
+    """The call made by a request. Raises ApiError where AWS Batch would refuse it."""
     operation, label = _find(head)
     shape = operation.input_shape
     given = _json_object(body)
@@ -62,7 +62,7 @@ def input_shape(operation: str) -> StructureShape:
 
 
 def check(operation: str, parameters: dict[str, Any]) -> None:
-    """Raises ApiError unless the parameters have the operation's shape; for requests that came another way."""
+    """Raises ApiError unless the parameters have the operation's shape; for requests that arrived another way."""
     shape = input_shape(operation)
     _known(shape, parameters, "")
     _validate(shape, parameters)
@@ -78,7 +78,7 @@ def _validate(shape: StructureShape, parameters: dict[str, Any]) -> None:
 
 
 def _empty_required(shape: Shape, value: Any, where: str) -> Iterator[str]:
-    """The required members that hold an empty text: it stands for none of them."""
+    """The required members that hold an empty string, which counts as missing."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
         for name, one in value.items():
             place = f"{where}.{name}".lstrip(".")
@@ -119,7 +119,7 @@ def _no_constant(name: str) -> float:
 
 
 def _known(shape: Shape, value: object, where: str, depth: int = 0) -> Any:
-    """The value without members that the model does not know, and without nulls, as AWS ignores both."""
+    """The value without members unknown to the model, and without nulls, since AWS ignores both."""
     if depth > _MAX_DEPTH:
         raise ClientException(f"{where} is nested too deep")
     if isinstance(shape, StructureShape) and isinstance(value, dict):
@@ -153,7 +153,7 @@ def _scalar(shape: Shape, value: object, where: str) -> object:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be written as UTF-8: JSON's escapes can spell half a surrogate pair."""
+    """Whether it can be encoded as UTF-8: JSON's escapes can contain half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Verifying AWS Signature Version 4, in headers or in a presigned URL, and the S3 query signature of before.
+"""Verifies AWS Signature Version 4, in headers or in a presigned URL, and S3's older query signature.
 
-Follows "Signing AWS API requests" in the IAM user guide; tests take botocore's own signer as the oracle.
+Follows "Signing AWS API requests" in the IAM user guide; tests use botocore's own signer as the oracle.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _V2_SUBRESOURCES: Final = frozenset({
     "website", "response-cache-control", "response-content-disposition", "response-content-encoding",
     "response-content-language", "response-content-type", "response-expires",
 })  # fmt: skip
-# What else a URL with the old signature may hold: its own parameters, and how a bucket is listed.
+# What else a URL with the old signature may contain: its own parameters, and how a bucket is listed.
 _V2_UNSIGNED: Final = frozenset({
     "AWSAccessKeyId", "Signature", "Expires", "x-amz-security-token", "prefix", "marker", "max-keys", "delimiter",
     "encoding-type", "key-marker", "upload-id-marker", "version-id-marker", "max-uploads", "max-parts",
@@ -37,7 +37,7 @@ _V2_UNSIGNED: Final = frozenset({
 
 
 class SignatureRefused(Exception):
-    """A request is unsigned, or its signature is not the region's."""
+    """A request is unsigned, or its signature is invalid in this region."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class SignatureRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """What a request says about its own signature."""
+    """What a request states about its own signature."""
 
     access_key: str
     date: str  # YYYYMMDD
@@ -55,14 +55,14 @@ class Claim:
     service: str
     signed_headers: tuple[str, ...]
     signature: str
-    timestamp: str  # YYYYMMDDTHHMMSSZ, or for the old S3 signature the moment of expiry
+    timestamp: str  # YYYYMMDDTHHMMSSZ, or for the old S3 signature the expiry time
     expires_seconds: int | None = None  # presigned only
     is_query: bool = False
     is_v2: bool = False
 
 
 def claim_of(head: Head) -> Claim | None:
-    """The claim of a request, or None where it is not signed. Raises SignatureRefused for one that is garbled."""
+    """A request's claim, or None if it is not signed. Raises SignatureRefused if it is malformed."""
     authorization = head.header("authorization")
     try:
         if authorization.startswith(_ALGORITHM):
@@ -88,9 +88,9 @@ def claim_of(head: Head) -> Claim | None:
 
 
 def with_scope(head: Head, claim: Claim) -> Head:
-    """The head as the verified claim has it: one Authorization header, which names the service that was signed for.
+    """The head according to the verified claim: a single Authorization header, which names the service signed for.
 
-    What stands behind us chooses the service by that header, or by the body if there is none.
+    The backend selects the service by that header, or by the body if there is none.
     """
     scope = f"{claim.date or '19700101'}/{claim.region or '-'}/{claim.service}/aws4_request"
     signed = ";".join(claim.signed_headers)
@@ -137,7 +137,7 @@ class Verifier:
     _keys: dict[tuple[str, str, str, str], bytes] = field(default_factory=dict)
 
     def may_be_right(self, head: Head, claim: Claim) -> bool:
-        """Whether a request may turn out well signed once its body has come: S3's heads tell before that."""
+        """Whether a request may still be validly signed once its body arrives: S3's heads show it before that."""
         if claim.service != "s3":
             return self.secret_of(claim.access_key) is not None
         try:
@@ -147,9 +147,9 @@ class Verifier:
         return True
 
     def verify(self, head: Head, claim: Claim, body_sha256: str | None) -> None:
-        """Raises SignatureRefused unless the request was signed, as it stands, by a secret that we know.
+        """Raises SignatureRefused unless the request, as sent, was signed with a secret that we know.
 
-        For S3 the hash of the body may be None as long as the body has not come.
+        For S3 the body's hash may be None until the body has arrived.
         """
         secret = self.secret_of(claim.access_key)
         if secret is None:
@@ -219,9 +219,9 @@ class Verifier:
 
 
 def _check_coverage(head: Head, claim: Claim) -> None:
-    """Raises SignatureRefused where something that steers the request stands outside of its signature, as AWS does.
+    """Raises SignatureRefused if something that affects the request is not covered by its signature, as on AWS.
 
-    Whoever got a presigned URL must not turn it into another request by what he sends along.
+    Whoever received a presigned URL must not be able to change the request by adding to it.
     """
     if claim.is_query and head.headers_named("authorization"):
         raise SignatureRefused("InvalidSignatureException", "only one way of signing is allowed: header or query")
@@ -245,9 +245,9 @@ def canonical_request(head: Head, claim: Claim, path: str, payload_hash: str) ->
 
 
 def _canonical_paths(path: str, service: str) -> list[str]:
-    """The path as it may have been signed: escaped once more for every service but S3.
+    """The path as it may have been signed: escaped once more for every service except S3.
 
-    S3 signs the key escaped once. Some clients send it otherwise, or sign `%2F` as it stands: both spellings count.
+    S3 signs the key escaped once. Some clients send it otherwise, or sign `%2F` as is: both spellings are accepted.
     """
     if service != "s3":
         return [quote(_normalized(path), safe="/" + _UNRESERVED)]
@@ -256,7 +256,7 @@ def _canonical_paths(path: str, service: str) -> list[str]:
 
 
 def _normalized(path: str) -> str:
-    """Without `.`, `..` and doubled slashes, as every service but S3 signs it."""
+    """Without `.`, `..` and doubled slashes, as signed by every service except S3."""
     kept: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -274,7 +274,7 @@ def _canonical_query(query: str, leave_out: str | None) -> str:
         name, _, value = part.partition("=")
         name = unquote(name, errors="surrogateescape")
         if name != leave_out:
-            # `+` is a literal plus in AWS's rules; a client that means a space sends %20
+            # `+` is a literal plus under AWS's rules; a client that means a space sends %20
             pairs.append((_quoted(name), _quoted(unquote(value, errors="surrogateescape"))))
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
 
@@ -284,17 +284,17 @@ def _quoted(text: str) -> str:
 
 
 def _bucket_in_host(host: str) -> str:
-    """What a host name before `localhost` adds to the resource that is signed, as S3's old signature has it.
+    """What a host name before `localhost` adds to the signed resource under S3's old signature.
 
-    "Signing and authenticating REST requests", S3 user guide: a bucket that the Host header names is part of the
-    resource. Without it whoever has a URL for one bucket could send it to the host of another.
+    "Signing and authenticating REST requests", S3 user guide: a bucket named in the Host header is part of the
+    resource. Otherwise, whoever has a URL for one bucket could send it to another bucket's host.
     """
     name = host.rpartition(":")[0]
     return f"/{name.removesuffix('.localhost')}" if name.endswith(".localhost") else ""
 
 
 def _check_v2_query(head: Head) -> None:
-    """Raises SignatureRefused for a parameter that steers S3 and that the old signature does not know of."""
+    """Raises SignatureRefused for a parameter that affects S3 and that the old signature does not cover."""
     names = {part.partition("=")[0] for part in head.query.split("&") if part}
     if unknown := sorted(names - _V2_SUBRESOURCES - _V2_UNSIGNED):
         message = f"parameters that the old S3 signature does not cover: {', '.join(unknown)[:200]}"

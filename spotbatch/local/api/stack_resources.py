@@ -1,6 +1,6 @@
-"""AWS Batch's resources of a stack: made, changed, replaced and removed as CloudFormation's handlers of them do.
+"""A stack's AWS Batch resources: created, changed, replaced and removed as CloudFormation's handlers do it.
 
-Each change gives its undoing, so that a load that fails can be rolled back whole.
+Each change returns a function that undoes it, so that a failed load can be rolled back completely.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,18 +25,18 @@ NAMES: Final = {
     "AWS::Batch::JobQueue": "jobQueueName",
     "AWS::Batch::JobDefinition": "jobDefinitionName",
 }
-# The members whose change makes a new resource ("createOnlyProperties" of the published schemas), beside the name.
+# Members whose change creates a new resource ("createOnlyProperties" of the published schemas), besides the name.
 _CREATE_ONLY: Final = {
     "AWS::Batch::SchedulingPolicy": (),
     "AWS::Batch::ComputeEnvironment": ("type", "tags", "eksConfiguration"),
     "AWS::Batch::JobQueue": ("jobQueueType",),
     "AWS::Batch::JobDefinition": (),
 }
-_OF_THE_BEGINNING: Final = "desiredvCpus"  # what there is later follows the jobs
+_OF_THE_BEGINNING: Final = "desiredvCpus"  # what exists later depends on the jobs
 
 
 class ResourceFailed(InvalidInput):
-    """A resource could not be made or changed: CloudFormation rolls back then, and says so in the stack's status."""
+    """A resource could not be created or changed: CloudFormation rolls back, and reports it in the stack's status."""
 
 
 Undo = Callable[[], Awaitable[None]]
@@ -44,25 +44,25 @@ Undo = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
-    """A resource as a stack made it."""
+    """A resource as created by a stack."""
 
     logical_id: str
     type: str
     name: str
-    asked: Document  # the parameters of the operation that makes it
+    asked: Document  # the parameters of the operation that creates it
     own: Document = field(default_factory=dict)  # the properties that only CloudFormation has
     keeps_when_deleted: bool = False
     keeps_when_replaced: bool = False
-    revision: int = 0  # of a job definition
+    revision: int = 0  # for a job definition
 
     @property
     def key(self) -> str:
-        """What the region keeps it by."""
+        """The region's key for it."""
         return f"{self.name}:{self.revision}" if self.type == "AWS::Batch::JobDefinition" else self.name
 
 
 def is_replaced(old: Kept, new: Kept) -> bool:
-    """Whether an update makes a new resource and removes the old one (user guide, "Update behaviors")."""
+    """Whether an update creates a new resource and removes the old one (user guide, "Update behaviors")."""
     if old.name != new.name:
         return True
     if any(old.asked.get(member) != new.asked.get(member) for member in _CREATE_ONLY[new.type]):
@@ -72,7 +72,7 @@ def is_replaced(old: Kept, new: Kept) -> bool:
     changed = _changed(old.asked.get("computeResources", {}), new.asked.get("computeResources", {}))
     if "spotIamFleetRole" in changed:
         return True
-    # ReplaceComputeEnvironment is true unless it says otherwise (resource reference, AWS::Batch::ComputeEnvironment).
+    # ReplaceComputeEnvironment defaults to true (resource reference, AWS::Batch::ComputeEnvironment).
     return (
         bool(changed - environments.IN_PLACE) and str(new.own.get("ReplaceComputeEnvironment", True)).lower() == "true"
     )
@@ -83,7 +83,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
 
 
 def check(resource: Kept) -> None:
-    """What can be refused before anything is made. Raises InvalidInput with the resource's name."""
+    """Checks that are possible before anything is created. Raises InvalidInput with the resource's name."""
     try:
         service_model.check(OPERATIONS[resource.type], resource.asked)
         if resource.type == "AWS::Batch::JobDefinition":
@@ -97,7 +97,7 @@ def _refused(resource: Kept, operation: str, error: Exception) -> ResourceFailed
 
 
 async def perform(region: Region, resource: Kept, operation: str, asked: Document) -> None:
-    """One operation for a resource. Raises InvalidInput with the resource's name where AWS Batch would refuse it."""
+    """One operation on a resource. Raises InvalidInput with the resource's name where AWS Batch would refuse it."""
     try:
         service_model.check(operation, asked)
         await operations.perform(region, operation, asked)
@@ -106,13 +106,13 @@ async def perform(region: Region, resource: Kept, operation: str, asked: Documen
 
 
 def is_gone(region: Region, kept: Kept) -> bool:
-    """Whether somebody removed it, or deregistered it, since the stack made it."""
+    """Whether somebody has removed or deregistered it since the stack created it."""
     document = region.find(KINDS[kept.type], kept.key)
     return document is None or document.get("status") == "INACTIVE"
 
 
 async def make(region: Region, new: Kept) -> Undo:
-    """Make a resource. Raises InvalidInput where AWS Batch would refuse it, or where it becomes invalid."""
+    """Create a resource. Raises InvalidInput where AWS Batch would refuse it, or if it becomes invalid."""
     await perform(region, new, OPERATIONS[new.type], new.asked)
     kind, key = KINDS[new.type], new.key
 
@@ -133,11 +133,11 @@ async def make(region: Region, new: Kept) -> Undo:
 
 
 async def change(region: Region, old: Kept, new: Kept) -> Undo:
-    """Change a resource in place to what it is now. Raises InvalidInput where AWS Batch would refuse it."""
+    """Change a resource in place to its new state. Raises InvalidInput where AWS Batch would refuse it."""
     kind = KINDS[new.type]
     before = region.find(kind, new.name)
     if before is None:
-        return await make(region, new)  # somebody removed it meanwhile
+        return await make(region, new)  # somebody removed it in the meantime
     operation, asked = _UPDATES[new.type](old, new, before)
     await perform(region, new, operation, asked)
     after = {**region.get(kind, new.name), "tags": new.asked.get("tags", {})}
@@ -154,7 +154,7 @@ async def change(region: Region, old: Kept, new: Kept) -> Undo:
 
 
 def _without_removed(document: Document, old: Kept, new: Kept) -> Document:
-    """What the template no longer says of an environment is AWS's default again."""
+    """Properties of an environment no longer in the template revert to AWS's defaults."""
     if "computeResources" not in document:
         return document
     removed = old.asked.get("computeResources", {}).keys() - new.asked.get("computeResources", {}).keys()
@@ -204,9 +204,9 @@ _UPDATES: Final[dict[str, Callable[[Kept, Kept, Document], tuple[str, Document]]
 
 
 async def remove(region: Region, old: Kept) -> None:
-    """Remove a resource, and wait until it is gone. One that is gone already is no error.
+    """Remove a resource, and wait until it is gone. If it is already gone, that is not an error.
 
-    Raises InvalidInput where AWS Batch refuses it: a queue of another stack may use an environment.
+    Raises InvalidInput if AWS Batch refuses it: a queue of another stack may use an environment.
     """
     kind = KINDS[old.type]
     document = region.find(kind, old.key)

@@ -1,8 +1,8 @@
-"""Loading a template into the region, as CloudFormation makes, updates and removes a stack.
+"""Loads a template into the region, the way CloudFormation creates, updates and removes a stack.
 
-Its Batch resources go through the same operations as the API's own requests. What changed is updated, or replaced where
-CloudFormation would replace it; what is gone from the template is removed in order once all else stands; a load that
-fails leaves everything as it was before.
+Its Batch resources go through the same operations as the API's own requests. Changed resources are updated, or
+replaced where CloudFormation would do so; those no longer in the template are removed in order at the end; a load that
+fails leaves everything unchanged.
 """
 
 import contextlib
@@ -29,22 +29,22 @@ _MOST_EVENTS: Final = 200
 
 
 class Elsewhere(Protocol):
-    """Where the names of other services' resources are made: moto."""
+    """Where the names of other services' resources are created: moto."""
 
     def will_hold(self, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
-        """From now on there is a resource of this CloudFormation type and name."""
+        """From now on a resource with this CloudFormation type and name exists."""
         ...
 
     def will_drop(self, kind: str, name: str) -> None:
-        """There is no such resource any more, if it is of those that work here."""
+        """There is no such resource any more, if it is of a kind that works here."""
         ...
 
     def lookup(self, service: str, name: str) -> str | None:
-        """What a name means at SSM's Parameter Store (`ssm`) or at Secrets Manager (`secretsmanager`)."""
+        """The value of a name in SSM's Parameter Store (`ssm`) or in Secrets Manager (`secretsmanager`)."""
         ...
 
     def object_of(self, bucket: str, key: str) -> bytes | None:
-        """An object of S3, None where there is none."""
+        """An S3 object; None if it does not exist."""
         ...
 
 
@@ -58,15 +58,15 @@ async def load(
     imports: Mapping[str, str] | None = None,
     only_given: bool = False,
 ) -> Document:
-    """Make or update a stack. Parameters and imports that are not given are those of the load before.
+    """Create or update a stack. Parameters and imports not given are taken from the previous load.
 
-    With `only_given` parameters that are not given have the template's defaults, as in UpdateStack.
+    With `only_given`, parameters not given get the template's defaults, as in UpdateStack.
 
-    Raises InvalidInput, with everything as it was, for a template that cannot be read and where AWS would refuse it.
+    Raises InvalidInput, changing nothing, for an unreadable template and where AWS would refuse it.
     """
     before = region.find(STACK, name)
     if before is not None and before["StackStatus"].startswith("ROLLBACK"):
-        before = None  # it never was
+        before = None  # it never existed
     told = _told(before, body, parameters or {}, imports or {}, only_given=only_given)
     template = Template(
         stack=name,
@@ -104,7 +104,7 @@ def _told(
     *,
     only_given: bool,
 ) -> Document:
-    """The parameters and imports that hold from now on, of this load and of those before."""
+    """The parameters and imports now in effect, from this load and previous ones."""
     if before is None:
         return {"Given": dict(parameters), "Imports": dict(imports)}
     known = body.get("Parameters") or {}
@@ -113,7 +113,7 @@ def _told(
 
 
 async def keep_failed(region: Region, name: str, description: str, reason: str) -> None:
-    """Keep the name of a stack that could not be made, with the reason, as CloudFormation does after a rollback."""
+    """Keep the name of a stack that could not be created, with the reason, as CloudFormation does after a rollback."""
     now = _now(region)
     arn = stack_arn(name, region.names.account_id, region.names.region)
     head = {"StackName": name, "StackId": arn}
@@ -144,7 +144,7 @@ def _now(region: Region) -> str:
 
 
 async def unload(region: Region, elsewhere: Elsewhere, name: str) -> None:
-    """Remove a stack and what it made, in order. Raises InvalidInput where a resource cannot be removed yet."""
+    """Remove a stack and its resources, in order. Raises InvalidInput if a resource cannot be removed yet."""
     stack = region.get(STACK, name)
     failed = await _clean_up(region, [one for one in _kept_of(stack).values() if not one.keeps_when_deleted])
     if failed:
@@ -158,7 +158,7 @@ async def unload(region: Region, elsewhere: Elsewhere, name: str) -> None:
 
 
 def recall(elsewhere: Elsewhere, stack: Document) -> None:
-    """Make the names that a stack holds in other services, at loading and after a restart."""
+    """Create the names that a stack has in other services, when loading and after a restart."""
     held = stack.get("Held", {})
     for resource in stack["Resources"]:
         if resource["ResourceType"] in KINDS:
@@ -171,7 +171,7 @@ def recall(elsewhere: Elsewhere, stack: Document) -> None:
 
 
 def _working(stack: Document) -> list[tuple[str, str]]:
-    """Type and name of what a stack has that works here, in the order in which it is made."""
+    """Type and name of a stack's resources that work here, in creation order."""
     held = stack.get("Held", {})
     found = [
         (one["ResourceType"], name_in(one["ResourceType"], one["PhysicalResourceId"]))
@@ -200,7 +200,7 @@ def _exports(region: Region, own: str) -> dict[str, str]:
 
 
 def _kept_of(stack: Document | None) -> dict[str, Kept]:
-    """The Batch resources that a stack made, by their logical ids."""
+    """The Batch resources created by a stack, by logical id."""
     if stack is None:
         return {}
     if "Kept" not in stack:
@@ -209,7 +209,7 @@ def _kept_of(stack: Document | None) -> dict[str, Kept]:
 
 
 def _from_row(row: Document) -> Kept:
-    """A resource of a stack from before they were kept with what was asked for: its ARN tells its name."""
+    """A resource of a stack from before its parameters were stored: its ARN contains its name."""
     name, _, revision = row["PhysicalResourceId"].rpartition("/")[2].partition(":")
     return Kept(
         logical_id=row["LogicalResourceId"], type=row["ResourceType"], name=name, asked={}, revision=int(revision or 0)
@@ -217,7 +217,7 @@ def _from_row(row: Document) -> Kept:
 
 
 def _planned(region: Region, template: Template, resources: list[Resource], old: Mapping[str, Kept]) -> dict[str, Kept]:
-    """What the stack will hold, in the order in which it is made. Raises InvalidInput for what AWS would refuse."""
+    """The stack's planned resources, in creation order. Raises InvalidInput for what AWS would refuse."""
     unknown = [one for one in resources if one.type.startswith(_OURS) and one.type not in OPERATIONS]
     for one in unknown:
         raise InvalidInput(
@@ -237,7 +237,7 @@ def _plan(region: Region, template: Template, resource: Resource, before: Kept |
     if before is not None and before.type == planned.type and before.name == planned.name:
         if before.asked and stack_resources.is_replaced(before, planned):
             if template.has_own_name(resource.logical_id):
-                raise InvalidInput(  # CloudFormation's own words
+                raise InvalidInput(  # CloudFormation's wording
                     f"Resources.{resource.logical_id}: CloudFormation cannot update a stack when a custom-named "
                     f"resource requires replacing. Rename {planned.name} and update the stack again."
                 )
@@ -267,7 +267,7 @@ def _kept(region: Region, template: Template, resource: Resource) -> Kept:
 
 
 def _keep_artifacts_here(region: Region, asked: Document) -> None:
-    """Local artifacts are plain files: wherever the definition names the store, it gets this region's folder."""
+    """Local artifacts are plain files: wherever the definition names the store, this region's folder is used."""
     tasks = asked.get("ecsProperties", {}).get("taskProperties", [])
     containers = [asked.get("containerProperties", {}), *(one for task in tasks for one in task.get("containers", []))]
     for container in containers:
@@ -285,7 +285,7 @@ async def _apply(
     before: Document | None,
     told: Document,
 ) -> tuple[Document, list[Kept]]:
-    """Make and change what the plan says; the stack's document, and what is to be removed now. Undone if it fails."""
+    """Carry out the plan; returns the stack's document, and what is to be removed now. Undone if it fails."""
     undo: list[Undo] = []
     leftovers = [one for key, one in old.items() if key not in new and not one.keeps_when_deleted]
     try:
@@ -302,7 +302,7 @@ async def _apply(
 
 
 async def _step(region: Region, old: Kept | None, new: Kept, undo: list[Undo]) -> tuple[Kept, list[Kept]]:
-    """One resource; what stands now, and what of the old one is to be removed once all is well."""
+    """Process one resource; returns its new state, and what is to be removed of the old one at the end."""
     if old is not None and (old.name != new.name or old.type != new.type):
         made, _ = await _step(region, None, new, undo)
         return made, [] if new.keeps_when_replaced else [old]
@@ -316,7 +316,7 @@ async def _step(region: Region, old: Kept | None, new: Kept, undo: list[Undo]) -
 
 
 async def _definition(region: Region, old: Kept | None, new: Kept, undo: list[Undo]) -> tuple[Kept, list[Kept]]:
-    """The same definition makes no new revision; of a changed one the revision before is deregistered."""
+    """An unchanged definition gets no new revision; for a changed one the previous revision is deregistered."""
     if old is not None and old.asked == new.asked and not stack_resources.is_gone(region, old):
         return new, []
     made = replace(new, revision=definitions.last_revision(region, new.name) + 1)
@@ -326,7 +326,7 @@ async def _definition(region: Region, old: Kept | None, new: Kept, undo: list[Un
 
 
 async def _launch_templates(region: Region, template: Template, resources: list[Resource], undo: list[Undo]) -> None:
-    """Note what the region reads of the stack's launch templates: names, user data, tags of instances."""
+    """Record what the region reads of the stack's launch templates: names, user data, instance tags."""
     for resource in resources:
         if resource.type == _LAUNCH_TEMPLATE:
             where = f"Resources.{resource.logical_id}.Properties"
@@ -336,7 +336,7 @@ async def _launch_templates(region: Region, template: Template, resources: list[
 
 
 def _described(template: Template, resource: Resource, where: str) -> Document:
-    """The name, the user data and the tags; nothing of what only the cloud can tell."""
+    """The name, the user data and the tags; nothing that only the cloud can resolve."""
     data = resource.properties.get("LaunchTemplateData") or {}
     wanted: dict[str, Value] = {"name": resource.properties.get("LaunchTemplateName"), "userData": None}
     if isinstance(data, Mapping):
@@ -353,7 +353,7 @@ def _described(template: Template, resource: Resource, where: str) -> Document:
 
 
 def _instance_tags(template: Template, data: Value, where: str) -> dict[str, str]:
-    """What the launch template tags instances with; none where only the cloud can tell."""
+    """The tags that the launch template gives to instances; empty if only the cloud can resolve them."""
     try:
         specifications = template.resolve(data.get("TagSpecifications"), where) if isinstance(data, Mapping) else None
     except InvalidInput:
@@ -368,7 +368,7 @@ def _instance_tags(template: Template, data: Value, where: str) -> dict[str, str
 
 
 async def _clean_up(region: Region, leftovers: list[Kept]) -> list[str]:
-    """Remove what is left, users before what they use; what cannot be removed is told and left, as on AWS."""
+    """Remove what is left, dependents first; what cannot be removed is reported and left, as on AWS."""
     order = list(OPERATIONS)
     failed = []
     for one in sorted(leftovers, key=lambda kept: order.index(kept.type), reverse=True):
@@ -431,16 +431,16 @@ def _shown(template: Template, key: str, value: str) -> str:
 
 
 def _held(template: Template, resources: list[Resource]) -> Document:
-    """What parameters and secrets of the stack hold, and all properties of what works here, where they are known."""
+    """The values of the stack's parameters and secrets, and all known properties of what works here."""
     found: Document = {}
     for one in resources:
         if one.type in KINDS:
             where = f"Resources.{one.logical_id}.Properties"
-            with contextlib.suppress(InvalidInput):  # what only a cloud can tell: it is named, and does not work
+            with contextlib.suppress(InvalidInput):  # what only the cloud can resolve: it is listed, and does not work
                 found[one.logical_id] = template.resolve(one.properties, where)
             continue
         if one.type == "AWS::IAM::Role" and one.properties.get("AssumeRolePolicyDocument") is not None:
-            with contextlib.suppress(InvalidInput):  # who may assume it: moto looks at that where a function has it
+            with contextlib.suppress(InvalidInput):  # who may assume it: moto checks that when a function has it
                 policy = template.resolve(one.properties["AssumeRolePolicyDocument"], f"Resources.{one.logical_id}")
                 found[one.logical_id] = {"AssumeRolePolicyDocument": json.dumps(policy)}
             continue
@@ -456,7 +456,7 @@ def _held(template: Template, resources: list[Resource]) -> Document:
 
 
 def _events(rows: list[Document], status: str, now: str, before: Document | None) -> list[Document]:
-    """What happened to the stack, the newest first, as far back as is kept."""
+    """The stack's events, newest first, as far back as they are kept."""
     head = {name: rows[0][name] for name in ("StackName", "StackId")}
     whole = {**head, "LogicalResourceId": head["StackName"], "PhysicalResourceId": head["StackId"]}
     last = {**whole, "ResourceType": "AWS::CloudFormation::Stack", "ResourceStatus": status}
@@ -465,5 +465,5 @@ def _events(rows: list[Document], status: str, now: str, before: Document | None
 
 
 def _physical(template: Template, resource: Resource) -> str:
-    """What CloudFormation shows: for Batch the ARN, as a Ref gives it."""
+    """What CloudFormation shows: for Batch the ARN, the same as Ref returns."""
     return str(template.attribute(resource.logical_id, "Ref", f"Resources.{resource.logical_id}"))

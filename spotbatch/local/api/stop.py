@@ -16,7 +16,7 @@ Stop = Callable[[str, str], Awaitable[None]]
 
 
 async def cancel(region: Region, asked: Document) -> Document:
-    """CancelJob: what has not started yet. A job that is not there, or has ended, is no error, as on AWS."""
+    """CancelJob: what has not started yet. A job that does not exist, or has ended, is not an error, as on AWS."""
     await _stop(region.engine.cancel, asked["jobId"], _reason(asked))
     return {}
 

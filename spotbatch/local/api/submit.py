@@ -1,4 +1,4 @@
-"""SubmitJob: a request and its job definition become one Submission (API reference, SubmitJob)."""
+"""SubmitJob: turns a request and its job definition into a Submission (API reference, SubmitJob)."""
 
 import re
 import uuid
@@ -30,7 +30,7 @@ from spotbatch.local.contract import Submission
 _MAX_PRIORITY: Final = 9999
 _MAX_TAGS_OF_A_TASK: Final = 50
 _SHARE: Final = re.compile(r"[A-Za-z0-9]{1,255}\*?")  # API reference, SubmitJob
-_OF_ONE_AMONG_SEVERAL: Final = frozenset({  # members of TaskContainerProperties that ContainerDetail does not have
+_OF_ONE_AMONG_SEVERAL: Final = frozenset({  # members of TaskContainerProperties that ContainerDetail lacks
     "name", "essential", "dependsOn", "firelensConfiguration", "startTimeout", "stopTimeout",
 })  # fmt: skip
 _NOT_HERE: Final = {
@@ -40,7 +40,7 @@ _NOT_HERE: Final = {
 
 
 async def submit(region: Region, asked: Document) -> Document:
-    """SubmitJob; answers once the job is on disk. Raises ClientException or InvalidJob as AWS would refuse it."""
+    """SubmitJob; returns once the job is on disk. Raises ClientException or InvalidJob where AWS would refuse it."""
     name = check_name("jobName", asked["jobName"])
     for member, refusal in _NOT_HERE.items():
         if member in asked:
@@ -108,7 +108,7 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
 
 
 def _start_error(region: Region, queue: Document, override: Document, asked: Document, command: Sequence[str]) -> str:
-    """Why ECS will take no task of this job, or "": SubmitJob does not look."""
+    """Why ECS will accept no task of this job, or "": SubmitJob does not check that."""
     wanted = {entry["type"]: entry["value"] for entry in override.get("resourceRequirements", [])}
     environments = [one["computeEnvironment"] for one in queue["computeEnvironmentOrder"]]
     length = overrides_length(
@@ -123,7 +123,7 @@ def _start_error(region: Region, queue: Document, override: Document, asked: Doc
 
 
 def _described(region: Region, job_id: str, queue: Document, definition: Document, asked: Document) -> Document:
-    """What DescribeJobs will always say of this job."""
+    """The constant part of DescribeJobs' output for this job."""
     own, propagate = tags.checked(asked.get("tags", {})), asked.get("propagateTags", definition.get("propagateTags"))
     if propagate and len({**definition["tags"], **own}) > _MAX_TAGS_OF_A_TASK:
         raise ClientException(f"the tags of the job and its definition are more than {_MAX_TAGS_OF_A_TASK} together")
@@ -146,7 +146,7 @@ def _described(region: Region, job_id: str, queue: Document, definition: Documen
 
 
 def _chosen(definition: Document, asked: Document) -> tuple[Document, Document]:
-    """The one container that is run, and what the submission changes of it. Raises ClientException for several."""
+    """The one container that runs, and the submission's overrides for it. Raises ClientException for several."""
     if definition["type"] == "multinode":
         if "arrayProperties" in asked:
             raise ClientException("a multi-node job cannot be an array")
@@ -165,12 +165,12 @@ def _chosen(definition: Document, asked: Document) -> tuple[Document, Document]:
 
 
 def _detail(properties: Document) -> Document:
-    """A container as DescribeJobs' `container` has it: without what only a container among several has."""
+    """A container as DescribeJobs' `container` shows it: without members that exist only among several containers."""
     return {name: value for name, value in properties.items() if name not in _OF_ONE_AMONG_SEVERAL}
 
 
 def _ecs(definition: Document, container: Document, command: Sequence[str]) -> Document:
-    """ecsProperties as DescribeJobs tells them, beside `container`, which has the container's changing parts."""
+    """ecsProperties as DescribeJobs returns them, besides `container`, which has the container's changing parts."""
     if "ecsProperties" not in definition:
         return {}
     (task,) = definition["ecsProperties"]["taskProperties"]
@@ -197,7 +197,7 @@ def _dependency(region: Region, entry: Document, size: int) -> ResolvedDependenc
     kind = DependencyType(entry.get("type", DependencyType.PLAIN))
     job_id = entry.get("jobId", "")
     if kind is DependencyType.SEQUENTIAL and job_id and not size:
-        kind = DependencyType.PLAIN  # AWS takes it so: many public scripts send it
+        kind = DependencyType.PLAIN  # AWS accepts it: many public scripts send it
     if kind is not DependencyType.PLAIN and not size:
         raise ClientException(f"a dependency of type {kind} is for array jobs")
     if kind is DependencyType.SEQUENTIAL:
@@ -213,7 +213,7 @@ def _dependency(region: Region, entry: Document, size: int) -> ResolvedDependenc
 
 
 def _size_of(region: Region, job_id: str) -> int:
-    """The array size of a job that is depended on, 0 for none. Raises ClientException where there is no such job."""
+    """The array size of a dependency, 0 if it is not an array. Raises ClientException if the job does not exist."""
     if not is_job_id(job_id):
         raise ClientException(f"dependsOn: {job_id[:100]!r} is not a job id")
     try:
@@ -236,7 +236,7 @@ def _share(queue: Document, asked: Document) -> str:
 
 def _priority(queue: Document, definition: Document, asked: Document) -> int:
     given = asked.get("schedulingPriorityOverride", definition.get("schedulingPriority"))
-    if given is None and "schedulingPolicyArn" in queue:  # AWS's own words: nextflow-io/nextflow #3505
+    if given is None and "schedulingPolicyArn" in queue:  # AWS's wording: nextflow-io/nextflow #3505
         raise ClientException(
             "Either schedulingPriority in job definition or schedulingPriorityOverride should be specified."
         )

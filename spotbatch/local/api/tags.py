@@ -12,7 +12,7 @@ _MAX_VALUE: Final = 256
 
 
 def checked(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags, where AWS would allow them. Raises ClientException."""
+    """The tags, if AWS would allow them. Raises ClientException."""
     if len(tags) > _MAX_TAGS:
         raise ClientException(f"a resource has at most {_MAX_TAGS} tags, not {len(tags)}")
     for key, value in tags.items():
@@ -29,14 +29,14 @@ async def list_tags(region: Region, asked: Document) -> Document:
 
 
 async def tag(region: Region, asked: Document) -> Document:
-    """TagResource: adds to the tags, or replaces values."""
+    """TagResource: adds tags, or replaces their values."""
     arn = asked["resourceArn"]
     await _put(region, arn, checked({**current(region, arn), **asked["tags"]}))
     return {}
 
 
 async def untag(region: Region, asked: Document) -> Document:
-    """UntagResource: keys that are not there do not matter."""
+    """UntagResource: missing keys are ignored."""
     arn = asked["resourceArn"]
     kept = {key: value for key, value in current(region, arn).items() if key not in asked["tagKeys"]}
     await _put(region, arn, kept)
@@ -44,7 +44,7 @@ async def untag(region: Region, asked: Document) -> Document:
 
 
 def current(region: Region, arn: str) -> dict[str, str]:
-    """The tags of the resource that an ARN names. Raises ClientException."""
+    """The tags of the resource with this ARN. Raises ClientException."""
     kind, name = _split(region, arn)
     if kind != "job":
         return dict(region.get(kind, name).get("tags", {}))
