@@ -1,1 +1,1 @@
-"""What happens in the region as events, and what a template hangs on them: rules, functions, metrics and alarms."""
+"""What happens in the region as events, and what a template attaches to them: rules, functions, metrics and alarms."""

@@ -1,8 +1,8 @@
 """When a CloudWatch alarm changes its state. Pure.
 
 Source: CloudWatch user guide, "Alarm evaluation" and "Configuring how CloudWatch alarms treats missing data": more
-data points are fetched than are evaluated; where enough of them are there, the newest of these decide, else what is
-missing is treated as the alarm says.
+data points are fetched than are evaluated; if enough of them exist, the newest decide, otherwise missing points are
+treated as configured for the alarm.
 """
 
 import json
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-MORE_PERIODS: Final = 2  # that are fetched beyond those that are evaluated, as in the guide's own table
+MORE_PERIODS: Final = 2  # fetched in addition to those evaluated, as in the guide's own table
 
 
 class State(StrEnum):
@@ -42,12 +42,12 @@ class Condition:
 
 
 def state_of(condition: Condition, points: Sequence[float | None], before: State) -> State:
-    """The state by the values of periods, the newest last; None where a period has no data.
+    """The state from the values of periods, newest last; None for a period without data.
 
     `points` has MORE_PERIODS more than the condition asks for.
     """
     breaches = _BREACHES.get(condition.comparison)
-    if breaches is None:  # bands of anomalies: not evaluated here
+    if breaches is None:  # anomaly detection bands: not evaluated here
         return before
     real = [breaches(one, condition.threshold) for one in points if one is not None]
     newest = points[-condition.periods :]
@@ -70,7 +70,7 @@ def _decided(condition: Condition, breaching: Sequence[bool]) -> State:
 
 
 def _by_what_is_there(condition: Condition, real: Sequence[bool], lacking: int, before: State) -> State:
-    """`ignore`: the state changes only where what is missing could not change it back."""
+    """`ignore`: the state changes only if the missing points could not change it back."""
     if sum(real) >= condition.datapoints:
         return State.ALARM
     return State.OK if sum(real) + lacking < condition.datapoints else before
@@ -78,7 +78,7 @@ def _by_what_is_there(condition: Condition, real: Sequence[bool], lacking: int, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One value of a metric, or several of them together. The time is in UTC epoch seconds."""
+    """One value of a metric, or an aggregate of several. The time is in UTC epoch seconds."""
 
     at: float
     total: float
@@ -88,7 +88,7 @@ class Sample:
 
 
 def statistic(name: str, samples: Sequence[Sample]) -> float | None:
-    """A statistic (Sum, Average, Minimum, Maximum, SampleCount, p95) of one period; None for no data."""
+    """A statistic (Sum, Average, Minimum, Maximum, SampleCount, p95) of one period; None without data."""
     if not samples:
         return None
     total, count = sum(one.total for one in samples), sum(one.count for one in samples)
@@ -105,7 +105,7 @@ def statistic(name: str, samples: Sequence[Sample]) -> float | None:
 
 
 def _percentile(rank: float, samples: Sequence[Sample]) -> float | None:
-    """None where values were put together: CloudWatch has no percentiles of such either (user guide, "Percentiles")."""
+    """None for aggregated values: CloudWatch has no percentiles for those either (user guide, "Percentiles")."""
     if any(one.count != 1 for one in samples):
         return None
     ordered = sorted(one.total for one in samples)
@@ -116,7 +116,7 @@ def _percentile(rank: float, samples: Sequence[Sample]) -> float | None:
 
 
 def periods_of(samples: Sequence[Sample], *, now: float, period: float, count: int, name: str) -> list[float | None]:
-    """A statistic of the last `count` periods, the newest last, which ends with this minute."""
+    """A statistic for each of the last `count` periods, newest last; the last one ends with this minute."""
     end = (now // 60 + 1) * 60
     found = []
     for number in range(count, 0, -1):
@@ -126,7 +126,7 @@ def periods_of(samples: Sequence[Sample], *, now: float, period: float, count: i
 
 
 def reason(condition: Condition, points: Sequence[float | None], state: State) -> str:
-    """Why, in CloudWatch's manner."""
+    """The reason, worded as CloudWatch does."""
     known = [one for one in points[-condition.periods :] if one is not None]
     if state is State.UNKNOWN or not known:
         return (
@@ -150,7 +150,7 @@ def _words(comparison: str) -> str:
 def message(
     alarm: Mapping[str, Any], *, before: State, after: State, why: str, at: str, account_id: str, region: str
 ) -> str:
-    """What is published to a topic (user guide, "Notifying users on alarm changes"). `alarm` is DescribeAlarms'."""
+    """The message published to a topic (user guide, "Notifying users on alarm changes"). `alarm` is DescribeAlarms'."""
     trigger = {
         "MetricName": alarm.get("MetricName"),
         "Namespace": alarm.get("Namespace"),

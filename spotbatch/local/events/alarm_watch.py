@@ -1,4 +1,4 @@
-"""Evaluates the region's alarms once a minute, and soon after their metrics have new data."""
+"""Evaluates the region's alarms once a minute, and soon after new data arrives for their metrics."""
 
 import asyncio
 import time
@@ -8,12 +8,12 @@ from typing import Final
 from spotbatch.local.engine.group_commit import say
 from spotbatch.local.events.metrics import AlarmChange
 
-_SOON_SECONDS: Final = 1.0  # what comes together is looked at together
+_SOON_SECONDS: Final = 1.0  # changes that arrive together are evaluated together
 _EACH_SECONDS: Final = 60.0
 
 
 class AlarmWatch:
-    """`evaluate` gives the alarms that changed, `tell` acts on one of them. Rests while there are no alarms."""
+    """`evaluate` returns the alarms that changed, `tell` acts on one of them. Idle while there are no alarms."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class AlarmWatch:
         self._closed = False
 
     def look_soon(self) -> None:
-        """There are new data, or new alarms."""
+        """There is new data, or there are new alarms."""
         self._look_in(self._soon_seconds)
 
     def _look_in(self, seconds: float) -> None:
@@ -58,7 +58,7 @@ class AlarmWatch:
             for change in await self._evaluate():
                 say(f"alarm {change.name}: {change.before.value} -> {change.after.value}: {change.reason}")
                 await self._tell(change)
-        except Exception as error:  # noqa: BLE001 - the next look may go better
+        except Exception as error:  # noqa: BLE001 - the next evaluation may succeed
             say(f"alarms: {type(error).__name__}: {error!s:.300}")
         self._look_in(_EACH_SECONDS - time.time() % _EACH_SECONDS)
 

@@ -1,7 +1,7 @@
-"""The region's event bus: what was put is matched with rules and delivered, beside the engine, never in its way.
+"""The region's event bus: events are matched with rules and delivered, alongside the engine, never blocking it.
 
-Delivery is at least once and not always in order, as EventBridge's is. Events wait in memory in a small form; while
-more keep coming, the bus takes a tenth of the time at most, so that starting jobs goes before telling of them.
+Delivery is at least once and not always in order, as with EventBridge. Events wait in memory in a compact form; while
+more keep arriving, the bus uses at most a tenth of the time, so that starting jobs takes priority over events.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from spotbatch.local.events.shapes import Event
 from spotbatch.local.events.target_input import message_for
 
 Deliver = Callable[[Mapping[str, Any], Sequence[str]], Any]
-Source = Callable[[], Iterable[Event]]  # renders what was put, when its turn has come
+Source = Callable[[], Iterable[Event]]  # renders an item when its turn comes
 
-_GATHER_SECONDS: Final = 0.1  # what comes together is delivered together
+_GATHER_SECONDS: Final = 0.1  # items that arrive together are delivered together
 _MOST_AT_ONCE: Final = 50
-_BREATH: Final = 10  # events, after which others may have the loop
-_SHARES: Final = ((100_000, 0.1), (300_000, 0.5))  # of the time, while no more wait than this
+_BREATH: Final = 10  # events, after which the loop is yielded
+_SHARES: Final = ((100_000, 0.1), (300_000, 0.5))  # of the time, while no more than this wait
 _GREATEST_SHARE: Final = 0.9
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LONGEST_RETRY_SECONDS: Final = 300.0
-# API reference, RetryPolicy: the defaults are also the most.
+# API reference, RetryPolicy: the defaults are also the maximums.
 _MOST_TRIES: Final = 185
 _MOST_AGE_SECONDS: Final = 86_400.0
 
@@ -37,9 +37,9 @@ _MOST_AGE_SECONDS: Final = 86_400.0
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Waiting:
     source: Source
-    count: int  # of changes that it is made of
+    count: int  # number of changes that it consists of
     bus: str = "default"
-    only: str = ""  # a rule's name: moto has chosen it already
+    only: str = ""  # a rule's name: moto has already selected it
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class _Delivery:
 
 
 class Bus:
-    """`rules` gives the enabled rules of now; `deliver` takes messages to a target, or raises."""
+    """`rules` returns the currently enabled rules; `deliver` sends messages to a target, or raises."""
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class Bus:
         self._backlog = 0
         self._some = asyncio.Event()
         self._retries: set[asyncio.Task[None]] = set()
-        self._begun: dict[tuple[str, object], float] = {}  # since when a schedule counts
-        self._fired = 0.0  # the moment of the last firing: no schedule fires twice for it
+        self._begun: dict[tuple[str, object], float] = {}  # when a schedule took effect
+        self._fired = 0.0  # time of the last firing: no schedule fires twice for it
         self._timer: asyncio.TimerHandle | None = None
         self._pump: asyncio.Task[None] | None = None
 
     def put(self, source: Source, *, count: int = 1, bus: str = "default", only: str = "") -> None:
-        """Something happened, `count` changes; it is rendered and delivered in a while."""
+        """Something happened, `count` changes; it is rendered and delivered a little later."""
         self._waiting.append(_Waiting(source=source, count=count, bus=bus, only=only))
         self._backlog += count
         self._some.set()
@@ -89,11 +89,11 @@ class Bus:
 
     @property
     def backlog(self) -> int:
-        """How many changes wait to be delivered for the first time."""
+        """How many changes still wait for their first delivery."""
         return self._backlog
 
     async def close(self) -> None:
-        """Stop; what waits is dropped, as all that moto holds is."""
+        """Stop; whatever waits is dropped, like everything held by moto."""
         if self._timer is not None:
             self._timer.cancel()
         tasks = [*self._retries, *([self._pump] if self._pump is not None else [])]
@@ -116,7 +116,7 @@ class Bus:
                 except Exception as error:  # noqa: BLE001 - a bug here must not end all deliveries
                     say(f"events: {type(error).__name__}: {error}")
                 taken = time.perf_counter() - began
-                if self._backlog > waited:  # more came meanwhile: others are busy
+                if self._backlog > waited:  # more arrived in the meantime: the region is busy
                     share = next((share for most, share in _SHARES if waited <= most), _GREATEST_SHARE)
                     await asyncio.sleep(min(_LONGEST_PAUSE_SECONDS, taken * (1 - share) / share))
             self._some.clear()
@@ -131,7 +131,7 @@ class Bus:
         return batch
 
     async def _matched(self, batch: Sequence[_Waiting]) -> list[_Delivery]:
-        """What goes where, the messages to one target together."""
+        """The deliveries due, with the messages to one target combined."""
         found: dict[tuple[str, str], _Delivery] = {}
         rules = self._rules()
         count = 0
@@ -153,12 +153,12 @@ class Bus:
             task.add_done_callback(self._retries.discard)
 
     async def _try(self, delivery: _Delivery) -> bool:
-        """False where another try may go better."""
+        """False if a retry may succeed."""
         try:
             await self._deliver(delivery.target, delivery.messages)
         except (NotFound, InvalidInput) as error:
             await self._give_up(delivery, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a service raises
+        except Exception as error:  # noqa: BLE001 - anything that a service raises
             say(f"events: rule {delivery.rule.name}: {type(error).__name__}: {error!s:.300}; it is tried again")
             return False
         return True
@@ -178,7 +178,7 @@ class Bus:
         await self._give_up(delivery, "its tries are used up")
 
     async def _give_up(self, delivery: _Delivery, reason: str) -> None:
-        """To the target's dead-letter queue where it has one; else it is gone, as on AWS."""
+        """Send to the target's dead-letter queue if it has one; otherwise the event is lost, as on AWS."""
         say(f"events: rule {delivery.rule.name}: not delivered: {reason}")
         arn = (delivery.target.get("DeadLetterConfig") or {}).get("Arn")
         if not arn:
@@ -192,7 +192,7 @@ class Bus:
     # ---- schedules ----
 
     def rules_changed(self) -> None:
-        """Look at the schedules anew."""
+        """Re-read the schedules."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

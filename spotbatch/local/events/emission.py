@@ -1,7 +1,7 @@
-"""What the engine tells its observers, as the events that AWS would send: read from the region when they are wanted.
+"""Turns the engine's changes into the events that AWS would send: read from the region when they are needed.
 
-An event's detail is rendered later than the change that it tells of, so that nothing waits for it. What came after the
-change is taken out again: later attempts, and how the attempt of that moment ended.
+An event's detail is rendered later than the change that it describes, so that nothing waits for it. Anything after
+the change is removed again: later attempts, and how the attempt of that moment ended.
 """
 
 import json
@@ -19,7 +19,7 @@ from spotbatch.local.contract import AttemptView, HostView, UnitView
 from spotbatch.local.events import shapes
 from spotbatch.local.events.shapes import Event, Kind
 
-# EC2 user guide, "Monitor instance state changes": what an instance goes through for each of the engine's own words.
+# EC2 user guide, "Monitor instance state changes": the instance states for each of the engine's terms.
 _INSTANCE_STATES: Final = {
     HostState.LAUNCHED: ("pending",),
     HostState.STARTED: ("running",),
@@ -31,14 +31,14 @@ _REGISTERED: Final = (HostState.STARTED, HostState.DRAINING, HostState.ENDED)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Memory:
-    """What is kept from one event to the next."""
+    """What is kept between events."""
 
-    ended: dict[str, UnitView] = field(default_factory=dict)  # views of jobs that change no more
-    recommended: set[str] = field(default_factory=set)  # instances that had their rebalance recommendation
+    ended: dict[str, UnitView] = field(default_factory=dict)  # views of jobs that no longer change
+    recommended: set[str] = field(default_factory=set)  # instances that have had their rebalance recommendation
 
 
 def kinds_of(change: Change) -> tuple[Kind, ...]:
-    """Which kinds of events a change makes, without a look at the region."""
+    """The kinds of events that a change produces, determined without reading the region."""
     if isinstance(change, JobChange):
         return (shapes.JOB_STATE,)
     if isinstance(change, AttemptChange):
@@ -52,7 +52,7 @@ def kinds_of(change: Change) -> tuple[Kind, ...]:
 
 
 def events_of(region: Region, change: Change, wanted: frozenset[Kind], memory: Memory) -> Iterator[Event]:
-    """The events of the wanted kinds that a change makes. Of a job that is forgotten by now there are none."""
+    """The events of the wanted kinds for a change. There are none for a job that has been deleted by now."""
     if isinstance(change, JobChange):
         for job_id in _units(change):
             yield from _job_state(region, change, job_id, memory.ended)
@@ -89,7 +89,7 @@ def _job_state(region: Region, change: JobChange, job_id: str, ended: dict[str, 
 
 
 def _view(region: Region, job_id: str, ended: dict[str, UnitView]) -> UnitView:
-    """A job's view: one that has ended is read once for all that is told of it together. Raises NotFound."""
+    """A job's view: an ended job's is read once for all its events. Raises NotFound."""
     found = ended.get(job_id)
     if found is None:
         found = region.engine.view(job_id)
@@ -113,7 +113,7 @@ def _blocked(region: Region, change: QueueBlocked) -> Iterator[Event]:
 
 
 def as_of(view: UnitView, status: JobStatus, reason: str, at: float) -> UnitView:
-    """A job as it was when it came to a status, by what is known of it later."""
+    """A job as it was when it entered a status, derived from its later state."""
     ended = [one for one in view.attempts if one.stopped_at is not None and one.stopped_at <= at]
     attempts = list(ended)
     if status in (JobStatus.STARTING, JobStatus.RUNNING) and len(view.attempts) > len(ended):
@@ -140,7 +140,7 @@ def _open(attempt: AttemptView, *, is_running: bool) -> AttemptView:
 def _host(region: Region, change: HostChange, wanted: frozenset[Kind], memory: Memory) -> Iterator[Event]:
     host, at, names = change.host, change.at, region.names
     if change.state is HostState.NOTICED and shapes.REBALANCE in wanted:
-        # EC2 user guide, "Rebalance recommendations": it comes with the notice at the latest.
+        # EC2 user guide, "Rebalance recommendations": it arrives no later than the notice.
         yield from rebalance(region, [host.instance_id], at, memory)
     own = shapes.instance_resource(names.region, names.account_id, host.instance_id)
     if change.state is HostState.NOTICED and shapes.SPOT_WARNING in wanted:
@@ -154,7 +154,7 @@ def _host(region: Region, change: HostChange, wanted: frozenset[Kind], memory: M
 
 
 def rebalance(region: Region, instance_ids: Sequence[str], at: float, memory: Memory) -> Iterator[Event]:
-    """Rebalance recommendations for the instances that had none yet."""
+    """Rebalance recommendations for the instances that have not had one."""
     names = region.names
     for one in instance_ids:
         if one not in memory.recommended:

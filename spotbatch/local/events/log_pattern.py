@@ -1,7 +1,7 @@
-"""CloudWatch Logs' filter patterns: plain terms, and conditions on the members of JSON. Pure.
+"""CloudWatch Logs' filter patterns: plain terms, and conditions on members of JSON. Pure.
 
 Source: CloudWatch Logs user guide, "Filter pattern syntax for metric filters, subscription filters, filter log events,
-and Live Tail". Patterns of columns ([ip, status=5*]) are not read here.
+and Live Tail". Patterns of columns ([ip, status=5*]) are not supported here.
 """
 
 import json
@@ -32,7 +32,7 @@ _MOST_CHARACTERS: Final = 1024
 
 
 def test_of(pattern: str) -> Test:
-    """Whether a log event's message matches. Raises InvalidInput for a pattern that CloudWatch Logs would refuse."""
+    """Returns a test of a log event's message. Raises InvalidInput where CloudWatch Logs would refuse the pattern."""
     if len(pattern) > _MOST_CHARACTERS:
         raise InvalidInput(f"a filter pattern has {len(pattern)} characters, {_MOST_CHARACTERS} are allowed")
     bare = pattern.strip()
@@ -45,7 +45,7 @@ def test_of(pattern: str) -> Test:
 
 
 def _terms_test(pattern: str) -> Test:
-    """All plain terms; of those with ?, any one, if there are no others; none of those with -."""
+    """All plain terms; any of those with ?, if there are no others; none of those with -."""
     wanted: list[Test] = []
     any_of: list[Test] = []
     unwanted: list[Test] = []
@@ -59,7 +59,7 @@ def _terms_test(pattern: str) -> Test:
         (any_of if match[1] == "?" else unwanted if match[1] == "-" else wanted).append(test)
 
     def holds(message: str) -> bool:
-        # The guide: where ? stands beside other terms, the terms with ? are ignored.
+        # The guide: if ? occurs beside other terms, the terms with ? are ignored.
         is_wanted = all(test(message) for test in wanted)
         is_any = bool(wanted) or not any_of or any(test(message) for test in any_of)
         return is_wanted and is_any and not any(test(message) for test in unwanted)
@@ -91,7 +91,7 @@ def _compiled(expression: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=512)
 def parsed(message: str) -> Any:
-    """The JSON in a log event, None for none. Several filters look at the same event: it is read once, not changed."""
+    """The JSON in a log event, None if there is none. Several filters share an event: it is parsed only once."""
     try:
         return json.loads(message)
     except (ValueError, RecursionError):
@@ -120,7 +120,7 @@ class _Token:
 
 
 class _Parser:
-    """Recursive descent: `||` of `&&` of comparisons and brackets."""
+    """Recursive descent: `||` of `&&` of comparisons and parentheses."""
 
     def __init__(self, source: str, whole: str) -> None:
         self._whole = whole
@@ -224,7 +224,7 @@ def _is(steps: list[str | int], value: object) -> _Condition:
 
 
 def _equals(value: _Token) -> _Condition:
-    """A text may hold `*`; a number may be written in any way. What is not there neither equals nor differs."""
+    """A string may contain `*`; a number may be written in any form. A missing value is neither equal nor different."""
     if value.kind == "regex":
         expression = _compiled(value.text)
         return lambda found: isinstance(found, str) and expression.search(found) is not None
@@ -260,7 +260,7 @@ def _steps(selector: str) -> list[str | int]:
 
 
 def _found(event: Any, steps: list[str | int]) -> list[Any]:
-    """What stands at a selector: nothing, one value, or several by a *."""
+    """The values at a selector: none, one, or several because of a *."""
     values = [event]
     for step in steps:
         values = [inner for value in values for inner in _inner(value, step)]
@@ -276,6 +276,6 @@ def _inner(value: Any, step: str | int) -> list[Any]:
 
 
 def value_at(event: Any, selector: str) -> Any:
-    """The value that a selector ($.a.b) finds, None for nothing: of metric values and dimensions."""
+    """The value at a selector ($.a.b), None if there is none: for metric values and dimensions."""
     found = _found(event, _steps(selector))
     return found[0] if found else None

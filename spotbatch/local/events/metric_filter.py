@@ -1,4 +1,4 @@
-"""What metric filters make of log events, and what the embedded metric format says: data points. Pure.
+"""Turns log events into data points, by metric filters and the embedded metric format. Pure.
 
 Sources: CloudWatch Logs user guide, "Creating metrics from log events using filters" (metricValue, defaultValue,
 dimensions); CloudWatch user guide, "Specification: Embedded metric format".
@@ -28,7 +28,7 @@ class Datum:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """Values of one metric in one minute, together."""
+    """All values of one metric in one minute."""
 
     namespace: str
     name: str
@@ -41,7 +41,7 @@ class Summary:
 def data_of(
     test: Test, transformations: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]
 ) -> list[Datum]:
-    """The data points that a filter makes of log events ({"timestamp", "message"})."""
+    """The data points that a filter extracts from log events ({"timestamp", "message"})."""
     found = []
     missed: dict[int, int] = {}
     matched: set[int] = set()
@@ -52,7 +52,7 @@ def data_of(
             found += [one for each in transformations for one in _transformed(each, message, at)]
         else:
             missed.setdefault(at // _MINUTE_MS, at)
-    # The default is for minutes with log events of which none matches; with dimensions there is none.
+    # The default applies to minutes with log events but no match; it is not available with dimensions.
     for each in transformations:
         default = each.get("defaultValue")
         if default is not None and not each.get("dimensions"):
@@ -67,13 +67,13 @@ def _transformed(each: Mapping[str, Any], message: str, at: int) -> list[Datum]:
     dimensions = []
     for name, selector in (each.get("dimensions") or {}).items():
         text = value_at(event, str(selector))
-        if text is None:  # the guide: an event without the field makes no data point
+        if text is None:  # the guide: an event without the field produces no data point
             return []
         dimensions.append((str(name), str(text)))
     try:
         return [_datum(each, float(value), at, tuple(dimensions))]
     except (TypeError, ValueError):
-        return []  # a value that is no number is dropped
+        return []  # a value that is not a number is dropped
 
 
 def _datum(each: Mapping[str, Any], value: float, at: int, dimensions: tuple[tuple[str, str], ...] = ()) -> Datum:
@@ -88,7 +88,7 @@ def _datum(each: Mapping[str, Any], value: float, at: int, dimensions: tuple[tup
 
 
 def embedded(events: Iterable[Mapping[str, Any]]) -> list[Datum]:
-    """The data points that log events have in themselves: {"_aws": {"CloudWatchMetrics": [...]}, ...}."""
+    """The data points embedded in log events: {"_aws": {"CloudWatchMetrics": [...]}, ...}."""
     found = []
     for event in events:
         message = str(event["message"])
@@ -123,7 +123,7 @@ def _embedded(document: Mapping[str, Any], written_at: int) -> list[Datum]:
 
 
 def summaries(data: Iterable[Datum]) -> list[Summary]:
-    """Data points by metric and minute: CloudWatch keeps no finer ones of these."""
+    """Data points by metric and minute: CloudWatch stores these at no finer resolution."""
     found: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for one in data:
         found[one.namespace, one.name, one.dimensions, one.unit, one.at_ms // _MINUTE_MS].append(one.value)

@@ -1,6 +1,6 @@
-"""Metric filters and alarms over what moto holds: log events become data, data change the state of alarms.
+"""Metric filters and alarms on moto's data: log events become metric data, which change the state of alarms.
 
-moto keeps filters, data and alarms, and evaluates none of them. Each function runs on one of moto's threads.
+moto stores filters, data and alarms, but evaluates none of them. Each function runs on one of moto's threads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _DEFAULT_PERIOD_SECONDS: Final = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlarmChange:
-    """An alarm came to another state: whom to tell, and what."""
+    """An alarm's transition to another state: whom to notify, and of what."""
 
     name: str
     arn: str
@@ -31,7 +31,7 @@ class AlarmChange:
 
     @property
     def subject(self) -> str:
-        return f'{self.after.value}: "{self.name}"'[:100]  # SNS takes 100 characters
+        return f'{self.after.value}: "{self.name}"'[:100]  # SNS allows 100 characters
 
 
 @lru_cache(maxsize=256)
@@ -50,7 +50,7 @@ class Metrics:
     region: str
 
     def take_logs(self, group: str, events: Sequence[Mapping[str, Any]]) -> None:
-        """New log events of a group: data by its metric filters, and those that the events have in themselves."""
+        """New log events of a group: creates data from its metric filters, and data embedded in the events."""
         from moto.logs.models import logs_backends
 
         backend: Any = logs_backends[self.account_id][self.region]
@@ -70,7 +70,7 @@ class Metrics:
             member: dict[str, Any] = {
                 "MetricName": one.name,
                 "Dimensions": [{"Name": name, "Value": value} for name, value in one.dimensions],
-                # moto compares its own times, which know no zone
+                # moto compares them with its own times, which have no time zone
                 "Timestamp": datetime.fromtimestamp(one.minute_ms / 1000, UTC).replace(tzinfo=None),
                 "Unit": one.unit or None,
             }
@@ -91,7 +91,7 @@ class Metrics:
         return bool(cloudwatch_backends[self.account_id][self.region].alarms)
 
     def evaluate(self, now: float) -> list[AlarmChange]:
-        """Give each alarm of one metric its state; those that changed. Not composite ones, nor metric math."""
+        """Set the state of each alarm on one metric; returns those that changed. No composite alarms or metric math."""
         from moto.cloudwatch.models import cloudwatch_backends
 
         backend: Any = cloudwatch_backends[self.account_id][self.region]
@@ -162,7 +162,7 @@ class Metrics:
 
 
 def _samples(backend: Any, alarm: Any) -> list[Sample]:
-    """The data of an alarm's metric: of this very name and these very dimensions."""
+    """The data of an alarm's metric: with exactly this name and these dimensions."""
     wanted = sorted((one.name, one.value) for one in alarm.dimensions)
     return [
         _sample(one)

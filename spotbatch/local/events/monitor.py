@@ -1,4 +1,4 @@
-"""The half of a template that watches, in one region: events, rules, functions, metric filters and alarms."""
+"""The observing part of a template, for one region: events, rules, functions, metric filters and alarms."""
 
 import asyncio
 import contextlib
@@ -29,12 +29,12 @@ from spotbatch.local.events.targets import Targets
 from spotbatch.local.moto_bridge import MotoBridge
 
 _GATHER_SECONDS: Final = 0.1
-_UNTIL_LOADED_SECONDS: Final = 2.0  # moto's import takes the time of a thousand jobs: a short run goes first
+_UNTIL_LOADED_SECONDS: Final = 2.0  # importing moto takes as long as a thousand jobs: let a short run finish first
 _RULE: Final = "AWS::Events::Rule"
 
 
 class Monitor:
-    """Hears of all changes; does nothing while no rule wants them."""
+    """Receives all changes; does nothing while no rule wants them."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Monitor:
         self._loop = asyncio.get_running_loop()
         self._region: Region | None = None
         self._environment = environment
-        self._known: list[Rule] | None = None  # the rules of now, while nothing may have changed them
+        self._known: list[Rule] | None = None  # the current rules, as long as nothing may have changed them
         self._wanted: frozenset[Kind] = frozenset()
         self._memory = emission.Memory()
         self.side = MotoSide(account_id=account_id, region=region)
@@ -83,11 +83,11 @@ class Monitor:
         )
 
     def attach(self, region: Region) -> None:
-        """The region whose jobs and hosts events tell of."""
+        """The region whose jobs and hosts the events describe."""
         self._region = region
 
     def install_hooks(self) -> None:
-        """Let moto call us, on its threads; called on one of them, once moto is there."""
+        """Let moto call us, on its threads; called on one of them, once moto is loaded."""
         state_machines.install(dict(self._environment))
         later = self._loop.call_soon_threadsafe
         hooks = moto_hooks.Hooks(
@@ -107,7 +107,7 @@ class Monitor:
     # ---- rules ----
 
     def rules(self) -> Sequence[Rule]:
-        """The enabled rules, of templates and of PutRule."""
+        """The enabled rules, from templates and from PutRule."""
         if self._known is None:
             promised = [
                 rule_of(content, name=name, account_id=self._account_id, region=self._region_name)
@@ -128,12 +128,12 @@ class Monitor:
         self.bus.rules_changed()  # this reads them
 
     def resources_made(self) -> None:
-        """What templates promised is in moto now: a new alarm gets its first state."""
+        """What templates promised now exists in moto: a new alarm gets its first state."""
         self.rules_changed()
         self._alarms.look_soon()
 
     def service_was_asked(self, service: str) -> None:
-        """A service of moto's answered a request: of some it may have changed what is done here."""
+        """A moto service answered a request: for some services that may affect what is done here."""
         if service in ("events", "cloudformation"):  # cloudformation: stacks that are moto's
             self.rules_changed()
         if service in ("monitoring", "cloudformation"):
@@ -141,11 +141,11 @@ class Monitor:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether any rule wants what the engine tells of."""
+        """Whether any rule wants what the engine reports."""
         return bool(self._wanted)
 
     def observe(self, changes: Sequence[Change]) -> None:
-        """What a commit made true. Nothing is rendered here."""
+        """The changes of one commit. Nothing is rendered here."""
         region, wanted = self._region, self._wanted
         if not wanted or region is None:
             return
@@ -154,7 +154,7 @@ class Monitor:
             self.bus.put(functools.partial(self._events_of, region, kept), count=len(kept))
 
     def rebalance_recommended(self, instance_ids: Sequence[str]) -> None:
-        """EC2 recommends to leave these hosts; they stay."""
+        """EC2 recommends leaving these hosts; they keep running."""
         region = self._region
         if region is not None and instance_ids and shapes.REBALANCE in self._wanted:
             at, memory = time.time(), self._memory
@@ -166,13 +166,13 @@ class Monitor:
                 yield from emission.events_of(region, change, self._wanted, self._memory)
 
     def _may_take_status(self, status: str) -> bool:
-        """Before a job's detail is rendered: whether any rule takes this status."""
+        """Before a job's detail is rendered: whether any rule accepts this status."""
         return any(rule.may_take_status(*shapes.JOB_STATE, status) for rule in self.rules() if rule.bus == "default")
 
     # ---- what moto and functions ask for ----
 
     def _put_by_api(self, bus: str, rule: str, event: Mapping[str, Any]) -> None:
-        """PutEvents: moto has made the event; its time is a number there."""
+        """PutEvents: moto has built the event; its time is a number there."""
         at = event.get("time")
         made = {**event, "time": shapes.moment(float(at)) if isinstance(at, int | float) else str(at)}
         made.pop("ingestion-time", None)
@@ -210,11 +210,11 @@ class Monitor:
     async def _send(self, arn: str, message: str) -> None:
         try:
             await self._targets.send(arn, message)
-        except Exception as error:  # noqa: BLE001 - a destination that is not there: Lambda drops the record too
+        except Exception as error:  # noqa: BLE001 - the destination does not exist: Lambda drops the record too
             say(f"functions: a record for {arn} is dropped: {error!s:.300}")
 
     async def _tell_alarm(self, change: AlarmChange) -> None:
-        """To the alarm's actions, and as an event (user guide, "Alarm events and EventBridge")."""
+        """Perform the alarm's actions, and send an event (user guide, "Alarm events and EventBridge")."""
         for arn in change.actions:
             try:
                 if arn.startswith("arn:aws:sns:"):
@@ -241,7 +241,7 @@ class Monitor:
     # ---- requests ----
 
     async def answer_lambda(self, head: Head, body: Body) -> Response | None:
-        """The answer to a call of a function; None for what is moto's."""
+        """The response to an invocation; None for what is moto's."""
 
         async def find(name: str, qualifier: str) -> Function:
             return await self._targets.function(name, qualifier)

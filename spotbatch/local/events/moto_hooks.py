@@ -1,8 +1,8 @@
-"""Where moto calls us instead of what it has itself: it keeps rules, functions, logs and metrics, and we run them.
+"""Replaces parts of moto with our own code: it stores rules, functions, logs and metrics, and we execute them.
 
-moto's own ways would start a Docker container for each call of a function, deliver events in the caller's request and
-to a few kinds of targets only, and evaluate neither metric filters nor alarms. The hooks are set once in a process,
-which is one region's.
+moto itself would start a Docker container for each invocation of a function, deliver events within the caller's
+request and to only a few kinds of targets, and evaluate neither metric filters nor alarms. The hooks are set once per
+process, which runs a single region.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,16 +12,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hooks:
-    """Called on moto's threads; they must not wait."""
+    """Called on moto's threads; they must not block."""
 
     on_put_event: Callable[[str, str, Mapping[str, Any]], None]  # the rule's bus and name, and the event
-    on_invoke: Callable[[str, bytes], None]  # a function's ARN and the event, of an asynchronous call by a service
+    on_invoke: Callable[[str, bytes], None]  # a function's ARN and the event, for an asynchronous call by a service
     on_logs: Callable[[str, Sequence[Mapping[str, Any]]], None]  # a group's name and its new events
     on_metrics: Callable[[], None]  # some metric has new data
 
 
 def install(hooks: Hooks) -> None:
-    """Set the hooks. moto is imported: it must be wanted."""
+    """Set the hooks. This imports moto, so moto must be needed."""
     from moto.awslambda.models import LambdaFunction
     from moto.cloudwatch.models import CloudWatchBackend
     from moto.events.models import Rule
@@ -37,7 +37,7 @@ def _hook_rules(rule_class: Any, hooks: Hooks) -> None:
     own = rule_class.send_to_targets
 
     def send_to_targets(self: Any, original_event: Mapping[str, Any], transform_input: bool = True) -> None:
-        if self.managed_by:  # those of archives, which moto fills
+        if self.managed_by:  # those for archives, which moto fills
             own(self, original_event, transform_input)
         else:
             hooks.on_put_event(self.event_bus_name, self.name, dict(original_event))
@@ -47,7 +47,7 @@ def _hook_rules(rule_class: Any, hooks: Hooks) -> None:
 
 def _hook_functions(function_class: Any, hooks: Hooks) -> None:
     def invoke(self: Any, body: str | bytes, _request_headers: Any, response_headers: Any) -> str:
-        """Of a service (SNS, S3, DynamoDB, ...): the API's own Invoke does not come here."""
+        """By a service (SNS, S3, DynamoDB, ...): the API's own Invoke does not go through here."""
         hooks.on_invoke(self.function_arn, body if isinstance(body, bytes) else str(body or "{}").encode())
         response_headers["status"] = "202"
         return ""

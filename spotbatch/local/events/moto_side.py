@@ -1,6 +1,6 @@
-"""What is read from moto and written to it for events, by its own objects. Each function runs on one of moto's threads.
+"""Reads and writes moto's own objects on behalf of events. Each function runs on one of moto's threads.
 
-moto must have been loaded. What is not there raises NotFound: nobody tries such a delivery again.
+moto must have been loaded. A missing target raises NotFound: such a delivery is not retried.
 """
 
 import base64
@@ -50,7 +50,7 @@ class MotoSide:
     def put_logs(
         self, group: str, stream: str, events: Sequence[Mapping[str, Any]], *, makes_group: bool = False
     ) -> None:
-        """Write log events, each with its timestamp and message. The stream is made where it is not there."""
+        """Write log events, each with its timestamp and message. The stream is created if it does not exist."""
         from moto.logs.models import logs_backends
 
         backend: Any = logs_backends[self.account_id][self.region]
@@ -63,7 +63,7 @@ class MotoSide:
         backend.put_log_events(group, stream, [dict(one) for one in events])
 
     def publish(self, topic_arn: str, message: str, subject: str = "") -> None:
-        """Publish to an SNS topic; moto takes it to the subscribers."""
+        """Publish to an SNS topic; moto delivers it to the subscribers."""
         from moto.sns.models import sns_backends
 
         backend: Any = sns_backends[self.account_id][self.region]
@@ -94,7 +94,7 @@ class MotoSide:
     # ---- functions ----
 
     def function(self, name: str, qualifier: str = "") -> Function:
-        """A function by its name or ARN. Raises NotFound."""
+        """A function by name or ARN. Raises NotFound."""
         from moto.awslambda.models import lambda_backends
 
         backend: Any = lambda_backends[self.account_id][self.region]
@@ -102,14 +102,14 @@ class MotoSide:
         wanted = qualifier or given
         try:
             found = backend.get_function(bare, wanted or None)
-        except Exception as error:  # moto has an exception of its own for each way in which there is none
+        except Exception as error:  # moto has a separate exception for each kind of missing function
             arn = f"arn:aws:lambda:{self.region}:{self.account_id}:function:{bare}" + (f":{wanted}" if wanted else "")
             raise NotFound(f"Function not found: {arn}") from error
         return _function(found)
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The bare name and the qualifier in a name, a partial or a whole ARN."""
+    """The bare name and the qualifier in a name, or a partial or full ARN."""
     tail = name.rpartition("function:")[2] if "function:" in name else name
     bare, _, qualifier = tail.partition(":")
     return bare, qualifier
@@ -147,7 +147,7 @@ def _function(found: Any) -> Function:
 
 
 def _archive(content: bytes | str) -> bytes:
-    """moto keeps the archive as it came: bytes, or Base64."""
+    """moto keeps the archive as received: bytes, or Base64."""
     raw = content.encode() if isinstance(content, str) else bytes(content)
     if raw[:2] == b"PK":
         return raw

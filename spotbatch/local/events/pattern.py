@@ -1,8 +1,8 @@
-"""EventBridge's event patterns: whether a pattern takes an event. Pure.
+"""EventBridge's event patterns: whether a pattern matches an event. Pure.
 
 Source: EventBridge user guide, "Creating event patterns" and "Comparison operators"; the README of aws/event-ruler,
-the library behind the service, where the guide leaves a case open. moto has a matcher too; it takes the text "5" for
-no number but True for 1, compares `anything-but` with a whole list, and does not look into lists of objects.
+the library behind the service, where the guide leaves a case open. moto has a matcher too, but it does not accept "5"
+as a number yet accepts True as 1, compares `anything-but` with a whole list, and ignores lists of objects.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-Json = Any  # what json.loads gives
+Json = Any  # the types that json.loads returns
 
 _OR: Final = "$or"
 _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
@@ -23,7 +23,7 @@ _COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 
 
 def matches(pattern: Mapping[str, Json], event: Json) -> bool:
-    """Whether every member of the pattern finds its like in the event. A pattern of a wrong form takes nothing."""
+    """Whether every member of the pattern matches the event. A malformed pattern matches nothing."""
     node = event if isinstance(event, Mapping) else {}
     return all(_member(key, wanted, node) for key, wanted in pattern.items())
 
@@ -43,7 +43,7 @@ def _member(key: str, wanted: Json, node: Mapping[str, Json]) -> bool:
 
 
 def _leaves(value: Json) -> list[Json]:
-    """The values that stand here; an object has none of its own."""
+    """The values at this position; an object has none of its own."""
     if isinstance(value, list):
         return [leaf for one in value for leaf in _leaves(one)]
     return [] if isinstance(value, Mapping) else [value]
@@ -62,12 +62,12 @@ def _filter(wanted: Json, values: list[Json]) -> bool:
 
 
 def _is_same(wanted: Json, value: Json) -> bool:
-    """Numbers are compared as they are written (user guide): 300 and 300.0 are two values."""
+    """Numbers are compared as written (user guide): 300 and 300.0 are different values."""
     return type(wanted) is type(value) and bool(wanted == value)
 
 
 def _text_test(test: Callable[[str, str], bool]) -> Callable[[Json, Json], bool]:
-    """prefix and suffix: a text, or {"equals-ignore-case": text}."""
+    """prefix and suffix: a string, or {"equals-ignore-case": string}."""
 
     def applied(argument: Json, value: Json) -> bool:
         if not isinstance(value, str):
@@ -85,7 +85,7 @@ def _ignoring_case(argument: Json, value: Json) -> bool:
 
 
 def _wildcard(argument: Json, value: Json) -> bool:
-    """`*` stands for anything, `\\*` for itself."""
+    """`*` matches anything, `\\*` itself."""
     if not isinstance(argument, str) or not isinstance(value, str):
         return False
     parts = re.findall(r"\\[*\\]|\*|[^*\\]+|\\", argument)
@@ -112,7 +112,7 @@ def _cidr(argument: Json, value: Json) -> bool:
 
 
 def _anything_but(argument: Json, value: Json) -> bool:
-    """Not one of these values, or of what one other operator would take, of which there may be a list too."""
+    """None of these values, and nothing that one other operator would match, which may also be a list."""
     if isinstance(argument, Mapping):
         if len(argument) != 1:
             return False

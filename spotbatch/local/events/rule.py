@@ -1,4 +1,4 @@
-"""A rule of EventBridge with its targets, from what moto keeps or a template says. Pure."""
+"""An EventBridge rule with its targets, from moto or from a template. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from spotbatch.local.events.schedule import Schedule, schedule_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """What is matched, and where it goes. The targets have the members of PutTargets."""
+    """What to match, and where to send it. The targets have the members of PutTargets."""
 
     name: str
     bus: str = "default"
@@ -25,11 +25,11 @@ class Rule:
         return self.pattern is not None and matches(self.pattern, event)
 
     def may_take(self, source: str, detail_type: str) -> bool:
-        """Whether an event of this kind can match at all: a quick look, without its detail."""
+        """Whether an event of this kind can match at all: a quick check without its detail."""
         return self._may_take({"source": source, "detail-type": detail_type})
 
     def may_take_status(self, source: str, detail_type: str, status: str) -> bool:
-        """The same, where the status in its detail is known."""
+        """The same, given the status in its detail."""
         detail = (self.pattern or {}).get("detail")
         wanted = {"status": detail["status"]} if isinstance(detail, Mapping) and "status" in detail else {}
         return self.may_take(source, detail_type) and matches(wanted, {"status": status})
@@ -41,7 +41,7 @@ class Rule:
 
 
 def rule_of(properties: Mapping[str, Any], *, name: str, account_id: str, region: str) -> Rule | None:
-    """A rule by its properties in CloudFormation's words; None for one that is disabled or cannot be read."""
+    """A rule from its CloudFormation properties; None if it is disabled or cannot be parsed."""
     if str(properties.get("State") or "ENABLED") == "DISABLED":
         return None
     bus = str(properties.get("EventBusName") or "default").rpartition("/")[2]
@@ -65,6 +65,6 @@ def rule_of(properties: Mapping[str, Any], *, name: str, account_id: str, region
 
 
 def kinds_wanted(rules: Iterable[Rule], kinds: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-    """Of these (source, detail type), those that some rule may take."""
+    """Those of these (source, detail type) pairs that some rule may accept."""
     of_patterns = [rule for rule in rules if rule.pattern is not None]
     return frozenset(kind for kind in kinds if any(rule.may_take(*kind) for rule in of_patterns))

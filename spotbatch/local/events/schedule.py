@@ -1,7 +1,7 @@
 """EventBridge's schedule expressions, rate(...) and cron(...): when a rule fires next. Pure, in UTC.
 
-Source: EventBridge user guide, "Schedule types": the least is a minute; a cron expression has six fields, and one of
-day-of-month and day-of-week is `?`; days of the week are 1 to 7 from SUN on.
+Source: EventBridge user guide, "Schedule types": the minimum is a minute; a cron expression has six fields, and one
+of day-of-month and day-of-week is `?`; days of the week are 1 to 7 starting with SUN.
 """
 
 import calendar
@@ -24,30 +24,30 @@ _MONTHS: Final = {
 }
 _DAYS: Final = {name: number for number, name in enumerate(["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"], 1)}
 _LAST_YEAR: Final = 2199
-_MOST_DAYS: Final = 366 * 29  # a 29 February comes again within eight years; a list of years may lie further ahead
+_MOST_DAYS: Final = 366 * 29  # 29 February recurs within eight years; a list of years may extend further
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rate:
-    """So many seconds from one firing to the next."""
+    """Seconds from one firing to the next."""
 
     seconds: float
 
     def following(self, after: float, begun: float) -> float | None:
-        """The first moment later than `after` (UTC epoch seconds); the count begins with the rule."""
+        """The first time after `after` (UTC epoch seconds); counted from the rule's creation."""
         return begun + (max(0, int((after - begun) // self.seconds)) + 1) * self.seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cron:
-    """The minutes and hours of the days that `takes` chooses."""
+    """The minutes and hours on the days selected by `takes`."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
     takes: Callable[[date], bool]
 
-    def following(self, after: float, begun: float) -> float | None:  # noqa: ARG002 - as of a rate
-        """The first moment later than `after` (UTC epoch seconds); None where there is none."""
+    def following(self, after: float, begun: float) -> float | None:  # noqa: ARG002 - same as for a rate
+        """The first time after `after` (UTC epoch seconds); None if there is none."""
         start = datetime.fromtimestamp(after, UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
         for number in range(_MOST_DAYS):
             day = start.date() + timedelta(days=number)
@@ -67,7 +67,7 @@ Schedule = Rate | Cron
 
 
 def schedule_of(expression: str) -> Schedule:
-    """What an expression means. Raises InvalidInput in the words of PutRule's own refusal."""
+    """Parse an expression. Raises InvalidInput with the wording of PutRule's own error."""
     rate = _RATE.fullmatch(expression)
     if rate is not None:
         count = int(rate[1])
@@ -103,7 +103,7 @@ def _cron(fields: list[str]) -> Cron:
 
 
 def _numbers(field: str, least: int, most: int, names: dict[str, int] | None = None) -> tuple[int, ...]:
-    """The values of a field of lists, ranges and steps. Raises ValueError."""
+    """The values of a field with lists, ranges and steps. Raises ValueError."""
     found: set[int] = set()
     for part in field.split(","):
         span, _, step = part.partition("/")
@@ -139,7 +139,7 @@ def _day_of_month(field: str) -> Callable[[date], bool]:
 def _day_of_week(field: str) -> Callable[[date], bool]:
     if field == "L":
         return lambda day: _weekday(day) == _DAYS["SAT"]
-    if field.endswith("L"):  # the last one of the month
+    if field.endswith("L"):  # the last such day of the month
         last = _numbers(field[:-1], 1, 7, _DAYS)[0]
         return lambda day: _weekday(day) == last and day.day + 7 > _length(day)
     if "#" in field:
@@ -159,7 +159,7 @@ def _length(day: date) -> int:
 
 
 def _nearest_weekday(day: date, wanted: int) -> int:
-    """The weekday that is nearest to a day of the month, in the same month."""
+    """The weekday nearest to a day of the month, within the same month."""
     length = _length(day)
     aim = day.replace(day=min(wanted, length))
     if aim.isoweekday() == 6:

@@ -1,4 +1,4 @@
-"""The events that AWS Batch, EC2 and ECS send, in AWS's shape: the envelope and what its kinds have. Pure.
+"""The events of AWS Batch, EC2 and ECS in AWS's format: the envelope and the details of each kind. Pure.
 
 Sources: EventBridge user guide, "AWS service event metadata"; AWS Batch user guide, "Job state change events" and "Job
 queue blocked events"; EC2 user guide, "Spot Instance interruption notices", "Rebalance recommendations" and "Monitor
@@ -39,7 +39,7 @@ def envelope(
     resources: Sequence[str] = (),
     event_id: str = "",
 ) -> Event:
-    """One event. `at` is in UTC epoch seconds; EventBridge writes whole seconds."""
+    """One event. `at` is in UTC epoch seconds; EventBridge uses whole seconds."""
     source, detail_type = kind
     return {
         "version": "0",
@@ -55,7 +55,7 @@ def envelope(
 
 
 def moment(at: float) -> str:
-    """A time as EventBridge writes it."""
+    """A time in EventBridge's format."""
     return _second(int(at))
 
 
@@ -65,12 +65,12 @@ def _second(at: int) -> str:
 
 
 def precise(at: float) -> str:
-    """A time as ECS writes it in its details."""
+    """A time in the format of ECS's details."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def spot_resource(zone: str, instance_id: str) -> str:
-    """The warning names its instance by its zone, and without an account, unlike EC2's other events."""
+    """The warning identifies its instance by zone, and without an account, unlike EC2's other events."""
     return f"arn:aws:ec2:{zone}:instance/{instance_id}"
 
 
@@ -79,7 +79,7 @@ def instance_resource(region: str, account_id: str, instance_id: str) -> str:
 
 
 def task_detail(task: Mapping[str, Any], *, version: int, at: float) -> dict[str, Any]:
-    """A task as DescribeTasks has it, with what the event adds: its version, and times as texts."""
+    """A task as DescribeTasks returns it, plus what the event adds: its version, and times as strings."""
     moments = ("createdAt", "startedAt", "stoppedAt")
     texts = {name: precise(task[name]) for name in moments if task.get(name) is not None}
     overrides = {"containerOverrides": [{"name": one["name"]} for one in task.get("containers", [])]}
@@ -87,7 +87,7 @@ def task_detail(task: Mapping[str, Any], *, version: int, at: float) -> dict[str
 
 
 def container_instance_detail(instance: Mapping[str, Any], *, cluster: str, version: int, at: float) -> dict[str, Any]:
-    """A container instance as DescribeContainerInstances has it, with the event's own members."""
+    """A container instance as DescribeContainerInstances returns it, plus the event's own members."""
     registered = precise(float(instance["registeredAt"])) if instance.get("registeredAt") is not None else None
     times = {"registeredAt": registered} if registered else {}
     return {**instance, **times, "clusterArn": cluster, "updatedAt": precise(at), "version": version}

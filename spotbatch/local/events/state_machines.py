@@ -1,15 +1,15 @@
-"""State machines are executed by moto's own interpreter, whose tasks call this region.
+"""Runs state machines with moto's own interpreter, whose tasks call this region.
 
-moto can execute state machines (`batch:submitJob.sync` among their tasks) but does not unless told, and its tasks call
-a server of moto's with keys of moto's; those of AWS Batch send members as states write them, with a capital, which no
-client takes (moto 5.2.5). Its interpreter is imported when Step Functions are first asked for.
+moto can execute state machines (including `batch:submitJob.sync` tasks) but only on request, and its tasks call
+moto's own server with moto's keys; those for AWS Batch send members capitalized, as states spell them, which no
+client accepts (moto 5.2.5). Its interpreter is imported when Step Functions is first used.
 """
 
 from typing import Any
 
 
 def install(environment: dict[str, str]) -> None:
-    """Let moto execute state machines against the region that these AWS_* variables name."""
+    """Make moto execute state machines against the region named by these AWS_* variables."""
     from moto.core.config import default_user_config
     from moto.stepfunctions import responses
 
@@ -30,7 +30,7 @@ def install(environment: dict[str, str]) -> None:
 
 
 def _call_this_region(environment: dict[str, str]) -> None:
-    """Before the interpreter's own modules take the name: whom its tasks call."""
+    """Before the interpreter's own modules import the name: the region that its tasks call."""
     from moto.stepfunctions.parser.asl.utils import boto_client
 
     module: Any = boto_client
@@ -49,7 +49,7 @@ def _call_this_region(environment: dict[str, str]) -> None:
 
 
 def _spell_for_batch() -> None:
-    """The members of AWS Batch's calls as its API writes them, and those of its answers as states do."""
+    """Spells the members of AWS Batch calls as its API does, and those of the responses as states do."""
     from botocore.loaders import Loader
     from botocore.model import ServiceModel
     from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_batch

@@ -1,4 +1,4 @@
-"""What a rule's target is sent: the event, a part of it, a constant, or a template with parts of it. Pure.
+"""What a rule's target receives: the event, a part of it, a constant, or a template with parts of it. Pure.
 
 Source: EventBridge user guide, "Input transformation"; API reference, Target and InputTransformer.
 """
@@ -14,7 +14,7 @@ _MISSING: Final = object()
 
 
 def message_for(target: Mapping[str, Any], event: Mapping[str, Any], *, rule_arn: str, rule_name: str) -> str:
-    """The text that the target gets. `target` has the members of PutTargets."""
+    """The text that the target receives. `target` has the members of PutTargets."""
     if target.get("Input") is not None:
         return str(target["Input"])
     if target.get("InputPath") is not None:
@@ -36,9 +36,9 @@ def message_for(target: Mapping[str, Any], event: Mapping[str, Any], *, rule_arn
 
 
 def filled(template: str, values: Mapping[str, Any]) -> str:
-    """A template with its <names>: as they are within a text, as JSON elsewhere.
+    """A template with its <names> replaced: verbatim within a string, as JSON elsewhere.
 
-    What a path does not find is empty within a text; elsewhere it is null, which the guide leaves open.
+    A path without a match is empty within a string; elsewhere it is null, which the guide leaves open.
     """
     found = []
     place = 0
@@ -56,11 +56,11 @@ def _in_text(value: Any) -> str:
     if value is _MISSING:
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
-    return json.dumps(text, ensure_ascii=False)[1:-1]  # its quotes are escaped, so that the text stays one
+    return json.dumps(text, ensure_ascii=False)[1:-1]  # its quotes are escaped, so that the string stays one
 
 
 def at_path(event: Any, path: str) -> Any:
-    """What stands at a JSON path ($.detail.x, $.resources[0], $['detail-type']); a marker of ours for nothing."""
+    """The value at a JSON path ($.detail.x, $.resources[0], $['detail-type']); a marker of ours if there is none."""
     steps = list(_STEP.finditer(path, 1)) if path.startswith("$") else []
     if path != "$" + "".join(one[0] for one in steps):
         return _MISSING

@@ -1,4 +1,4 @@
-"""Where a rule sends: one message to one target, by the service in its ARN."""
+"""Rule targets: delivers one message to one target, by the service in its ARN."""
 
 import json
 import time
@@ -21,13 +21,13 @@ class RunsInMoto(Protocol):
     async def run(self, function: Callable[..., Given], *arguments: Any) -> Given: ...
 
 
-SubmitJob = Callable[[Mapping[str, Any]], Awaitable[None]]  # raises InvalidInput for what AWS Batch refuses
+SubmitJob = Callable[[Mapping[str, Any]], Awaitable[None]]  # raises InvalidInput where AWS Batch would refuse it
 PutEvent = Callable[[str, Mapping[str, Any]], None]  # to a bus of this region
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Targets:
-    """Delivers; raises NotFound or InvalidInput where another try would end the same."""
+    """Delivers messages; raises NotFound or InvalidInput if a retry would fail the same way."""
 
     moto: RunsInMoto
     side: MotoSide
@@ -40,7 +40,7 @@ class Targets:
         return await self.moto.run(self.side.function, name, qualifier)
 
     async def deliver(self, target: Mapping[str, Any], messages: Sequence[str]) -> None:
-        """Messages to the target of a rule, one after the other; a log group gets them all at once."""
+        """Deliver messages to a rule's target, one by one; a log group gets them all at once."""
         arn = str(target.get("Arn", ""))
         if ":log-group:" in arn:
             await self._log(arn, messages)
@@ -49,7 +49,7 @@ class Targets:
             await self._one(arn, target, message)
 
     async def send(self, arn: str, message: str) -> None:
-        """To a queue, a topic, a function or a bus: what dead letters and destinations may be."""
+        """Send to a queue, a topic, a function or a bus: the allowed dead-letter queues and destinations."""
         await self._one(arn, {}, message)
 
     async def _one(self, arn: str, target: Mapping[str, Any], message: str) -> None:
@@ -71,7 +71,7 @@ class Targets:
                 raise InvalidInput(f"the local region delivers no events to {arn}")
 
     async def _log(self, arn: str, messages: Sequence[str]) -> None:
-        """EventBridge makes the streams itself; how it names them is not published. Here: one an hour."""
+        """EventBridge creates the streams itself, under unpublished names. Here: one per hour."""
         group = arn.partition(":log-group:")[2].removesuffix(":*")
         now = time.time()
         stream = f"events-{int(now // _STREAM_SECONDS)}"
@@ -80,7 +80,7 @@ class Targets:
 
 
 def _log_event(message: str, now: float) -> dict[str, Any]:
-    """The event; or what an input transformer made of it, {"timestamp": ..., "message": ...} (guide, log targets)."""
+    """The event; or the output of an input transformer, {"timestamp": ..., "message": ...} (guide, log targets)."""
     try:
         found = json.loads(message)
     except ValueError:
@@ -94,9 +94,9 @@ def _log_event(message: str, now: float) -> dict[str, Any]:
 
 
 def _job_of(queue_arn: str, target: Mapping[str, Any], message: str) -> dict[str, Any]:
-    """SubmitJob's parameters: BatchParameters, with what an input gives (AWS Batch user guide, "EventBridge targets").
+    """SubmitJob's parameters: BatchParameters plus the input (AWS Batch user guide, "EventBridge targets").
 
-    An input is {"Parameters": {...}, "ContainerOverrides": {...}}; an event as it came is none. Raises InvalidInput.
+    An input is {"Parameters": {...}, "ContainerOverrides": {...}}; an unmodified event is not one. Raises InvalidInput.
     """
     given: Mapping[str, Any] = target.get("BatchParameters") or {}
     if "JobDefinition" not in given or "JobName" not in given:
@@ -122,7 +122,7 @@ def _job_of(queue_arn: str, target: Mapping[str, Any], message: str) -> dict[str
 
 
 def _camel(value: Any) -> Any:
-    """EventBridge writes members with a capital, AWS Batch's API without."""
+    """EventBridge capitalizes members, AWS Batch's API does not."""
     if isinstance(value, Mapping):
         return {name[:1].lower() + name[1:]: _camel(one) for name, one in value.items()}
     return [_camel(one) for one in value] if isinstance(value, list) else value

@@ -1,1 +1,1 @@
-"""Lambda functions as processes: their code, their runtime, how they are called."""
+"""Lambda functions as processes: their code, their runtime, and their invocation."""

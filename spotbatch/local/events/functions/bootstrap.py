@@ -1,10 +1,10 @@
-"""Runs in a function's own process: loads the handler, answers one request after the other. Standard library only.
+"""Runs in a function's own process: loads the handler, answers requests one by one. Standard library only.
 
 What Lambda's own runtime does (developer guide, "Building Lambda functions with Python"; the source of
 aws-lambda-python-runtime-interface-client): the module is imported once, the handler gets the event and a context, its
-result is written as JSON, an exception becomes errorMessage, errorType and stackTrace. Requests come as JSON lines on
-standard input, answers go to a descriptor of their own; standard output and error are the function's log. The end of
-standard input is the end of the process, whatever the handler does then: no function outlives its region.
+result is serialized as JSON, an exception becomes errorMessage, errorType and stackTrace. Requests arrive as JSON lines
+on standard input, responses go to a separate descriptor; standard output and error are the function's log. When
+standard input ends the process ends, whatever the handler does then: no function outlives its region.
 """
 
 import importlib
@@ -24,7 +24,7 @@ Handler = Callable[[Any, Any], Any]
 
 
 class ClientContext:
-    """What a mobile client sends along; empty here, where nobody did."""
+    """What a mobile client sends; empty here, since there is none."""
 
     custom: Any = None
     env: Any = None
@@ -62,7 +62,7 @@ class Context:
 def main() -> None:
     answers = os.fdopen(int(os.environ.pop("_SPOTBATCH_ANSWERS")), "w", encoding="utf-8", buffering=1)
     mark = os.environ.pop("_SPOTBATCH_END_OF_LOG")
-    # Logs are the lines of a file to whoever follows them: a print is to be seen when it was made.
+    # Logs are followed as lines of a file: a print should be visible as soon as it is made.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
@@ -73,7 +73,7 @@ def main() -> None:
     failure: dict[str, Any] | None = None
     try:
         handler = _handler(os.environ["_HANDLER"])
-    except BaseException as error:  # noqa: BLE001 - whatever the module raises is the answer
+    except BaseException as error:  # noqa: BLE001 - whatever the module raises is the response
         failure = _described(error)
     _answer(answers, mark, {READY: handler is not None, "error": failure})
     while True:
@@ -106,7 +106,7 @@ def _handler(name: str) -> Handler:
 def _result(handler: Handler, asked: dict[str, Any]) -> dict[str, Any]:
     try:
         value = handler(json.loads(asked["event"]), Context(asked))
-    except BaseException as error:  # noqa: BLE001 - a SystemExit too ends the call, not the process
+    except BaseException as error:  # noqa: BLE001 - even a SystemExit ends the call, not the process
         return {"error": _described(error)}
     try:
         return {"result": json.dumps(value)}
@@ -128,7 +128,7 @@ def _described(error: BaseException) -> dict[str, Any]:
 
 
 def _answer(answers: TextIO, mark: str, answer: dict[str, Any]) -> None:
-    """The log of a call is whole before its answer: the reader of both waits for the mark."""
+    """A call's log is complete before its response: the reader of both waits for the mark."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os.write(1, f"{mark}\n".encode())

@@ -1,4 +1,4 @@
-"""The code of functions on disk: archives unpacked once each, and the assets that the CDK writes beside a template."""
+"""The code of functions on disk: archives, each unpacked once, and the assets that the CDK puts by a template."""
 
 import hashlib
 import io
@@ -13,11 +13,11 @@ from typing import Any, Final
 from spotbatch.batch.errors import InvalidInput
 
 _MOST_BYTES: Final = 250 << 20  # unpacked (developer guide, "Lambda quotas")
-_MADE: Final = (1980, 1, 1, 0, 0, 0)  # one time for all members: the same folder gives the same archive
+_MADE: Final = (1980, 1, 1, 0, 0, 0)  # one timestamp for all members: the same folder yields the same archive
 
 
 def archive_of_text(source: str) -> bytes:
-    """What CloudFormation makes of a ZipFile: one file, index.py (template reference, AWS::Lambda::Function Code)."""
+    """CloudFormation's archive for a ZipFile: one file, index.py (template reference, AWS::Lambda::Function Code)."""
     return _archive(iter([("index.py", source.encode())]))
 
 
@@ -32,7 +32,7 @@ def _archive(members: Iterator[tuple[str, bytes]]) -> bytes:
 
 
 def unpacked(folder: Path, name: str, code: bytes) -> Path:
-    """The folder in which a function's archive stands unpacked. Raises InvalidInput for what is no archive."""
+    """The folder with a function's unpacked archive. Raises InvalidInput if it is not an archive."""
     place = folder / hashlib.sha256(name.encode() + b"\0" + code).hexdigest()[:32]
     if place.is_dir():
         return place
@@ -44,7 +44,7 @@ def unpacked(folder: Path, name: str, code: bytes) -> Path:
             if size > _MOST_BYTES:
                 raise InvalidInput(f"the code of function {name} has {size} bytes unpacked; Lambda takes {_MOST_BYTES}")
             making.mkdir(parents=True, mode=0o700)
-            archive.extractall(making)  # members cannot leave the folder: zipfile drops `..` and roots
+            archive.extractall(making)  # members cannot escape the folder: zipfile drops `..` and roots
     except zipfile.BadZipFile as error:
         raise InvalidInput(f"the code of function {name} is no ZIP archive: {error}") from error
     making.rename(place)
@@ -52,7 +52,7 @@ def unpacked(folder: Path, name: str, code: bytes) -> Path:
 
 
 def assets_beside(template: Path) -> dict[str, Path]:
-    """The assets of a synthesized stack by their keys in S3: `<stack>.assets.json` names them, nothing where it is not.
+    """The assets of a synthesized stack by S3 key, as listed in `<stack>.assets.json`; empty if it does not exist.
 
     The schema is the CDK's cloud assembly: files.<hash>.source.path and .destinations.<name>.objectKey.
     """
@@ -70,7 +70,7 @@ def assets_beside(template: Path) -> dict[str, Path]:
 
 
 def asset_content(path: Path) -> bytes:
-    """What the CDK would upload: a file as it is, a folder as an archive."""
+    """What the CDK would upload: a file as is, a folder as an archive."""
     if path.is_file():
         return path.read_bytes()
     files = sorted(one for one in path.rglob("*") if one.is_file())

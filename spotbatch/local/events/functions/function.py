@@ -1,4 +1,4 @@
-"""A Lambda function as it is run here: what its process needs to know, and the errors of a call. Pure."""
+"""A Lambda function as run here: what its process needs to know, and the errors of a call. Pure."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ RETRY_SECONDS: Final = (60.0, 120.0)  # developer guide, "How Lambda handles err
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retries:
-    """What becomes of an asynchronous call that failed (developer guide, "Asynchronous invocation")."""
+    """What happens after a failed asynchronous call (developer guide, "Asynchronous invocation")."""
 
     attempts: int = 2
     most_age_seconds: float = MOST_EVENT_AGE_SECONDS
@@ -24,7 +24,7 @@ class Retries:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Function:
-    """One version of a function's code and configuration: a process that was started with it serves no other."""
+    """One version of a function's code and configuration: a process started with it serves no other."""
 
     name: str
     arn: str
@@ -37,27 +37,27 @@ class Function:
     memory_mib: int = 128
     version: str = "$LATEST"
     log_group: str = ""
-    reserved: int | None = None  # calls at once
+    reserved: int | None = None  # concurrent calls
     role: str = ""
     retries: Retries = field(default_factory=Retries)
 
     @property
     def refusal(self) -> str:
-        """Why it cannot be run here; "" where it can."""
+        """Why it cannot run here; "" if it can."""
         if not self.runtime.startswith("python"):
             return f"the local region runs functions in Python only, and {self.name} is {self.runtime or 'an image'}"
         return "" if self.code else f"the code of {self.name} is not in this region"
 
     @property
     def key(self) -> tuple[object, ...]:
-        """The same for calls that one process may serve."""
+        """Equal for calls that can share a process."""
         settings = tuple(sorted(self.environment.items()))
         return self.name, self.version, self.code_sha256, self.handler, settings, self.timeout_seconds, self.log_group
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What a call gave. `error` is "" or, as the header X-Amz-Function-Error has it, Unhandled."""
+    """The result of a call. `error` is "" or, as in the header X-Amz-Function-Error, Unhandled."""
 
     payload: bytes
     error: str = ""
@@ -70,7 +70,7 @@ class Outcome:
 
 
 def failed(message: str, kind: str) -> Outcome:
-    """A call that ended without an answer of the handler's own."""
+    """A call that ended without a response from the handler."""
     document = {"errorMessage": message, "errorType": kind}
     return Outcome(payload=json.dumps(document).encode(), error="Unhandled")
 
@@ -78,7 +78,7 @@ def failed(message: str, kind: str) -> Outcome:
 def destination_record(
     function: Function, outcome: Outcome, event: bytes, *, request_id: str, tries: int, at: str
 ) -> str:
-    """What onFailure and onSuccess get (developer guide, "Destinations": the invocation record)."""
+    """What onFailure and onSuccess receive (developer guide, "Destinations": the invocation record)."""
     record: dict[str, Any] = {
         "version": "1.0",
         "timestamp": at,

@@ -1,4 +1,4 @@
-"""Calls of functions: warm processes, synchronous calls, and asynchronous ones with their retries and destinations."""
+"""Invokes functions: warm processes, synchronous calls, and asynchronous ones with retries and destinations."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from spotbatch.local.events.functions.process import FunctionProcess
 
 _WARM_SECONDS: Final = 300.0
 _THROTTLED_SECONDS: Final = 1.0
-_MOST_TOGETHER: Final = max(4, 2 * (os.cpu_count() or 1))  # of one function: AWS takes 1,000 in an account
+_MOST_TOGETHER: Final = max(4, 2 * (os.cpu_count() or 1))  # per function: AWS's default is 1,000 per account
 _THROTTLED: Final = "Rate Exceeded."
 
 WriteLog = Callable[[str, str, Sequence[str]], Awaitable[None]]
@@ -33,7 +33,7 @@ Send = Callable[[str, str], Awaitable[None]]  # to an ARN, a message
 
 
 class Throttled(SpotbatchError):
-    """All calls that a function's reserved concurrency allows are busy."""
+    """All concurrent calls allowed by a function's reserved concurrency are in use."""
 
     exit_code = 5
 
@@ -112,7 +112,7 @@ class Invoker:
         return outcome
 
     async def _process(self, pool: _Pool, function: Function) -> FunctionProcess:
-        """A warm one of this very code and configuration, or a new one."""
+        """A warm process with exactly this code and configuration, or a new one."""
         while pool.idle:
             process = pool.idle.pop()
             if process.function.key == function.key and process.is_alive:
@@ -123,7 +123,7 @@ class Invoker:
         return await FunctionProcess.start(function, code, self._variables(function, code, stream), stream)
 
     def _variables(self, function: Function, code: Path, stream: str) -> dict[str, str]:
-        """Developer guide, "Using Lambda environment variables": the reserved ones; the function's own before them."""
+        """Developer guide, "Using Lambda environment variables": the reserved ones override the function's own."""
         own = str(Path(sys.executable).parent)
         return {
             "LANG": "C.UTF-8",
@@ -158,7 +158,7 @@ class Invoker:
     # ---- asynchronous calls ----
 
     def invoke_later(self, function: Function, event: bytes, *, request_id: str = "") -> str:
-        """An asynchronous call: it is tried again, and its end is sent to where the function says. Returns its id."""
+        """An asynchronous call: it is retried, and its outcome goes to the configured destination. Returns its id."""
         request_id = request_id or str(uuid.uuid4())
         self._keep(self._until_done(function, event, request_id))
         return request_id
@@ -188,7 +188,7 @@ class Invoker:
             at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
             record = destination_record(function, outcome, event, request_id=request_id, tries=tries, at=at)
             await self._send(to, record)
-        if outcome.error and retries.dead_letters:  # the event itself, as it came
+        if outcome.error and retries.dead_letters:  # the event itself, unchanged
             await self._send(retries.dead_letters, event.decode("utf-8", "replace"))
 
     def _keep(self, work: Any) -> None:
@@ -200,7 +200,7 @@ class Invoker:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End all processes; asynchronous calls that were not done are lost, as the region's other moto state is."""
+        """End all processes; unfinished asynchronous calls are lost, like the region's other moto state."""
         self._is_closing = True
         for task in list(self._tasks):
             task.cancel()

@@ -1,4 +1,4 @@
-"""One process of a function: started cold, kept warm, one call at a time, killed when a call takes too long."""
+"""One process of a function: started cold, kept warm, one call at a time, killed if a call takes too long."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,13 @@ from spotbatch.local.events.functions import bootstrap
 from spotbatch.local.events.functions.function import Function, Outcome, failed
 
 _INIT_SECONDS: Final = 10.0  # developer guide, "Lambda execution environment": init; then it counts as the first call's
-_LOG_SECONDS: Final = 1.0  # how long an answer waits for the end of its log
-_MOST_LINE: Final = 8 << 20  # of an answer: a payload has 6 MB at most
-_MOST_LOG: Final = 262_144  # characters of a call's log that are kept in memory
+_LOG_SECONDS: Final = 1.0  # how long a response waits for the end of its log
+_MOST_LINE: Final = 8 << 20  # of a response: a payload has at most 6 MB
+_MOST_LOG: Final = 262_144  # characters of a call's log kept in memory
 
 
 class FunctionProcess:
-    """Made by `start`; not to be called by two at once."""
+    """Created by `start`; not to be called concurrently."""
 
     def __init__(
         self, function: Function, process: asyncio.subprocess.Process, answers: asyncio.StreamReader, mark: str
@@ -34,7 +34,7 @@ class FunctionProcess:
         self._answers = answers
         self._mark = mark
         self._lines: list[str] = []
-        self._marks = self._answered = 0  # ends of logs that were read, and answers
+        self._marks = self._answered = 0  # ends of logs, and responses, that were read
         self._log_ended = asyncio.Event()
         self._is_initialized = False
         self._is_killed = False
@@ -76,11 +76,11 @@ class FunctionProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it may be called again."""
+        """Whether it can be called again."""
         return self._process.returncode is None and not self._is_killed
 
     async def call(self, event: bytes, *, request_id: str, client_context: Any = None) -> Outcome:
-        """One call. An error of the function, its end and its timeout are outcomes."""
+        """One call. An error in the function, its exit and its timeout are all outcomes."""
         began = time.monotonic()
         timeout = self.function.timeout_seconds
         try:
@@ -106,7 +106,7 @@ class FunctionProcess:
     async def _exchange(
         self, event: bytes, request_id: str, client_context: Any, timeout: float
     ) -> tuple[dict[str, Any] | None, float | None]:
-        """The answer, None where the process ended, and when the call itself began. Raises TimeoutError."""
+        """The response, None if the process ended, and when the call itself began. Raises TimeoutError."""
         if not self._is_initialized:
             async with asyncio.timeout(_INIT_SECONDS + timeout):
                 if await self._answer() is None:
@@ -135,13 +135,13 @@ class FunctionProcess:
         return dict(json.loads(line)) if line.endswith(b"\n") else None
 
     async def _whole_log(self) -> None:
-        """Once what was written before the last answer has been read."""
+        """Once everything written before the last response has been read."""
         while self._marks < self._answered:
             self._log_ended.clear()
             await self._log_ended.wait()
 
     def _logged(self, outcome: Outcome, request_id: str, began: float, more: list[str]) -> Outcome:
-        """With Lambda's own lines around what the function wrote."""
+        """What the function wrote, enclosed in Lambda's own lines."""
         taken = 1000 * (time.monotonic() - began)
         memory = self.function.memory_mib
         report = (
@@ -176,13 +176,13 @@ class FunctionProcess:
                 kept += len(text)
 
     def kill(self) -> None:
-        """End it, with all that it started in its session."""
+        """Kill it, with everything that it started in its session."""
         self._is_killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def close(self) -> None:
-        """Kill it and wait for its end."""
+        """Kill it and wait for it to end."""
         self.kill()
         await self._process.wait()
         self._reading.cancel()

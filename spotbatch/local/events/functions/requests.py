@@ -1,4 +1,4 @@
-"""Lambda's Invoke over HTTP; all else of that service is moto's."""
+"""Lambda's Invoke over HTTP; the rest of that service is moto's."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ from spotbatch.local.events.functions.function import Function, Outcome
 from spotbatch.local.events.functions.invoker import Invoker, Throttled
 
 _PATH: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations|/2014-11-13/functions/([^/]+)/invoke-async/?")
-# Developer guide, "Lambda quotas": payloads of synchronous and of asynchronous calls.
+# Developer guide, "Lambda quotas": payloads of synchronous and asynchronous invocations.
 _MOST_BYTES: Final = 6 << 20
 _MOST_EVENT_BYTES: Final = 1 << 20
 
@@ -22,7 +22,7 @@ FunctionOf = Callable[[str, str], Awaitable[Function]]  # by name or ARN, and qu
 
 
 async def answer(find: FunctionOf, invoker: Invoker, head: Head, body: Body) -> Response | None:
-    """The answer to a call of a function; None for every other request."""
+    """The response to an invocation; None for every other request."""
     match = _PATH.fullmatch(head.raw_path)
     if match is None or head.method != "POST":
         return None
