@@ -1,4 +1,4 @@
-"""A process that goes on after us: a session of its own, its output in a file."""
+"""A process that outlives us: in a session of its own, with its output in a file."""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ from spotbatch.batch.errors import Unavailable
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Background:
-    """Started by us, and not tied to us: Ctrl-C and the end of the terminal do not reach it."""
+    """Started by us, but independent of us: Ctrl-C and the end of the terminal do not reach it."""
 
     pid: int
 
     @classmethod
     def start(cls, command: Sequence[str], log: Path) -> "Background":
-        """Start it, with what it writes at the end of a file. Raises Unavailable."""
+        """Start it, appending its output to a file. Raises Unavailable."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -33,7 +33,7 @@ class Background:
         return cls(pid=pid)
 
     def poll(self) -> int | None:
-        """Its exit code (below 0: the signal that ended it); None while it runs. Once it was told, 0."""
+        """Its exit code (negative: the signal that ended it); None while it runs. Once reported, 0."""
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
@@ -41,7 +41,7 @@ class Background:
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def end(self, seconds: float) -> None:
-        """SIGTERM, and SIGKILL if it has not ended by then."""
+        """SIGTERM, then SIGKILL if it has not ended by then."""
         if self.poll() is not None:
             return
         os.kill(self.pid, signal.SIGTERM)

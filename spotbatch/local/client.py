@@ -1,4 +1,4 @@
-"""A client of the region's own API (/spotbatch/), with nothing but the standard library."""
+"""A client of the region's own API (/spotbatch/), using only the standard library."""
 
 import json
 import urllib.error
@@ -26,11 +26,11 @@ class RegionClient:
         return self._call("GET", "health")
 
     def hosts(self) -> list[HostView]:
-        """The region's hosts, those of the past too, as long as it remembers them."""
+        """The region's hosts, including past ones as long as it remembers them."""
         return [HostView(**host) for host in self._call("GET", "hosts")["hosts"]]
 
     def vcpus(self) -> tuple[int, int | None]:
-        """vCPUs of all hosts that are up or boot, and how many there may be (`--vcpu-quota`; None: no limit)."""
+        """vCPUs of all running or booting hosts, and their limit (`--vcpu-quota`; None: no limit)."""
         found = self._call("GET", "vcpus")
         return int(found["launched"]), None if found["most"] is None else int(found["most"])
 
@@ -42,9 +42,9 @@ class RegionClient:
         notice_seconds: float | None = None,
         rebalance: bool = False,
     ) -> list[str]:
-        """Give hosts the interruption notice, then reclaim them; the ids of those chosen.
+        """Send hosts the interruption notice, then reclaim them; returns the ids of those chosen.
 
-        With `rebalance` they get EC2's rebalance recommendation only, and stay.
+        With `rebalance` they only get EC2's rebalance recommendation, and keep running.
         """
         asked: dict[str, object] = {"count": count, "instance_ids": list(instance_ids), "rebalance": rebalance}
         if notice_seconds is not None:
@@ -61,9 +61,9 @@ class RegionClient:
         imports: Mapping[str, str] | None = None,
         file: str = "",
     ) -> Mapping[str, Any]:
-        """Make or update a stack: {"stack", "registered", "resources", "outputs"}, and "left" for what would not go.
+        """Create or update a stack: {"stack", "registered", "resources", "outputs"}, and "left" for failed removals.
 
-        `file` is where the template stands on this machine: the assets that the CDK wrote beside it are found there.
+        `file` is the template's path on this machine: the assets that the CDK wrote next to it are found there.
         """
         asked = {"parameters": dict(parameters or {}), "imports": dict(imports or {}), "file": file}
         return self._call("POST", "stacks", {"name": name, "template": template, **asked})
@@ -73,7 +73,7 @@ class RegionClient:
         return self._call("POST", "deadlines", asked)
 
     def shut_down(self) -> None:
-        """Ask the region to stop. It answers first, and is gone a moment later."""
+        """Ask the region to stop. It responds first, and is gone a moment later."""
         self._call("POST", "shutdown")
 
     def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Mapping[str, Any]:

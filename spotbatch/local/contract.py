@@ -1,7 +1,7 @@
-"""What the endpoint (`local/api`) asks of the engine (`local/engine`), and nothing more.
+"""What the endpoint (`local/api`) needs from the engine (`local/engine`), and nothing more.
 
-The endpoint knows HTTP and AWS's shapes; the engine knows processes, hosts, time and the journal. Both live in one
-asyncio loop. A coroutine here returns once what it did is on disk.
+The endpoint knows HTTP and AWS's formats; the engine knows processes, hosts, time and the journal. Both run in one
+asyncio loop. A coroutine here returns once its effect is on disk.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,18 +18,18 @@ from spotbatch.policy.trace import Trace
 
 Json = Mapping[str, object]
 
-# The kind of a document {"name", "userData"} by a launch template's id: the engine reads what the ECS agent is told.
+# The kind of the documents {"name", "userData"}, by launch template id: the engine reads the ECS agent's settings.
 LAUNCH_TEMPLATE: Final = "launch-template"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
-    """One filter of ListJobs, by a column of the journal's jobs."""
+    """One filter of ListJobs, on a column of the journal's jobs."""
 
     member: Literal["name", "definition", "share", "created_at"]  # a definition as name:revision
     value: str | float
     is_prefix: bool = False  # names and definitions
-    is_after: bool = False  # of a time: later than it; else earlier
+    is_after: bool = False  # for a time: later than it; otherwise earlier
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class JobPlace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerSpec:
-    """What is run for each attempt, with `Ref::` parameters and overrides already applied."""
+    """What runs for each attempt, with `Ref::` parameters and overrides already applied."""
 
     image: str
     command: tuple[str, ...]
@@ -53,18 +53,18 @@ class ContainerSpec:
     log_group: str = "/aws/batch/job"
     log_stream_prefix: str = "job"  # streams are named `<prefix>/default/<task id>`
     secrets: Mapping[str, str] = field(default_factory=dict)  # variables whose values are fetched at each start
-    start_error: str = ""  # why ECS takes no task of this job: each attempt fails with it, and nothing is run
+    start_error: str = ""  # why ECS accepts no task of this job: each attempt fails with it, and nothing is run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """One accepted SubmitJob. `described` is the part of DescribeJobs' answer that never changes, as JSON."""
+    """An accepted SubmitJob. `described` is the constant part of DescribeJobs' response, as JSON."""
 
     job_id: str
     name: str
     queue: str
     created_at: float
-    rules: JobSubmitted  # job_no is 0 here: the engine gives the number
+    rules: JobSubmitted  # job_no is 0 here: the engine assigns the number
     container: ContainerSpec
     described: Json
     depends_on_ids: tuple[str, ...] = ()  # in the order of rules.dependencies; "" for SEQUENTIAL
@@ -72,7 +72,7 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptView:
-    """One attempt of a unit, as the journal has it. Times are UTC epoch seconds."""
+    """One attempt of a unit, from the journal. Times are UTC epoch seconds."""
 
     attempt: int
     started_at: float | None
@@ -82,12 +82,12 @@ class AttemptView:
     status_reason: str
     log_stream: str
     instance_id: str
-    environment: str = ""  # the compute environment of the host
+    environment: str = ""  # the host's compute environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnitView:
-    """What changes about a job or a child: merge it into `described`."""
+    """The changing part of a job or a child: merge it into `described`."""
 
     status: JobStatus
     status_reason: str = ""
@@ -98,7 +98,7 @@ class UnitView:
     is_cancelled: bool = False
     is_terminated: bool = False
     array_index: int | None = None
-    array_size: int | None = None  # of a parent or of a child's parent
+    array_size: int | None = None  # of a parent, or of a child's parent
     summary: Mapping[JobStatus, int] | None = None  # parents only
 
 
@@ -118,25 +118,25 @@ class HostView:
     noticed_at: float | None
     ended_at: float | None
     end_cause: str | None  # RECLAIMED, IDLE, ENVIRONMENT, REGION_STOPPED, NEVER_JOINED
-    running: int  # attempts on it now
+    running: int  # attempts currently on it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageEntry:
-    """What stands for container images on this machine: one row of the settings' image table."""
+    """What represents container images on this machine: one row of the settings' image table."""
 
-    pattern: str  # shell-style, matched against the whole image name, tag included; the first row that matches counts
-    entry_point: tuple[str, ...] = ()  # goes before the command, as an image's ENTRYPOINT does
-    path: tuple[str, ...] = ()  # folders that go before PATH
+    pattern: str  # shell-style, matched against the whole image name including the tag; the first match applies
+    entry_point: tuple[str, ...] = ()  # precedes the command, like an image's ENTRYPOINT
+    path: tuple[str, ...] = ()  # folders prepended to PATH
     working_directory: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineSettings:
-    """Everything the engine is told when the region starts: `local/engine` offers `open_engine(settings)`."""
+    """The engine's settings when the region starts: `local/engine` provides `open_engine(settings)`."""
 
-    home: Path  # journal, logs and notices go below it; the folder exists, and no other region uses it
+    home: Path  # journal, logs and notices are stored below it; the folder exists, and no other region uses it
     artifacts: Path  # the local artifact store, for hosts' records
     account_id: str = "123456789012"
     region: str = "us-east-1"
@@ -146,36 +146,36 @@ class EngineSettings:
     boot_seconds: float = 1.0
     idle_seconds: float = 60.0
     stop_grace_seconds: float = 30.0
-    vcpu_quota: int | None = None  # vCPUs of all hosts together, whatever the environments' maxima say
-    is_quota_of_machine: bool = False  # nobody asked for the quota: a job that needs a larger host gets one
+    vcpu_quota: int | None = None  # vCPUs of all hosts together, whatever the environments' maximums
+    is_quota_of_machine: bool = False  # the quota is a default: a job that needs a larger host gets one
     draining: Literal["template", "on", "off"] = "template"  # whether hosts under notice get no new jobs
     reclaims_per_host_hour: float = 0.0
-    traces: tuple[Trace, ...] = ()  # of Spot capacity; they go before the rate
-    trace_speed: float = 1.0  # so many seconds of a trace pass in one
+    traces: tuple[Trace, ...] = ()  # of Spot capacity; they take precedence over the rate
+    trace_speed: float = 1.0  # seconds of a trace that pass per real second
     seed: int = 0
     runner: Literal["process", "docker", "auto"] = "process"
-    metadata_url: str = ""  # hosts' metadata services are below it, each by its instance id; "" for none
-    faults: FaultPlan = NO_FAULTS  # how unkind the world is to attempts and hosts; by `seed`
-    observers: tuple[Observer, ...] = ()  # who hears of what happens: see spotbatch.local.changes
-    is_observed: Callable[[], bool] = lambda: True  # whether any of them wants anything now
-    secret_of: Callable[[str], str | None] = lambda _value_from: None  # what a secret's `valueFrom` means
+    metadata_url: str = ""  # hosts' metadata services are below it, by instance id; "" for none
+    faults: FaultPlan = NO_FAULTS  # faults that affect attempts and hosts; determined by `seed`
+    observers: tuple[Observer, ...] = ()  # receivers of changes: see spotbatch.local.changes
+    is_observed: Callable[[], bool] = lambda: True  # whether any of them currently wants anything
+    secret_of: Callable[[str], str | None] = lambda _value_from: None  # resolves a secret's `valueFrom`
 
 
 class Engine(Protocol):
-    """The engine's face. Unknown ids raise NotFound; bad values InvalidInput.
+    """The engine's interface. Unknown ids raise NotFound; invalid values InvalidInput.
 
-    It is made by `async def open_engine(settings: EngineSettings) -> Engine` in `spotbatch.local.engine`.
+    Created by `async def open_engine(settings: EngineSettings) -> Engine` in `spotbatch.local.engine`.
     """
 
     async def close(self) -> None:
-        """End all attempts and hosts, flush and close the journal. Accepted jobs come back at the next start."""
+        """End all attempts and hosts, flush and close the journal. Accepted jobs are resumed at the next start."""
         ...
 
     async def failed(self) -> None:
-        """Waits until the engine cannot go on (its journal is damaged), and raises Unavailable then."""
+        """Waits until the engine cannot continue (its journal is damaged), then raises Unavailable."""
         ...
 
-    # control plane: bodies are kept whole for the endpoint; the rules' view goes to the scheduler
+    # control plane: documents are stored whole for the endpoint; the rules' view goes to the scheduler
     def resources(self, kind: str) -> Mapping[str, Json]:
         """All resources of a kind (compute-environment, job-queue, job-definition, scheduling-policy, stack, ...)."""
         ...
@@ -183,7 +183,7 @@ class Engine(Protocol):
     async def put_resource(
         self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
     ) -> None:
-        """Keep a document; with `rules`, tell the scheduler too. Without, what the scheduler knows stays."""
+        """Store a document; with `rules`, inform the scheduler too. Without, the scheduler's view is unchanged."""
         ...
 
     async def delete_resource(self, kind: str, name: str) -> None: ...
@@ -196,21 +196,21 @@ class Engine(Protocol):
     async def terminate(self, job_id: str, reason: str) -> None: ...
 
     def described(self, job_id: str) -> Json:
-        """The unchanging part, of the parent when the id names a child (`id:index`)."""
+        """The constant part; the parent's if the id names a child (`id:index`)."""
         ...
 
     def view(self, job_id: str) -> UnitView:
-        """The changing part, of a job, an array parent or a child (`id:index`)."""
+        """The changing part of a job, an array parent or a child (`id:index`)."""
         ...
 
     def still_holds(self, job_id: str, view: UnitView) -> bool:
-        """Whether an earlier view of a job that had not ended would be the same now; cheaper than a new one."""
+        """Whether an earlier view of a job that had not ended would still be the same; cheaper than a new one."""
         ...
 
     def list_jobs(
         self, *, queue: str | None = None, array_job_id: str | None = None, status: JobStatus | None = None
     ) -> Sequence[str]:
-        """Job ids, newest first; children in the order of their index."""
+        """Job ids, newest first; children by index."""
         ...
 
     def find_jobs(
@@ -222,28 +222,28 @@ class Engine(Protocol):
         after: JobPlace | None = None,
         limit: int,
     ) -> Sequence[str]:
-        """Ids of a queue's jobs, newest first: those behind a place, at most so many."""
+        """Ids of a queue's jobs, newest first, after a given position; at most `limit`."""
         ...
 
     def front_of_queue(self, queue: str, *, limit: int = 100) -> Sequence[tuple[str, float]]:
-        """(job or child id, since when it stands there) of the first RUNNABLE ones, in the order of dispatch."""
+        """(job or child id, RUNNABLE since when) of the first RUNNABLE ones, in dispatch order."""
         ...
 
     def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
-        """The vCPUs that a queue's jobs have now, together and by share; no shares where it has no fair share."""
+        """The vCPUs currently used by a queue's jobs, in total and per share; no shares without fair share."""
         ...
 
     def environment_vcpus(self, name: str) -> int:
-        """The vCPUs of a compute environment's hosts, booting or running; 0 for one that is not there."""
+        """The vCPUs of a compute environment's hosts, booting or running; 0 if it does not exist."""
         ...
 
     def job_of_stream(self, log_stream: str) -> str | None:
         """The job or child that wrote a log stream."""
         ...
 
-    # logs: JSON lines are not wanted here, the raw text with the time of each line's arrival is
+    # logs: not JSON lines, but the raw text with the time of each line's arrival
     def log_streams(self, log_group: str, prefix: str = "") -> Mapping[str, float]:
-        """The streams of a group and when each began, in the order of their ends: those that go on come last."""
+        """The streams of a group and when each began, ordered by their ends: running ones come last."""
         ...
 
     def read_log(
@@ -255,22 +255,22 @@ class Engine(Protocol):
     def read_log_back(
         self, log_stream: str, *, stop: int | None = None, limit: int = 10_000
     ) -> tuple[int, Sequence[tuple[float, str]], int]:
-        """The last `limit` lines before a byte offset (None: the end), where they begin, and where they end."""
+        """The last `limit` lines before a byte offset (None: the end), with their start and end offsets."""
         ...
 
     # hosts and Spot
     def hosts(self) -> Sequence[HostView]: ...
 
     def vcpus(self) -> tuple[int, int | None]:
-        """vCPUs of all hosts that were launched and have not ended, and how many there may be (None: no limit)."""
+        """vCPUs of all hosts that were launched and have not ended, and their limit (None: no limit)."""
         ...
 
     async def interrupt(
         self, *, instance_ids: Sequence[str] = (), count: int = 0, notice_seconds: float | None = None
     ) -> Sequence[str]:
-        """Give these hosts, or `count` hosts that run attempts (the oldest first), the notice, then reclaim them."""
+        """Send these hosts, or `count` hosts with running attempts (oldest first), the notice, then reclaim them."""
         ...
 
     def changes(self) -> AsyncIterator[None]:
-        """Yields whenever something changed; for live views. Bursts are merged."""
+        """Yields whenever something has changed; for live views. Bursts are merged."""
         ...

@@ -1,8 +1,8 @@
-"""How unkind a region is on request: which faults, how often, and by what chance. Pure: no clock, no randomness.
+"""A region's faults on request: which ones, how often, and by what chance. Pure: no clock, no randomness.
 
-Each fault is one that AWS is known to have; AWS publishes no rates for most of them, so that those of `HOSTILE` are
-higher than any that was reported, to be met within minutes. What is decided depends on the seed, the kind of the fault
-and a number (of the request, the attempt, the host) alone, so that the order of things does not change it.
+Each fault is one that AWS is known to have; AWS publishes no rates for most of them, so those of `HOSTILE` are
+higher than any reported, so that each occurs within minutes. Decisions depend only on the seed, the kind of fault
+and a number (of the request, the attempt, the host), so that the order of events does not change them.
 """
 
 import hashlib
@@ -27,40 +27,40 @@ _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _MOST_SKEW_SECONDS: Final = 86_400.0
 _MOST_SECONDS: Final = 3_600.0
-NAMES: Final = ("none", "hostile")  # that --faults knows besides files
+NAMES: Final = ("none", "hostile")  # what --faults accepts besides files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FaultPlan:
-    """The rate of each fault: a share is of 1, a time in seconds. The default has none at all."""
+    """The rate of each fault: shares are fractions of 1, times are in seconds. The default has no faults."""
 
     # ---- of the table api ----
-    rate_limits: bool = False  # the request rates that AWS publishes hold, see api/rate_limits.py
-    throttled: float = 0.0  # of the requests: refused because others of the account used its rate up
-    server_errors: float = 0.0  # of the requests: answered 500, and not carried out
-    lost_answers: float = 0.0  # of the requests: carried out, and answered 500 all the same
-    s3_slow_down: float = 0.0  # of S3's requests: 503 SlowDown, beside `throttled`
-    lagging_answers: float = 0.0  # of the Describe, List and Get requests: answered as they were some seconds ago
-    lag_seconds: float = 0.0  # how far they lag behind at most
+    rate_limits: bool = False  # AWS's published request rates apply, see api/rate_limits.py
+    throttled: float = 0.0  # of the requests: refused because others in the account used up its rate
+    server_errors: float = 0.0  # of the requests: answered with 500, and not carried out
+    lost_answers: float = 0.0  # of the requests: carried out, but still answered with 500
+    s3_slow_down: float = 0.0  # of S3's requests: 503 SlowDown, in addition to `throttled`
+    lagging_answers: float = 0.0  # of the Describe, List and Get requests: answered with the state of some seconds ago
+    lag_seconds: float = 0.0  # maximum lag
     # ---- of the table attempts ----
     pull_failures: float = 0.0  # of the attempts: CannotPullContainerError
-    pull_hangs: float = 0.0  # of the attempts: they stand in STARTING so long, then begin
+    pull_hangs: float = 0.0  # of the attempts: they stay in STARTING this long, then begin
     pull_hang_seconds: float = 0.0
     docker_timeouts: float = 0.0  # of the attempts: DockerTimeoutError, after this time
     docker_timeout_seconds: float = 0.0  # ECS_CONTAINER_START_TIMEOUT is 3 minutes on AWS
     # ---- of the table hosts ----
-    no_capacity: float = 0.0  # of the launches: EC2 has none in that pool now
+    no_capacity: float = 0.0  # of the launches: EC2 has no capacity in that pool
     never_join: float = 0.0  # of the hosts: their agent never registers; they end after this time
     join_timeout_seconds: float = 0.0
-    late_boots: float = 0.0  # of the hosts: they take so much longer
+    late_boots: float = 0.0  # of the hosts: they take this much longer
     late_boot_seconds: float = 0.0
     # ---- of the table notices ----
-    late_notices: float = 0.0  # of the notices: they come so long before the end
+    late_notices: float = 0.0  # of the notices: they arrive this long before the end
     late_notice_seconds: float = 0.0
-    missing_notices: float = 0.0  # of the notices: they never come
+    missing_notices: float = 0.0  # of the notices: they never arrive
     draining_off: bool = False  # no host drains, whatever its user data says
     # ---- of the table clock ----
-    clock_skew_seconds: float = 0.0  # the region's clock is ahead of this machine's by so much
+    clock_skew_seconds: float = 0.0  # how far the region's clock is ahead of this machine's
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -80,7 +80,7 @@ class FaultPlan:
 
     @property
     def is_kind(self) -> bool:
-        """Whether there is no fault at all."""
+        """Whether there are no faults at all."""
         return self == NO_FAULTS
 
 
@@ -119,7 +119,7 @@ def chance(seed: int, kind: str, number: int | str) -> float:
 
 
 def pick(plan: FaultPlan, seed: int, kind: str, number: int | str, names: tuple[str, ...]) -> str | None:
-    """Which of several faults, that exclude each other, strikes here: each with its own share; None: none does."""
+    """Which of several mutually exclusive faults strikes here, each with its own share; None: none does."""
     place = chance(seed, kind, number)
     for name in names:
         place -= getattr(plan, name)
@@ -132,13 +132,13 @@ def pick(plan: FaultPlan, seed: int, kind: str, number: int | str, names: tuple[
 
 
 def of_request(plan: FaultPlan, seed: int, service: str, number: int) -> str | None:
-    """The fault of a service's request, by its number: throttled, server_errors, lost_answers, s3_slow_down."""
+    """The fault of a service's request, by number: throttled, server_errors, lost_answers, s3_slow_down."""
     names = _SHARES_OF_REQUESTS if service == "s3" else _SHARES_OF_REQUESTS[:-1]
     return pick(plan, seed, f"request to {service}", number, names)
 
 
 def lag_of_request(plan: FaultPlan, seed: int, service: str, number: int) -> float:
-    """How far the answer to a request that reads lags behind, seconds; 0 for most."""
+    """How far the response to a read request lags behind, in seconds; 0 for most."""
     if chance(seed, f"is {service} late", number) >= plan.lagging_answers:
         return 0.0
     return plan.lag_seconds * (0.25 + 0.75 * chance(seed, f"how late is {service}", number))
@@ -146,7 +146,7 @@ def lag_of_request(plan: FaultPlan, seed: int, service: str, number: int) -> flo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartFault:
-    """What happens to an attempt at its start: it waits, then begins, or fails with what the agent calls it."""
+    """What happens to an attempt at its start: it waits, then begins, or fails with the agent's error."""
 
     wait_seconds: float
     failure: str | None  # pull_failures or docker_timeouts; None: it begins
@@ -183,7 +183,7 @@ def of_boot(plan: FaultPlan, seed: int, host: int) -> BootFault:
 
 
 def notice_seconds(plan: FaultPlan, seed: int, host: int, usual_seconds: float) -> float | None:
-    """How long before a host's end its notice comes; None: it never does."""
+    """How long before a host's end its notice arrives; None: never."""
     name = pick(plan, seed, "notice", host, _SHARES_OF_NOTICES)
     if name == "missing_notices":
         return None
@@ -194,7 +194,7 @@ def notice_seconds(plan: FaultPlan, seed: int, host: int, usual_seconds: float) 
 
 
 def named(name: str) -> FaultPlan:
-    """The plan that `--faults` means: none, hostile, or a file. Raises NotFound or InvalidInput."""
+    """The plan for a `--faults` value: none, hostile, or a file. Raises NotFound or InvalidInput."""
     if name in _BY_NAME:
         return _BY_NAME[name]
     path = Path(name)
@@ -210,7 +210,7 @@ def named(name: str) -> FaultPlan:
 
 
 def in_toml(text: str, where: str) -> FaultPlan:
-    """A plan of such a text; what it does not name does not happen. Raises InvalidInput with the place."""
+    """A plan from TOML text; faults not listed do not occur. Raises InvalidInput with the location."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -245,5 +245,5 @@ def to_json(plan: FaultPlan) -> dict[str, Any]:
 
 
 def from_json(kept: Mapping[str, Any]) -> FaultPlan:
-    """The plan that `to_json` made this of. Raises TypeError or InvalidInput for anything else."""
+    """The plan from which `to_json` made this. Raises TypeError or InvalidInput for anything else."""
     return FaultPlan(**kept)

@@ -1,4 +1,4 @@
-"""The image table: what stands for each container image on this machine."""
+"""The image table: what represents each container image on this machine."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ _KEYS: Final = {"pattern", "entry_point", "path", "working_directory", "environm
 
 
 def read_images(path: Path) -> tuple[ImageEntry, ...]:
-    """The `[[image]]` tables of a file. A folder in it that is no absolute path begins at the file's own folder.
+    """The `[[image]]` tables of a file. Relative folders in it are relative to the file's own folder.
 
-    Raises NotFound without such a file, InvalidInput with the place of what is wrong in it.
+    Raises NotFound if the file does not exist, InvalidInput with the location of an error in it.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -27,7 +27,7 @@ def read_images(path: Path) -> tuple[ImageEntry, ...]:
 
 
 def images_in(text: str, path: Path) -> tuple[ImageEntry, ...]:
-    """The same for a text that was read already; `path` is where it comes from."""
+    """The same for text that has already been read; `path` is its source."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -46,7 +46,7 @@ def to_json(entry: ImageEntry) -> dict[str, Any]:
 
 
 def from_json(kept: Mapping[str, Any]) -> ImageEntry:
-    """The entry that `to_json` made this of. Raises TypeError or KeyError for anything else."""
+    """The entry from which `to_json` made this. Raises TypeError or KeyError for anything else."""
     folder = kept["working_directory"]
     return ImageEntry(
         pattern=kept["pattern"],

@@ -1,4 +1,4 @@
-"""How much of a region this machine carries: what runs at once when nobody says how much."""
+"""How large a region this machine supports: the default limit on what runs concurrently."""
 
 import os
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from typing import Final
 
 _VCPUS_PER_CORE: Final = 2  # jobs that wait for disk or network leave room for others
 _GIB_PER_VCPU: Final = 1.0
-_LEAST_VCPUS: Final = 4  # two of the smallest hosts: one that goes, and the one that comes in its place
+_LEAST_VCPUS: Final = 4  # two of the smallest hosts: one that leaves, and its replacement
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What this process may use: the cores that it may run on, and the memory that there is."""
+    """What this process may use: the cores that it may run on, and the available memory."""
 
     cores: int
     memory_gib: float
 
     @property
     def vcpu_quota(self) -> int:
-        """vCPUs of all hosts together that this machine can take."""
+        """The total vCPUs of all hosts that this machine supports."""
         return max(_LEAST_VCPUS, min(_VCPUS_PER_CORE * self.cores, int(self.memory_gib / _GIB_PER_VCPU)))
 
     def __str__(self) -> str:

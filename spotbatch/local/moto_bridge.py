@@ -1,8 +1,8 @@
-"""Everything that is not ours (S3, STS, EC2, IAM, ...) goes to moto's server, in this process, by a WSGI bridge.
+"""Everything that is not ours (S3, STS, EC2, IAM, ...) goes to moto's server, in this process, through a WSGI bridge.
 
-A bridge of our own, since a general one decodes `%2F` in S3 keys, folds `_` in metadata names into `-`, and drops
-bodies without a length. moto is imported on a thread: it costs about a second, and no request should wait for it
-that does not need it.
+We use our own bridge because a general one decodes `%2F` in S3 keys, folds `_` in metadata names into `-`, and drops
+bodies without a length. moto is imported on a thread: that takes about a second, and requests that do not need it
+should not wait for it.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ Asset = Callable[[str], bytes | None]  # by its key in S3
 
 
 class MotoBridge:
-    """moto as one asynchronous function from a request to a response."""
+    """moto as a single asynchronous function from a request to a response."""
 
     def __init__(
         self,
@@ -54,8 +54,8 @@ class MotoBridge:
         port: int,
         asset_of: Asset = lambda _key: None,
     ) -> None:
-        self.on_loaded: Callable[[], None] = lambda: None  # called on moto's thread, before anything is made
-        self.on_made: Callable[[], None] = lambda: None  # called when what was promised has been made or removed
+        self.on_loaded: Callable[[], None] = lambda: None  # called on moto's thread, before anything is created
+        self.on_made: Callable[[], None] = lambda: None  # called when what was promised has been created or removed
         self.on_promised: Callable[[], None] = lambda: None  # called when what works here is to be made or removed
         self._asset_of = asset_of
         self._account_id = account_id
@@ -65,12 +65,12 @@ class MotoBridge:
         self._app: Future[WsgiApp] | None = None
         self._making = asyncio.Lock()
         self._has_policies = False
-        self._made: dict[tuple[str, str], Mapping[str, Any]] = {}  # what stands, or is to: its content by type and name
-        self._held: list[tuple[str, str, Mapping[str, Any]]] = []  # type, name and content of what is yet to be made
+        self._made: dict[tuple[str, str], Mapping[str, Any]] = {}  # what exists, or will: its content by type and name
+        self._held: list[tuple[str, str, Mapping[str, Any]]] = []  # type, name and content of what is yet to be created
         self._dropped: list[tuple[str, str, Mapping[str, Any]]] = []  # what is yet to be removed
 
     def warm_up(self) -> None:
-        """Begin to import moto now, on its thread. Idempotent."""
+        """Begin importing moto now, on its thread. Idempotent."""
         if self._app is None:
             self._app = self._pool.submit(_load_moto, self._account_id, self.on_loaded)
 
@@ -85,7 +85,7 @@ class MotoBridge:
         return self.is_loaded and not self._held and not self._dropped
 
     async def answer(self, head: Head, body: Body) -> Response:
-        """What moto answers to a request whose signature has been verified."""
+        """moto's response to a request whose signature has been verified."""
         app = await self._ready()
         if not self._has_policies and _needs_policies(head, body):
             self._has_policies = True
@@ -96,10 +96,10 @@ class MotoBridge:
         return await self._in_thread(app, head, body)
 
     async def _ready(self) -> WsgiApp:
-        """moto, with everything made that was promised."""
+        """moto, with everything promised already created."""
         self.warm_up()
         app = await asyncio.wrap_future(self._loaded())
-        async with self._making:  # a request that comes meanwhile waits, so that it finds what was promised
+        async with self._making:  # a request that arrives meanwhile waits, so that it finds what was promised
             has_work = bool(self._dropped or self._held)
             while self._dropped:
                 await self._in_moto(moto_resources.remove, *self._dropped.pop(0))
@@ -115,7 +115,7 @@ class MotoBridge:
         return app
 
     async def run(self, function: Callable[..., Given], *arguments: Any) -> Given:
-        """What a function gives that reads or changes what moto holds; it runs on one of moto's threads."""
+        """The result of a function that reads or changes moto's data; it runs on one of moto's threads."""
         await self._ready()
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
@@ -123,17 +123,17 @@ class MotoBridge:
         place = moto_resources.Place(account_id=self._account_id, region=self._region, code_of=self._code_of)
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, work, place, kind, name, content)
-        except Exception as error:  # noqa: BLE001  (one resource that moto refuses must not keep the others away)
+        except Exception as error:  # noqa: BLE001  (one resource that moto refuses must not block the others)
             sys.stderr.write(f"{kind} {name}: moto refuses it: {type(error).__name__}: {error!s:.300}\n")
 
     def _code_of(self, bucket: str, key: str) -> bytes | None:
-        """The archive of a function: an asset that came with its template, or an object of this region's S3."""
+        """The archive of a function: an asset that came with its template, or an object in this region's S3."""
         return self._asset_of(key) or moto_values.s3_object(self._account_id, bucket, key)
 
     def will_hold(self, kind: str, name: str, content: Mapping[str, Any] | None = None) -> None:
-        """A resource of a CloudFormation type to be made before the next request is answered. Unknown types are not.
+        """A resource of a CloudFormation type to be created before the next request. Unknown types are ignored.
 
-        One of another content than before is changed, if its type is of those that work here (moto_resources).
+        If its content differs from before it is changed, provided its type works here (moto_resources).
         """
         is_working = kind in moto_resources.KINDS
         if (kind in _NEED_CONTENT or is_working) and content is None:
@@ -148,26 +148,26 @@ class MotoBridge:
                 self.on_promised()
 
     def will_drop(self, kind: str, name: str) -> None:
-        """A resource of those that work here is removed before the next request is answered."""
+        """A resource of a type that works here is removed before the next request is answered."""
         content = self._made.pop((kind, name), None) if kind in moto_resources.KINDS else None
         if content is None:
             return
         self._held = [one for one in self._held if one[:2] != (kind, name)]
-        if self.is_loaded:  # else nothing was made yet
+        if self.is_loaded:  # otherwise nothing has been created yet
             self._dropped.append((kind, name, content))
         self.on_promised()
 
     def promised(self, kind: str) -> dict[str, Mapping[str, Any]]:
-        """The resources of a type that templates have, made in moto or not yet, by their names."""
+        """The templates' resources of a type, whether or not created in moto yet, by name."""
         return {name: content for (one, name), content in self._made.items() if one == kind}
 
     def lookup(self, service: str, name: str) -> str | None:
-        """The value of an SSM parameter or of a secret, None where there is none.
+        """The value of an SSM parameter or of a secret, None if there is none.
 
-        `name` is as {{resolve:service:name}} has it: `name:version`, or `id:SecretString:key:stage:version`.
+        `name` is as in {{resolve:service:name}}: `name:version`, or `id:SecretString:key:stage:version`.
         """
         wanted = "AWS::SSM::Parameter" if service == "ssm" else "AWS::SecretsManager::Secret"
-        for kind, held, content in self._held:  # what is not made yet, since nobody asked moto so far
+        for kind, held, content in self._held:  # what has not been created yet, since moto has not been needed so far
             if kind == wanted and moto_values.is_named(name, held):
                 return moto_values.part_of(name, held, str(content.get("Value", content.get("SecretString", ""))))
         if self._app is None or not self._app.done():
@@ -176,23 +176,23 @@ class MotoBridge:
         return backends(self._account_id, self._region, name)
 
     def secret_of_job(self, value_from: str) -> str | None:
-        """What `valueFrom` of a job definition's secret means: a secret's ARN, or an SSM parameter's ARN or name."""
+        """The value for `valueFrom` of a job definition's secret: a secret's ARN, or an SSM parameter's ARN or name."""
         return self.lookup("secretsmanager" if ":secretsmanager:" in value_from else "ssm", value_from)
 
     def user_data_of(self, named: Mapping[str, str]) -> str | None:
-        """The user data, in Base64, of a launch template that was made by EC2's API."""
+        """The user data, in Base64, of a launch template created through EC2's API."""
         if self._app is None or not self._app.done():
             return None
         return moto_values.user_data(self._account_id, self._region, named)
 
     def object_of(self, bucket: str, key: str) -> bytes | None:
-        """An object of S3, None where there is none."""
+        """An S3 object, None if it does not exist."""
         if self._app is None or not self._app.done():
             return None
         return moto_values.s3_object(self._account_id, bucket, key)
 
     def secret_of(self, access_key: str) -> str | None:
-        """The secret of credentials that moto's STS or IAM gave out, or None."""
+        """The secret of credentials issued by moto's STS or IAM, or None."""
         if self._app is None or not self._app.done():
             return None
         from moto.iam.models import iam_backends
@@ -245,12 +245,12 @@ class MotoBridge:
         return self._app
 
     def close(self) -> None:
-        """Let the threads go; what moto holds is gone with them."""
+        """Release the threads; moto's data is lost with them."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _needs_policies(head: Head, body: Body) -> bool:
-    """Whether a request to IAM may mean one of AWS's own managed policies."""
+    """Whether a request to IAM may refer to one of AWS's own managed policies."""
     if "/iam/aws4_request" not in head.header("authorization"):
         return False
     content = body.read()
@@ -259,7 +259,7 @@ def _needs_policies(head: Head, body: Body) -> bool:
 
 def _load_moto(account_id: str, on_loaded: Callable[[], None]) -> WsgiApp:
     os.environ["MOTO_ACCOUNT_ID"] = account_id
-    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # no page of any other origin has business here
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # no page of another origin has business here
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     app: WsgiApp = DomainDispatcherApplication(create_backend_app)
@@ -269,17 +269,17 @@ def _load_moto(account_id: str, on_loaded: Callable[[], None]) -> WsgiApp:
 
 
 def _be_fair_to_the_loop() -> None:
-    """moto's threads share the interpreter with the endpoint's loop: keep them from holding it up.
+    """moto's threads share the interpreter with the endpoint's loop: keep them from delaying it.
 
-    Beside uploads, DescribeJobs waited 10 to 100 ms (p50) with Python's own interval, 5 to 7 ms with this one.
+    During uploads, DescribeJobs took 10 to 100 ms (p50) with Python's default interval, 5 to 7 ms with this one.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.freeze()  # what was imported stays: a full collection need not look at it, which took 25 ms each time
+    gc.freeze()  # imported modules stay: a full collection need not scan them, which took 25 ms each time
 
 
 def _environ(head: Head, body: Body, port: int) -> dict[str, Any]:
-    """PEP 3333's environment, with the path as it was sent in RAW_URI and a body that ends by itself."""
-    body.file.seek(0)  # one of ours may have looked at it first
+    """PEP 3333's environment, with the path as sent in RAW_URI and a body with a definite end."""
+    body.file.seek(0)  # our own code may have read it already
     environ: dict[str, Any] = {
         "REQUEST_METHOD": head.method,
         "SCRIPT_NAME": "",
@@ -290,7 +290,7 @@ def _environ(head: Head, body: Body, port: int) -> dict[str, Any]:
         "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1",
-        "CONTENT_LENGTH": str(body.length),  # whatever the transfer encoding was, the body is whole now
+        "CONTENT_LENGTH": str(body.length),  # whatever the transfer encoding was, the body is complete now
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": body.file,
@@ -314,7 +314,7 @@ def _add_headers(environ: dict[str, Any], head: Head) -> dict[str, str]:
             key = f"HTTP_{key}"
         if "_" in name:
             if not name.startswith("x-amz-meta-"):
-                continue  # WSGI cannot tell it from the name with dashes: never let it stand in for that
+                continue  # WSGI cannot distinguish it from the name with dashes: never let it replace that
             preserved[key] = name
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     if head.method == "PUT" and environ.get("CONTENT_TYPE", "").startswith(_FORM_TYPES):

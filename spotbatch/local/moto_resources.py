@@ -1,8 +1,8 @@
-"""What a template has of other services and what works in the region, made in moto as CloudFormation would.
+"""A template's resources of other services that work in the region, created in moto as CloudFormation would.
 
 Only resources that something here runs, delivers to or evaluates: topics, queues, tables, rules, functions, metric
-filters, alarms, state machines. moto brings the mapping of most types' properties; the others are mapped here. Nothing
-is imported from moto before something is made: it costs a second.
+filters, alarms, state machines. moto maps most types' properties itself; the others are mapped here. Nothing
+is imported from moto before something is created: it takes a second.
 """
 
 import base64
@@ -19,7 +19,7 @@ CodeOf = Callable[[str, str], bytes | None]  # bucket and key to the object
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where resources are made, and where their code comes from."""
+    """Where resources are created, and where their code comes from."""
 
     account_id: str
     region: str
@@ -31,8 +31,8 @@ Remove = Callable[[Place, str, Mapping[str, Any]], None]
 
 
 def make(place: Place, kind: str, name: str, properties: Mapping[str, Any]) -> None:
-    """Make a resource, or change it to what its properties say now. Raises what moto raises."""
-    _KINDS[kind][0](place, name, json.loads(json.dumps(properties)))  # a copy: moto writes into what it gets
+    """Create a resource, or change it to match its properties. Raises what moto raises."""
+    _KINDS[kind][0](place, name, json.loads(json.dumps(properties)))  # a copy: moto modifies its input
 
 
 def remove(place: Place, kind: str, name: str, properties: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ def remove(place: Place, kind: str, name: str, properties: Mapping[str, Any]) ->
 
 
 def name_in(kind: str, physical_id: str) -> str:
-    """The name of a resource by what a Ref gives: an ARN, a URL or the name itself."""
+    """The name of a resource from the value of a Ref: an ARN, a URL or the name itself."""
     if kind in ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine"):
         return physical_id.rpartition(":")[2]
     return physical_id.rpartition("/")[2] if kind == "AWS::SQS::Queue" else physical_id
@@ -108,7 +108,7 @@ def _table(place: Place, name: str, properties: Mapping[str, Any]) -> None:
     from moto.dynamodb.models.table import Table
 
     backend: Any = dynamodb_backends[place.account_id][place.region]
-    if name not in backend.tables:  # an update of the stack keeps what the table holds
+    if name not in backend.tables:  # an update of the stack keeps the table's content
         cfn: Any = Table
         cfn.create_from_cloudformation_json(name, {"Properties": properties}, place.account_id, place.region)
         expiry = properties.get("TimeToLiveSpecification")
@@ -192,17 +192,17 @@ def _function(place: Place, name: str, properties: Mapping[str, Any]) -> None:
     }
     function_class: Any = LambdaFunction
     made = function_class(account_id=place.account_id, spec=spec, region=place.region, version="$LATEST")
-    # Not by create_function: it wants the role in moto's IAM, and a template may name one of another stack's.
-    kept = backend._lambdas  # noqa: SLF001 - moto has no other way in
+    # Not through create_function: it requires the role in moto's IAM, and a template may name one from another stack.
+    kept = backend._lambdas  # noqa: SLF001 - moto offers no other way
     kept._functions.setdefault(name, {"versions": []})["latest"] = made  # noqa: SLF001 - as above
     kept._arns[made.function_arn] = made  # noqa: SLF001 - as above
-    # moto keeps neither; what runs the function reads them here.
+    # moto keeps neither; the code that runs the function reads them here.
     made.dead_letter_config = properties.get("DeadLetterConfig") or {}
     made.logging_config = properties.get("LoggingConfig") or {}
 
 
 def _code(place: Place, code: Mapping[str, Any]) -> dict[str, Any]:
-    """The archive itself; nothing for an image, or for an object that is not there."""
+    """The archive itself; empty for an image, or for an object that does not exist."""
     if "ZipFile" in code:
         content: bytes | None = archive_of_text(str(code["ZipFile"]))
     elif "S3Bucket" in code:
@@ -283,7 +283,7 @@ def _alarm(place: Place, name: str, properties: Mapping[str, Any]) -> None:
         actions_enabled=str(properties.get("ActionsEnabled", True)).lower() == "true",
         treat_missing_data=properties.get("TreatMissingData"),
     )
-    # A new alarm has no state yet, where moto says OK (user guide, "Metric alarm states"); an update keeps the old one.
+    # A new alarm has no state yet, but moto says OK (user guide, "Metric alarm states"); an update keeps the old one.
     made.state_value = "INSUFFICIENT_DATA" if before is None else before.state_value
 
 
@@ -297,7 +297,7 @@ def _no_alarm(place: Place, name: str, _properties: Mapping[str, Any]) -> None:
 
 
 def _experiment(place: Place, name: str, properties: Mapping[str, Any]) -> None:
-    """By moto's own class, since its backend would choose another id than the stack's."""
+    """Through moto's own class, since its backend would choose an id other than the stack's."""
     from moto.fis.models import ExperimentTemplate, fis_backends
 
     backend: Any = fis_backends[place.account_id][place.region]
@@ -321,7 +321,7 @@ def _experiment(place: Place, name: str, properties: Mapping[str, Any]) -> None:
 
 
 def _camel(value: Mapping[str, Any]) -> dict[str, Any]:
-    """CloudFormation's members as the service's API spells them; what is below them stays."""
+    """CloudFormation's members in the spelling of the service's API; nested values are unchanged."""
     return {key[0].lower() + key[1:]: one for key, one in value.items()}
 
 
@@ -338,7 +338,7 @@ def _no_experiment(place: Place, name: str, _properties: Mapping[str, Any]) -> N
     fis_backends[place.account_id][place.region].experiment_templates.pop(name, None)
 
 
-# In the order in which they are made: what others name comes first.
+# In creation order: what others refer to comes first.
 _KINDS: Final[Mapping[str, tuple[Make, Remove]]] = {
     "AWS::DynamoDB::Table": (_table, _no_table),
     "AWS::SNS::Topic": (_topic, _no_topic),

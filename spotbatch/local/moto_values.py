@@ -1,6 +1,6 @@
-"""What moto's services hold, looked up without a request: parameters, secrets, user data, objects.
+"""Looks up what moto's services hold without a request: parameters, secrets, user data, objects.
 
-moto is imported only where it is there already: it costs a second.
+moto is imported only if it is already loaded: it takes a second.
 """
 
 import json
@@ -11,7 +11,7 @@ from spotbatch.local.template_names import MADE_UP_SUFFIX
 
 
 def is_named(reference: str, name: str) -> bool:
-    """Whether a reference (`name`, `name:version`, an ARN, `id:SecretString:key`) means a resource of this name."""
+    """Whether a reference (`name`, `name:version`, an ARN, `id:SecretString:key`) means a resource with this name."""
     plain = reference.rpartition(":parameter")[2] if ":parameter" in reference else reference
     plain = plain.rpartition(":secret:")[2] if ":secret:" in plain else plain
     head = plain.partition(":")[0]
@@ -19,14 +19,14 @@ def is_named(reference: str, name: str) -> bool:
 
 
 def part_of(reference: str, name: str, value: str) -> str | None:
-    """The part of a secret's text that a reference asks for: a key of the JSON in it, or all of it."""
+    """The part of a secret's text that a reference asks for: a key of its JSON, or all of it."""
     after = reference.partition(f"{name}")[2].split(":")[1:]
     key = after[1] if len(after) > 1 and after[0] in ("SecretString", "") else after[0] if len(after) > 2 else ""
     return of_key(value, key)
 
 
 def of_key(value: str, key: str) -> str | None:
-    """A member of the JSON object that a secret holds; all of it for no key, None where there is no such member."""
+    """A member of the JSON object in a secret; all of it for no key, None if there is no such member."""
     if not key:
         return value
     try:
@@ -50,8 +50,8 @@ def parameter(account_id: str, region: str, reference: str) -> str | None:
 def secret(account_id: str, region: str, reference: str) -> str | None:
     """The text of a secret, or a member of the JSON in it.
 
-    As {{resolve:secretsmanager:id:SecretString:key:stage:version}} has it, or as `valueFrom` of a job definition:
-    the ARN, with `:key:stage:version` after it where only a part is wanted.
+    As in {{resolve:secretsmanager:id:SecretString:key:stage:version}}, or as in `valueFrom` of a job definition:
+    the ARN, followed by `:key:stage:version` if only a part is wanted.
     """
     from moto.secretsmanager.models import secretsmanager_backends
 
@@ -60,7 +60,7 @@ def secret(account_id: str, region: str, reference: str) -> str | None:
     identifier = identifier.removesuffix(MADE_UP_SUFFIX)
     try:
         found = backend.get_secret_value(identifier, version, stage)
-    except Exception:  # noqa: BLE001  (moto has an exception of its own for every way in which there is none)
+    except Exception:  # noqa: BLE001  (moto has a separate exception for each kind of missing secret)
         return None
     text = found.get("SecretString")
     return None if text is None else of_key(str(text), key)
@@ -78,7 +78,7 @@ def _parts(reference: str) -> tuple[str, str, str, str]:
 
 
 def user_data(account_id: str, region: str, named: Mapping[str, str]) -> str | None:
-    """The user data, in Base64, of the version of a launch template that is named by id or name; None for none."""
+    """The user data, in Base64, of a launch template version, by template id or name; None if there is none."""
     from moto.ec2.models import ec2_backends
 
     backend: Any = ec2_backends[account_id][region]
@@ -111,9 +111,9 @@ def s3_object(account_id: str, bucket: str, key: str) -> bytes | None:
 
 
 def load_managed_policies(account_id: str) -> None:
-    """Let IAM know AWS's own managed policies: moto ships them, but takes them only at its start.
+    """Load AWS's own managed policies into IAM: moto ships them, but loads them only at its start.
 
-    It takes 0.2 to 0.5 s, so only once somebody asks for one.
+    It takes 0.2 to 0.5 s, so it is done only once somebody asks for one.
     """
     from moto.iam.aws_managed_policies import aws_managed_policies_data
     from moto.iam.models import AWSManagedPolicy, iam_backends

@@ -1,6 +1,6 @@
-"""The file `region.json` in a region's home: where the running region is, and the credentials that it wants.
+"""The file `region.json` in a region's home: where the running region is, and the credentials that it requires.
 
-The region writes it once it is ready; the command line reads it. It holds a secret, so only its owner can read it.
+The region writes it once it is ready; the command line reads it. It contains a secret, so only its owner can read it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _PS_TIMEOUT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RegionInfo:
-    """What `region.json` says. `pid` is None once the region has stopped."""
+    """The content of `region.json`. `pid` is None once the region has stopped."""
 
     endpoint: str  # http://127.0.0.1:PORT
     home: str
@@ -33,15 +33,15 @@ class RegionInfo:
     artifacts: str  # the folder of the local artifact store
     version: str
     pid: int | None
-    pid_started: str  # when the process started, as the kernel tells it: a pid alone may be another's by now
+    pid_started: str  # when the process started, according to the kernel: a pid alone may have been reused
 
     @property
     def artifacts_url(self) -> str:
-        """The artifact store as jobs and the command line name it: file:///..."""
+        """The artifact store's URL for jobs and the command line: file:///..."""
         return Path(self.artifacts).as_uri()
 
     def environment(self) -> dict[str, str]:
-        """The variables by which any AWS client finds this region."""
+        """The variables with which any AWS client finds this region."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": self.region,
@@ -61,15 +61,15 @@ def default_home(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def command(words: str, home: Path) -> str:
-    """`spotbatch local ...` as it must be typed for this home: with --home where it is not the default one."""
+    """`spotbatch local ...` as it must be typed for this home: with --home unless it is the default."""
     option = "" if home.absolute() == default_home().absolute() else f" --home {shlex.quote(str(home))}"
     return f"spotbatch local {words}{option}"
 
 
 def read(home: Path) -> RegionInfo:
-    """What the region in this folder wrote last.
+    """What the region in this folder last wrote.
 
-    Raises NotFound without such a file, InvalidInput for a broken one, Unavailable for one that cannot be read.
+    Raises NotFound if the file does not exist, InvalidInput if it is broken, Unavailable if it cannot be read.
     """
     path = home / FILE_NAME
     try:
@@ -89,7 +89,7 @@ def read(home: Path) -> RegionInfo:
 
 
 def write(home: Path, info: RegionInfo) -> None:
-    """Put the file in place in one step, readable by its owner only."""
+    """Replace the file atomically, readable only by its owner."""
     scratch = home / f".{FILE_NAME}.{os.getpid()}"
     scratch.unlink(missing_ok=True)
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -102,20 +102,20 @@ def write(home: Path, info: RegionInfo) -> None:
 
 
 def mark_stopped(home: Path) -> None:
-    """Say that the region has stopped. Its credentials stay: shells that hold them work after the next start."""
+    """Record that the region has stopped. Its credentials stay: shells that hold them work after the next start."""
     with contextlib.suppress(NotFound):
         write(home, replace(read(home), pid=None, pid_started=""))
 
 
 def is_alive(info: RegionInfo) -> bool:
-    """Whether the process that wrote the file still runs (the same one, not another with its pid)."""
+    """Whether the process that wrote the file is still running (the same one, not another with its pid)."""
     return info.pid is not None and info.pid_started != "" and process_started(info.pid) == info.pid_started
 
 
 def process_started(pid: int) -> str:
-    """When a process started, in the kernel's own measure; "" if there is none, or only its zombie."""
+    """When a process started, in the kernel's own unit; "" if it does not exist, or is only a zombie."""
     try:
-        # Field 22 of proc(5) stat; the name in field 2 may hold spaces and brackets, so count from its end.
+        # Field 22 of proc(5) stat; the name in field 2 may contain spaces and parentheses, so count from its end.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except FileNotFoundError:
         return _process_started_by_ps(pid) if not Path("/proc/self").exists() else ""

@@ -1,4 +1,4 @@
-"""A region from its start to its stop: lock, socket, engine, endpoint, region file."""
+"""A region from start to stop: lock, socket, engine, endpoint, region file."""
 
 import asyncio
 import contextlib
@@ -53,10 +53,10 @@ _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: Sequence[str], open_engine: OpenEngine) -> int:
-    """Run a region as a program. Returns the exit code: 0 after a clean stop, else the error's own."""
+    """Run a region as a program. Returns the exit code: 0 after a clean stop, otherwise the error's own."""
     try:
         asyncio.run(run(parse_arguments(arguments), open_engine))
-    except KeyboardInterrupt:  # before the region could take the signal
+    except KeyboardInterrupt:  # before the region could handle the signal
         return 130
     except SpotbatchError as error:
         sys.stderr.write(f"spotbatch local: {error}\n")
@@ -78,7 +78,7 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
         preferred = urlsplit(before.endpoint).port or 0 if before else 0
         with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
             info = _info(settings, listener.getsockname()[1], before)
-            with settings_file.kept_for_the_next_start(settings.home, start):  # before a job can be taken with them
+            with settings_file.kept_for_the_next_start(settings.home, start):  # before a job can be accepted with them
                 assets = Assets(settings.home / "assets")
                 moto = MotoBridge(
                     account_id=info.account_id,
@@ -116,7 +116,7 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
 
 
 def _start_settings(arguments: Arguments) -> StartSettings:
-    """What was typed over what the home keeps. Says what that means for jobs that wait, or raises InvalidInput."""
+    """The typed options over the stored ones. Reports what that means for waiting jobs, or raises InvalidInput."""
     kept = settings_file.read(arguments.home)
     start = settings_file.merged(kept, arguments, os.environ)
     for line in check_start(kept, start, arguments, unfinished_in(arguments.home), os.environ):
@@ -136,7 +136,7 @@ async def _opened(open_engine: OpenEngine, settings: EngineSettings) -> Engine:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set: from the beginning on, a stop is a clean one."""
+    """An event set by SIGTERM and SIGINT: from the very start, a stop is clean."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in _STOP_SIGNALS:
@@ -229,7 +229,7 @@ def _templates(settings: RegionSettings) -> list[tuple[Path, dict[str, Any]]]:
 
 @contextlib.asynccontextmanager
 async def _watched(engine: Engine, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Stop the region once its engine cannot go on, and raise why."""
+    """Stop the region if its engine cannot continue, and raise the reason."""
     failing = asyncio.create_task(engine.failed())
     failing.add_done_callback(lambda _: stop.set())
     try:
@@ -241,7 +241,7 @@ async def _watched(engine: Engine, stop: asyncio.Event) -> AsyncIterator[None]:
 
 
 def _take_up(region: Region, moto: MotoBridge) -> None:
-    """Go on where the last run of this region stopped."""
+    """Resume where the last run of this region stopped."""
     for name, stack in region.documents(STACK).items():
         stacks.recall(moto, stack)
         if stack["StackStatus"] == "DELETE_IN_PROGRESS":
@@ -257,7 +257,7 @@ async def _until_stopped(
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
     try:
-        # The socket listens since it was bound: a request that comes now is answered once the server has begun.
+        # The socket has listened since it was bound: a request that arrives now is answered once the server has begun.
         region_file.write(home, info)
         _say_ready(info)
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -268,7 +268,7 @@ async def _until_stopped(
 
 
 def _say_ready(info: RegionInfo) -> None:
-    with contextlib.suppress(OSError):  # nobody may read our output any more
+    with contextlib.suppress(OSError):  # our output may no longer have a reader
         sys.stdout.write(f"spotbatch local region {info.region} ready at {info.endpoint} (pid {info.pid})\n")
         sys.stdout.flush()
 
@@ -295,7 +295,7 @@ def _cannot_be_made(error: OSError, option: str) -> Unavailable:
 
 @contextlib.contextmanager
 def _lock(home: Path) -> Iterator[None]:
-    """Two regions must not share a journal. The lock goes with the process, however it ends."""
+    """Two regions must not share a journal. The lock is released with the process, however it ends."""
     try:
         descriptor = os.open(home / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -341,7 +341,7 @@ def _info(settings: RegionSettings, port: int, before: RegionInfo | None) -> Reg
 
 
 def _function_environment(info: RegionInfo) -> dict[str, str]:
-    """What each function of the region gets: the endpoint, and the region's own keys in place of its role's."""
+    """The environment of each function in the region: the endpoint, and the region's own keys instead of its role's."""
     return {**info.environment(), "AWS_DEFAULT_REGION": info.region, "AWS_REGION": info.region}
 
 
@@ -371,7 +371,7 @@ def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettin
 
 
 def _job_environment(settings: RegionSettings, info: RegionInfo) -> dict[str, str]:
-    """What every job gets: the region itself, this Python's folder on PATH, and what the caller named."""
+    """The environment of every job: the region itself, this Python's folder on PATH, and what the caller named."""
     own = str(Path(sys.executable).parent)
     search = f"{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {**info.environment(), "PATH": search, **settings.variables}

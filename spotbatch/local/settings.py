@@ -1,4 +1,4 @@
-"""What a local region is started with: the arguments of `python -m spotbatch.local`."""
+"""A local region's start-up settings: the arguments of `python -m spotbatch.local`."""
 
 import argparse
 import re
@@ -29,16 +29,16 @@ class RegionSettings:
     """How the region runs. Times are seconds."""
 
     home: Path
-    port: int = 0  # 0: the port of the last start if it is free, else any
+    port: int = 0  # 0: the port of the last start if it is free, otherwise any
     region: str = _DEFAULT_REGION
     account_id: str = _DEFAULT_ACCOUNT
     artifacts: Path | None = None  # None: `artifacts` in the home
     templates: tuple[Path, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the templates
-    imports: Mapping[str, str] = field(default_factory=dict)  # what stacks that are not here would export
+    imports: Mapping[str, str] = field(default_factory=dict)  # what stacks that do not exist here would export
     unsafe_no_auth: bool = False
     images: tuple[ImageEntry, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)  # of the caller, which jobs get too
+    variables: Mapping[str, str] = field(default_factory=dict)  # the caller's, passed on to jobs
     notice_seconds: float = 120.0
     boot_seconds: float = 1.0
     idle_seconds: float = 60.0
@@ -60,7 +60,7 @@ class RegionSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arguments:
-    """What was typed at a start. What was not typed is as it was at the last start of this home, or the default."""
+    """What was typed at a start. Anything else is as at the last start of this home, or the default."""
 
     home: Path
     templates: tuple[Path, ...] = ()
@@ -71,13 +71,13 @@ class Arguments:
     trace_file: Path | None = None
     faults: str | None = None  # a name, or a file
     unsafe_no_auth: bool = False
-    forget_settings: bool = False  # begin with the defaults, not with the settings of the last start
-    accept_changes: bool = False  # though jobs that wait may do harm with them
+    forget_settings: bool = False  # start from the defaults, not from the settings of the last start
+    accept_changes: bool = False  # even if waiting jobs may be harmed by them
     options: Mapping[str, Option] = field(default_factory=dict)  # the plain ones, by their names in RegionSettings
 
 
 def parse_arguments(arguments: Sequence[str]) -> Arguments:
-    """What a command line asks for. Raises InvalidInput, or NotFound for a file that is not there."""
+    """Parse a command line. Raises InvalidInput, or NotFound for a file that does not exist."""
     given = vars(_parser().parse_args(arguments))
     if not _ACCOUNT.fullmatch(given.get("account_id", _DEFAULT_ACCOUNT)):
         raise InvalidInput(f"--account-id is 12 digits, not {given['account_id']!r}")
@@ -105,14 +105,14 @@ def parse_arguments(arguments: Sequence[str]) -> Arguments:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Bad usage is an error like any other: one line, exit code 2."""
+    """A usage error is an error like any other: one line, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         raise InvalidInput(f"{message}; `{self.prog} --help` lists the options")
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Options that are kept have no default here: what is not typed must not look as if it were."""
+    """Options that are stored have no default here: what was not typed must not look as if it were."""
     parser = _Parser(
         prog="python -m spotbatch.local",
         description="Run a local AWS Batch region on 127.0.0.1 until SIGTERM or SIGINT. What is not given is as at the "
@@ -167,7 +167,7 @@ def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def named_value(text: str) -> tuple[str, str]:
-    """NAME=VALUE; the value may be empty and may hold more equals signs."""
+    """NAME=VALUE; the value may be empty and may contain further equals signs."""
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"takes NAME=VALUE, not {text!r}")

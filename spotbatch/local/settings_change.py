@@ -1,4 +1,4 @@
-"""What a start changes for jobs that wait: said where it is no harm, refused where their work or result may be lost."""
+"""What a start changes for waiting jobs: reported if harmless, refused if their work or result may be lost."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NAMES_SHOWN: Final = 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """One thing that is another one now."""
+    """A single setting whose value has changed."""
 
     text: str
     is_harmful: bool = False
@@ -31,7 +31,7 @@ def check_start(
     unfinished: Unfinished,
     environ: Mapping[str, str],
 ) -> list[str]:
-    """Lines to say at a start. Raises InvalidInput where it would do harm and `--accept-changes` is not given."""
+    """Lines to print at a start. Raises InvalidInput if it would do harm and `--accept-changes` is not given."""
     if before is None:
         return _of_a_home_without_settings(unfinished) + _not_passed(after, arguments)
     _check_arns(before, after, unfinished)
@@ -50,7 +50,7 @@ def check_start(
 
 
 def _of_a_home_without_settings(unfinished: Unfinished) -> list[str]:
-    """It was used by a version that did not keep them."""
+    """It was used by a version that did not store them."""
     if not unfinished.jobs:
         return []
     text = (
@@ -76,7 +76,7 @@ def _check_arns(before: StartSettings, after: StartSettings, unfinished: Unfinis
 
 
 def _kept(before: StartSettings, after: StartSettings) -> Iterator[str]:
-    """What goes on although nobody typed it."""
+    """What stays in effect although nobody typed it."""
     same = [
         f"--{name.replace('_', '-')} {value}"
         for name, value in sorted(before.options.items())
@@ -96,7 +96,7 @@ def _kept(before: StartSettings, after: StartSettings) -> Iterator[str]:
 
 
 def _not_followed(before: StartSettings, arguments: Arguments, environ: Mapping[str, str]) -> Iterator[str]:
-    """Sources that say something else by now: the region goes on with what it read from them."""
+    """Source files that have changed: the region continues with what it read from them."""
     for option, typed, file in (
         ("--images", arguments.images, before.images_file),
         ("--trace-file", arguments.trace_file, before.trace_file),

@@ -1,8 +1,8 @@
-"""The file `settings.json` in a region's home: what the region was started with, for its next start.
+"""The file `settings.json` in a region's home: the region's start-up settings, for its next start.
 
-What a job resumes by belongs to the region, not to a command line that must be typed again: the image table, the
-passed variables and the trace are kept whole, for the files and the shell that they came from may have changed since.
-The file holds values of variables, so only its owner can read it.
+Settings that a job's resumption depends on belong to the region, not to a command line that must be retyped: the image
+table, the passed variables and the trace are stored in full, since their files and shell may have changed since.
+The file contains values of variables, so only its owner can read it.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ _NOT_READABLE: Final = "give another --home, or remove it and start with all opt
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceFile:
-    """A file that was read at a start: where it stood, and what was in it."""
+    """A file that was read at a start: its path, and its content."""
 
     path: str
     raw: bytes
 
     @property
     def has_changed(self) -> bool:
-        """Whether the file says something else by now; one that is gone or cannot be read has changed too."""
+        """Whether the file's content has changed; one that is missing or cannot be read counts as changed."""
         try:
             return Path(self.path).read_bytes() != self.raw
         except OSError:
@@ -47,20 +47,20 @@ class SourceFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartSettings:
-    """What a start amounts to: the options that were given then or kept, and what was read for them."""
+    """The effective settings of a start: the options given or stored, and what was read for them."""
 
     options: Mapping[str, Option] = field(default_factory=dict)
     images: tuple[ImageEntry, ...] = ()
     images_file: SourceFile | None = None
     trace_file: SourceFile | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
-    artifacts_folder: str = ""  # as it is in this home: it is compared, not taken over
+    artifacts_folder: str = ""  # as it is in this home: it is compared, not inherited
     faults: FaultPlan = NO_FAULTS
-    faults_name: str = "none"  # as it was typed: for a file, its path; what it said is kept
+    faults_name: str = "none"  # as typed: for a file, its path; its content is stored
     python_folder: str = ""  # of the Python that runs the region: first on the PATH of jobs
 
     def region_settings(self, arguments: Arguments) -> RegionSettings:
-        """How the region runs. Raises InvalidInput for a trace that cannot be read."""
+        """The region's effective settings. Raises InvalidInput for a trace that cannot be read."""
         options: dict[str, Any] = {name: value for name, value in self.options.items() if name != _OF_THE_TRACE}
         if "artifacts" in options:
             options["artifacts"] = Path(options["artifacts"])
@@ -79,7 +79,7 @@ class StartSettings:
 
 
 def merged(kept: StartSettings | None, arguments: Arguments, environ: Mapping[str, str]) -> StartSettings:
-    """What a start amounts to: what was typed, over what was kept. Raises NotFound or InvalidInput."""
+    """The effective settings of a start: typed options override stored ones. Raises NotFound or InvalidInput."""
     before = StartSettings() if kept is None or arguments.forget_settings else kept
     options = {**before.options, **arguments.options}
     images, images_file = before.images, before.images_file
@@ -125,9 +125,9 @@ def _traces(file: SourceFile | None, polarity: Option | None) -> tuple[Any, ...]
 
 
 def read(home: Path) -> StartSettings | None:
-    """What the last start of this home had; None where there was none.
+    """The settings of this home's last start; None if there was none.
 
-    Raises InvalidInput for a file that is damaged or of a later version, Unavailable for one that cannot be read.
+    Raises InvalidInput if the file is damaged or of a later version, Unavailable if it cannot be read.
     """
     path = home / FILE_NAME
     try:
@@ -172,7 +172,7 @@ def _whole(copy: Path, trace_file: Mapping[str, Any]) -> bytes:
 
 @contextlib.contextmanager
 def kept_for_the_next_start(home: Path, settings: StartSettings) -> Iterator[None]:
-    """Write them; if the block fails, the file is as it was before. Raises Unavailable."""
+    """Write them; if the block fails, the file is restored. Raises Unavailable."""
     path = home / FILE_NAME
     before = path.read_bytes() if path.exists() else None
     write(home, settings)
@@ -190,7 +190,7 @@ def kept_for_the_next_start(home: Path, settings: StartSettings) -> Iterator[Non
 
 
 def write(home: Path, settings: StartSettings) -> None:
-    """Put the file in place in one step, once the disk has it. Raises Unavailable."""
+    """Replace the file atomically, once it is on disk. Raises Unavailable."""
     images, trace = settings.images_file, settings.trace_file
     kept = {
         "version": _VERSION,
@@ -213,7 +213,7 @@ def write(home: Path, settings: StartSettings) -> None:
 
 
 def _trace_to_json(trace: SourceFile) -> dict[str, str]:
-    """The copy is named by its content, so that another trace does not overwrite what the file still names."""
+    """The copy is named after its content, so that another trace does not overwrite what the file still refers to."""
     digest = hashlib.sha256(trace.raw).hexdigest()
     return {"path": trace.path, "copy": f"{_TRACE_NAME}-{digest[:16]}", "sha256": digest}
 

@@ -1,4 +1,4 @@
-"""Starting a local region in the background, and waiting until it is ready."""
+"""Starts a local region in the background, and waits until it is ready."""
 
 import importlib.util
 import sys
@@ -16,9 +16,9 @@ LOG_NAME: Final = "region.log"
 UP_SECONDS: Final = 60.0
 _DOWN_SECONDS: Final = 60.0
 _LAST_LINES: Final = 15
-_WARNING: Final = "spotbatch local: "  # how a line begins that the region says of itself
+_WARNING: Final = "spotbatch local: "  # prefix of the region's own lines
 _POLL_SECONDS: Final = 0.05
-_NEEDED: Final = ("httptools", "moto", "uvicorn")  # what the extra `local` brings
+_NEEDED: Final = ("httptools", "moto", "uvicorn")  # what the extra `local` installs
 
 
 def start(
@@ -28,9 +28,9 @@ def start(
     *,
     say: Callable[[str], object] = lambda _: None,
 ) -> RegionInfo:
-    """Start a region in the background and wait until it is ready; `say` takes what it warns of.
+    """Start a region in the background and wait until it is ready; `say` receives its warnings.
 
-    Raises Unavailable where a library is missing, and with the last lines of its log where it ends or is not ready.
+    Raises Unavailable if a library is missing, or, with the last lines of its log, if it ends or does not get ready.
     """
     if missing := [each for each in _NEEDED if importlib.util.find_spec(each) is None]:
         raise Unavailable(f"the local region needs {', '.join(missing)}: pip install 'spotbatch[local]'")
@@ -41,7 +41,7 @@ def start(
     try:
         info = _until_ready(process, folder, log, begun, wait_seconds)
     except BaseException:
-        process.end(_DOWN_SECONDS)  # a region that never got ready must not stay behind
+        process.end(_DOWN_SECONDS)  # a region that never got ready must not be left behind
         raise
     for line in _said(log, begun):
         if line.startswith(_WARNING):
@@ -63,7 +63,7 @@ def _until_ready(process: Background, folder: Path, log: Path, begun: int, wait_
 
 
 def _ended_at_once(code: int, log: Path, begun: int) -> SpotbatchError:
-    """Why the region did not start: its own error with its own exit code, else the end of its log."""
+    """Why the region did not start: its own error with its own exit code, otherwise the end of its log."""
     written = "\n".join(_said(log, begun))
     start = written.rfind(f"\n{_WARNING}") + 1 or (0 if written.startswith(_WARNING) else -1)
     kind = next((one for one in (InvalidInput, NotFound, Unavailable) if one.exit_code == code), None)
@@ -73,7 +73,7 @@ def _ended_at_once(code: int, log: Path, begun: int) -> SpotbatchError:
 
 
 def _said(log: Path, begun: int) -> list[str]:
-    """The lines of a region's log from the byte on at which its start began."""
+    """The lines of a region's log from the byte at which its start began."""
     with log.open("rb") as lines:
         lines.seek(begun)
         return lines.read().decode("utf-8", "replace").splitlines()
@@ -87,7 +87,7 @@ def _last_words(log: Path, begun: int) -> str:
 
 
 def alive(folder: Path) -> RegionInfo | None:
-    """The region of a folder, if it runs."""
+    """The region in a folder, if it is running."""
     try:
         info = region_file.read(folder)
     except NotFound:

@@ -1,7 +1,7 @@
-"""A CloudFormation template in one account and region: its functions are resolved, and one that is unknown is refused.
+"""A CloudFormation template in one account and region: resolves its functions, and refuses unknown ones.
 
-Only what is asked for is resolved: the Batch resources, a few names, the outputs. The rest of a stack (network, roles,
-alarms) gets names and nothing else, since the local region has no use for it.
+Only what is needed is resolved: the Batch resources, a few names, the outputs. The rest of a stack (network, roles,
+alarms) only gets names, since the local region has no use for it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _RESOURCE_MEMBERS: Final = frozenset({
 })  # fmt: skip
 _DYNAMIC: Final = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^{}]+)\}\}")
 
-# What a name means in this region's Parameter Store or Secrets Manager: (service, name) to the value, None for nothing.
+# Lookup in this region's Parameter Store or Secrets Manager: (service, name) to the value, None if there is none.
 Lookup = Callable[[str, str], str | None]
 
 
@@ -40,7 +40,7 @@ def _nothing(_service: str, _name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
-    """One resource of a template; the properties are not resolved yet."""
+    """One resource of a template; its properties are not resolved yet."""
 
     logical_id: str
     type: str
@@ -51,7 +51,7 @@ class Resource:
 
 @dataclass(kw_only=True, slots=True)
 class Template:
-    """A template in one account and region, under one stack's name."""
+    """A template in one account and region, under a stack's name."""
 
     stack: str
     body: Mapping[str, Value]
@@ -60,14 +60,14 @@ class Template:
     given: Mapping[str, str] = field(default_factory=dict)  # values of parameters
     imports: Mapping[str, str] = field(default_factory=dict)  # what other stacks export
     lookup: Lookup = _nothing
-    revision_of: Callable[[str], int] = lambda _name: 1  # which revision a job definition of this name has
+    revision_of: Callable[[str], int] = lambda _name: 1  # the revision of the job definition with this name
     replaced: Mapping[str, int] = field(default_factory=dict)  # how often a resource without a name was replaced
     parameters: dict[str, str] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
     _conditions: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises InvalidInput for a template that CloudFormation would not take."""
+        """Raises InvalidInput for a template that CloudFormation would not accept."""
         here = f"template of {self.stack}"
         if unknown := sorted(self.body.keys() - _SECTIONS):
             raise InvalidInput(f"{here}: a template has no section {', '.join(unknown)}")
@@ -82,7 +82,7 @@ class Template:
         return section
 
     def resources(self) -> list[Resource]:
-        """The resources whose conditions hold, in the template's order. Raises InvalidInput for one that is none."""
+        """The resources whose conditions are true, in template order. Raises InvalidInput for a malformed one."""
         found = []
         for logical_id, one in self._section("Resources").items():
             where = f"template of {self.stack}: Resources.{logical_id}"
@@ -108,7 +108,7 @@ class Template:
         )
 
     def outputs(self) -> Iterator[tuple[str, str, str, str]]:
-        """Of each output the key, the value, the description, and the name of the export or ""."""
+        """For each output the key, the value, the description, and the name of the export or ""."""
         for key, one in self._section("Outputs").items():
             where = f"Outputs.{key}"
             if self._holds(mapping(one, where)):
@@ -138,7 +138,7 @@ class Template:
         return {name: one for name, one in members.items() if one is not NO_VALUE}
 
     def with_dynamic_references(self, value: Value, where: str) -> Value:
-        """The value with what {{resolve:service:name}} means in this region. Raises InvalidInput if there is none."""
+        """The value with {{resolve:service:name}} looked up in this region. Raises InvalidInput if there is none."""
         if isinstance(value, list):
             return [self.with_dynamic_references(one, f"{where}[{i}]") for i, one in enumerate(value)]
         if isinstance(value, Mapping):
@@ -156,10 +156,10 @@ class Template:
         return found
 
     def physical_id(self, logical_id: str) -> str:
-        """The name of a resource: its own where it has one, else one made from the stack's and its logical id."""
+        """The name of a resource: its own if it has one, otherwise one derived from the stack's and its logical id."""
         if logical_id not in self._names:
             one = self.body["Resources"][logical_id]
-            self._names[logical_id] = self._made_up(logical_id)  # so that a loop ends
+            self._names[logical_id] = self._made_up(logical_id)  # so that a loop terminates
             own = (one.get("Properties") or {}).get(NAME_PROPERTIES.get(one["Type"], ""))
             name = self._own_name(one["Type"], own, f"Resources.{logical_id}") if own is not None else NO_VALUE
             if name is not NO_VALUE:
@@ -167,16 +167,16 @@ class Template:
         return self._names[logical_id]
 
     def rename(self, logical_id: str) -> None:
-        """Another made-up name for a resource that is replaced, from now on."""
+        """Use a new generated name for a resource that is replaced."""
         self.replaced = {**self.replaced, logical_id: self.replaced.get(logical_id, 0) + 1}
         self._names.pop(logical_id, None)
 
     def has_own_name(self, logical_id: str) -> bool:
-        """Whether the template itself names it: then a replacement would need the name twice."""
+        """Whether the template itself names it: then a replacement would need the same name twice."""
         return self.physical_id(logical_id) != self._made_up(logical_id)
 
     def _own_name(self, kind: str, own: Value, where: str) -> Value:
-        """A name that only the cloud can tell (a macro's, another account's) is as good as none for a foreign type."""
+        """A name that only the cloud can resolve (from a macro, another account) counts as none for a foreign type."""
         try:
             return self.with_dynamic_references(self.resolve(own, where), where)
         except InvalidInput:
@@ -191,9 +191,9 @@ class Template:
         return made_up(self.body["Resources"][logical_id]["Type"], self.stack, logical_id, place)
 
     def attribute(self, logical_id: str, name: str, where: str) -> Value:
-        """Fn::GetAtt, or what a Ref gives (name "Ref"). Raises InvalidInput for what Batch's resources do not have.
+        """Fn::GetAtt, or a Ref's value (name "Ref"). Raises InvalidInput for attributes that Batch's resources lack.
 
-        What another service would answer is made up: always the same, and of the attribute's usual form.
+        Values of other services are made up: always the same, and in the attribute's usual format.
         """
         one = self.body["Resources"].get(logical_id)
         if not isinstance(one, Mapping) or "Type" not in one:
@@ -217,7 +217,7 @@ class Template:
         return made_up_attribute(one["Type"], name, self.physical_id(logical_id), self.region, self.account_id)
 
     def imported(self, name: str) -> str | None:
-        """What another stack, or the caller, exports by a name."""
+        """The value that another stack, or the caller, exports under a name."""
         return self.imports.get(name)
 
     def reference(self, name: str, where: str) -> Value:
@@ -232,7 +232,7 @@ class Template:
         return [one.strip() for one in value.split(",")] if template_parameters.is_list(parameter) else value
 
     def _stored(self, name: str, where: str) -> str:
-        """The value of an SSM parameter; AWS's own public ones (images, mostly) are made up where moto lacks them."""
+        """The value of an SSM parameter; AWS's own public ones (mostly images) are made up if moto lacks them."""
         found = self.lookup("ssm", name)
         if found is None and name.startswith("/aws/service/"):
             return f"ami-{hashlib.sha256(name.encode()).hexdigest()[:17]}"
@@ -261,16 +261,16 @@ class Template:
         return stack_arn(self.stack, self.account_id, self.region)
 
     def condition(self, name: Value, where: str) -> bool:
-        """Whether a named condition holds."""
+        """Whether a named condition is true."""
         if not isinstance(name, str) or name not in self._section("Conditions"):
             raise InvalidInput(f"template of {self.stack}: {where}: there is no condition {name!r}")
         if name not in self._conditions:
-            self._conditions[name] = False  # so that a loop ends
+            self._conditions[name] = False  # so that a loop terminates
             self._conditions[name] = self.evaluate(self.body["Conditions"][name], f"Conditions.{name}")
         return self._conditions[name]
 
     def evaluate(self, rule: Value, where: str) -> bool:
-        """A condition's expression."""
+        """Evaluate a condition's expression."""
         if isinstance(rule, Mapping) and len(rule) == 1:
             name, argument = next(iter(rule.items()))
             if name == "Condition":
@@ -292,5 +292,5 @@ def stack_arn(stack: str, account_id: str, region: str) -> str:
 
 
 def _comparable(value: Value) -> Value:
-    """Parameters are texts: `true` and `"true"`, 3 and "3" are the same to a condition."""
+    """Parameters are strings: `true` and `"true"`, 3 and "3" are equal in a condition."""
     return text(value, "Fn::Equals") if isinstance(value, str | int | float) else value

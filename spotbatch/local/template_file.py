@@ -12,13 +12,13 @@ import yaml
 from spotbatch.batch.errors import InvalidInput, NotFound
 
 _ENDINGS: Final = (".json", ".yaml", ".yml", ".template")
-_MAX_BYTES: Final = 1 << 20  # CloudFormation's limit of a template (user guide, "quotas")
+_MAX_BYTES: Final = 1 << 20  # CloudFormation's limit for a template (user guide, "quotas")
 _PLAIN_TAGS: Final = ("Ref", "Condition")
 _HINT: Final = "give a CloudFormation template in JSON or YAML, such as `python app.py` writes below cdk.out"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as CloudFormation reads it."""
+    """YAML as CloudFormation parses it."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -60,7 +60,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def template_of(content: str, what: str) -> dict[str, Any]:
-    """The template that a text holds. Raises InvalidInput; `what` names the text in the message."""
+    """Parse a template from text. Raises InvalidInput; `what` names the text in the message."""
     if len(content) > _MAX_BYTES:
         raise InvalidInput(f"{what} has {len(content)} characters; CloudFormation takes {_MAX_BYTES}")
     try:
@@ -81,7 +81,7 @@ def _one_line(error: Exception) -> str:
 
 
 def read_template(path: Path) -> dict[str, Any]:
-    """A template file. Raises NotFound or InvalidInput."""
+    """Read a template file. Raises NotFound or InvalidInput."""
     try:
         content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def read_template(path: Path) -> dict[str, Any]:
 
 
 def stack_name_of(path: Path) -> str:
-    """The stack that a file is the template of: `<stack>.template.json` in `cdk.out`, `<stack>.yaml` elsewhere."""
+    """The stack name for a template file: `<stack>.template.json` in `cdk.out`, `<stack>.yaml` elsewhere."""
     name = path.name
     while name.endswith(_ENDINGS) and not name.startswith("."):
         name = name.rpartition(".")[0]

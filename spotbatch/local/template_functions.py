@@ -115,7 +115,7 @@ def _import_value(template: "Template", argument: Value, where: str, depth: int)
 
 
 def _cidr(template: "Template", argument: Value, where: str, depth: int) -> list[str]:
-    """Blocks of 2 ** bits addresses, `count` of them from the beginning of a block."""
+    """Blocks of 2 ** bits addresses, `count` of them from the start of a block."""
     arguments = listed(template.resolve(argument, where, depth), where)
     if not 2 <= len(arguments) <= 3:
         raise InvalidInput(f"{where}: Fn::Cidr has a block, a count and the bits of a host, not {short(arguments)}")
@@ -172,7 +172,7 @@ _MAX_DEPTH: Final = 60
 
 
 def refuse_unknown(value: Value, where: str, depth: int = 0) -> None:
-    """Raises InvalidInput for any Fn:: name that CloudFormation does not have, wherever it stands."""
+    """Raises InvalidInput for any Fn:: name that CloudFormation does not have, wherever it occurs."""
     if depth > _MAX_DEPTH:
         raise InvalidInput(f"{where} is nested too deep")
     if isinstance(value, list):
@@ -187,5 +187,5 @@ def refuse_unknown(value: Value, where: str, depth: int = 0) -> None:
 
 
 def without_no_values(items: list[Value]) -> list[Value]:
-    """The items but those that AWS::NoValue stands for."""
+    """The items without those set to AWS::NoValue."""
     return [item for item in items if item is not NO_VALUE]

@@ -1,9 +1,9 @@
-"""What CloudFormation's resource types call themselves: where a name stands, what a Ref or an attribute gives."""
+"""Names in CloudFormation's resource types: where a name is set, and what a Ref or an attribute returns."""
 
 import hashlib
 from typing import Final
 
-# Where a type of resource keeps its own name. Others get a made-up one.
+# Which property of a resource type holds its name. Other types get a generated one.
 NAME_PROPERTIES: Final = {
     "AWS::Batch::ComputeEnvironment": "ComputeEnvironmentName",
     "AWS::Batch::JobQueue": "JobQueueName",
@@ -26,7 +26,7 @@ NAME_PROPERTIES: Final = {
     "AWS::ECS::Cluster": "ClusterName",
     "AWS::EC2::KeyPair": "KeyName",
 }
-MADE_UP_SUFFIX: Final = "-LocalA"  # of the ARNs of secrets, where AWS has six random letters
+MADE_UP_SUFFIX: Final = "-LocalA"  # used in secrets' ARNs, where AWS has six random letters
 # ARN-shaped attributes and references: {n} is the name, {r} the region, {a} the account.
 ATTRIBUTES: Final = {
     ("AWS::Batch::ComputeEnvironment", "ComputeEnvironmentArn"): "arn:aws:batch:{r}:{a}:compute-environment/{n}",
@@ -90,7 +90,7 @@ _MADE_UP_CIDR: Final = "10.0.0.0/16"
 
 
 def made_up(kind: str, stack: str, logical_id: str, place: str) -> str:
-    """The name of a resource that has none of its own: always the same for the same place, within the type's limits."""
+    """The name of a resource without one of its own: always the same for the same place, within the type's limits."""
     digest = hashlib.sha256(place.encode()).hexdigest()
     if prefix := _EC2_PREFIXES.get(kind):
         return f"{prefix}-{digest[:17]}"
@@ -104,7 +104,7 @@ def made_up(kind: str, stack: str, logical_id: str, place: str) -> str:
 
 
 def made_up_attribute(kind: str, name: str, physical: str, region: str, account_id: str) -> str | list[str]:
-    """What an attribute of a resource that is not made here gives: of the form that its name promises."""
+    """An attribute of a resource that is not created here: in the format suggested by its name."""
     service = kind.split("::")[1].lower() if "::" in kind else kind.lower()
     last = name.rpartition(".")[2]
     if last.endswith(("Arn", "ARN")):

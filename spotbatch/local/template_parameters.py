@@ -1,4 +1,4 @@
-"""Parameters of a template: what is given or defaulted, held against the template's own rules.
+"""A template's parameters: given values or defaults, checked against the template's own rules.
 
 CloudFormation user guide, "Parameters".
 """
@@ -16,7 +16,7 @@ _NUMBER: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 def values_of(stack: str, sections: Mapping[str, Value], given: Mapping[str, str]) -> dict[str, str]:
-    """The text of each parameter that has one, by name. Raises InvalidInput for what the template does not allow."""
+    """The text of each parameter that has a value, by name. Raises InvalidInput for what the template forbids."""
     if unknown := sorted(given.keys() - sections.keys()):
         known = ", ".join(sorted(sections)) or "none"
         raise InvalidInput(f"template of {stack}: it has no parameter {', '.join(unknown)}; it has {known}")
@@ -77,12 +77,12 @@ def _fits(pattern: str, value: str, where: str) -> bool:
 
 
 def is_list(parameter: Mapping[str, Value]) -> bool:
-    """Whether a Ref to it gives a list: CommaDelimitedList, List<...>, and such values of SSM parameters."""
+    """Whether a Ref to it returns a list: CommaDelimitedList, List<...>, and such values of SSM parameters."""
     kind = str(parameter.get("Type", ""))
     inner = _SSM_VALUE.fullmatch(kind)
     return _LIST.fullmatch(inner[1] if inner else kind) is not None
 
 
 def is_ssm_value(parameter: Mapping[str, Value]) -> bool:
-    """Whether its text names an SSM parameter, whose value a Ref gives."""
+    """Whether its text names an SSM parameter, whose value a Ref returns."""
     return _SSM_VALUE.fullmatch(str(parameter.get("Type", ""))) is not None

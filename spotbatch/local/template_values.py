@@ -1,4 +1,4 @@
-"""Values of a template: what functions take and give, and the errors that name the place of a wrong one."""
+"""Values of a template: the inputs and results of functions, and errors that give the location of a wrong one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ Value = Any  # a JSON value; after `Template.resolve` without functions
 
 
 class _NoValue:
-    """What Ref AWS::NoValue gives: the member that holds it is left out."""
+    """The result of Ref AWS::NoValue: the member that holds it is left out."""
 
 
 NO_VALUE: Final = _NoValue()
@@ -31,7 +31,7 @@ def listed(value: Value, where: str) -> list[Value]:
 
 
 def text(value: Value, where: str) -> str:
-    """A text, where numbers and booleans stand for how they are written. Raises InvalidInput for anything else."""
+    """A string; numbers and booleans are converted to their written form. Raises InvalidInput for anything else."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, str | int | float):
@@ -40,7 +40,7 @@ def text(value: Value, where: str) -> str:
 
 
 def whole(value: Value, where: str) -> int:
-    """A whole number of at least 0, as such or as a text. Raises InvalidInput for anything else."""
+    """A whole number of at least 0, as a number or a string. Raises InvalidInput for anything else."""
     given = text(value, where)
     if not given.isdecimal():
         raise InvalidInput(f"{where} needs a whole number, not {short(value)}")
@@ -55,5 +55,5 @@ def mapping(value: Value, where: str) -> Mapping[str, Value]:
 
 
 def short(value: Value) -> str:
-    """The value as JSON, of a length that an error message bears."""
+    """The value as JSON, shortened for an error message."""
     return json.dumps(value, default=str)[:200]

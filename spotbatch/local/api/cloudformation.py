@@ -62,7 +62,7 @@ def _stack(region: Region, form: Form) -> Document | None:
 
 
 async def _create(region: Region, elsewhere: Elsewhere, form: Form) -> str | None:
-    """CreateStack. One that fails is rolled back and kept as such, or is gone with OnFailure DELETE, as on AWS."""
+    """CreateStack. A failed one is rolled back and kept as such, or deleted with OnFailure DELETE, as on AWS."""
     text, template = _template(elsewhere, form)
     if template is None or not _is_ours(template):
         return None
