@@ -122,7 +122,7 @@ class Template:
         return condition is None or self.condition(condition, "Condition")
 
     def resolve(self, value: Value, where: str, depth: int = 0) -> Value:
-        """The value without functions; what Ref AWS::NoValue names is left out. Raises InvalidInput with the place."""
+        """The value without functions; members set to AWS::NoValue are left out. Raises InvalidInput with its place."""
         if depth > _MAX_DEPTH:
             raise InvalidInput(f"template of {self.stack}: {where} is nested too deep, or refers to itself")
         if isinstance(value, list):

@@ -14,8 +14,8 @@ def make_room(folder: Path) -> None:
     """An empty folder, or what an earlier restore left in it; anything else found there is moved aside, never
     deleted.
 
-    InvalidSetting: the folder cannot be created or emptied. HostFault: not on this host.
-        InvalidSetting: the folder cannot be made or emptied. HostFault: not on this host.
+    Raises:
+        InvalidSetting: the folder cannot be created or emptied. HostFault: not on this host.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
