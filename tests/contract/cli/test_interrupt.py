@@ -27,7 +27,7 @@ def test_a_host_of_the_stack_gets_its_notice_and_the_job_goes_on(tmp_path: Path)
         said = world.run("interrupt", "--stack", REAL, code=4)
         assert "empty set" in said.err
         world.submit("--stack", REAL, "--name", "idle", "--", "sleep", "120")
-        until(lambda: any(one.running for one in world.admin.hosts()))
+        until(lambda: any(one.running and one.started_at for one in world.admin.hosts()))
         said = world.run("interrupt", "--stack", REAL)
         assert f"one Spot host of {REAL} has its notice" in said.out
         assert len([one for one in world.admin.hosts() if one.noticed_at is not None]) == 1

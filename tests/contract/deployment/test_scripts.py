@@ -157,7 +157,7 @@ def test_deploy_synthesizes_the_real_stack_for_all_zones_and_deploys_from_the_as
     (environment,) = [each for each in resources if each["Type"] == "AWS::Batch::ComputeEnvironment"]
     assert environment["Properties"]["ComputeResources"]["MaxvCpus"] == 32
     assert "NAT gateway" not in run.stdout
-    assert "note: 1 job running or waiting. Should the update replace hosts, jobs on them\n  have 30 min" in run.stdout
+    assert "note: 1 job running or waiting. Should the update replace hosts, jobs\n  on them have 30 min" in run.stdout
     account.region.client("batch").terminate_job(jobId=job, reason="over")
     assert template["Metadata"]["spotbatch"]["max_vcpus"] == 32
     tagged = [each for each in resources if {"Key": STACK_TAG, "Value": "Whole"} in _tags(each)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.errors import InvalidInput, Unavailable
 from tests.contract.cli_world import CliWorld, Said, cli_world, program, run
 from tests.contract.local_api_region import running, until
 
@@ -191,9 +191,10 @@ def test_without_an_on_demand_queue_the_error_names_the_setting(world: CliWorld)
     assert 'set "on_demand_queue": true' in said.err
 
 
-def test_on_aws_nothing_is_promised(tmp_path: Path) -> None:
+def test_on_aws_the_stack_is_looked_at_before_anything_is_promised(tmp_path: Path) -> None:
+    """Only the stack tells whether it has a controller; here no AWS answers."""
     environ = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
     options = ("--queue", "q", "--definition", "d", "--deadline", "1h", "--work", "5m", "--on-demand-queue", "p")
     said = run("submit", *options, "--", "true", environ={"HOME": str(tmp_path), **environ})
-    assert said.code == InvalidInput.exit_code
-    assert "local region only" in said.err
+    assert said.code == Unavailable.exit_code
+    assert said.out == ""

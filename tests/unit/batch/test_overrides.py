@@ -2,6 +2,7 @@
 
 import pytest
 
+from spotbatch.batch.environment import SPOTBATCH_SUBMISSION
 from spotbatch.batch.errors import InvalidJob
 from spotbatch.batch.job import JobRequest
 from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, overrides_length
@@ -26,8 +27,9 @@ def test_the_characters_of_json_count_and_letters_of_any_language_are_one_each()
 
 
 def test_what_fits_is_taken_and_the_longest_that_fits_leaves_room_for_awss_own_variables() -> None:
-    room = MAX_OVERRIDES_LENGTH - overrides_length(environment={"A": ""}, queue="q")
-    assert 7600 < room < 8100
+    mark = {SPOTBATCH_SUBMISSION: "0" * 16}  # identifies the submission, and is sent along
+    room = MAX_OVERRIDES_LENGTH - overrides_length(environment={"A": "", **mark}, queue="q")
+    assert 7500 < room < 8100
     request(environment={"A": "x" * room})
     with pytest.raises(InvalidJob):
         request(environment={"A": "x" * (room + 1)})

@@ -129,6 +129,7 @@ def test_the_handler_prints_one_line_that_cloudwatch_reads_as_metrics(
 ) -> None:
     for name, value in region.info.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # one that a test before made keeps the keys of its own
     monkeypatch.setenv("WATCHED", json.dumps({"queues": ["queue"], "environments": ["spot"]}))
     monkeypatch.setenv("NAMESPACE", "spotbatch/Tested")
     batch = region.client("batch")

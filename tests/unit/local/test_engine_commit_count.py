@@ -106,7 +106,8 @@ def test_one_flipped_byte_in_the_log_loses_nothing_or_stops_the_start(killed: tu
     assert len(refused) > ROUNDS // 10, f"seed {SEED}: a good part of the log is not in the file yet"
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.97])  # a kill may leave the count one commit behind
+# A kill may leave the count one commit behind, and 3 % of a short log may be one commit: so no more than 0.9.
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_a_log_that_was_cut_stops_the_start(killed: tuple[Path, int], tmp_path: Path, share: float) -> None:
     home, _ = killed
     hurt = copied(home, tmp_path / "hurt")
