@@ -22,6 +22,14 @@ Json = Mapping[str, object]
 LAUNCH_TEMPLATE: Final = "launch-template"
 
 
+def launch_template_of(documents: Mapping[str, Json], named: Mapping[str, str]) -> Json | None:
+    """The document of a loaded stack's launch template that a compute environment names by its id or its name."""
+    for key, body in documents.items():
+        if key == named.get("launchTemplateId") or body.get("name", key) == named.get("launchTemplateName"):
+            return body
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
     """One filter of ListJobs, on a column of the journal's jobs."""
@@ -260,6 +268,10 @@ class Engine(Protocol):
 
     # hosts and Spot
     def hosts(self) -> Sequence[HostView]: ...
+
+    def living_hosts(self) -> Sequence[HostView]:
+        """Those of `hosts` that have not ended, without reading the past ones from the journal."""
+        ...
 
     def vcpus(self) -> tuple[int, int | None]:
         """vCPUs of all hosts that were launched and have not ended, and their limit (None: no limit)."""

@@ -160,8 +160,8 @@ class Experiments:
                 arn=f"arn:aws:ec2:{names.region}:{names.account_id}:instance/{host.instance_id}",
                 tags=tags_of(self.region, host),
             )
-            for host in self.region.engine.hosts()
-            if host.is_spot and host.ended_at is None and host.noticed_at is None
+            for host in self.region.engine.living_hosts()
+            if host.is_spot and host.noticed_at is None
         ]
 
 

@@ -11,7 +11,7 @@ from email import message_from_bytes
 from typing import Final
 
 from spotbatch.local.api.region import LAUNCH_TEMPLATE, Document, Region
-from spotbatch.local.contract import Json
+from spotbatch.local.contract import Json, launch_template_of
 
 NOT_MIME: Final = "CLIENT_ERROR - Launch Template UserData is not MIME multipart format"
 
@@ -37,10 +37,7 @@ def instance_tags(region: Region, named: Mapping[str, str]) -> dict[str, str]:
 
 
 def _of_a_stack(region: Region, named: Mapping[str, str]) -> Json | None:
-    for key, body in region.engine.resources(LAUNCH_TEMPLATE).items():
-        if key == named.get("launchTemplateId") or body.get("name", key) == named.get("launchTemplateName"):
-            return body
-    return None
+    return launch_template_of(region.engine.resources(LAUNCH_TEMPLATE), named)
 
 
 def is_mime(user_data: str) -> bool:

@@ -39,7 +39,7 @@ class MetadataService:
 
     def recommend_rebalance(self, instance_ids: list[str], count: int) -> list[str]:
         """Send hosts (or this many Spot hosts, oldest first) a rebalance recommendation. Raises NotFound."""
-        living = {one.instance_id: one for one in self.engine.hosts() if one.ended_at is None and one.is_spot}
+        living = {one.instance_id: one for one in self.engine.living_hosts() if one.is_spot}
         if unknown := [one for one in instance_ids if one not in living]:
             raise NotFound(f"there is no living Spot host {', '.join(unknown)}")
         fresh = [one for one in living if one not in self.rebalanced]
@@ -79,8 +79,7 @@ class MetadataService:
         return Response(headers=[("content-type", PLAIN), (TTL_HEADER, ttl)], body=token.encode())
 
     def _host(self, instance_id: str) -> HostView | None:
-        hosts = self.engine.hosts()
-        return next((one for one in hosts if one.instance_id == instance_id and one.ended_at is None), None)
+        return next((one for one in self.engine.living_hosts() if one.instance_id == instance_id), None)
 
     def _facts(self, host: HostView) -> HostFacts:
         types = catalogue()

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from email import message_from_bytes
+from functools import lru_cache
 from typing import Final
 
 # The agent parses it with Go's strconv.ParseBool, and does not drain without it (amazon-ecs-agent, README, "Environment
@@ -27,14 +28,15 @@ def reaches_metadata(user_data: str) -> bool:
     return not any(_FENCE.search(text) for text in _texts(user_data))
 
 
-def _texts(user_data: str) -> list[str]:
+@lru_cache(maxsize=32)  # every launch and every notice asks, of a handful of launch templates
+def _texts(user_data: str) -> tuple[str, ...]:
     """The scripts that cloud-init finds in it (cloud-init, "User data formats")."""
     raw = _decoded(user_data)
     message = message_from_bytes(raw)
     if not message.is_multipart():
-        return [raw.decode("utf-8", "replace")]
+        return (raw.decode("utf-8", "replace"),)
     parts = [part.get_payload(decode=True) for part in message.walk() if not part.is_multipart()]
-    return [part.decode("utf-8", "replace") for part in parts if isinstance(part, bytes)]
+    return tuple(part.decode("utf-8", "replace") for part in parts if isinstance(part, bytes))
 
 
 def _decoded(user_data: str) -> bytes:

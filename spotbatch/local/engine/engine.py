@@ -260,6 +260,11 @@ class LocalEngine:
         self._commit.settle()
         return self._host_lifecycle.views()
 
+    def living_hosts(self) -> Sequence[HostView]:
+        """Current hosts, in launch order."""
+        self._commit.settle()
+        return self._host_lifecycle.living()
+
     def vcpus(self) -> tuple[int, int | None]:
         """vCPUs of all hosts that were launched and have not ended, and their limit (None: no limit)."""
         state = self._scheduler.state

@@ -9,7 +9,7 @@ from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.local import faults
 from spotbatch.local.changes import HostState
-from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView, Json
+from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView, Json, launch_template_of
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.control_plane import ENVIRONMENT
 from spotbatch.local.engine.ecs_config import drains_on_notice, reaches_metadata
@@ -159,12 +159,9 @@ class HostLifecycle:
     def _user_data(self, environment_name: str) -> str:
         """From the environment's launch template in a loaded stack; "" if there is none."""
         environment: Any = self._documents(ENVIRONMENT).get(environment_name, {})
-        template = environment.get("computeResources", {}).get("launchTemplate", {})
-        wanted = {template.get("launchTemplateId"), template.get("launchTemplateName")} - {None}
-        for template_id, kept in self._documents(LAUNCH_TEMPLATE).items():
-            if wanted & {template_id, kept.get("name", template_id)}:
-                return str(kept.get("userData", ""))
-        return ""
+        named = environment.get("computeResources", {}).get("launchTemplate", {})
+        template = launch_template_of(self._documents(LAUNCH_TEMPLATE), named) or {}
+        return str(template.get("userData", ""))
 
     def _reclaim(self, host_no: int) -> None:
         """The instance is lost, and everything on it, at once."""
@@ -213,8 +210,15 @@ class HostLifecycle:
 
     def views(self) -> Sequence[HostView]:
         """Current and past hosts, in launch order."""
-        running = {number: len(self._scheduler.host_units(number)) for number in self._scheduler.host_numbers()}
-        return self._hosts.all(running)
+        return self._hosts.all(self._running())
+
+    def living(self) -> Sequence[HostView]:
+        """Current hosts, in launch order."""
+        return self._hosts.living(self._running())
+
+    def _running(self) -> dict[int, int]:
+        """Attempts by host number."""
+        return {number: len(self._scheduler.host_units(number)) for number in self._scheduler.host_numbers()}
 
 
 def _capacity(settings: EngineSettings, now: float) -> SpotCapacity | None:

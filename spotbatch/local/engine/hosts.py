@@ -109,6 +109,10 @@ class Hosts:
         """Where the host's jobs find the notice, if there is one."""
         return self._folder / instance_id / "notice.json"
 
+    def living(self, running: dict[int, int]) -> list[HostView]:
+        """Living hosts with their numbers of attempts, in launch order: the journal is not read."""
+        return [replace(host, running=running.get(host_no, 0)) for host_no, host in self.alive.items()]
+
     def all(self, running: dict[int, int]) -> list[HostView]:
         """Living hosts with their numbers of attempts, and dead ones, in launch order."""
         past = [
@@ -118,9 +122,8 @@ class Hosts:
                 (MOST_REMEMBERED,),
             )
         ]
-        living = [replace(host, running=running.get(host_no, 0)) for host_no, host in self.alive.items()]
         return sorted(
-            [*(replace(host, is_spot=bool(host.is_spot)) for host in past), *living],
+            [*(replace(host, is_spot=bool(host.is_spot)) for host in past), *self.living(running)],
             key=lambda host: (host.launched_at, host.instance_id),
         )
 
