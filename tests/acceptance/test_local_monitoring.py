@@ -121,13 +121,18 @@ def statuses(events: list[dict[str, Any]], job_id: str) -> list[str]:
     return [str(one["detail"]["status"]) for one in sorted(of_job, key=lambda one: str(one["time"]))]
 
 
+def notices_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in events if one["detail-type"] == "EC2 Spot Instance Interruption Warning"]
+
+
 def test_the_events_group_holds_the_story_of_every_job(story: Story) -> None:
     assert story.lost >= RECLAIMED
 
     def all_told() -> list[dict[str, Any]] | None:
         events = told(story)
         ended = [one for one in events if one["detail"].get("status") == "SUCCEEDED"]
-        return events if len(ended) >= SIZE + 1 else None  # the children and their parent
+        is_whole = len(ended) >= SIZE + 1 and len(notices_of(events)) >= RECLAIMED  # the children and their parent
+        return events if is_whole else None
 
     events = until(all_told, seconds=60)
     for index in range(SIZE):
@@ -137,8 +142,7 @@ def test_the_events_group_holds_the_story_of_every_job(story: Story) -> None:
         assert found.count("RUNNING") == attempts
         assert found.count("RUNNABLE") == attempts  # once at first, and once for each retry
         assert found.count("SUCCEEDED") == 1
-    notices = [one for one in events if one["detail-type"] == "EC2 Spot Instance Interruption Warning"]
-    assert len(notices) == RECLAIMED
+    assert len(notices_of(events)) == RECLAIMED
 
 
 def test_the_metric_counts_the_interrupted_attempts(story: Story) -> None:

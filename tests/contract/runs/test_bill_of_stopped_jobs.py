@@ -24,8 +24,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliWorld]:
 
 
 def test_a_cancelled_job_under_spotrun_is_stopped_and_paid_for_in_the_local_region(world: CliWorld) -> None:
-    job = world.submit("--name", "stopped", "--", "sh", "-c", "sleep 60")
-    until(lambda: world.run("show", job, "--json").json["status"] == "RUNNING", seconds=60)
+    job = world.submit("--name", "stopped", "--", "sh", "-c", "echo begun; sleep 60")
+    until(
+        lambda: "begun" in world.run("logs", job, code=None).out, seconds=60
+    )  # RUNNING may be before spotrun catches signals
     world.run("cancel", job, "--yes")
     assert world.wait(job) == "FAILED"
     shown = world.run("show", job, "--json").json["attempts"][0]
