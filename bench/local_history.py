@@ -157,7 +157,7 @@ def median_ms(call: Callable[[], object]) -> float:
 
 async def measure(home: Path, jobs: int) -> None:
     begun = time.perf_counter()
-    opened = await open_engine(EngineSettings(home=home, artifacts=home / "artifacts"))
+    opened = await open_engine(EngineSettings(home=home, artifacts=home / "artifacts", keep_jobs_seconds=None))
     start_seconds = time.perf_counter() - begun
     assert isinstance(opened, LocalEngine)
     engine = opened

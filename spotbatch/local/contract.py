@@ -4,6 +4,7 @@ The endpoint knows HTTP and AWS's formats; the engine knows processes, hosts, ti
 asyncio loop. A coroutine here returns once its effect is on disk.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,8 @@ class EngineSettings:
     boot_seconds: float = 1.0
     idle_seconds: float = 60.0
     stop_grace_seconds: float = 30.0
+    keep_jobs_seconds: float | None = 7 * 86_400.0  # ended jobs are forgotten after this time; None: never
+    utc: Callable[[], float] = time.time  # UTC epoch seconds
     vcpu_quota: int | None = None  # vCPUs of all hosts together, whatever the environments' maximums
     is_quota_of_machine: bool = False  # the quota is a default: a job that needs a larger host gets one
     draining: Literal["template", "on", "off"] = "template"  # whether hosts under notice get no new jobs

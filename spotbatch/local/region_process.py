@@ -39,7 +39,7 @@ from spotbatch.local.machine import this_machine
 from spotbatch.local.metadata.sessions import Sessions
 from spotbatch.local.moto_bridge import MotoBridge
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.settings import NO_QUOTA, Arguments, RegionSettings, parse_arguments
+from spotbatch.local.settings import FOREVER, NO_QUOTA, Arguments, RegionSettings, parse_arguments
 from spotbatch.local.settings_change import check_start
 from spotbatch.local.settings_file import StartSettings
 from spotbatch.local.template_file import read_template, stack_name_of
@@ -357,6 +357,7 @@ def _engine_settings(settings: RegionSettings, info: RegionInfo) -> EngineSettin
         boot_seconds=settings.boot_seconds,
         idle_seconds=settings.idle_seconds,
         stop_grace_seconds=settings.stop_grace_seconds,
+        keep_jobs_seconds=None if settings.keep_jobs_days == FOREVER else settings.keep_jobs_days * 86_400,
         vcpu_quota=None if settings.vcpu_quota == NO_QUOTA else settings.vcpu_quota or this_machine().vcpu_quota,
         is_quota_of_machine=settings.vcpu_quota == 0,
         draining=settings.draining,

@@ -19,6 +19,7 @@ _ACCOUNT: Final = re.compile(r"[0-9]{12}")
 _REGION: Final = re.compile(r"[a-z]{2,3}(-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 
 NO_QUOTA: Final = -1
+FOREVER: Final = -1.0
 
 Number = TypeVar("Number", int, float)
 Option = str | int | float
@@ -43,6 +44,7 @@ class RegionSettings:
     boot_seconds: float = 1.0
     idle_seconds: float = 60.0
     stop_grace_seconds: float = 30.0
+    keep_jobs_days: float = 7.0  # ended jobs are forgotten after this time; FOREVER: never
     vcpu_quota: int = 0  # 0: by the machine; NO_QUOTA: none
     draining: Literal["template", "on", "off"] = "template"
     reclaims_per_host_hour: float = 0.0
@@ -150,6 +152,8 @@ def _add_spot_arguments(parser: argparse.ArgumentParser) -> None:
     add("--notice-seconds", type=_seconds, help="from a Spot notice to the reclaim (default: 120)")
     add("--boot-seconds", type=_seconds, help="from a host's launch to its start (default: 1)")
     add("--idle-seconds", type=_seconds, help="a host without attempts is kept so long (default: 60)")
+    keep = "ended jobs are forgotten after so many days, or forever (default: 7, as on AWS)"
+    add("--keep-jobs-days", type=_days, metavar="N", help=keep)
     add("--stop-grace-seconds", type=_seconds, help="from SIGTERM to SIGKILL (default: 30)")
     quota = "vCPUs of all hosts together, or none for no limit (default: by this machine's cores and memory)"
     add("--vcpu-quota", type=_quota, metavar="N", help=quota)
@@ -212,6 +216,15 @@ def _seconds(text: str) -> float:
     value = _number(float, text)
     if not 0 <= value <= 1e9:
         raise argparse.ArgumentTypeError(f"must be 0 or more, not {text}")
+    return value
+
+
+def _days(text: str) -> float:
+    if text == "forever":
+        return FOREVER
+    value = _number(float, text)
+    if not 0 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be 0 or more days, or forever, not {text}")
     return value
 
 

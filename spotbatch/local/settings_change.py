@@ -8,7 +8,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.local.contract import ImageEntry
 from spotbatch.local.engine.container import image_entry
 from spotbatch.local.engine.unfinished import Unfinished
-from spotbatch.local.settings import Arguments
+from spotbatch.local.settings import FOREVER, NO_QUOTA, Arguments, Option
 from spotbatch.local.settings_file import StartSettings
 
 _IN_ARNS: Final = ("region", "account_id")
@@ -78,7 +78,7 @@ def _check_arns(before: StartSettings, after: StartSettings, unfinished: Unfinis
 def _kept(before: StartSettings, after: StartSettings) -> Iterator[str]:
     """What stays in effect although nobody typed it."""
     same = [
-        f"--{name.replace('_', '-')} {value}"
+        f"--{name.replace('_', '-')} {_typed(name, value)}"
         for name, value in sorted(before.options.items())
         if after.options.get(name) == value
     ]
@@ -93,6 +93,12 @@ def _kept(before: StartSettings, after: StartSettings) -> Iterator[str]:
     ]
     if same:
         yield f"as at the last start: {' '.join(same)} (--forget-settings begins anew)"
+
+
+def _typed(name: str, value: Option) -> str:
+    """An option's value as it is typed."""
+    words: dict[tuple[str, Option], str] = {("vcpu_quota", NO_QUOTA): "none", ("keep_jobs_days", FOREVER): "forever"}
+    return words.get((name, value), str(value))
 
 
 def _not_followed(before: StartSettings, arguments: Arguments, environ: Mapping[str, str]) -> Iterator[str]:
@@ -131,7 +137,7 @@ def _changes(before: StartSettings, after: StartSettings, unfinished: Unfinished
     for name in sorted({*before.options, *after.options} - {*_COMPARED_APART}):
         was, now = before.options.get(name), after.options.get(name)
         if was != now:
-            words = ["its default" if value is None else str(value) for value in (now, was)]
+            words = ["its default" if value is None else _typed(name, value) for value in (now, was)]
             yield Change(text=f"--{name.replace('_', '-')} is {words[0]}, and was {words[1]}")
 
 

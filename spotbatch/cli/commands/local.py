@@ -43,7 +43,7 @@ def up(
 
     Other options go to the region itself: --template FILE, --images FILE, --port, --notice-seconds, --boot-seconds,
     --idle-seconds, --vcpu-quota, --reclaims-per-host-hour, --trace-file, --faults hostile, --seed, --pass-env NAME,
-    --runner ... (`python -m spotbatch.local --help` lists them).
+    --keep-jobs-days, --runner ... (`python -m spotbatch.local --help` lists them).
     """
     folder = _folder(home)
     if (running := alive(folder)) is not None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -28,6 +27,7 @@ from spotbatch.local.engine.leaked_processes import end_orphans
 from spotbatch.local.engine.log_streams import LogStreams
 from spotbatch.local.engine.process_runner import ProcessRunner
 from spotbatch.local.engine.restore import Restore
+from spotbatch.local.engine.retention import Retention
 from spotbatch.local.engine.scratch import Scratch
 
 _CLOSE_GRACE_SECONDS: Final = 5.0
@@ -44,8 +44,8 @@ class LocalEngine:
     def __init__(self, settings: EngineSettings, journal: Journal) -> None:
         self._settings = settings
         self._journal = journal
-        skew = settings.faults.clock_skew_seconds
-        clock, log_folder = Clock(utc=lambda: time.time() + skew) if skew else Clock(), settings.home / "logs"
+        skew, utc = settings.faults.clock_skew_seconds, settings.utc
+        clock, log_folder = Clock(utc=(lambda: utc() + skew) if skew else utc), settings.home / "logs"
         rng = random.Random(settings.seed or None)  # noqa: S311 - ids of simulated hosts
         self._scheduler = scheduler = Scheduler(quota_vcpus=settings.vcpu_quota)
         self._clock = clock
@@ -104,6 +104,9 @@ class LocalEngine:
             control_plane=self._control_plane,
             attempts=self._attempts,
         )
+        self._retention = Retention(
+            commit=commit, book=book, log_folder=log_folder, keep_seconds=settings.keep_jobs_seconds
+        )
         log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     # ---- open and close ----
@@ -117,6 +120,7 @@ class LocalEngine:
         self._restore.run()
         self._commit.flush()
         self._commit.settle()
+        self._retention.begin()
 
     async def close(self) -> None:
         """End attempts as their hosts' end would: SIGTERM, a short grace, SIGKILL. The journal has them as lost."""
@@ -124,6 +128,7 @@ class LocalEngine:
             return
         self._commit.begin_to_close()
         self._attempts.ask_all_to_stop()
+        await self._retention.close()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(_CLOSE_GRACE_SECONDS, self._settings.stop_grace_seconds)
         while self._attempts.is_any_running and loop.time() < deadline:
@@ -224,6 +229,10 @@ class LocalEngine:
     def jobs_in_memory(self) -> int:
         """How many jobs are in memory: those that have not ended, and some of those that have."""
         return self._book.jobs_in_memory()
+
+    async def forget_ended_jobs(self) -> int:
+        """Forget the ended jobs whose time has come now rather than soon; returns how many. Raises Unavailable."""
+        return await self._retention.forget_due()
 
     # ---- logs ----
 

@@ -98,6 +98,13 @@ class JobBook:
         self._scheduler.forget(job_no)
         self.drop(job_no)
 
+    def forget(self, job_no: int) -> None:
+        """An ended job's rows are about to be removed: nothing of it may stay in memory."""
+        if job_no in self._ended:
+            self._put_away(job_no)
+        self.described.cache_clear()
+        self.container.cache_clear()
+
     # ---- by id and by number ----
 
     def jobs_in_memory(self) -> int:

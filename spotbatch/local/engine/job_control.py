@@ -70,9 +70,13 @@ class JobControl:
         await self._commit.accept((_INSERT_JOB, row), then=lambda: self._take(rules, submission))
 
     def _take(self, rules: ev.JobSubmitted, submission: Submission) -> None:
-        for dependency in rules.dependencies:
-            if dependency.job_no is not None:
-                self._book.recall(dependency.job_no)  # it may have been evicted since it was looked up
+        try:
+            for dependency in rules.dependencies:
+                if dependency.job_no is not None:
+                    self._book.recall(dependency.job_no)  # it may have been evicted since it was looked up
+        except NotFound:  # or forgotten
+            self._commit.write(DELETE_JOB, (rules.job_no,))
+            raise
         self._book.enter(rules.job_no, submission.job_id, submission.created_at)
         self._control_plane.widen_quota(rules)
         try:

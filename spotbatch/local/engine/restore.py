@@ -1,6 +1,6 @@
 """After a start: loads the journal into the scheduler, and treats whatever was running as lost with its host."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from spotbatch.batch.errors import InvalidInput, NotFound
@@ -16,6 +16,7 @@ from spotbatch.local.engine.job_control import DELETE_JOB
 from spotbatch.local.engine.journal import Journal
 from spotbatch.local.engine.packing import unpack
 
+_LAST_NUMBER: Final = "SELECT MAX(COALESCE((SELECT MAX(job_no) FROM job), 0), COALESCE(MAX(job_no), 0)) FROM forgotten"
 _RUNNING: Final = STATUSES.index(JobStatus.RUNNING)
 _RUNNABLE: Final = STATUSES.index(JobStatus.RUNNABLE)
 
@@ -42,14 +43,11 @@ class Restore:
 
     def _restore_jobs(self) -> None:
         """Those that have not ended. An ended job is looked up on request, or when one of these needs it."""
-        (last,) = self.journal.row("SELECT COALESCE(MAX(job_no), 0) FROM job") or (0,)
+        (last,) = self.journal.row(_LAST_NUMBER) or (0,)
         self.book.reserve_numbers(last)
         query = "SELECT job_no, id, created_at, packed FROM job WHERE ended_at IS NULL ORDER BY job_no"
         for job_no, job_id, created_at, packed in list(self.journal.rows(query)):
-            submitted = codec.decode(ev.JobSubmitted, unpack(packed).rules)
-            for dependency in submitted.dependencies:
-                if dependency.job_no is not None:
-                    self.book.recall(dependency.job_no)
+            submitted = self._without_forgotten(codec.decode(ev.JobSubmitted, unpack(packed).rules))
             self.book.enter(job_no, job_id, created_at)
             statuses, attempts = self._unit_books(job_no, submitted.size or 1)
             try:
@@ -59,6 +57,18 @@ class Restore:
                 self.book.drop(job_no)
                 self.journal.write(DELETE_JOB, (job_no,))
                 say(f"job {job_id} was refused, and is removed from the journal: {error}")
+
+    def _without_forgotten(self, submitted: ev.JobSubmitted) -> ev.JobSubmitted:
+        """Recalls what a job depends on. A forgotten job has ended, and what its end meant here has been recorded."""
+        found = []
+        for dependency in submitted.dependencies:
+            if dependency.job_no is not None:
+                try:
+                    self.book.recall(dependency.job_no)
+                except NotFound:
+                    continue
+            found.append(dependency)
+        return submitted if len(found) == len(submitted.dependencies) else replace(submitted, dependencies=tuple(found))
 
     def _unit_books(self, job_no: int, units: int) -> tuple[bytes, bytes]:
         """Status and number of attempts of each unit of a job that has not ended."""

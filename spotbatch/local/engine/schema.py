@@ -9,7 +9,7 @@ from spotbatch.batch.errors import Unavailable
 from spotbatch.local.engine.commit_count import FILE_NAME as COUNT_FILE
 from spotbatch.local.engine.packing import JobTexts, definition_of, pack
 
-VERSION: Final = 4
+VERSION: Final = 5
 LONG_BYTES: Final = 128 << 20  # a start does not wait for reading more than this
 _FIRST_WITH_COUNT: Final = 3
 FIRST_PACKED: Final = 4  # a job's texts are one blob from this version on
@@ -46,6 +46,7 @@ CREATE TABLE old_task (
 CREATE TABLE stop (
     job_no INTEGER, idx INTEGER, kind TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', PRIMARY KEY (job_no, idx)
 ) WITHOUT ROWID;
+CREATE TABLE forgotten (job_no INTEGER PRIMARY KEY);
 CREATE TABLE host (
     instance_id TEXT PRIMARY KEY, instance_type TEXT NOT NULL, zone TEXT NOT NULL, environment TEXT NOT NULL,
     is_spot INTEGER NOT NULL, vcpus INTEGER NOT NULL, memory_mib INTEGER NOT NULL,
@@ -91,6 +92,7 @@ CREATE INDEX job_share ON job (queue, share, status) WHERE share != '';
 CREATE INDEX job_created ON job (queue, created_at);
 CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
 """,
+    4: "CREATE TABLE forgotten (job_no INTEGER PRIMARY KEY);",
 }
 
 

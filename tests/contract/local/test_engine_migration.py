@@ -72,7 +72,7 @@ def test_a_migration_that_fails_leaves_the_old_journal_as_it_was(home: Path) -> 
 
 
 def test_the_jobs_of_a_version_1_journal_are_there_and_those_that_had_not_ended_go_on(home: Path) -> None:
-    with running(home, *FAST) as region:
+    with running(home, *FAST, "--keep-jobs-days", "forever") as region:
         batch = region.client("batch")
         done = job(batch, DONE)
         assert (done["status"], done["container"]["exitCode"]) == ("SUCCEEDED", 0)
@@ -85,5 +85,5 @@ def test_the_jobs_of_a_version_1_journal_are_there_and_those_that_had_not_ended_
         ended(batch, WAITS, "SUCCEEDED")
         new = ended(batch, submit(batch, "echo new"), "SUCCEEDED")
         assert lines(region, new) == ["new"]
-    with running(home, *FAST) as region:
+    with running(home, *FAST, "--keep-jobs-days", "forever") as region:
         assert job(region.client("batch"), LOST)["status"] == "SUCCEEDED"

@@ -31,6 +31,7 @@ def test_defaults_are_aws_own(tmp_path: Path) -> None:
     settings = first_start("--home", str(tmp_path))
     assert settings.notice_seconds == 120
     assert settings.stop_grace_seconds == 30
+    assert settings.keep_jobs_days == 7
     assert not settings.unsafe_no_auth
     assert settings.artifacts_folder == tmp_path / "artifacts"
 
@@ -42,6 +43,7 @@ def test_defaults_are_aws_own(tmp_path: Path) -> None:
         ["--notice-seconds", "-1"],
         ["--notice-seconds", "nan"],
         ["--vcpu-quota", "0"],
+        ["--keep-jobs-days", "-1"],
         ["--runner", "x"],
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.local import settings_file
 from spotbatch.local.engine.unfinished import Unfinished
-from spotbatch.local.settings import Arguments, RegionSettings, parse_arguments
+from spotbatch.local.settings import FOREVER, Arguments, RegionSettings, parse_arguments
 from spotbatch.local.settings_change import check_start
 from spotbatch.local.settings_file import StartSettings
 
@@ -212,3 +212,10 @@ def test_a_start_that_fails_leaves_the_settings_as_they_were(home: Path) -> None
     with pytest.raises(RuntimeError), settings_file.kept_for_the_next_start(home, made):
         raise RuntimeError
     assert region(home, start(home)).seed == 1
+
+
+def test_a_region_that_keeps_jobs_forever_says_so_as_it_is_typed(home: Path) -> None:
+    start(home, "--keep-jobs-days", "forever", "--vcpu-quota", "none")
+    made, lines = started(home)
+    assert region(home, made).keep_jobs_days == FOREVER
+    assert lines == ["as at the last start: --keep-jobs-days forever --vcpu-quota none (--forget-settings begins anew)"]
