@@ -14,8 +14,10 @@ class AllocationStrategy(StrEnum):
 
     BEST_FIT = "BEST_FIT"
     BEST_FIT_PROGRESSIVE = "BEST_FIT_PROGRESSIVE"
+    BEST_FIT_PROGRESSIVE_ORDERED = "BEST_FIT_PROGRESSIVE_ORDERED"
     SPOT_CAPACITY_OPTIMIZED = "SPOT_CAPACITY_OPTIMIZED"
     SPOT_PRICE_CAPACITY_OPTIMIZED = "SPOT_PRICE_CAPACITY_OPTIMIZED"
+    SPOT_CAPACITY_OPTIMIZED_PRIORITIZED = "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +25,8 @@ class Pool:
     """One instance type in one zone: the unit of EC2's spare capacity.
 
     `memory_mib` is what containers can use, not the nominal size: the ECS agent and the kernel take their share.
-    `depth` says how much spare capacity the pool has; only its order among pools counts.
+    `depth` says how much spare capacity the pool has; only its order among pools counts. `rank` is the position of its
+    type, or of its family, in the environment's `instanceTypes`.
     """
 
     instance_type: str
@@ -33,6 +36,7 @@ class Pool:
     gpus: int = 0
     usd_per_hour: float = 0.0
     depth: float = 1.0
+    rank: int = 0
 
     def fits(self, needs: ResourceRequirements) -> bool:
         """Whether an empty host of this pool could take one such job."""
@@ -105,13 +109,24 @@ class BlockedReason(StrEnum):
     REQUIREMENT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 
 
-BLOCKED_IN_WORDS: Final = {  # API reference, JobDetail.statusReason
-    BlockedReason.NO_CAPACITY: "All compute environments have insufficient capacity to service the job.",
-    BlockedReason.ENVIRONMENT_MAX: (
-        "All compute environments have a maxVcpu setting that is smaller than the job requirements."
+# User guide, "Jobs stuck in a RUNNABLE status"; the API reference (JobDetail.statusReason) words them differently.
+_BLOCKED_IN_WORDS: Final = {
+    BlockedReason.NO_CAPACITY: "Service cannot fulfill the capacity requested for instance type [{}]",
+    BlockedReason.ENVIRONMENT_MAX: "CE(s) associated with the job queue cannot meet the CPU requirement of the job.",
+    BlockedReason.REQUIREMENT: (
+        "The job resource requirement (vCPU/memory/GPU) is higher than that can be met by the CE(s) attached to the "
+        "job queue."
     ),
-    BlockedReason.REQUIREMENT: ("All compute environments have no connected instances that meet the job requirements."),
 }
+
+
+def blocked_in_words(
+    reason: BlockedReason, environments: Sequence[ComputeEnvironment], needs: ResourceRequirements
+) -> str:
+    """The status reason of a job that is blocked at the head of its queue."""
+    fitting = [pool for environment in environments for pool in environment.pools if pool.fits(needs)]
+    smallest = min(fitting, key=lambda pool: (pool.vcpus, pool.instance_type), default=None)
+    return f"{reason} - {_BLOCKED_IN_WORDS[reason].format(smallest.instance_type if smallest else '')}"
 
 
 def choose_pool(
@@ -125,10 +140,12 @@ def choose_pool(
     """The pool to launch one host from, or None if no pool fits both the job and the headroom.
 
     Among pools that can take the job, prefer hosts that the waiting work fills, then what the strategy prefers:
-    the cheapest vCPU (BEST_FIT*), the deepest pool (capacity optimized), or both (price and capacity). AWS does not
-    publish its own rule; this one is deterministic and keeps what the user guide promises for each strategy.
+    the cheapest vCPU (BEST_FIT*), the deepest pool (capacity optimized), or both (price and capacity). The ordered
+    strategies first choose the best rank, the prioritized one among the deepest pools, however large its hosts are. AWS
+    does not publish its own rule; this one is deterministic and keeps what the user guide and the API reference
+    (ComputeResource.allocationStrategy) promise for each strategy.
     """
-    fitting = [pool for pool in pools if pool.fits(needs) and pool.vcpus <= headroom_vcpus]
+    fitting = _preferred_ranks(strategy, [pool for pool in pools if pool.fits(needs) and pool.vcpus <= headroom_vcpus])
     if not fitting:
         return None
     filled = [pool for pool in fitting if pool.vcpus <= max(needs.vcpus, waiting_vcpus)]
@@ -136,6 +153,37 @@ def choose_pool(
         smallest = min(pool.vcpus for pool in fitting)
         filled = [pool for pool in fitting if pool.vcpus == smallest]
     return min(filled, key=lambda pool: _preference(strategy, pool))
+
+
+def choose_available_pool(
+    strategy: AllocationStrategy,
+    pools: Sequence[Pool],
+    available: Sequence[Pool],
+    needs: ResourceRequirements,
+    *,
+    waiting_vcpus: int,
+    headroom_vcpus: int,
+) -> Pool | None:
+    """`choose_pool` among the pools that are available now; None if the job must wait.
+
+    BEST_FIT waits for the type that it prefers; the others take another one (API reference,
+    ComputeResource.allocationStrategy).
+    """
+    if strategy is AllocationStrategy.BEST_FIT and len(available) < len(pools):
+        best = choose_pool(strategy, pools, needs, waiting_vcpus=waiting_vcpus, headroom_vcpus=headroom_vcpus)
+        available = [pool for pool in available if best is not None and pool.instance_type == best.instance_type]
+    return choose_pool(strategy, available, needs, waiting_vcpus=waiting_vcpus, headroom_vcpus=headroom_vcpus)
+
+
+def _preferred_ranks(strategy: AllocationStrategy, pools: list[Pool]) -> list[Pool]:
+    """Those of the first rank, for the strategies in which the user's order counts."""
+    if strategy is AllocationStrategy.SPOT_CAPACITY_OPTIMIZED_PRIORITIZED:
+        deepest = max((pool.depth for pool in pools), default=0.0)
+        pools = [pool for pool in pools if pool.depth == deepest]
+    elif strategy is not AllocationStrategy.BEST_FIT_PROGRESSIVE_ORDERED:
+        return pools
+    first = min((pool.rank for pool in pools), default=0)
+    return [pool for pool in pools if pool.rank == first]
 
 
 def _preference(strategy: AllocationStrategy, pool: Pool) -> tuple[float, float, str, str]:

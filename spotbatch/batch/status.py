@@ -36,6 +36,9 @@ NOT_STARTED: Final = "Task failed to start"
 TIMEOUT_EXCEEDED: Final = "Job attempt duration exceeded timeout"
 DEPENDENCY_FAILED: Final = "Dependent Job failed"
 ARRAY_CHILD_FAILED: Final = "Array Child Job failed"
+TIME_LIMIT_PREFIX: Final = (
+    "Canceled by JobStateTimeLimit action due to reason: "  # user guide, "Jobs stuck in RUNNABLE"
+)
 QUEUE_DELETED: Final = "Job queue deleted"
 
 # How a container's reason begins, from the ECS agent's named errors (amazon-ecs-agent,

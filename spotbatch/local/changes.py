@@ -88,6 +88,7 @@ class QueueBlocked:
     queue: str
     job_id: str  # with `:index` for a child of an array
     reason: BlockedReason
+    status_reason: str  # the reason in words
 
 
 Change = JobChange | AttemptChange | HostChange | QueueBlocked

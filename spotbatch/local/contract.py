@@ -248,6 +248,10 @@ class Engine(Protocol):
         """The vCPUs of a compute environment's hosts, booting or running; 0 if it does not exist."""
         ...
 
+    def jobs_forgotten(self) -> int:
+        """How many ended jobs have been forgotten since the start: a kept answer about one of them no longer holds."""
+        ...
+
     def job_of_stream(self, log_stream: str) -> str | None:
         """The job or child that wrote a log stream."""
         ...

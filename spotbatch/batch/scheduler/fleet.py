@@ -4,7 +4,7 @@ from enum import IntEnum
 from typing import Final
 
 from spotbatch.batch.job import ResourceRequirements
-from spotbatch.batch.placement import ComputeEnvironment, Pool, choose_pool
+from spotbatch.batch.placement import ComputeEnvironment, Pool, choose_available_pool
 from spotbatch.batch.scheduler.job_record import JobRecord
 from spotbatch.batch.scheduler.queue_order import QueueRecord
 
@@ -135,11 +135,17 @@ class Fleet:
         headroom = min(self.environment.max_vcpus - self.vcpus, quota_left)
         if self._least(record) > headroom:
             return None
-        pools = self.environment.pools
+        pools = available = self.environment.pools
         if self.pool_back_at:
-            pools = tuple(pool for pool in pools if self.pool_back_at.get(pool, now) <= now)
-        strategy = self.environment.strategy
-        return choose_pool(strategy, pools, record.needs, waiting_vcpus=waiting_vcpus, headroom_vcpus=headroom)
+            available = tuple(pool for pool in pools if self.pool_back_at.get(pool, now) <= now)
+        return choose_available_pool(
+            self.environment.strategy,
+            pools,
+            available,
+            record.needs,
+            waiting_vcpus=waiting_vcpus,
+            headroom_vcpus=headroom,
+        )
 
     def add(self, host: Host) -> None:
         self.hosts[host.host_no] = self.booting[host.host_no] = host

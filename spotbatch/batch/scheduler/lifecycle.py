@@ -30,6 +30,7 @@ from spotbatch.batch.status import (
     DEPENDENCY_FAILED,
     QUEUE_DELETED,
     STATUSES,
+    TIME_LIMIT_PREFIX,
     JobStatus,
 )
 
@@ -313,7 +314,7 @@ def time_limit_reached(state: State, queue: QueueRecord, head: Unit, limit: Stat
     if limit not in queue.spec.time_limits:
         return  # the queue was changed
     if why_blocked(state, queue) == limit.reason:
-        _drop_waiting(state, *head, limit.reason)
+        _drop_waiting(state, *head, f"{TIME_LIMIT_PREFIX}{limit.reason}")
         fill(state, queue)
     else:
         state.wake_at(state.now + limit.max_seconds, Timer.TIME_LIMIT, queue, head, limit)

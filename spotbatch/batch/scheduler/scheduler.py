@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.batch.placement import BLOCKED_IN_WORDS, BlockedReason, ComputeEnvironment
+from spotbatch.batch.placement import BlockedReason, ComputeEnvironment, blocked_in_words
 from spotbatch.batch.scheduler import attempts, capacity, dispatch, lifecycle
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.scheduler.dispatch import why_blocked
@@ -123,7 +123,8 @@ class Scheduler:
         if record.queue.blocked_head == (record, unit) and record.queue.spec.name in self.state.queues:
             blocked = why_blocked(self.state, record.queue)
             if blocked is not None:
-                return f"{blocked} - {BLOCKED_IN_WORDS[blocked]}"
+                open_to_it = [fleet.environment for fleet in record.queue.fleets if fleet.is_open]
+                return blocked_in_words(blocked, open_to_it, record.needs)
         return record.reasons.get(unit, CONTAINER_EXITED if record.status[unit] == SUCCEEDED else "")
 
     def attempts_made(self, job_no: int, index: int = 0) -> int:

@@ -25,6 +25,7 @@ async def describe_jobs(region: Region, asked: Document) -> bytes:
     ids = asked["jobs"]
     if len(ids) > _MAX_IDS:
         raise ClientException(f"jobs holds up to {_MAX_IDS} job ids, not {len(ids)}")
+    region.follow_forgotten()
     known = (_job_or_node(region, job_id) for job_id in dict.fromkeys(ids))
     found = [one for one in known if one is not None]
     return b'{"jobs":[' + b",".join(found) + b"]}"

@@ -13,6 +13,7 @@ from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
 
 _MAX_ENVIRONMENTS: Final = 50  # an account's quota (user guide, "Service quotas")
 _MAX_PAGE: Final = 100
+_SCALE_DOWN_MINUTES: Final = (20, 10_080)  # API reference, ComputeScalingPolicy
 # Members of computeResources that UpdateComputeEnvironment may change.
 _UPDATABLE: Final = frozenset({
     "minvCpus", "maxvCpus", "subnets", "securityGroupIds", "allocationStrategy", "instanceTypes", "ec2KeyPair",
@@ -116,8 +117,14 @@ def _rules(region: Region, document: Document) -> ComputeEnvironment:
         strategy=AllocationStrategy(resources.get("allocationStrategy", "BEST_FIT")),
         is_spot=resources["type"] == "SPOT",
         is_enabled=is_enabled,
-        idle_seconds=region.idle_seconds,
+        idle_seconds=_idle_seconds(region, resources),
     )
+
+
+def _idle_seconds(region: Region, resources: Document) -> float:
+    """How long a host without jobs stays: at least as long as the scaling policy says."""
+    delay: int = resources.get("scalingPolicy", {}).get("minScaleDownDelayMinutes", 0)
+    return max(region.idle_seconds, 60.0 * delay)
 
 
 def check_resources(resources: Document) -> None:
@@ -142,16 +149,20 @@ def check_resources(resources: Document) -> None:
     if "launchTemplateId" in template and "launchTemplateName" in template:
         raise ClientException("launchTemplate has an id or a name, not both")
     _check_spot(resources)
+    delay = resources.get("scalingPolicy", {}).get("minScaleDownDelayMinutes", 0)
+    if delay and not _SCALE_DOWN_MINUTES[0] <= delay <= _SCALE_DOWN_MINUTES[1]:
+        least, most = _SCALE_DOWN_MINUTES
+        raise ClientException(f"scalingPolicy.minScaleDownDelayMinutes must be 0 or {least} to {most}, not {delay}")
 
 
 def _check_spot(resources: Document) -> None:
     strategy = resources.get("allocationStrategy", "BEST_FIT")
-    if strategy not in AllocationStrategy.__members__:
-        raise ClientException(f"allocationStrategy: the local region has {[*AllocationStrategy]}, not {strategy}")
     bid = resources.get("bidPercentage")
     if resources["type"] == "SPOT":
         if strategy == "BEST_FIT" and not resources.get("spotIamFleetRole"):
             raise ClientException("computeResources.spotIamFleetRole must be set for SPOT with BEST_FIT")
+        if strategy == "BEST_FIT_PROGRESSIVE_ORDERED":
+            raise ClientException(f"allocationStrategy {strategy} is for EC2, not for SPOT")
         if bid is not None and not 0 < bid <= 100:
             raise ClientException(f"bidPercentage must be 1 to 100, not {bid}")
     elif bid is not None:

@@ -35,11 +35,24 @@ def architecture_of(resources: Document) -> str:
 def pools_of(resources: Document, region: str) -> tuple[Pool, ...]:
     """A pool for each type in each zone. The subnets are assumed to be in the region's zones, in order."""
     zones = [f"{region}{letter}" for letter in _ZONES[: len(resources["subnets"])]]
-    is_spot = resources["type"] == "SPOT"
-    return tuple(_pool(one, zone, is_spot=is_spot) for one in types_of(resources["instanceTypes"]) for zone in zones)
+    is_spot, named = resources["type"] == "SPOT", resources["instanceTypes"]
+    ranks = _ranks(named)
+    return tuple(_pool(one, zone, ranks[one.name], is_spot=is_spot) for one in types_of(named) for zone in zones)
 
 
-def _pool(one: InstanceType, zone: str, *, is_spot: bool) -> Pool:
+def _ranks(named: Sequence[str]) -> dict[str, int]:
+    """Each type's position in `instanceTypes`: its own if it is named itself, or that of its family or bundle.
+
+    API reference, ComputeResource.allocationStrategy.
+    """
+    ranks = {name: place for place, name in reversed([*enumerate(named)]) if "." in name}
+    for place, name in enumerate(named):
+        for each in types_of([name]):
+            ranks.setdefault(each.name, place)
+    return ranks
+
+
+def _pool(one: InstanceType, zone: str, rank: int, *, is_spot: bool) -> Pool:
     spot = one.spot_usd_per_hour if one.spot_usd_per_hour is not None else one.on_demand_usd_per_hour
     return Pool(
         instance_type=one.name,
@@ -49,4 +62,5 @@ def _pool(one: InstanceType, zone: str, *, is_spot: bool) -> Pool:
         gpus=one.gpus,
         usd_per_hour=float(spot if is_spot else one.on_demand_usd_per_hour),
         depth=_DEPTHS.get(one.interruption_band or "", _UNKNOWN_DEPTH),
+        rank=rank,
     )

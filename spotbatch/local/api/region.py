@@ -51,6 +51,7 @@ class Region:
     user_data_of: Callable[[Mapping[str, str]], str | None] = lambda _named: None  # of a launch template at moto's EC2
     rendered: dict[str, Rendered] = field(default_factory=dict)  # by job id, without an index; see described.py
     answers: dict[str, Answer] = field(default_factory=dict)  # by the id of a job or child
+    _forgotten: int = 0  # jobs that the engine had forgotten when an answer was last reused
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def documents(self, kind: str) -> Mapping[str, Document]:
@@ -68,6 +69,12 @@ class Region:
         if found is None:
             raise ClientException(f"{kind} {reference[:300]!r} does not exist")
         return found
+
+    def follow_forgotten(self) -> None:
+        """Before answers are reused: drop all of them if the engine has forgotten jobs since."""
+        if (count := self.engine.jobs_forgotten()) != self._forgotten:
+            self._forgotten = count
+            self.forget_rendered()
 
     def forget_rendered(self) -> None:
         """Render DescribeJobs' output again: something usually constant has changed."""

@@ -190,5 +190,8 @@ class ChangeLog:
             if self._blocked.get(queue) != blocked:
                 job_no, index, reason = blocked
                 job_id = self._unit_id(job_no, index)
-                self._changes.append(QueueBlocked(at=now, queue=queue, job_id=job_id, reason=reason))
+                words = self._scheduler.status_reason(job_no, index)
+                self._changes.append(
+                    QueueBlocked(at=now, queue=queue, job_id=job_id, reason=reason, status_reason=words)
+                )
         self._blocked = found

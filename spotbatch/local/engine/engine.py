@@ -234,6 +234,10 @@ class LocalEngine:
         """Forget the ended jobs whose time has come now rather than soon; returns how many. Raises Unavailable."""
         return await self._retention.forget_due()
 
+    def jobs_forgotten(self) -> int:
+        """How many ended jobs have been forgotten since the start: a kept answer about one of them no longer holds."""
+        return self._retention.forgotten
+
     # ---- logs ----
 
     def job_of_stream(self, log_stream: str) -> str | None:

@@ -12,6 +12,7 @@ from spotbatch.batch.status import (
     HOST_TERMINATED_PATTERN,
     NOT_STARTED,
     STATUSES,
+    TIME_LIMIT_PREFIX,
     TIMEOUT_EXCEEDED,
     JobStatus,
 )
@@ -31,7 +32,8 @@ _ENDED_BY_ITSELF: Final = (  # prefix of the reason of a job that nobody stopped
     DEPENDENCY_FAILED,
     NOT_STARTED,
     HOST_TERMINATED_PATTERN.removesuffix("*"),
-    *BlockedReason,
+    TIME_LIMIT_PREFIX,
+    *BlockedReason,  # in journals of earlier versions
 )
 
 

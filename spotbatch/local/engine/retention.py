@@ -52,6 +52,7 @@ class Retention:
         self._log_folder = log_folder
         self._keep_seconds = keep_seconds
         self._task: asyncio.Task[None] | None = None
+        self.forgotten = 0  # jobs, since the start
 
     def begin(self) -> None:
         """Begin to forget, in the background."""
@@ -100,6 +101,7 @@ class Retention:
                     self._commit.write(statement, (job_no,))
             self._commit.settle()
             count += len(due)
+            self.forgotten += len(due)
             left = [job_no for (job_no,) in journal.rows("SELECT job_no FROM forgotten")]
             for job_no in left:
                 await self._remove_rest(job_no)

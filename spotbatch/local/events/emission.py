@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.placement import BLOCKED_IN_WORDS
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.api import describe_jobs, ecs
 from spotbatch.local.api.region import Region
@@ -102,9 +101,7 @@ def _view(region: Region, job_id: str, ended: dict[str, UnitView]) -> UnitView:
 
 def _blocked(region: Region, change: QueueBlocked) -> Iterator[Event]:
     try:
-        view = replace(
-            region.engine.view(change.job_id), status_reason=f"{change.reason} - {BLOCKED_IN_WORDS[change.reason]}"
-        )
+        view = replace(region.engine.view(change.job_id), status_reason=change.status_reason)
         detail = json.loads(describe_jobs.render(region, change.job_id, view))
     except NotFound:
         return

@@ -360,7 +360,8 @@ def test_a_job_at_the_head_that_can_never_run_says_why(
     more: dict[str, Any] = {"resourceRequirements": [{"type": "VCPU", "value": asked_vcpus}]}
     job = describe(batch, submit(batch, jobQueue=name, containerOverrides=more))
     assert job["status"] == "RUNNABLE"
-    assert job["statusReason"].startswith(f"{reason} - All compute environments")
+    assert job["statusReason"].startswith(f"{reason} - ")
+    assert "attached to the job queue" in job["statusReason"] or "associated with the job queue" in job["statusReason"]
     (described,) = batch.describe_job_queues(jobQueues=[name])["jobQueues"]
     assert described["jobStateTimeLimitActions"] == limits
 

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from spotbatch.local.contract import EngineSettings
 from spotbatch.local.engine import open_engine, retention
 from spotbatch.local.engine.engine import LocalEngine
 from tests.contract.local.test_engine_ended_jobs import POOL, ended, job_id_of, reached, submission
+from tests.contract.local_api_region import CONTAINER, ENVIRONMENT_RESOURCES, running, until
 
 DAY = 86_400.0
 
@@ -193,3 +195,24 @@ def test_other_callers_take_their_turns_while_much_is_forgotten(tmp_path: Path) 
     world.run(work)
     assert turns > 10_000 / retention._UNITS_AT_ONCE
     assert world.rows()["unit"] == 0
+
+
+def test_no_answer_and_no_list_knows_a_forgotten_job(tmp_path: Path) -> None:
+    options = ("--keep-jobs-days", str(2.0 / DAY), "--boot-seconds", "0.05")
+    with running(tmp_path / "home", *options) as region:
+        batch = region.client("batch")
+        batch.create_compute_environment(
+            computeEnvironmentName="e", type="MANAGED", computeResources=ENVIRONMENT_RESOURCES
+        )
+        order = [{"order": 1, "computeEnvironment": "e"}]
+        batch.create_job_queue(jobQueueName="q", priority=1, computeEnvironmentOrder=order)
+        batch.register_job_definition(jobDefinitionName="d", type="container", containerProperties=CONTAINER)
+        job_id = batch.submit_job(jobName="j", jobQueue="q", jobDefinition="d")["jobId"]
+
+        def described() -> Any:
+            return batch.describe_jobs(jobs=[job_id])["jobs"]
+
+        until(lambda: described()[0]["status"] == "SUCCEEDED" or None)
+        until(lambda: not described() or None)
+        assert batch.list_jobs(jobQueue="q", jobStatus="SUCCEEDED")["jobSummaryList"] == []
+        assert batch.terminate_job(jobId=job_id, reason="late")["ResponseMetadata"]["HTTPStatusCode"] == 200

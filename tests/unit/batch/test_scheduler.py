@@ -6,7 +6,9 @@ import pytest
 
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.errors import InvalidInput, InvalidJob, NotFound
+from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import (
+    AllocationStrategy,
     BlockedReason,
     ComputeEnvironment,
     FairShare,
@@ -14,6 +16,7 @@ from spotbatch.batch.placement import (
     Pool,
     ShareWeight,
     StateTimeLimit,
+    choose_pool,
 )
 from spotbatch.batch.retry import RetryStrategy
 from spotbatch.batch.scheduler import Scheduler
@@ -477,6 +480,53 @@ def test_a_job_that_can_never_run_is_told_why(
     assert world.scheduler.blocked("q") is reason
 
 
+def test_what_a_blocked_head_says_is_what_the_user_guide_says() -> None:
+    world = World()
+    world.put(SMALL, LARGE, max_vcpus=4)
+    tight = world.submit(vcpus=8)
+    assert world.scheduler.status_reason(tight) == (
+        "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue cannot meet the CPU "
+        "requirement of the job."
+    )
+    world.put(SMALL, LARGE, max_vcpus=8)
+    world.do(*(ev.HostEnded(host_no=host) for host in world.scheduler.host_numbers()))
+    assert world.scheduler.status_reason(tight) == (
+        "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for instance type "
+        "[c5.2xlarge]"
+    )
+
+
+def test_best_fit_waits_for_the_type_that_it_prefers_where_the_progressive_strategy_takes_another() -> None:
+    for strategy, launched in ((AllocationStrategy.BEST_FIT, 1), (AllocationStrategy.BEST_FIT_PROGRESSIVE, 2)):
+        world = World()
+        world.put(SMALL, LARGE, strategy=strategy, is_spot=False)
+        world.submit()
+        world.do(ev.HostEnded(host_no=1))  # there is none of the small type now
+        pools = [command.pool for command in world.commands if isinstance(command, ev.LaunchHost)]
+        assert pools == [SMALL, LARGE][:launched]
+        world.wait(31)
+        pools = [command.pool for command in world.commands if isinstance(command, ev.LaunchHost)]
+        assert pools[:2] == ([SMALL, SMALL] if launched == 1 else [SMALL, LARGE])
+
+
+def test_the_ordered_strategy_takes_the_first_listed_type_that_fits_and_sizes_of_a_family_by_fit() -> None:
+    needs = ResourceRequirements(vcpus=1, memory_mib=1000)
+    big, small, family = replace(LARGE, rank=0), replace(SMALL, rank=1, usd_per_hour=0.001), replace(SMALL, rank=0)
+    ordered = AllocationStrategy.BEST_FIT_PROGRESSIVE_ORDERED
+    assert choose_pool(ordered, [small, big], needs, waiting_vcpus=1, headroom_vcpus=64) == big
+    assert choose_pool(ordered, [small, big, family], needs, waiting_vcpus=1, headroom_vcpus=64) == family
+    assert choose_pool(ordered, [small, big], needs, waiting_vcpus=1, headroom_vcpus=4) == small
+
+
+def test_the_prioritized_spot_strategy_asks_for_capacity_first_and_for_the_order_second() -> None:
+    needs = ResourceRequirements(vcpus=1, memory_mib=1000)
+    first, second = replace(LARGE, rank=0, depth=3.0), replace(SMALL, rank=1, depth=3.0)
+    prioritized = AllocationStrategy.SPOT_CAPACITY_OPTIMIZED_PRIORITIZED
+    assert choose_pool(prioritized, [second, first], needs, waiting_vcpus=1, headroom_vcpus=64) == first
+    deeper = replace(second, depth=4.0)
+    assert choose_pool(prioritized, [deeper, first], needs, waiting_vcpus=1, headroom_vcpus=64) == deeper
+
+
 def test_a_job_that_only_waits_its_turn_is_not_called_blocked() -> None:
     world = World()
     world.put(SMALL, max_vcpus=2)
@@ -494,6 +544,9 @@ def test_a_state_time_limit_cancels_the_head_that_can_never_run() -> None:
     assert world.status(stuck) is RUNNABLE
     world.wait(2)
     assert world.status(stuck) is FAILED
+    assert world.scheduler.status_reason(stuck) == (
+        "Canceled by JobStateTimeLimit action due to reason: MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
+    )
     world.boot()
     assert world.status(fine) is STARTING
 
