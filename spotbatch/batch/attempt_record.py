@@ -20,6 +20,7 @@ SCHEMA: Final = 1  # incremented when a field changes its meaning, not when a fi
 MOST_BYTES: Final = 1_000_000  # a record is about one kilobyte
 _MOST_TEXT: Final = 2000  # characters in one field
 _MOST_WARNINGS: Final = 100
+MOST_USAGE: Final = 120  # points: a few kilobytes
 _LATEST_SECONDS: Final = 253402300800.0  # the year 10000: a later time is corrupt
 
 
@@ -75,6 +76,7 @@ class AttemptRecord:
     peak_memory_mib: float = 0.0
     memory_limit_mib: float | None = None
     cpu_seconds: float = 0.0
+    usage: list[list[float]] = made_by(default_factory=list)  # [seconds since started_at, cores, MiB in use], by time
     uploaded_bytes: int = 0
     downloaded_bytes: int = 0
     output_files: int = 0
@@ -163,6 +165,19 @@ def _texts(value: object) -> list[str] | None:
     return [text for each in value[:_MOST_WARNINGS] if (text := _text(each)) is not None]
 
 
+def _usage(value: object) -> list[list[float]] | None:
+    """Points in the order of time; damaged ones are left out."""
+    if not isinstance(value, list):
+        return None
+    found: list[list[float]] = []
+    for each in value[:MOST_USAGE]:
+        point = [_measure(number) for number in each] if isinstance(each, list) and len(each) == 3 else []
+        known = [number for number in point if number is not None]
+        if len(known) == 3 and (not found or known[0] > found[-1][0]):
+            found.append(known)
+    return found
+
+
 _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "schema": _count,
     "run_id": _text,
@@ -192,6 +207,7 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "peak_memory_mib": _measure,
     "memory_limit_mib": _measure,
     "cpu_seconds": _measure,
+    "usage": _usage,
     "uploaded_bytes": _count,
     "downloaded_bytes": _count,
     "output_files": _count,

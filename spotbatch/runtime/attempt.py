@@ -225,7 +225,9 @@ class Attempt:
             signals=self._signals,
             interruptions=self._interruptions,
             health=Health(settings.health, self._workspace.heartbeat_file, command_variables(self._workspace)),
-            monitor=ResourceMonitor(self._record, {self._workspace.checkpoint, self._workspace.output}),
+            monitor=ResourceMonitor(
+                self._record, {self._workspace.checkpoint, self._workspace.output}, publish=self._put_record
+            ),
             schedule=self._schedule,
             progress=progress,
             unfinished=durable.unfinished if durable is not None else dict,

@@ -158,6 +158,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(ROOT / "templates"),
         autoescape=True,  # job names, reasons and logs are untrusted text
+        finalize=_plain,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -172,9 +173,16 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _plain(value: object) -> object:
+    """Whatever a template shows: text without colours, and with control characters and reversed text spelt out."""
+    if type(value) is not str:  # Markup is a str too: our own HTML
+        return value
+    return wording.harmless(_COLOURS.sub("", value) if "\x1b" in value else value)
+
+
 def _line(text: str) -> str:
-    """A log's line as text: without colours, and cut where it is very long (CloudWatch takes a line of 1 MiB)."""
-    plain = _COLOURS.sub("", text)
+    """A log's line, cut where it is very long (CloudWatch takes a line of 1 MiB)."""
+    plain = str(_plain(text))
     return plain if len(plain) <= _LONGEST_LINE else f"{plain[:_LONGEST_LINE]} … ({len(plain):,} characters)"
 
 

@@ -13,6 +13,7 @@ from spotbatch.runs import records
 from spotbatch.runs.attempt_story import told_by
 from spotbatch.runs.progress_report import OwnProgress
 from spotbatch.web.unit_records import UnitRecords
+from spotbatch.web.usage_chart import UsageChart, usage_chart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +21,7 @@ class Story:
     """A job's own story. `told`: (label, text) by attempt, from 1."""
 
     told: Mapping[int, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    usage: Mapping[int, UsageChart] = field(default_factory=dict)  # by attempt, where there is something to draw
     input: str = ""
     progress: str = ""
 
@@ -37,12 +39,14 @@ def story_of(job: Job, kept: UnitRecords) -> Story:
     try:
         matched = records.matched(job, kept.of_unit(job))
         told = {number: [label_and_text(line) for line in told_by(record)] for number, record in matched.items()}
+        charts = {number: usage_chart(record, job.requirements) for number, record in matched.items()}
         own_input = kept.input_of(job)
     except Unavailable:
         raise
     except SpotbatchError:
-        told, own_input = {}, ""  # it stored nothing readable
-    return Story(told=told, input=own_input, progress=OwnProgress()(job))
+        told, charts, own_input = {}, {}, ""  # it stored nothing readable
+    usage = {number: chart for number, chart in charts.items() if chart is not None}
+    return Story(told=told, usage=usage, input=own_input, progress=OwnProgress()(job))
 
 
 def label_and_text(line: str) -> tuple[str, str]:

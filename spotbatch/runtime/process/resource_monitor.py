@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from spotbatch.batch.attempt_record import AttemptRecord
+from spotbatch.runtime.background import Ticket
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.process_tree import Member
-from spotbatch.runtime.record import measure, warn
+from spotbatch.runtime.record import Usage, measure, warn
 
 LOOK_SECONDS = 2.0
 NEARLY_FULL = 0.9
 MANY_ZOMBIES = 20
+FIRST_PUBLISHED_SECONDS = 10.0
+PUBLISHED_GROWTH = 1.5  # the pauses grow with the attempt's age: 14 requests in the first hour
+LONGEST_PUBLISHED_SECONDS = 600.0
 MIB = 1024 * 1024
 _CGROUP = Path("/sys/fs/cgroup")
 _NO_LIMIT_BYTES = 1 << 60  # version 1 represents "no limit" as a huge number
@@ -22,11 +26,22 @@ _NO_LIMIT_BYTES = 1 << 60  # version 1 represents "no limit" as a huge number
 class ResourceMonitor:
     """Checks periodically; a warning is logged when a threshold is crossed, not at every check."""
 
-    def __init__(self, record: AttemptRecord, folders: Iterable[Path], cgroup: Path = _CGROUP) -> None:
+    def __init__(
+        self,
+        record: AttemptRecord,
+        folders: Iterable[Path],
+        cgroup: Path = _CGROUP,
+        publish: Callable[[], Ticket[None] | None] = lambda: None,  # write the record where the dashboard reads it
+    ) -> None:
         self._record = record
         self._folders = tuple(folders)
         self._cgroup = cgroup
         self._next_at = 0.0
+        self._usage = Usage(record, LOOK_SECONDS)
+        self._publish = publish
+        self._began = time.monotonic()
+        self._publish_at = self._began + FIRST_PUBLISHED_SECONDS
+        self._published: Ticket[None] | None = None
         self._said: set[str] = set()
         limit = memory_limit_bytes(cgroup)
         record.memory_limit_mib = None if limit is None else round(limit / MIB, 1)
@@ -44,6 +59,16 @@ class ResourceMonitor:
         self._zombies([member for member in found if member.state == "Z"], found)
         for folder in self._folders:
             self._disk(folder)
+        self._publish_usage()
+
+    def _publish_usage(self) -> None:
+        """Now and then, so that CPU and memory can be seen while the command runs; never two requests at once."""
+        now = time.monotonic()
+        if now < self._publish_at or (self._published is not None and not self._published.is_done):
+            return
+        age = now - self._began
+        self._publish_at = now + min(LONGEST_PUBLISHED_SECONDS, age * (PUBLISHED_GROWTH - 1))
+        self._published = self._publish()
 
     def look_back(self) -> None:
         """After the command has ended: the kernel keeps a trace of memory that ran out faster than we check."""
@@ -56,6 +81,7 @@ class ResourceMonitor:
 
     def _memory(self, members: list[Member]) -> None:
         used = sum(member.resident_bytes for member in members)
+        self._usage.add(used / MIB, time.monotonic())
         self._record.peak_memory_mib = round(max(self._record.peak_memory_mib, used / MIB), 1)
         charged = memory_used_bytes(self._cgroup) if self._limit_bytes is not None else None
         if charged is None or self._limit_bytes is None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotbatch.batch.attempt_record import SCHEMA, AttemptRecord, RecordedOutcome, read_record, record_of
+from spotbatch.batch.attempt_record import MOST_USAGE, SCHEMA, AttemptRecord, RecordedOutcome, read_record, record_of
 from spotbatch.batch.light_dataclass import as_dict
 
 JSON = st.recursive(
@@ -38,6 +38,7 @@ WHOLE = AttemptRecord(
     work_lost_seconds=2.0,
     peak_memory_mib=100.5,
     memory_limit_mib=512.0,
+    usage=[[2.0, 0.5, 80.0], [4.0, 1.0, 100.5]],
     warnings=["the disk is nearly full"],
 )
 
@@ -103,3 +104,11 @@ def test_numbers_that_no_float_can_hold_are_not_known() -> None:
     record = read_record('{"started_at": 1, "cpu_seconds": 1e999, "restore_seconds": ' + "9" * 400 + "}")
     assert record is not None
     assert (record.cpu_seconds, record.restore_seconds) == (0.0, None)
+
+
+def test_usage_is_read_point_by_point_in_the_order_of_time_and_no_more_than_a_chart_needs() -> None:
+    points: list[object] = [[2, 1, 80], [1, 1, 80], "x", [3, -1, 80], [4, True, 80], [5, 1], [6, 0.5, 90]]
+    record = record_of({"started_at": 1, "usage": points + [[7 + at, 1, 1] for at in range(1000)]})
+    assert record is not None
+    assert record.usage[:3] == [[2.0, 1.0, 80.0], [6.0, 0.5, 90.0], [7.0, 1.0, 1.0]]
+    assert len(record.usage) <= MOST_USAGE

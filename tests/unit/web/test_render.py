@@ -78,6 +78,21 @@ def test_hostile_text_of_every_kind_stays_text() -> None:
     assert Tags(html).tags.count("script") == len(SCRIPTS), "our own, and no other"
 
 
+def test_characters_that_control_or_reverse_text_are_spelt_out_wherever_they_stand() -> None:
+    bad = "\x1b[31mred\x1b[0m\x07 \x1b]0;title\x07 \u202egnp.exe \x00"
+    unit = replace(child(0, JobStatus.FAILED, reason=bad), name=bad, status_reason=bad, tags={bad: bad})
+    world = shown(replace(parent(2, FAILED=1, RUNNING=1), name=bad), [unit])
+    target = Target(kind="job", id=f"{ARRAY}:0")
+    finding = Finding(weight=Weight.CAUSE, cause=bad, evidence=bad, fix=bad)
+    detail = world.state.detail(unit.id)
+    detail.findings, detail.story = Findings(found=(finding,)), Story(told={1: [(bad, bad)]}, input=bad)
+    log = world.state.detail(log_key(target))
+    log.log, log.log_stream = [LogEvent(at=NOW, text=bad, stream="s")], bad
+    for html in (world.pages.page(target).html, world.pages.page(TARGET).html):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html)
+        assert "red\\x07 \\x1b]0;title\\x07 \\u202egnp.exe \\x00" in html
+
+
 def test_the_list_stays_harmless_too() -> None:
     world = shown(parent(2), [])
     world.state.take_listed([JobSummary(id=f"x{EVIL}", name=EVIL, status=JobStatus.FAILED, created_at=NOW)])
