@@ -70,17 +70,69 @@ class Trace:
         )
 
 
-def traces_in(path: PurePath, raw: bytes, polarity: Polarity | None = None) -> list[Trace]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """How the entries of one file are to be read."""
+
+    path: PurePath
+    polarity: Polarity | None  # as the user says
+    threshold: int | None
+
+    def meaning(self, stated: Polarity | None) -> Polarity:
+        """What a 1 means, by the file and by the user. Raises InvalidInput where they differ or neither says."""
+        if self.threshold is not None:
+            if Polarity.RECLAIMED in (stated, self.polarity):
+                raise InvalidInput(f"{self.path} is read as counts of available instances, and said to hold reclaims")
+            return Polarity.AVAILABLE
+        if stated is None and self.polarity is None:
+            raise InvalidInput(
+                f"{self.path} does not say whether a 1 means available or reclaimed, and published sets differ: "
+                "say --polarity available or --polarity reclaimed"
+            )
+        if stated is not None and self.polarity is not None and stated is not self.polarity:
+            raise InvalidInput(f"{self.path} says that a 1 means {stated}, and --polarity says {self.polarity}")
+        return stated or self.polarity or Polarity.AVAILABLE
+
+    def is_available(self, value: object, meaning: Polarity) -> bool:
+        """One entry. Raises ValueError."""
+        if self.threshold is not None:
+            count = _count(value)
+            if count is None:
+                raise ValueError(f"a count of instances is a whole number from 0, not {value!r}")
+            return count >= self.threshold
+        if value not in (0, 1, "0", "1"):
+            is_count = _count(value) is not None
+            hint = ": for counts of instances, give the --threshold from which Spot is available" if is_count else ""
+            raise ValueError(f"an entry of a trace is 0 or 1, not {value!r}{hint}")
+        return (value in (1, "1")) == (meaning is Polarity.AVAILABLE)
+
+
+def _count(value: object) -> int | None:
+    try:
+        number = float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
+        return None
+    return int(number) if math.isfinite(number) and number >= 0 and number == int(number) else None
+
+
+def traces_in(
+    path: PurePath, raw: bytes, polarity: Polarity | None = None, threshold: int | None = None
+) -> list[Trace]:
     """The traces in a CSV (`zone,timestamp_utc,available[,spot_usd_per_hour]`) or JSON file, gzipped or not.
 
     `raw` is the file's content; its path determines the format. JSON: `{"metadata": {"gap_seconds": ...},
     "data": [0, 1, ...]}` as in the published sets, one object or a list. In a CSV the column name
     says what a 1 means; if a file does not say, `polarity` must, and if both do, they must agree: a trace read with
-    inverted polarity yields plausible figures. Raises InvalidInput.
+    inverted polarity yields plausible figures. With a `threshold`, entries are counts of instances that could be
+    launched, as some published sets have them, and Spot is available where there are at least that many. Raises
+    InvalidInput.
     """
+    if threshold is not None and threshold < 1:
+        raise InvalidInput(f"the threshold of a trace of counts is at least 1, not {threshold}")
     text = _text(path, raw)
     name = path.name.removesuffix(".gz")
-    found = (_from_json if name.endswith(".json") else _from_csv)(path, text, polarity)
+    reading = _Reading(path=path, polarity=polarity, threshold=threshold)
+    found = (_from_json if name.endswith(".json") else _from_csv)(reading, text)
     if not found:
         raise InvalidInput(f"{path} holds no probes")
     zone, count = Counter(each.zone for each in found).most_common(1)[0]
@@ -104,18 +156,19 @@ def _text(path: PurePath, raw: bytes) -> str:
         raise InvalidInput(f"{path} is no text: {error}") from error
 
 
-def _from_csv(path: PurePath, text: str, polarity: Polarity | None) -> list[Trace]:
+def _from_csv(reading: _Reading, text: str) -> list[Trace]:
+    path = reading.path
     rows = csv.DictReader(io.StringIO(text))
     stated = next((each for each in rows.fieldnames or () if each in _NAMED), None)
     if stated is None or "zone" not in (rows.fieldnames or ()):
         raise InvalidInput(f"{path} has the columns {rows.fieldnames}; {', '.join(_COLUMNS)} are needed")
-    meaning = _agreed(path, _NAMED[stated], polarity)
+    meaning = reading.meaning(_NAMED[stated])
     probes: dict[str, list[tuple[float, bool, float | None]]] = {}
     for row in rows:
         try:
             when = _utc(row["timestamp_utc"])
             price = float(row["spot_usd_per_hour"]) if row.get("spot_usd_per_hour") else None
-            probes.setdefault(row["zone"], []).append((when, _bit(row[stated], meaning), price))
+            probes.setdefault(row["zone"], []).append((when, reading.is_available(row[stated], meaning), price))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"{path}, line {rows.line_num}: {error}") from error
     return [_evenly(path, zone, found) for zone, found in sorted(probes.items())]
@@ -142,16 +195,17 @@ def _evenly(path: PurePath, zone: str, probes: list[tuple[float, bool, float | N
     )
 
 
-def _from_json(path: PurePath, text: str, polarity: Polarity | None) -> list[Trace]:
+def _from_json(reading: _Reading, text: str) -> list[Trace]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise InvalidInput(f"{path} is no JSON: {error}") from error
+        raise InvalidInput(f"{reading.path} is no JSON: {error}") from error
     documents = document if isinstance(document, list) else [document]
-    return [_from_object(path, each, polarity, place) for place, each in enumerate(documents)]
+    return [_from_object(reading, each, place) for place, each in enumerate(documents)]
 
 
-def _from_object(path: PurePath, document: Any, polarity: Polarity | None, place: int) -> Trace:
+def _from_object(reading: _Reading, document: Any, place: int) -> Trace:
+    path = reading.path
     try:
         about = document["metadata"]
         tick = float(about["gap_seconds"])
@@ -159,28 +213,13 @@ def _from_object(path: PurePath, document: Any, polarity: Polarity | None, place
         word = about.get("polarity")
         if stated and word and _NAMED[stated] is not Polarity(word):
             raise InvalidInput(f"{path} calls its entries {stated!r}, and its metadata says that a 1 means {word}")
-        meaning = _agreed(path, _NAMED[stated] if stated else Polarity(word) if word else None, polarity)
+        meaning = reading.meaning(_NAMED[stated] if stated else Polarity(word) if word else None)
         values: Sequence[object] = document[stated or "data"]
         zone = str(about.get("zone") or about.get("region") or f"{path.stem}-{place}")
-        return Trace(zone=zone, tick_seconds=tick, available=tuple(_bit(each, meaning) for each in values))
+        found = tuple(reading.is_available(each, meaning) for each in values)
+        return Trace(zone=zone, tick_seconds=tick, available=found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise InvalidInput(
-            f'{path}: expected {{"metadata": {{"gap_seconds": ...}}, "data": [0, 1, ...]}}: {error!r}'
+            f'{path}: expected {{"metadata": {{"gap_seconds": ...}}, "data": [0, 1, ...]}}: {what}'
         ) from error
-
-
-def _agreed(path: PurePath, stated: Polarity | None, told: Polarity | None) -> Polarity:
-    if stated is None and told is None:
-        raise InvalidInput(
-            f"{path} does not say whether a 1 means available or reclaimed, and published sets differ: "
-            "say --polarity available or --polarity reclaimed"
-        )
-    if stated is not None and told is not None and stated is not told:
-        raise InvalidInput(f"{path} says that a 1 means {stated}, and --polarity says {told}")
-    return stated or told or Polarity.AVAILABLE
-
-
-def _bit(value: object, meaning: Polarity) -> bool:
-    if value not in (0, 1, "0", "1"):
-        raise ValueError(f"an entry of a trace is 0 or 1, not {value!r}")
-    return (value in (1, "1")) == (meaning is Polarity.AVAILABLE)

@@ -1,7 +1,7 @@
 """`spotbatch simulate`: simulate a run, or one job with a deadline, against Spot capacity, many times, with a seed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -45,6 +45,9 @@ GiveUpOption = Annotated[str | None, typer.Option(help="A run that has not ended
 DeadlineOption = Annotated[
     str | None, typer.Option(help="One job of --time that must end by then, under each policy: 60h")
 ]
+ThresholdOption = Annotated[
+    int | None, typer.Option(help="A trace of counts: Spot is available from this many instances on.")
+]
 PlotOption = Annotated[Path | None, typer.Option(help="Write cost and end, or saving against deadline (png, svg).")]
 
 
@@ -60,6 +63,7 @@ def simulate(
     max_vcpus: Annotated[int, typer.Option(help="The compute environment's limit.")] = 256,
     trace: Annotated[Path | None, typer.Option(help="Spot availability from a file (CSV, JSON, .gz).")] = None,
     polarity: Annotated[str | None, typer.Option(help="What a 1 in the trace means: available or reclaimed.")] = None,
+    threshold: ThresholdOption = None,
     model: Annotated[bool, typer.Option("--model", help="Draw outages from the model fitted to one GPU type.")] = False,
     rate: Annotated[float, typer.Option(help="Without --trace or --model: reclaims per host and hour.")] = 0.05,
     correlation: Annotated[float, typer.Option(help="The part of these that takes a whole pool.")] = 0.9,
@@ -87,9 +91,10 @@ def simulate(
     from spotbatch.simulate.pools import pools_of
     from spotbatch.simulate.scenario import Scenario
 
+    source = _Source(trace=trace, polarity=polarity, threshold=threshold)
     windows = None if together else runs  # of a trace alone, every window is simulated
     _check(
-        *_contradictions(trace=trace, polarity=polarity, is_model=model, types=types, zones=zones, runs=runs),
+        *_contradictions(source, is_model=model, types=types, zones=zones, runs=runs),
         *_of_deadlines(deadline, gantt=gantt, bill=bill, give_up=give_up, trace=trace, runs=windows, ratio=price_ratio),
         *_of_pools(deadline, together=together, checkpoint_size=checkpoint_size, plot=plot),
         *_of_comparisons(compare, deadline=deadline, gantt=gantt, bill=bill),
@@ -103,7 +108,7 @@ def simulate(
             types=types, zones=zones, time=time, deadline=deadline, changeover=changeover, price_ratio=price_ratio,
             checkpoint_size=checkpoint_size, runs=runs, seed=seed,
         )  # fmt: skip
-        traces = _traces(trace, polarity)
+        traces = source.traces()
         if together:
             return play(asked, known, traces, as_json=as_json, sources=prices.sources)
         return _play_alone(asked, known, traces, plot=plot, as_json=as_json, sources=prices.sources)
@@ -112,7 +117,7 @@ def simulate(
         pools=pools_of(known.expand(parse.names(types)), tuple(parse.names(zones)), is_spot=True),
         max_vcpus=max_vcpus,
         timings=_timings(boot_time, checkpoint_every, save_time, is_saved_on_notice=notice),
-        capacity=_capacity(trace, polarity, is_model=model, rate=rate, correlation=correlation),
+        capacity=_capacity(source, is_model=model, rate=rate, correlation=correlation),
         seed=seed,
         most_days=parse.seconds(give_up) / _DAY if give_up else _MOST_DAYS,
     )
@@ -121,18 +126,32 @@ def simulate(
     return _play(scenario, prices, runs, cores, plot=plot, gantt=gantt, is_billed=bill, as_json=as_json)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """The file of Spot's availability, and how it is to be read; without a file, no traces."""
+
+    trace: Path | None
+    polarity: str | None
+    threshold: int | None
+
+    def traces(self) -> "Sequence[Trace]":
+        from spotbatch.simulate.trace import usable_traces
+
+        return usable_traces(self.trace, self.polarity, self.threshold) if self.trace is not None else ()
+
+
 # ---- options that contradict each other or would have no effect ----
 
 Rule = tuple[bool, str]
 
 
-def _contradictions(
-    *, trace: Path | None, polarity: str | None, is_model: bool, types: str, zones: str, runs: int | None
-) -> "Iterator[Rule]":
+def _contradictions(source: "_Source", *, is_model: bool, types: str, zones: str, runs: int | None) -> "Iterator[Rule]":
     from spotbatch.simulate.montecarlo import MOST_RUNS
 
+    trace = source.trace
     yield is_model and trace is not None, "--trace and --model are two kinds of capacity: give one of them"
-    yield polarity is not None and trace is None, "--polarity is of a --trace, and none is given"
+    yield source.polarity is not None and trace is None, "--polarity is of a --trace, and none is given"
+    yield source.threshold is not None and trace is None, "--threshold is of a --trace, and none is given"
     yield not any(parse.names(types)), "--types names no instance type"
     yield not any(parse.names(zones)), "--zones names no zone"
     yield runs is not None and not 1 <= runs <= MOST_RUNS, f"--runs is 1 to {MOST_RUNS}, not {runs}"
@@ -268,27 +287,18 @@ def _report(timeline: "Timeline", prices: "Prices") -> "CostReport":
     return report_from(timeline.hosts, timeline.attempts, prices, until=until, is_simulated=True)
 
 
-def _capacity(
-    trace: Path | None, polarity: str | None, *, is_model: bool, rate: float, correlation: float
-) -> "SpotCapacity":
+def _capacity(source: "_Source", *, is_model: bool, rate: float, correlation: float) -> "SpotCapacity":
     from spotbatch.policy.fitted_model import FITTED
     from spotbatch.simulate.spot_capacity import CapacityAtRate, CapacityByModel, CapacityFromTrace
-    from spotbatch.simulate.trace import usable_traces
 
-    if trace is not None:
-        return CapacityFromTrace(traces={each.zone: each for each in usable_traces(trace, polarity)}, is_by_order=True)
+    if source.trace is not None:
+        return CapacityFromTrace(traces={each.zone: each for each in source.traces()}, is_by_order=True)
     return (
         CapacityByModel(model=FITTED) if is_model else CapacityAtRate(reclaims_per_hour=rate, correlation=correlation)
     )
 
 
 # ---- one job with a deadline ----
-
-
-def _traces(trace: Path | None, polarity: str | None) -> "Sequence[Trace]":
-    from spotbatch.simulate.trace import usable_traces
-
-    return usable_traces(trace, polarity) if trace is not None else ()
 
 
 def _terms(work: str, deadline: str, changeover: str, price_ratio: float, traces: "Sequence[Trace]") -> "Terms":

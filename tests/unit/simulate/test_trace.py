@@ -114,3 +114,32 @@ def test_two_traces_of_one_zone_are_refused_rather_than_one_forgotten(tmp_path: 
     path.write_text(json.dumps([one, one]))
     with pytest.raises(InvalidInput, match="2 traces of zone a"):
         read_traces(path)
+
+
+def test_counts_are_available_from_the_threshold_on(tmp_path: Path) -> None:
+    path = json_file(tmp_path, availability=[0, 4, 2, "3"])
+    assert read_traces(path, threshold=3)[0].available == (False, True, False, True)
+    assert read_traces(path, threshold=1)[0].available == (False, True, True, True)
+    rows = tmp_path / "counts.csv"
+    rows.write_text(
+        "zone,timestamp_utc,available\na,2026-01-01T00:00:00,10\na,2026-01-01T00:10:00,1\na,2026-01-01T00:20:00,2\n"
+    )
+    assert read_traces(rows, threshold=2)[0].available == (True, False, True)
+
+
+def test_counts_without_a_threshold_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="0 or 1, not 4: for counts of instances, give the --threshold"):
+        read_traces(json_file(tmp_path, availability=[0, 4]))
+
+
+@pytest.mark.parametrize("entry", [-1, 1.5, "many", None, "nan"])
+def test_what_is_no_count_is_refused(tmp_path: Path, entry: object) -> None:
+    with pytest.raises(InvalidInput, match="a count of instances is a whole number from 0"):
+        read_traces(json_file(tmp_path, availability=[0, entry]), threshold=1)
+
+
+def test_counts_of_reclaims_have_no_threshold(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="said to hold reclaims"):
+        read_traces(json_file(tmp_path, preempted=[1, 0]), threshold=1)
+    with pytest.raises(InvalidInput, match="at least 1, not 0"):
+        read_traces(json_file(tmp_path, availability=[1, 0]), threshold=0)
