@@ -88,6 +88,7 @@ class Sample:
 
     work_seconds: tuple[float, ...]  # of each job or child that succeeded, excluding lost work and restores
     save_seconds: float | None  # the mean of one save
+    restore_seconds: float | None  # the mean of those attempts that restored a checkpoint
     peak_memory_mib: float | None
     interruptions_per_hour: float  # of attempts, each taken as one host
     hours: float  # total run time of its attempts
@@ -116,12 +117,19 @@ def sample_of(records: Iterable[AttemptRecord]) -> Sample:
     return Sample(
         work_seconds=tuple(max(0.001, math.fsum(_kept_seconds(each) for each in unit)) for unit in succeeded),
         save_seconds=math.fsum(each.checkpoint_seconds for each in everything) / saves if saves else None,
+        restore_seconds=mean_restore_seconds(everything),
         peak_memory_mib=max(peaks, default=None),
         interruptions_per_hour=measured_rate(cut, max(hours, 1 / 3600)),
         hours=hours,
         attempts=len(everything),
         interruptions=cut,
     )
+
+
+def mean_restore_seconds(records: Iterable[AttemptRecord]) -> float | None:
+    """The mean time that it took to restore a checkpoint; None if none was restored."""
+    restores = [each.restore_seconds for each in records if each.resumed_from and each.restore_seconds is not None]
+    return fmean(restores) if restores else None
 
 
 def mean_seconds(sample: Sample) -> float:

@@ -19,6 +19,7 @@ from spotbatch.batch.errors import JobFailed, Unavailable
 from spotbatch.batch.job import Job, ResourceRequirements
 from spotbatch.batch.light_dataclass import as_dict
 from spotbatch.batch.status import JobStatus
+from spotbatch.pricing.records import mean_restore_seconds
 from spotbatch.rehearsal.outputs import Difference, Outputs, differences, read_outputs
 from spotbatch.rehearsal.private_region import DEFINITION, QUEUE, PrivateRegion
 from spotbatch.rehearsal.reclaim_plan import ReclaimPlan
@@ -134,6 +135,11 @@ class Rehearsed:
         every = [*self.quiet.records, *self.disturbed.records]
         saves = sum(one.checkpoints_saved for one in every)
         return sum(one.checkpoint_seconds for one in every) / saves if saves else None
+
+    @property
+    def restore_seconds(self) -> float | None:
+        """The mean duration of a restore; None if no attempt restored a checkpoint."""
+        return mean_restore_seconds(self.disturbed.records)
 
     @property
     def checkpoint_bytes(self) -> int:

@@ -3,7 +3,7 @@
 import html
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Final
 
@@ -55,6 +55,8 @@ def _waste(found: Rehearsed) -> Iterator[tuple[str, str]]:
         yield "checkpoints", "none were saved: the command writes nothing into SPOTBATCH_CHECKPOINT_DIR"
         return
     yield "one save takes", f"{found.save_seconds:.2f} s for {wording.size(found.checkpoint_bytes)}"
+    if found.restore_seconds is not None:
+        yield "one restore takes", f"{found.restore_seconds:.2f} s, on top of a new host's boot"
     for each in intervals(found):
         yield _NAMES[each.source], _interval_in_words(each)
 
@@ -90,11 +92,11 @@ def _money(found: Rehearsed, total: int) -> Iterator[tuple[str, str]]:
     if isinstance(costs, str):
         yield "the full run", costs
         return
-    spot, on_demand = costs
-    yield (
-        f"the full run of {total:,}",
-        f"about {spot:.4f} USD on Spot, {on_demand:.4f} USD on demand (this machine's pace, {_BANDS})",
-    )
+    prices = f"about {costs.spot_usd:.4f} USD on Spot, {costs.on_demand_usd:.4f} USD on demand"
+    yield f"the full run of {total:,}", f"{prices} (this machine's pace, {_BANDS})"
+    if costs.half_restart_usd:
+        restart = f"{_time(costs.restart_seconds)} (boot, image, restore)"
+        yield "a shorter restart", f"half of {restart} would save {costs.half_restart_usd:.4f} USD"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,8 +128,18 @@ def intervals(found: Rehearsed) -> list[Interval]:
     ]
 
 
-def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
-    """USD on Spot and on demand for this many jobs, or the reason why there is no estimate."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FullRun:
+    """What the full run would cost, by the estimate's median."""
+
+    spot_usd: float
+    on_demand_usd: float
+    restart_seconds: float  # from a reclaim until the work goes on: the estimate's own, and the measured restore
+    half_restart_usd: float | None  # what half of that would save; None: no interruptions, or not to be told
+
+
+def estimated(found: Rehearsed, total: int) -> FullRun | str:
+    """What this many jobs would cost, or the reason why there is no estimate."""
     try:
         from spotbatch.aws.price_cache import current_catalogue
         from spotbatch.pricing.forecast import Plan, forecast
@@ -145,8 +157,15 @@ def estimated(found: Rehearsed, total: int) -> tuple[float, float] | str:
             interval_seconds=None if saves else max(measured),
             samples=200,
         )
+        plan = replace(plan, restart_seconds=plan.restart_seconds + (found.restore_seconds or 0.0))
         made = forecast(plan, current_catalogue().expand(_TYPES))
-        return made.scenario("spot").cost_usd.p50, made.scenario("on-demand").cost_usd.p50
+        half = made.checkpoint.half_restart_usd if made.checkpoint is not None else None
+        return FullRun(
+            spot_usd=made.scenario("spot").cost_usd.p50,
+            on_demand_usd=made.scenario("on-demand").cost_usd.p50,
+            restart_seconds=plan.restart_seconds,
+            half_restart_usd=None if half is None else float(half),
+        )
     except ModuleNotFoundError as error:
         return f"its cost needs {error.name}: pip install 'spotbatch[money]'"
     except SpotbatchError as error:
@@ -180,6 +199,7 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
         "work_seconds": found.work_seconds,
         "lost_seconds": found.lost_seconds,
         "save_seconds": found.save_seconds,
+        "restore_seconds": found.restore_seconds,
         "checkpoint_bytes": found.checkpoint_bytes,
         "checkpoint_interval_seconds": best[0].seconds if best else None,
         "checkpoint_intervals": [asdict(each) for each in best],
@@ -187,8 +207,9 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
         "busy_vcpus": found.busy_vcpus,
         "full_run": {
             "jobs": total,
-            "spot_usd": None if isinstance(costs, str) else costs[0],
-            "on_demand_usd": None if isinstance(costs, str) else costs[1],
+            "spot_usd": None if isinstance(costs, str) else costs.spot_usd,
+            "on_demand_usd": None if isinstance(costs, str) else costs.on_demand_usd,
+            "half_restart_usd": None if isinstance(costs, str) else costs.half_restart_usd,
             "interruption_source": PUBLISHED,
         },
         "records": as_records(found.disturbed),

@@ -29,8 +29,11 @@ def forecast_of(
     return _forecast(plan, _types(known, types, architecture)), sources
 
 
-def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Plan":
-    """The plan with a sample run's measurements; the caller's values override all but the time and saves."""
+def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool, is_restart_given: bool) -> "Plan":
+    """The plan with a sample run's measurements; the caller's values override all but the time and saves.
+
+    A restart that is not given takes the plan's time, which is that of a host and its image, and the measured restore.
+    """
     from spotbatch.pricing.records import mean_seconds
 
     need, rate = plan.need, plan.interruptions_per_hour
@@ -44,6 +47,7 @@ def as_measured(plan: "Plan", sample: "Sample", *, is_memory_given: bool) -> "Pl
         measured_seconds=sample.work_seconds,
         need=need,
         save_seconds=sample.save_seconds or plan.save_seconds,
+        restart_seconds=plan.restart_seconds + (0.0 if is_restart_given else sample.restore_seconds or 0.0),
         interruptions_per_hour=rate,
     )
 

@@ -13,6 +13,7 @@ from spotbatch.runs import parse
 from spotbatch.runs.estimate import DEFAULT_TYPES, as_measured, forecast_of, measured
 
 _DEFAULT_MEMORY: Final = "2G"
+_DEFAULT_RESTART: Final = "3m"
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -22,6 +23,10 @@ Memory = Annotated[
 ]
 Sample = Annotated[
     str | None, typer.Option(help="Measure time, memory, saves in a run: a job, s3://.../runs/ID or a folder.")
+]
+RestartTime = Annotated[
+    str | None,
+    typer.Option(help="From a reclaim until the work goes on (default: 3m, and with --sample its measured restore)."),
 ]
 InterruptionsPerHour = Annotated[
     float | None, typer.Option(help="Of a host (default: from each type's Spot Instance Advisor band).")
@@ -44,7 +49,7 @@ def estimate(
     deadline: Annotated[str | None, typer.Option(help="What is the chance to be later than this? 6h")] = None,
     spread: Annotated[float, typer.Option(help="How uneven jobs are: standard deviation over mean.")] = 0.0,
     save_time: Annotated[str, typer.Option(help="How long saving a checkpoint takes.")] = "5s",
-    restart_time: Annotated[str, typer.Option(help="From a reclaim until the work goes on.")] = "3m",
+    restart_time: RestartTime = None,
     interruptions_per_hour: InterruptionsPerHour = None,
     on_demand_share: Annotated[float, typer.Option(help="Of the mixed fleet's hosts.")] = 0.25,
     cheapest_share: CheapestShare = 1.0,
@@ -77,7 +82,7 @@ def estimate(
         bid_percentage=bid_percentage,
         deadline_seconds=parse.seconds(deadline) if deadline else None,
         save_seconds=parse.seconds(save_time),
-        restart_seconds=parse.seconds(restart_time),
+        restart_seconds=parse.seconds(restart_time or _DEFAULT_RESTART),
         interruptions_per_hour=interruptions_per_hour,
         on_demand_share=on_demand_share,
         cheapest_share=cheapest_share,
@@ -86,7 +91,9 @@ def estimate(
     )
     measurement = measured(sample) if sample else None
     if measurement:
-        plan = as_measured(plan, measurement, is_memory_given=memory is not None)
+        plan = as_measured(
+            plan, measurement, is_memory_given=memory is not None, is_restart_given=restart_time is not None
+        )
         if plan.interruptions_per_hour is None:
             text.hint(f"the sample ran {measurement.hours:.2g} h: too short to tell how often hosts are interrupted")
     found, sources = forecast_of(plan, types=types, architecture=architecture)

@@ -57,6 +57,13 @@ def test_a_sample_counts_the_work_that_was_kept_over_all_attempts_of_a_job() -> 
     assert sample_of([a_record(outcome="succeeded", ended_at=40_000.0)]).has_rate
 
 
+def test_restores_are_averaged_over_the_attempts_that_restored_a_checkpoint() -> None:
+    resumed = [a_record(resumed_from="m1", restore_seconds=seconds, outcome="failed") for seconds in (4.0, 8.0)]
+    done = a_record(outcome="succeeded", ended_at=1100.0, restore_seconds=0.0)  # began anew
+    assert sample_of([done, *resumed]).restore_seconds == 6.0
+    assert sample_of([done]).restore_seconds is None
+
+
 def test_a_sample_without_success_is_refused() -> None:
     with pytest.raises(InvalidInput, match="1 jobs have none"):
         sample_of([a_record(outcome="failed", ended_at=1100.0)])

@@ -1,6 +1,7 @@
 """What a rehearsal's page says of how often to save."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,19 @@ def test_the_full_runs_cost_says_that_it_supposes_ec2s_rates_not_the_chosen_one(
         "EC2's published interruption bands"
         in said(rehearsed(ReclaimPlan(reclaims_per_host_hour=60)))["the full run of 1"]
     )
+
+
+def test_the_measured_restore_is_part_of_a_restart_and_half_of_it_is_priced() -> None:
+    calm = rehearsed(ReclaimPlan())
+    resumed = [replace(one, resumed_from="m1", restore_seconds=600.0) for one in calm.disturbed.records]
+    slow = replace(calm, disturbed=replace(calm.disturbed, records=resumed))
+    assert said(slow)["one restore takes"] == "600.00 s, on top of a new host's boot"
+    assert dict(facts(slow, 10_000))["a shorter restart"].startswith(
+        "half of 13 min 00 s (boot, image, restore) would save "
+    )
+    assert "one restore takes" not in said(calm)
+    costs = [as_document(found, 10_000)["full_run"]["half_restart_usd"] for found in (calm, slow)]
+    assert costs[1] > 2 * costs[0] > 0
 
 
 def test_a_rate_that_no_clock_could_hold_is_refused() -> None:
