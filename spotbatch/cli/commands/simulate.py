@@ -100,18 +100,16 @@ def simulate(
         *_of_comparisons(compare, deadline=deadline, gantt=gantt, bill=bill),
         *_too_short(("--time", time), ("--deadline", deadline), ("--give-up", give_up)),
     )
-    known = _catalogue()
+    known, runs = _catalogue(), runs or _RUNS
     prices = prices_of(known)
-    runs = runs or _RUNS
     if deadline is not None:
         asked = Asked(
             types=types, zones=zones, time=time, deadline=deadline, changeover=changeover, price_ratio=price_ratio,
             checkpoint_size=checkpoint_size, runs=runs, seed=seed,
         )  # fmt: skip
-        traces = source.traces()
         if together:
-            return play(asked, known, traces, as_json=as_json, sources=prices.sources)
-        return _play_alone(asked, known, traces, plot=plot, as_json=as_json, sources=prices.sources)
+            return play(asked, known, source.traces(), as_json=as_json, sources=prices.sources)
+        return _play_alone(asked, known, source.traces(), plot=plot, as_json=as_json, sources=prices.sources)
     scenario = Scenario(
         jobs=_jobs(jobs, time, spread, vcpus, memory),
         pools=pools_of(known.expand(parse.names(types)), tuple(parse.names(zones)), is_spot=True),
