@@ -50,10 +50,31 @@ def test_watch_show_cost_the_client_and_the_dashboard_have_one_figure_for_a_run_
     rows = list(csv.DictReader(charges.read_text(encoding="utf-8").splitlines()))
     assert {row["x_JobName"] for row in rows} <= {"mine", ""}
     assert abs(sum(Decimal(row["BilledCost"]) for row in rows) - paid) < Decimal("0.000001")
+    _aws_allocates_the_same(world, rows, tmp_path / "cur.csv")
     page = tmp_path / "page.html"
     world.run("dashboard", "--run", run, "--export", str(page))
     number = figure.removesuffix(" USD")
     assert f"<dt>Paid</dt><dd>{number}<small>USD</small></dd>" in page.read_text(encoding="utf-8")
+
+
+def _aws_allocates_the_same(world: CliWorld, charges: list[dict[str, str]], report: Path) -> None:
+    """A Cost and Usage Report of the same charges, in the columns of CUR 2.0, agrees with the bill."""
+    columns = (
+        "line_item_usage_start_date", "line_item_currency_code", "split_line_item_parent_resource_id",
+        "split_line_item_split_cost", "split_line_item_unused_cost",
+    )  # fmt: skip
+    with report.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in charges:
+            costs = (row["BilledCost"], "0") if row["x_JobName"] else ("0", row["BilledCost"])
+            writer.writerow((row["ChargePeriodStart"], "USD", row["ResourceId"], *costs))
+    said = world.run("cost", "mine", "--cur", str(report), "--json").json
+    assert said["allocated"]
+    for host in said["allocated"]:
+        assert Decimal(host["reckoned_usd"]) == pytest.approx(Decimal(host["split_usd"]) + Decimal(host["unused_usd"]))
+    assert "AWS allocated " in world.run("cost", "mine", "--cur", str(report)).out
+    assert "no Cost and Usage Report can be read" in world.run("cost", "mine", "--cur", "/none.csv", code=3).err
 
 
 def test_a_figure_that_may_still_grow_says_so_far(world: CliWorld, tmp_path: Path) -> None:
