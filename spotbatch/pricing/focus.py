@@ -3,6 +3,10 @@
 Column names and allowed values: focus.finops.org, specification v1.2, "Columns"; custom columns begin with `x_`
 (attribute "Column Naming and Ordering"). The rows are allocated charges: those of one `x_OriginChargeId` (a host and a
 UTC day) add up to what that host's day costs, exactly ("Data Generator-Calculated Split Cost Allocation Handling").
+
+SkuId and SkuPriceId are null, where the specification wants values ("SKU Price ID"): Spot prices are in no price list
+that AWS publishes, and the ids of the on-demand ones are not known here. SkuMeter and SkuPriceDetails must be null with
+them; the usage type is in `x_UsageType`.
 """
 
 import csv
@@ -33,9 +37,12 @@ COLUMNS: Final = (
 )  # fmt: skip
 OWN_COLUMNS: Final = (
     "x_OriginChargeId", "x_JobId", "x_JobName", "x_ArrayIndex", "x_Attempt", "x_Queue", "x_WentTo", "x_OnDemandCost",
-    "x_IsEstimated",
+    "x_UsageType", "x_IsEstimated",
 )  # fmt: skip
 _AWS: Final = "Amazon Web Services"
+_UNIT_PRICES: Final = (
+    "ListUnitPrice", "ContractedUnitPrice", "PricingCurrencyListUnitPrice", "PricingCurrencyContractedUnitPrice",
+)  # fmt: skip
 _PLACES: Final = Decimal("0.000000001")
 _DAY: Final = 86_400
 
@@ -65,11 +72,18 @@ def _rows(entries: Sequence[Entry], day: str, account: str) -> Iterable[dict[str
     gross = in_places([each.gross_usd for each in entries])
     on_demand = in_places([each.on_demand_usd for each in entries])
     hours = _hours(host, day, entries)
+    price = _unit_price(sum(gross, Decimal(0)), sum(hours, Decimal(0)))
+    shared |= dict.fromkeys(_UNIT_PRICES, f"{price:f}")
     for entry, paid, listed, twin, used in zip(entries, billed, gross, on_demand, hours, strict=True):
         costs = {"BilledCost": paid, "EffectiveCost": paid, "ListCost": listed, "ContractedCost": listed}
         quantity = {"PricingQuantity": used, "ConsumedQuantity": used, "x_OnDemandCost": twin}
         amounts = {name: f"{amount:f}" for name, amount in (costs | quantity).items()}
         yield shared | amounts | {"PricingCurrencyEffectiveCost": f"{paid:f}"} | _of_attempt(entry)
+
+
+def _unit_price(usd: Decimal, hours: Decimal) -> Decimal:
+    """The mean price of an hour on this day: times a row's hours it is the row's list cost, but for the ninth place."""
+    return (usd / hours if hours else Decimal(0)).quantize(_PLACES)
 
 
 def in_places(amounts: Sequence[Decimal]) -> list[Decimal]:
@@ -101,7 +115,9 @@ def _of_host(host: HostLife, day: str, account: str) -> dict[str, str]:
     return {
         "AvailabilityZone": host.zone,
         "BillingAccountId": account,
+        "BillingAccountType": "Account",
         "SubAccountId": account,
+        "SubAccountType": "Account",
         "BillingCurrency": "USD",
         "PricingCurrency": "USD",
         "BillingPeriodStart": _time(month),
@@ -124,7 +140,7 @@ def _of_host(host: HostLife, day: str, account: str) -> dict[str, str]:
         "ServiceCategory": "Compute",
         "ServiceSubcategory": "Virtual Machines",
         "ServiceName": "Amazon Elastic Compute Cloud",
-        "SkuMeter": f"{'SpotUsage' if host.is_spot else 'BoxUsage'}:{host.instance_type}",
+        "x_UsageType": f"{'SpotUsage' if host.is_spot else 'BoxUsage'}:{host.instance_type}",
         "x_OriginChargeId": f"{host.instance_id}/{day}",
         "x_IsEstimated": "true",
     }

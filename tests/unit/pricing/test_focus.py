@@ -83,9 +83,22 @@ def test_rows_have_the_columns_of_the_specification_in_its_order_and_its_words()
             "Usage-Based",
             "USD",
         )
+        assert row["SkuId"] == row["SkuPriceId"] == row["SkuMeter"] == row["SkuPriceDetails"] == ""
+        assert row["BillingAccountType"] == row["SubAccountType"] == "Account"
+        assert row["x_UsageType"].startswith(("SpotUsage:", "BoxUsage:"))
         assert row["PricingCategory"] in ("Dynamic", "Standard")
         assert row["ChargePeriodStart"].endswith("T00:00:00Z")
         assert row["BillingPeriodStart"] <= row["ChargePeriodStart"] < row["ChargePeriodEnd"] <= row["BillingPeriodEnd"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_unit_price_times_the_quantity_is_the_cost(seed: int) -> None:
+    for row in rows_of(drawn(seed)):
+        prices = {row[name] for name in row if name.endswith("UnitPrice")}
+        assert len(prices) == 1, "listed, contracted and in the pricing currency: there is one price"
+        cost = Decimal(prices.pop()) * Decimal(row["PricingQuantity"])
+        assert abs(cost - Decimal(row["ListCost"])) < Decimal("0.00000005")
+        assert row["ListCost"] == row["ContractedCost"]
 
 
 def test_rounding_leaves_no_dust() -> None:
