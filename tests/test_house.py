@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("batch.environment", "batch.artifacts", "batch.attempt_record", "batch.array_indexes", "batch.errors"),
         "batch.light_dataclass",
     ),
-    "local": ("batch", "pricing", "policy"),
+    "local": ("batch", "pricing", "policy", "controller.resources"),
     "simulate": ("batch", "pricing", "policy"),
     "aws": ("batch", "pricing"),
     "controller": ("aws", "batch", "policy"),
@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "rehearsal": ("runs", "local", "aws", "batch", "policy", "pricing"),
     "deployment": ("aws", "batch", "pricing"),
     "web": ("runs", "doctor", "aws", "batch", "pricing"),
-    "infra": ("batch", "controller.handler", "controller.table", "policy", "pricing"),
+    "infra": ("batch", "controller.resources", "policy", "pricing"),
     "cli": (
         *("batch", "pricing", "policy", "runtime", "local", "simulate", "aws"),
         *("controller", "runs", "doctor", "audit", "rehearsal", "deployment", "web"),

@@ -10,7 +10,6 @@
     runs/<run id>/inputs/<n>.json            lines from n * 1000 on of the run's list of inputs, one per child
     runs/<run id>/run.json                   the jobs of a run that consists of more than one job
     runs/<run id>/controller.json            what the controller did for a run under its control, and why
-    runs/<run id>/deadline.json              where a job with a deadline ran, and why
     runs/code/<sha256>.tar.gz                a folder sent with jobs (`submit --code`), stored once per content
 
 A unit is `job` for a job that is not an array, and the five-digit index for a child of an array. A host known to a
@@ -72,10 +71,6 @@ def input_list(run_id: str, array_index: int) -> str:
 
 def run_manifest(run_id: str) -> str:
     return f"{run_prefix(run_id)}/run.json"
-
-
-def deadline_story(run_id: str) -> str:
-    return f"{run_prefix(run_id)}/deadline.json"
 
 
 def controller_story(run_id: str) -> str:

@@ -18,10 +18,9 @@ from spotbatch.batch.errors import SpotbatchError
 from spotbatch.controller.advance import Controller
 from spotbatch.controller.edges import BatchJobs, StoredRecords
 from spotbatch.controller.ports import Conflict
+from spotbatch.controller.resources import SCHEDULE_VARIABLE, TABLE_VARIABLE
 from spotbatch.controller.table import Table
 
-TABLE_VARIABLE: Final = "CONTROLLER_TABLE"
-SCHEDULE_VARIABLE: Final = "CONTROLLER_SCHEDULE"
 _AT_ONCE: Final = 8  # runs
 SETTLE_SECONDS: Final = 2.0  # the table's index lags behind a write, usually by less than a second
 

@@ -13,9 +13,9 @@ from spotbatch.aws import session
 from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.controller.document import from_json, to_json
 from spotbatch.controller.ports import Conflict
+from spotbatch.controller.resources import EXPIRY, INDEX, KEY
 from spotbatch.controller.run import Run
 
-INDEX: Final = "active"
 MOST_BYTES: Final = 380_000
 _KEPT_SECONDS: Final = 30 * 86_400
 _REFUSED: Final = "ConditionalCheckFailedException"  # API reference, PutItem
@@ -33,13 +33,13 @@ class Table:
     dynamodb: Any = field(default_factory=_client)
 
     def read(self, run_id: str) -> Run | None:
-        found = self.dynamodb.get_item(TableName=self.name, Key={"run_id": {"S": run_id}}, ConsistentRead=True)
+        found = self.dynamodb.get_item(TableName=self.name, Key={KEY: {"S": run_id}}, ConsistentRead=True)
         item = found.get("Item")
         return from_json(item["body"]["S"], revision=int(item["revision"]["N"])) if item else None
 
     def create(self, run: Run) -> Run:
         """Put a new run under control. Raises Conflict if there already is one with its id."""
-        return self._put(run, "attribute_not_exists(run_id)", {})
+        return self._put(run, f"attribute_not_exists({KEY})", {})
 
     def write(self, run: Run) -> Run:
         return self._put(run, "revision = :known", {":known": {"N": str(run.revision)}})
@@ -48,21 +48,21 @@ class Table:
         pages = self.dynamodb.get_paginator("query").paginate(
             TableName=self.name,
             IndexName=INDEX,
-            KeyConditionExpression="active = :yes",
+            KeyConditionExpression=f"{INDEX} = :yes",
             ExpressionAttributeValues={":yes": {"S": "1"}},
         )
-        return [item["run_id"]["S"] for page in pages for item in page["Items"]]
+        return [item[KEY]["S"] for page in pages for item in page["Items"]]
 
     def _put(self, run: Run, condition: str, values: dict[str, Any]) -> Run:
         body = to_json(run)
         if len(body.encode()) > MOST_BYTES:
             raise InvalidInput(f"run {run.run_id} has more than {MOST_BYTES:,} bytes to keep: it cannot be controlled")
         revision = run.revision + 1
-        item = {"run_id": {"S": run.run_id}, "revision": {"N": str(revision)}, "body": {"S": body}}
+        item = {KEY: {"S": run.run_id}, "revision": {"N": str(revision)}, "body": {"S": body}}
         if run.ended_at is None:
-            item["active"] = {"S": "1"}
+            item[INDEX] = {"S": "1"}
         else:
-            item["expires_at"] = {"N": str(int(run.ended_at) + _KEPT_SECONDS)}
+            item[EXPIRY] = {"N": str(int(run.ended_at) + _KEPT_SECONDS)}
         more = {"ExpressionAttributeValues": values} if values else {}
         try:
             self.dynamodb.put_item(TableName=self.name, Item=item, ConditionExpression=condition, **more)

@@ -20,16 +20,21 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from spotbatch.batch.status import JobStatus
-from spotbatch.controller.handler import SCHEDULE_VARIABLE, TABLE_VARIABLE
-from spotbatch.controller.table import INDEX
+from spotbatch.controller.resources import (
+    EXPIRY,
+    HANDLER,
+    INDEX,
+    KEY,
+    LONGEST_SECONDS,
+    SCHEDULE,
+    SCHEDULE_VARIABLE,
+    TABLE_VARIABLE,
+)
 from spotbatch.infra.access import RUNS
 from spotbatch.infra.job_logs import retention
 from spotbatch.infra.monitoring import JOB_EVENT
 from spotbatch.infra.settings import StackSettings
 
-HANDLER: Final = "spotbatch.controller.handler.handler"
-# Less than the time after which a lost submission is looked for: the call that made it has ended by then.
-_LONGEST_SECONDS: Final = 45
 _PACKAGE: Final = Path(__file__).parent.parent
 _ROOMS: Final = ("aws", "batch", "controller", "policy")  # what the handler imports; boto3 comes with the runtime
 
@@ -83,13 +88,13 @@ class Controller(Construct):
 
     def _make_table(self) -> dynamodb.CfnTable:
         cfn = dynamodb.CfnTable
-        text = [cfn.AttributeDefinitionProperty(attribute_name=name, attribute_type="S") for name in ("run_id", INDEX)]
+        text = [cfn.AttributeDefinitionProperty(attribute_name=name, attribute_type="S") for name in (KEY, INDEX)]
         table = cfn(
             self,
             "Runs",
             billing_mode="PAY_PER_REQUEST",
             attribute_definitions=text,
-            key_schema=[cfn.KeySchemaProperty(attribute_name="run_id", key_type="HASH")],
+            key_schema=[cfn.KeySchemaProperty(attribute_name=KEY, key_type="HASH")],
             global_secondary_indexes=[
                 cfn.GlobalSecondaryIndexProperty(
                     index_name=INDEX,
@@ -97,7 +102,7 @@ class Controller(Construct):
                     projection=cfn.ProjectionProperty(projection_type="KEYS_ONLY"),
                 )
             ],
-            time_to_live_specification=cfn.TimeToLiveSpecificationProperty(attribute_name="expires_at", enabled=True),
+            time_to_live_specification=cfn.TimeToLiveSpecificationProperty(attribute_name=EXPIRY, enabled=True),
             point_in_time_recovery_specification=cfn.PointInTimeRecoverySpecificationProperty(
                 point_in_time_recovery_enabled=True  # billed per GB stored, which is next to nothing
             ),
@@ -121,7 +126,7 @@ class Controller(Construct):
             code=cfn.CodeProperty(s3_bucket=code.s3_bucket_name, s3_key=code.s3_object_key),
             role=role.role_arn,
             logging_config=cfn.LoggingConfigProperty(log_group=self._group.log_group_name),
-            timeout=_LONGEST_SECONDS,
+            timeout=LONGEST_SECONDS,
             memory_size=512,
             dead_letter_config=cfn.DeadLetterConfigProperty(target_arn=self._dead_letters.queue_arn),
             environment=cfn.EnvironmentProperty(
@@ -167,7 +172,7 @@ class Controller(Construct):
             self,
             "Tick",
             name=self.schedule_name,
-            schedule_expression="rate(1 minute)",
+            schedule_expression=SCHEDULE,
             state="DISABLED",  # `spotbatch submit` turns it on, and the function turns it off again
             targets=target,
         )

@@ -68,9 +68,9 @@ class RegionClient:
         asked = {"parameters": dict(parameters or {}), "imports": dict(imports or {}), "file": file}
         return self._call("POST", "stacks", {"name": name, "template": template, **asked})
 
-    def promise(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Submit a job that is moved between two queues to meet a deadline: {"run_id", "job_id", "deadline_at"}."""
-        return self._call("POST", "deadlines", asked)
+    def controller(self) -> Mapping[str, str]:
+        """The outputs of the region's own controller of runs, which is created if it does not exist yet."""
+        return self._call("POST", "controller", {})
 
     def shut_down(self) -> None:
         """Ask the region to stop. It responds first, and is gone a moment later."""

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes, urlencode
 
 from spotbatch.local import moto_resources, moto_values
 from spotbatch.local.api.http import Body, Head, Response
+from spotbatch.local.durable_state import StateStore
 
 _THREADS: Final = 8
 _SWITCH_SECONDS: Final = 0.0005
@@ -53,11 +54,13 @@ class MotoBridge:
         region: str,
         port: int,
         asset_of: Asset = lambda _key: None,
+        store: StateStore,
     ) -> None:
         self.on_loaded: Callable[[], None] = lambda: None  # called on moto's thread, before anything is created
         self.on_made: Callable[[], None] = lambda: None  # called when what was promised has been created or removed
         self.on_promised: Callable[[], None] = lambda: None  # called when what works here is to be made or removed
         self._asset_of = asset_of
+        self.store = store  # the content of tables, and the states of rules
         self._account_id = account_id
         self._region = region
         self._port = port
@@ -120,7 +123,9 @@ class MotoBridge:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     async def _in_moto(self, work: Callable[..., None], kind: str, name: str, content: Mapping[str, Any]) -> None:
-        place = moto_resources.Place(account_id=self._account_id, region=self._region, code_of=self._code_of)
+        place = moto_resources.Place(
+            account_id=self._account_id, region=self._region, code_of=self._code_of, items_of=self.store.items
+        )
         try:
             await asyncio.get_running_loop().run_in_executor(self._pool, work, place, kind, name, content)
         except Exception as error:  # noqa: BLE001  (one resource that moto refuses must not block the others)
@@ -138,6 +143,8 @@ class MotoBridge:
         is_working = kind in moto_resources.KINDS
         if (kind in _NEED_CONTENT or is_working) and content is None:
             return
+        if content is not None:
+            content = self.store.with_state(kind, name, content)
         if (kind in _MAKERS or is_working) and (
             (kind, name) not in self._made or (is_working and self._made[kind, name] != content)
         ):
@@ -152,6 +159,7 @@ class MotoBridge:
         content = self._made.pop((kind, name), None) if kind in moto_resources.KINDS else None
         if content is None:
             return
+        self.store.drop(kind, name)
         self._held = [one for one in self._held if one[:2] != (kind, name)]
         if self.is_loaded:  # otherwise nothing has been created yet
             self._dropped.append((kind, name, content))
@@ -247,6 +255,7 @@ class MotoBridge:
     def close(self) -> None:
         """Release the threads; moto's data is lost with them."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self.store.close()
 
 
 def _needs_policies(head: Head, body: Body) -> bool:

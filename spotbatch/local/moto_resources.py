@@ -15,15 +15,17 @@ from typing import Any, Final
 from spotbatch.local.events.functions.code import archive_of_text
 
 CodeOf = Callable[[str, str], bytes | None]  # bucket and key to the object
+ItemsOf = Callable[[str], list[dict[str, Any]]]  # a table's name to its items
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """Where resources are created, and where their code comes from."""
+    """Where resources are created, and where their code and their content come from."""
 
     account_id: str
     region: str
     code_of: CodeOf
+    items_of: ItemsOf
 
 
 Make = Callable[[Place, str, Mapping[str, Any]], None]
@@ -114,6 +116,8 @@ def _table(place: Place, name: str, properties: Mapping[str, Any]) -> None:
         expiry = properties.get("TimeToLiveSpecification")
         if expiry:
             backend.update_time_to_live(name, expiry)
+        for item in place.items_of(name):  # of before the region was last started
+            backend.tables[name].put_item(item)
 
 
 def _no_table(place: Place, name: str, _properties: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from spotbatch import __version__
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
-from spotbatch.local import region_file, settings_file
+from spotbatch.local import controller_stack, region_file, settings_file
 from spotbatch.local.api import cloudformation, queues, stacks
 from spotbatch.local.api.admin import Admin
 from spotbatch.local.api.api_faults import ApiFaults
@@ -30,7 +30,7 @@ from spotbatch.local.api.region import QUEUE, STACK, Region
 from spotbatch.local.api.server import Server, bind, server_of
 from spotbatch.local.api.sigv4 import Verifier
 from spotbatch.local.contract import Engine, EngineSettings
-from spotbatch.local.deadline.controller import Deadlines
+from spotbatch.local.durable_state import DurableState, StateStore
 from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.unfinished import unfinished_in
 from spotbatch.local.events.functions.assets import Assets
@@ -43,8 +43,6 @@ from spotbatch.local.settings import FOREVER, NO_QUOTA, Arguments, RegionSetting
 from spotbatch.local.settings_change import check_start
 from spotbatch.local.settings_file import StartSettings
 from spotbatch.local.template_file import read_template, stack_name_of
-from spotbatch.policy.deadline import DeadlinePolicy
-from spotbatch.policy.fitted_model import FITTED
 
 OpenEngine = Callable[[EngineSettings], Awaitable[Engine]]
 
@@ -85,6 +83,7 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
                     region=info.region,
                     port=listener.getsockname()[1],
                     asset_of=assets.content,
+                    store=StateStore(settings.home / "stacks.db"),
                 )
                 monitor = Monitor(
                     moto=moto,
@@ -175,12 +174,9 @@ async def _serve(
     def secret_of(access_key: str) -> str | None:
         return info.secret_key if access_key == info.access_key else moto.secret_of(access_key)
 
-    deadlines = Deadlines(
-        region=region,
-        artifacts=settings.artifacts_folder,
-        policy=DeadlinePolicy(model=FITTED),
-        boot_seconds=settings.boot_seconds,
-    )
+    async def own_controller() -> dict[str, str]:
+        return await controller_stack.outputs(region, load)
+
     metadata = MetadataService(
         on_rebalance=monitor.rebalance_recommended,
         engine=engine,
@@ -189,15 +185,18 @@ async def _serve(
         hosts_folder=settings.home / "hosts",
         clock=time.time,
     )
+    durable = DurableState(moto=moto, store=moto.store, account_id=info.account_id, region=info.region)
     application = Application(
         region=region,
-        admin=Admin(region=region, load_stack=load, promise=deadlines.promise, shut_down=stop.set, metadata=metadata),
+        admin=Admin(
+            region=region, load_stack=load, own_controller=own_controller, shut_down=stop.set, metadata=metadata
+        ),
         metadata=metadata,
         experiments=Experiments(region=region, metadata=metadata, seed=settings.seed),
         verifier=Verifier(secret_of=secret_of),
         secret_key=info.secret_key,
         port=port,
-        moto=moto.answer,
+        moto=durable.answer,
         elsewhere=moto,
         functions=monitor.answer_lambda,
         was_asked=monitor.service_was_asked,
@@ -206,7 +205,6 @@ async def _serve(
     )
     try:
         _take_up(region, moto)
-        deadlines.take_up()
         for path, body in _templates(settings):
             known = body.get("Parameters") or {}
             given = {name: value for name, value in settings.parameters.items() if name in known}

@@ -4,8 +4,9 @@ The controller is a function of the stack (the setting `controller`), on AWS and
 in its table here and given its first look here too, by the same code, so that its jobs are submitted at once.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
@@ -30,6 +31,7 @@ from spotbatch.controller.run import Budget, Deadline, Growth, Move, Need, Note,
 from spotbatch.controller.table import Table
 from spotbatch.runs import artifact_store
 from spotbatch.runs.destination import Destination
+from spotbatch.runs.endpoint import running_region
 from spotbatch.runs.inputs import store_inputs
 from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import Submission, new_run_id, send_along
@@ -44,51 +46,124 @@ _CHANGEOVER_SECONDS: Final = 600  # boot, image, restore, and work since the las
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Control:
-    """Where the requested controller is."""
+    """A controller, and the queues that it submits to: a stack's own, or the local region's for everything else."""
 
-    outputs: StackOutputs
+    stack: str  # "" if there is none
+    spot_queue: str
+    on_demand_queue: str  # "" if there is none
+    table_name: str = ""  # "": the region's own, which is created when a run is put under control
+    schedule_name: str = ""
+
+    @property
+    def is_of_region(self) -> bool:
+        return not self.table_name
+
+    def opened(self) -> "Control":
+        """With its table and its schedule. Raises Unavailable."""
+        return self if self.table_name else _of_region(self)
 
     @property
     def table(self) -> Table:
-        return Table(name=self.outputs.controller_table)
+        return Table(name=self.table_name)
 
     def wake(self) -> None:
         """Turn the controller's schedule on."""
-        session.client("events").enable_rule(Name=self.outputs.controller_schedule)
+        session.client("events").enable_rule(Name=self.schedule_name)
 
 
-def control_of(asked: JobOptions) -> Control | None:
-    """The controller, if something only it can do was requested. Raises NotFound if there is none.
+def control_of(asked: JobOptions, wanted: JobRequest, *, is_dry: bool = False) -> Control | None:
+    """The controller, if something only it can do was requested. Raises InvalidInput, NotFound.
 
-    A deadline in the local region is handled by the region itself if the stack has no controller.
+    In the local region, queues that no stack's controller serves are served by the region's own.
     """
-    own = (asked.on_demand_after, asked.grow_memory, asked.max_usd)
-    if all(one is None for one in (*own, asked.deadline_seconds)):
+    _check_words(asked, is_dry=is_dry)
+    needs = (asked.on_demand_after, asked.grow_memory, asked.max_usd, asked.deadline_seconds)
+    if all(one is None for one in needs):
         return None
-    if all(one is None for one in own) and session.is_local() and (asked.queue or not _has_controller(asked.stack)):
-        return None
-    return Control(outputs=_outputs(asked.stack))
+    found = _stack_of(asked)
+    if found is not None and found.controller_table and found.controller_schedule and _are_of(found, asked):
+        return _of_stack(found)
+    if session.is_local():
+        default = found.on_demand_queue if found is not None and _name(wanted.queue) == found.job_queue else ""
+        return Control(
+            stack=found.stack if found is not None else "",
+            spot_queue=_name(wanted.queue),
+            on_demand_queue=_name(asked.on_demand_queue or "") or default,
+        )
+    own = _outputs(asked.stack)
+    raise InvalidInput(
+        f"the controller of stack {own.stack} submits to its own queues {own.job_queue} and "
+        f"{own.on_demand_queue or '(none on demand)'} only: leave --queue and --on-demand-queue out"
+    )
 
 
-def _has_controller(stack: str | None) -> bool:
+def _check_words(asked: JobOptions, *, is_dry: bool) -> None:
+    """Raises InvalidInput for options that do not belong together: nothing was asked of AWS yet."""
+    if asked.deadline_seconds is None:
+        work_seconds = None if is_dry else asked.work_seconds  # a dry run estimates with it
+        if work_seconds is not None or asked.changeover_seconds is not None:
+            raise InvalidInput("--work and --changeover belong to a --deadline: give that too")
+        if asked.on_demand_queue is not None and asked.on_demand_after is None:
+            raise InvalidInput("--on-demand-queue belongs to --deadline or --on-demand-after: give one of them too")
+    elif asked.work_seconds is None:
+        raise InvalidInput(
+            "--deadline needs --work: how long one job takes on one host without interruption, as --work 5h "
+            "(`spotbatch rehearse` measures a sample)"
+        )
+
+
+def _stack_of(asked: JobOptions) -> StackOutputs | None:
+    """The stack's outputs. In the local region a stack is not needed: None if it has none for these options."""
     try:
-        return bool(stack_outputs.read(stack).controller_table)
-    except SpotbatchError:
-        return False
+        return stack_outputs.read(asked.stack)
+    except (NotFound, InvalidInput):
+        if session.is_local() and asked.stack is None and asked.queue is not None:
+            return None
+        raise
+
+
+def _are_of(found: StackOutputs, asked: JobOptions) -> bool:
+    """Whether the queues asked for are the stack's."""
+    return all(
+        wanted is None or _name(wanted) == own
+        for wanted, own in ((asked.queue, found.job_queue), (asked.on_demand_queue, found.on_demand_queue))
+    )
+
+
+def _name(queue: str) -> str:
+    """A queue's name, from its name or its ARN."""
+    return queue.rpartition("/")[2]
+
+
+def _of_stack(found: StackOutputs) -> Control:
+    return Control(
+        stack=found.stack,
+        spot_queue=found.job_queue,
+        on_demand_queue=found.on_demand_queue,
+        table_name=found.controller_table,
+        schedule_name=found.controller_schedule,
+    )
+
+
+def _of_region(control: Control) -> Control:
+    from spotbatch.local.client import RegionClient
+
+    made = RegionClient(info=running_region()).controller()
+    return replace(control, table_name=made["ControllerTableName"], schedule_name=made["ControllerScheduleName"])
 
 
 def _outputs(stack: str | None) -> StackOutputs:
     found = stack_outputs.read(stack)
     if not found.controller_table or not found.controller_schedule:
-        raise NotFound(f"stack {found.stack} has no controller, which does this: {_make('controller', found)}")
+        raise NotFound(f"stack {found.stack} has no controller, which does this: {_make('controller', found.stack)}")
     return found
 
 
-def _make(setting: str, found: StackOutputs) -> str:
+def _make(setting: str, stack: str) -> str:
     if session.is_local():
         return (
             f'set "{setting}": true under "spotbatch" in cdk.json, then: '
-            f"python app.py && spotbatch local load cdk.out/{found.stack}.template.json"
+            f"python app.py && spotbatch local load cdk.out/{stack}.template.json"
         )
     return f"./deploy.sh --set {setting}=true"
 
@@ -101,7 +176,7 @@ def run_of(asked: JobOptions, prepared: Submission, control: Control, jobs: Jobs
     wanted = prepared.request
     size = prepared.inputs.count if prepared.inputs is not None else wanted.array_size or 0
     size = 0 if size == 1 else size
-    _check(asked, wanted, control.outputs, size)
+    _check(asked, wanted, control, size)
     price = unit_price(jobs, wanted) if asked.max_usd is not None or asked.deadline_seconds is not None else None
     memory = wanted.memory_mib or jobs.definition(wanted.definition).requirements.memory_mib
     wishes = _wishes(asked, price, memory, now)
@@ -118,8 +193,8 @@ def run_of(asked: JobOptions, prepared: Submission, control: Control, jobs: Jobs
         name=wanted.name,
         created_at=now,
         size=size,
-        spot_queue=control.outputs.job_queue,
-        on_demand_queue=control.outputs.on_demand_queue,
+        spot_queue=control.spot_queue,
+        on_demand_queue=control.on_demand_queue,
         request={key: value for key, value in shape.items() if key not in ("jobQueue", "arrayProperties")},
         wishes=wishes,
         memory_mib=memory,
@@ -179,33 +254,19 @@ def _check_budget(budget: Budget | None, units: int) -> None:
         )
 
 
-def _check(asked: JobOptions, wanted: JobRequest, outputs: StackOutputs, size: int) -> None:
+def _check(asked: JobOptions, wanted: JobRequest, control: Control, size: int) -> None:
     """Raises InvalidInput or NotFound for what the controller could not fulfil."""
     if asked.is_sequential:
         raise InvalidInput("the controller runs children anew, apart from each other: leave --sequential out")
-    if wanted.queue.rpartition("/")[2] != outputs.job_queue:
-        raise InvalidInput(
-            f"the controller of stack {outputs.stack} submits to its own queue {outputs.job_queue} only, "
-            f"not to {wanted.queue}: leave --queue out"
-        )
     if asked.on_demand_after is not None and not 1 <= asked.on_demand_after <= _MOST_LOSSES:
         raise InvalidInput(f"--on-demand-after is 1 to {_MOST_LOSSES} losses, not {asked.on_demand_after}")
     if asked.on_demand_after is None and asked.deadline_seconds is None:
         return
-    if asked.on_demand_queue is not None and asked.on_demand_queue != outputs.on_demand_queue:
-        raise InvalidInput("the controller submits to its own stack's queues only: leave --on-demand-queue out")
-    if not outputs.on_demand_queue:
-        raise NotFound(
-            f"stack {outputs.stack} has no queue for on-demand capacity: {_make('on_demand_queue', outputs)}"
-        )
-    _check_on_demand(asked, wanted, outputs.on_demand_queue, size)
+    if not control.on_demand_queue:
+        raise NotFound(_no_on_demand_queue(control))
+    _check_on_demand(asked, wanted, control.on_demand_queue, size)
     if asked.deadline_seconds is None:
         return
-    if asked.work_seconds is None:
-        raise InvalidInput(
-            "--deadline needs --work: how long one job takes on one host without interruption, as --work 5h "
-            "(`spotbatch rehearse` measures a sample)"
-        )
     if asked.after or asked.after_each:
         raise InvalidInput("nobody can promise when a job is done that waits for others: leave --after out")
     if size > MOST_UNITS_IN_TIME:
@@ -232,6 +293,13 @@ def _check_on_demand(asked: JobOptions, wanted: JobRequest, queue: str, size: in
         )
 
 
+def _no_on_demand_queue(control: Control) -> str:
+    if not control.stack:
+        return "there is no queue for on-demand capacity: name one with --on-demand-queue"
+    made = f"stack {control.stack} has no queue for on-demand capacity: {_make('on_demand_queue', control.stack)}"
+    return f"{made}; or name one with --on-demand-queue" if session.is_local() else made
+
+
 def first_requests(run: Run) -> list[dict[str, Any]]:
     """The initial SubmitJob requests."""
     return [request_of(run, move) for move in run.moves]
@@ -245,6 +313,7 @@ def submit(jobs: Jobs, prepared: Submission, run: Run, control: Control) -> Run:
             queue=prepared.request.queue, definition=prepared.request.definition, bucket=prepared.bucket
         )
         store_inputs(artifact_store.store_at(jobs, where), run.run_id, prepared.inputs)
+    control = control.opened()
     if len(control.table.active()) >= MOST_RUNS:
         raise Unavailable(f"{MOST_RUNS} runs are under control, and no more can be looked at each minute: wait for one")
     control.wake()  # before anything is promised: a caller who may not wake it must not promise
@@ -268,10 +337,7 @@ def _first_look(jobs: Jobs, run_id: str, control: Control) -> Run:
 
 def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> Run:
     """Resume a run that was stopped by its budget. Raises NotFound, InvalidInput."""
-    control = Control(outputs=_outputs(stack))
-    run = control.table.read(run_id)
-    if run is None:
-        raise NotFound(f"run {run_id} was never under control, or more than a month ago: --max-usd is for those")
+    control, run = _found(run_id, stack)
     budget = run.wishes.budget
     if run.outcome is not Outcome.STOPPED or budget is None:
         raise InvalidInput(f"run {run_id} was not stopped by a budget: it is {run.outcome}")
@@ -294,6 +360,23 @@ def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> R
     control.wake()
     control.table.write(again)
     return _first_look(jobs, run_id, control)
+
+
+def _found(run_id: str, stack: str | None) -> tuple[Control, Run]:
+    """A run, and the controller that it is under. Raises NotFound."""
+    for control in _controls(stack):
+        if (run := control.table.read(run_id)) is not None:
+            return control, run
+    raise NotFound(f"run {run_id} was never under control, or more than a month ago: --max-usd is for those")
+
+
+def _controls(stack: str | None) -> Iterator[Control]:
+    if not session.is_local():
+        yield _of_stack(_outputs(stack))
+        return
+    with contextlib.suppress(NotFound, InvalidInput):  # no such stack, or no controller in it
+        yield _of_stack(_outputs(stack))
+    yield Control(stack="", spot_queue="", on_demand_queue="").opened()
 
 
 # --- the story

@@ -79,24 +79,6 @@ def write_manifest(store: Artifacts, run: RunManifest) -> None:
 
 def read_manifest(store: Artifacts, run_id: str) -> RunManifest:
     """A run's manifest. Raises NotFound."""
-    try:
-        found: Any = read_json(store, layout.run_manifest(run_id))
-    except NotFound as error:
-        return _with_deadline(store, run_id, error)
+    found: Any = read_json(store, layout.run_manifest(run_id))
     parts = tuple(RunPart(**part) for part in found.pop("parts"))
     return RunManifest(**found, parts=parts)
-
-
-def _with_deadline(store: Artifacts, run_id: str, error: NotFound) -> RunManifest:
-    """A run that the local region moves between queues: each move created a job."""
-    try:
-        story: Any = read_json(store, layout.deadline_story(run_id))
-    except NotFound:
-        raise error from None
-    return RunManifest(
-        run_id=run_id,
-        name=story["name"],
-        queue=story["spot_queue"],
-        created_at=story["created_at"],
-        parts=tuple(RunPart(job_id=part["job_id"], indexes="") for part in story["parts"]),
-    )

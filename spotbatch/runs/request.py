@@ -43,7 +43,7 @@ class JobOptions:
     queue: str | None = None
     definition: str | None = None
     stack: str | None = None
-    deadline_seconds: int | None = None  # handled by the local region; see deadline.py
+    deadline_seconds: int | None = None  # with all below, the controller's; see control.py
     work_seconds: int | None = None
     changeover_seconds: int | None = None
     on_demand_queue: str | None = None

@@ -17,7 +17,7 @@ from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.runs import artifact_store, control, deadline, lookup, records
+from spotbatch.runs import artifact_store, control, lookup, records
 from spotbatch.runs.attempt_story import outcome_text, told_by
 from spotbatch.runs.inputs import input_names
 from spotbatch.runs.units import failed_of, indexes_of, run_index
@@ -36,17 +36,14 @@ def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None,
     if (controlled := control.story_of_job(found, stack)) is not None and not as_json:
         for line in control.lines_of(controlled):
             text.say(line)
-    if len(ids) > 1 and deadline.DEADLINE_TAG not in found.tags:
+    if len(ids) > 1:
         return _show_run(job, jobs, jobs.describe(ids), controlled, as_json=as_json)
     kept = _records(found, stack)
-    story = deadline.story_of_job(found, stack)
     if as_json:
-        return json.write({**_plain(found, kept), "deadline": story, "controller": controlled})
+        return json.write({**_plain(found, kept), "controller": controlled})
     _head(found)
     if money := _money(jobs, [found]):
         text.say(f"cost         {money}")
-    for line in deadline.lines_of(story, time.time()) if story is not None else ():
-        text.say(line)
     if found.array is not None:
         return _children(jobs, found)
     return _attempts(found, kept)

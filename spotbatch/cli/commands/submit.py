@@ -15,13 +15,11 @@ from spotbatch.batch.job import JobRequest
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
 from spotbatch.cli.output.control import ControlledRun, say_controlled
-from spotbatch.cli.output.deadline import say_submitted
-from spotbatch.cli.output.deadline import show as show_deadline
-from spotbatch.runs import artifact_store, control, deadline, destination, job_file, parse
+from spotbatch.runs import control, job_file, parse
 from spotbatch.runs.capacity import need_of, requirements_of
 from spotbatch.runs.manifest import RunManifest
 from spotbatch.runs.request import JobOptions
-from spotbatch.runs.submit import Submission, prepare, send_along
+from spotbatch.runs.submit import Submission, prepare
 from spotbatch.runs.submit import send as submit_prepared
 
 if TYPE_CHECKING:
@@ -65,15 +63,17 @@ Check = Annotated[bool, typer.Option("--check/--no-check", help="Refuse what no 
 JobFile = Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML); options win over it.")]
 Deadline = Annotated[
     str | None,
-    typer.Option("--deadline", help="Done within, as 6h: it moves between Spot and on demand (needs the controller)."),
+    typer.Option("--deadline", help="Done within, as 6h: it moves between Spot and on demand (controller)."),
 ]
 Work = Annotated[
     str | None, typer.Option(help="How long one job takes on one host, uninterrupted: for --deadline and --dry-run.")
 ]
 Changeover = Annotated[
-    str | None, typer.Option(help="With --deadline: from a new host's start to progress (default: its boot and 5 s).")
+    str | None, typer.Option(help="With --deadline: from a new host's launch to progress (default: 10m).")
 ]
-OnDemandQueue = Annotated[str | None, typer.Option(help="With --deadline (default: the stack's).")]
+OnDemandQueue = Annotated[
+    str | None, typer.Option(help="With --deadline or --on-demand-after, in the local region (default: the stack's).")
+]
 OnDemandAfter = Annotated[
     int | None, typer.Option(help="After so many losses on Spot a child runs on demand, 1 to 10 (controller).")
 ]
@@ -172,12 +172,8 @@ def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_chec
     jobs = Jobs()
     prepared = prepare(asked, jobs=jobs, is_checked=is_checked)
     wanted = prepared.request
-    if (controller := control.control_of(asked)) is not None:
+    if (controller := control.control_of(asked, wanted, is_dry=is_dry)) is not None:
         return _send_to_controller(asked, prepared, controller, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
-    if (with_deadline := deadline.deadline_request(asked, is_dry=is_dry)) is not None:
-        if not is_dry:
-            send_along(jobs, prepared)
-        return _send_with_deadline(wanted, with_deadline, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
     if is_dry:
         return _show_plan(jobs, prepared, asked.work_seconds, as_json=as_json)
     run = submit_prepared(jobs, prepared)
@@ -211,20 +207,6 @@ def _send_to_controller(
     say_controlled(run, as_json=as_json, watch=watch)
     if watch:
         ControlledRun(jobs=jobs, store=open_artifacts(run.artifacts_url), run_id=run.run_id, as_json=as_json).run()
-    return None
-
-
-def _send_with_deadline(
-    wanted: JobRequest, with_deadline: deadline.DeadlineRequest, jobs: Jobs, *, is_dry: bool, watch: bool, as_json: bool
-) -> None:
-    asked = deadline.request_of(wanted, with_deadline, jobs=jobs)
-    if is_dry:
-        json.write(asked)
-        return _show_price(jobs, wanted)
-    run_id = say_submitted(deadline.submit(asked), as_json=as_json)
-    if watch:
-        where = destination.Destination(queue=wanted.queue, definition=wanted.definition)
-        show_deadline(run_id, jobs=jobs, store=artifact_store.store_at(jobs, where), as_json=as_json)
     return None
 
 

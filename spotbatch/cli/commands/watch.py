@@ -11,10 +11,9 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import text
 from spotbatch.cli.output.control import controlled_run
-from spotbatch.cli.output.deadline import show as show_deadline
 from spotbatch.cli.output.facts import Facts
 from spotbatch.cli.output.screens import open_screen, play
-from spotbatch.runs import deadline, lookup
+from spotbatch.runs import lookup
 from spotbatch.runs.follow import Following
 from spotbatch.runs.tracker import Tracker
 from spotbatch.runs.units import failed_of
@@ -36,8 +35,6 @@ def watch(
     jobs = Jobs()
     if (controlled := controlled_run(job, jobs=jobs, stack=stack, queue=queue, as_json=as_json)) is not None:
         return controlled.run()
-    if (store := deadline.store_of_run(job, jobs=jobs, stack=stack, queue=queue)) is not None:
-        return show_deadline(job, jobs=jobs, store=store, as_json=as_json)
     return follow(lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json, called=job)
 
 

@@ -25,8 +25,12 @@ def say_controlled(run: Run, *, as_json: bool, watch: bool) -> None:
     """Show that a run is under control; its id goes to standard output."""
     job_ids = [part.job_id for part in run.parts]
     if as_json:
-        return json.write_event({"event": "submitted", "run_id": run.run_id, "job_ids": job_ids, "name": run.name})
+        by = run.wishes.deadline.at if run.wishes.deadline is not None else None
+        told = {"run_id": run.run_id, "job_ids": job_ids, "name": run.name, "deadline_at": by}
+        return json.write_event({"event": "submitted", **told})
     text.say(run.run_id)
+    if run.wishes.deadline is not None:
+        text.hint(f"to be done by {text.moment(run.wishes.deadline.at)}")
     if not job_ids:
         text.hint(_SOON)
     if not watch:

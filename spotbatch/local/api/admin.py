@@ -1,4 +1,4 @@
-"""The region's own API below /spotbatch/: hosts, interruptions, stacks, deadlines, health, shutdown."""
+"""The region's own API below /spotbatch/: hosts, interruptions, stacks, the controller, health, shutdown."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from spotbatch.local.api.region import Region
 
 PREFIX: Final = "/spotbatch/"
 
-Promise = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+OwnController = Callable[[], Awaitable[dict[str, str]]]
 # Name, template, parameters, imports, and the template's file on this machine or "".
 LoadStack = Callable[[str, dict[str, Any], dict[str, str], dict[str, str], str], Awaitable[dict[str, Any]]]
 
@@ -25,7 +25,7 @@ class Admin:
 
     region: Region
     load_stack: LoadStack
-    promise: Promise
+    own_controller: OwnController
     shut_down: Callable[[], None]
     metadata: MetadataService
 
@@ -55,8 +55,8 @@ class Admin:
                 return await self._interrupt(_object(body))
             case "POST", "stacks":
                 return await self._stacks(_object(body))
-            case "POST", "deadlines":
-                return json_response(await self.promise(_object(body)))
+            case "POST", "controller":
+                return json_response(await self.own_controller())
             case "POST", "shutdown":
                 return replace(json_response({"status": "stopping"}), then=self.shut_down)
             case _, path:

@@ -8,14 +8,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.contract.cli_world import IMAGES, CliWorld
+from tests.contract.controller.region import ended, places, story
 from tests.contract.local_api_region import running, until
 
 pytestmark = pytest.mark.timeout(300)
@@ -43,50 +42,20 @@ def submit(world: CliWorld, *arguments: str) -> str:
     return world.submit("--memory", "300", *arguments)
 
 
-def tick(world: CliWorld) -> None:
-    """What the schedule does each minute."""
-    client = world.region.client("lambda")
-    [function] = client.list_functions()["Functions"]
-    answer = client.invoke(FunctionName=function["FunctionName"], Payload=b'{"source": "aws.events"}')
-    assert "FunctionError" not in answer, answer["Payload"].read()
-
-
-def ended(world: CliWorld, run_id: str, *, ticks: bool) -> dict[str, Any]:
-    """The story of a run that is over."""
-
-    def over() -> dict[str, Any] | None:
-        if ticks:
-            tick(world)
-            time.sleep(1)  # between two looks, as a schedule has it
-        found = told(world, run_id)
-        return found if found["outcome"] != "running" else None
-
-    return until(over, seconds=120)
-
-
-def places(found: dict[str, Any]) -> list[tuple[str, int]]:
-    return [(part["place"], part["memory_mib"]) for part in found["parts"]]
-
-
 def test_what_was_killed_for_memory_comes_back_with_more_at_once(world: CliWorld) -> None:
     """No tick is needed: the event of its end calls the function."""
     run_id = world.submit("--memory", "100", "--grow-memory", "2x", "--", sys.executable, "-c", EATS)
-    until(lambda: len(told(world, run_id)["parts"]) > 1, seconds=40)
-    assert places(told(world, run_id))[:2] == [("SPOT", 100), ("SPOT", 200)]
-    found = ended(world, run_id, ticks=True)
+    until(lambda: len(story(world, run_id)["parts"]) > 1, seconds=40)
+    assert places(story(world, run_id))[:2] == [("SPOT", 100), ("SPOT", 200)]
+    found = ended(world, run_id)
     assert (found["outcome"], found["learnt_mib"]) == ("succeeded", 200)
     assert "give --memory 200 the next time" in world.run("show", run_id).out
 
 
-def told(world: CliWorld, run_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((world.home / "artifacts" / "runs" / run_id / "controller.json").read_text())
-    return found
-
-
 def test_what_was_lost_as_often_as_it_may_goes_on_on_demand(world: CliWorld) -> None:
     run_id = submit(world, "--on-demand-after", "1", "--", "sh", "-c", ON_DEMAND_ONLY)
-    reclaim_under(world, told(world, run_id)["parts"][0]["job_id"])
-    found = ended(world, run_id, ticks=True)
+    reclaim_under(world, story(world, run_id)["parts"][0]["job_id"])
+    found = ended(world, run_id)
     assert found["outcome"] == "succeeded", found
     assert places(found) == [("SPOT", 300), ("ON_DEMAND", 300)]
     assert "lost 1 times on Spot" in found["parts"][1]["why"]
@@ -103,7 +72,7 @@ def reclaim_under(world: CliWorld, job_id: str) -> None:
 def test_a_job_whose_deadline_comes_near_is_moved_on_demand_and_meets_it(world: CliWorld) -> None:
     options = ("--deadline", "610s", "--work", "20s", "--changeover", "5s")
     run_id = submit(world, *options, "--", "sh", "-c", ON_DEMAND_ONLY)
-    found = ended(world, run_id, ticks=True)
+    found = ended(world, run_id)
     assert found["outcome"] == "succeeded", found
     assert [place for place, _ in places(found)] == ["SPOT", "ON_DEMAND"]
     assert "could now cost the deadline" in found["parts"][1]["why"]
@@ -117,12 +86,12 @@ def test_a_run_is_stopped_by_its_budget_and_goes_on_with_a_new_one(world: CliWor
     assert match, hint
     most = float(match[1]) * 310 / 3600  # five minutes are held back, so some seconds are left
     run_id = submit(world, "--max-usd", f"{most:.7f}", "--", "sh", "-c", SAVES)
-    found = ended(world, run_id, ticks=True)
+    found = ended(world, run_id)
     assert (found["outcome"], found["stopped"]) == ("stopped", 1), found
     assert float(found["spent_usd"]) < most
     assert "retry" in world.run("watch", run_id, code=1).err
     world.run("retry", run_id, "--max-usd", "1")
-    found = ended(world, run_id, ticks=True)
+    found = ended(world, run_id)
     assert (found["outcome"], len(found["parts"])) == ("succeeded", 2), found
 
 

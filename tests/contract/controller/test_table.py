@@ -9,8 +9,9 @@ from moto import mock_aws
 from spotbatch.aws import session
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.controller.ports import Conflict
+from spotbatch.controller.resources import INDEX
 from spotbatch.controller.run import Note, Outcome
-from spotbatch.controller.table import INDEX, Table
+from spotbatch.controller.table import Table
 from tests.unit.controller.builders import NOW, a_run
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from app import CostOptimizedBatchProcessingStack, _context_of_the_project
+from spotbatch.controller.resources import HANDLER
 from spotbatch.infra import StackSettings
-from spotbatch.infra.controller import HANDLER, stage
+from spotbatch.infra.controller import stage
+from spotbatch.local import controller_stack
 from spotbatch.pricing.footprint import footprint
 from spotbatch.pricing.units import idle_cost, total
 
@@ -49,6 +51,25 @@ def test_its_schedule_is_off_until_a_run_is_under_control(controlled: Template) 
     assert rules["rate(1 minute)"]["State"] == "DISABLED"
     assert rules["pattern"]["EventPattern"]["detail"]["status"] == ["FAILED"]
     assert len(rules["pattern"]["EventPattern"]["detail"]["jobQueue"]) == 2
+
+
+def test_the_local_regions_own_controller_is_this_one(controlled: Template) -> None:
+    """The same table, times and events; its function is the installed package instead of an archive of it."""
+    own = controller_stack.template()
+    [table], [its_table] = (of_type(each, "AWS::DynamoDB::Table") for each in (controlled, own))
+    assert its_table == {name: table[name] for name in its_table}
+    [function], [its_function] = (of_type(each, "AWS::Lambda::Function") for each in (controlled, own))
+    assert all(its_function[name] == function[name] for name in ("Timeout", "MemorySize"))
+    assert set(its_function["Environment"]["Variables"]) == set(function["Environment"]["Variables"])
+    rules, its_rules = (of_type(each, "AWS::Events::Rule") for each in (controlled, own))
+    for rule in rules:
+        rule.get("EventPattern", {}).get("detail", {}).pop("jobQueue", None)  # every queue of the local region
+
+    def kinds(some: list[Any]) -> set[str]:
+        members = ("ScheduleExpression", "EventPattern", "State")
+        return {json.dumps({member: one.get(member) for member in members}, sort_keys=True) for one in some}
+
+    assert kinds(rules) == kinds(its_rules)
 
 
 def test_it_writes_nowhere_but_where_its_runs_are(controlled: Template) -> None:
