@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from spotbatch.batch.consumable import ConsumableNeed
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.retry import RetryStrategy, spot_safe
@@ -57,6 +58,7 @@ class World:
         timeout_seconds: int | None = None,
         share: str = "",
         priority: int = 0,
+        consumables: tuple[ConsumableNeed, ...] = (),
     ) -> int:
         self.last_job += 1
         self.do(
@@ -70,6 +72,7 @@ class World:
                 timeout_seconds=timeout_seconds,
                 share=share,
                 priority=priority,
+                consumables=consumables,
             )
         )
         return self.last_job

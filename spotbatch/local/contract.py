@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from spotbatch.batch.consumable import ConsumableResource
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import JobStatus
@@ -18,6 +19,7 @@ from spotbatch.local.faults import NO_FAULTS, FaultPlan
 from spotbatch.policy.trace import Trace
 
 Json = Mapping[str, object]
+Rules = ComputeEnvironment | JobQueue | ConsumableResource  # what the scheduler knows of a document
 
 # The kind of the documents {"name", "userData"}, by launch template id: the engine reads the ECS agent's settings.
 LAUNCH_TEMPLATE: Final = "launch-template"
@@ -191,9 +193,7 @@ class Engine(Protocol):
         """All resources of a kind (compute-environment, job-queue, job-definition, scheduling-policy, stack, ...)."""
         ...
 
-    async def put_resource(
-        self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
-    ) -> None:
+    async def put_resource(self, kind: str, name: str, body: Json, *, rules: Rules | None = None) -> None:
         """Store a document; with `rules`, inform the scheduler too. Without, the scheduler's view is unchanged."""
         ...
 
@@ -246,6 +246,14 @@ class Engine(Protocol):
 
     def environment_vcpus(self, name: str) -> int:
         """The vCPUs of a compute environment's hosts, booting or running; 0 if it does not exist."""
+        ...
+
+    def consumable_in_use(self, name: str) -> int:
+        """How much of a consumable resource jobs hold or have used up; 0 if it does not exist."""
+        ...
+
+    def jobs_consuming(self, name: str) -> Sequence[str]:
+        """Ids of the jobs that need some of a consumable resource, newest first, whatever their status."""
         ...
 
     def jobs_forgotten(self) -> int:

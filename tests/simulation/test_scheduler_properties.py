@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from spotbatch.batch.consumable import ConsumableNeed, ConsumableResource
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.placement import BlockedReason, ComputeEnvironment, FairShare, JobQueue, StateTimeLimit
 from spotbatch.batch.retry import RetryStrategy, spot_safe
@@ -21,6 +22,12 @@ WIRINGS = st.sampled_from([("e",), ("f",), ("e", "f"), ("f", "e")])
 FAIR = st.sampled_from([None, FairShare(), FairShare(compute_reservation_percent=50, decay_seconds=60)])
 ATTEMPTS = st.integers(1, 4)
 TIME_LIMITS = st.sampled_from([(), tuple(StateTimeLimit(reason=each, max_seconds=100) for each in BlockedReason)])
+CONSUMABLES = [
+    (),
+    (),
+    (ConsumableNeed(name="licence", quantity=1),),
+    (ConsumableNeed(name="licence", quantity=2), ConsumableNeed(name="credit", quantity=1)),
+]
 SIZES = st.sampled_from([0, 0, 2, 3, 7])
 
 
@@ -45,6 +52,8 @@ class SchedulerLife(RuleBasedStateMachine):
             "f": ComputeEnvironment(name="f", pools=(LARGE,), max_vcpus=8, is_spot=False, idle_seconds=5.0),
         }
         self.put_all()
+        self.world.do(ev.ConsumablePut(resource=ConsumableResource(name="licence", total=3)))
+        self.world.do(ev.ConsumablePut(resource=ConsumableResource(name="credit", total=5, is_replenishable=False)))
 
     def put_all(self) -> None:
         self.world.do(*(ev.QueuePut(queue=queue) for queue in self.queues))
@@ -64,6 +73,7 @@ class SchedulerLife(RuleBasedStateMachine):
         urgent=st.booleans(),
         share=st.sampled_from("ab"),
         priority=st.integers(0, 2),
+        consumables=st.sampled_from(CONSUMABLES),
     )
     def submit(self, attempts: int, urgent: bool, **needs: Any) -> None:
         retry = RetryStrategy(attempts=attempts)
@@ -110,6 +120,10 @@ class SchedulerLife(RuleBasedStateMachine):
         changed = replace(self.environments[name], is_enabled=enabled, max_vcpus=maximum, min_vcpus=least)
         self.environments[name] = changed
         self.world.do(ev.EnvironmentPut(environment=changed))
+
+    @rule(total=st.integers(0, 4))
+    def change_a_consumable(self, total: int) -> None:
+        self.world.do(ev.ConsumablePut(resource=ConsumableResource(name="licence", total=total)))
 
     # ---- what the cloud does ----
 
@@ -158,6 +172,7 @@ class SchedulerLife(RuleBasedStateMachine):
         old = self.world.scheduler
         self.world.scheduler = Scheduler(quota_vcpus=old.state.quota_vcpus, remember=True)
         self.world.do(*(ev.QueuePut(queue=queue) for queue in self.queues))
+        self.world.do(*(ev.ConsumablePut(resource=each) for each in old.state.consumables.resources.values()))
         lost = []
         for job_no, record in sorted(old.state.jobs.items()):
             statuses, attempts = old.statuses(job_no), old.attempts(job_no)
@@ -177,6 +192,9 @@ class SchedulerLife(RuleBasedStateMachine):
         for name, environment in self.environments.items():
             self.environments[name] = replace(environment, is_enabled=True)
         self.put_all()
+        world.do(ev.ConsumablePut(resource=ConsumableResource(name="licence", total=10_000)))
+        credit = ConsumableResource(name="credit", total=1_000_000, is_replenishable=False)
+        world.do(ev.ConsumablePut(resource=credit))
         for _ in range(2_000):
             if all(world.status(job).is_terminal for job in world.scheduler.state.jobs):
                 return

@@ -16,9 +16,16 @@ def why_blocked(state: State, queue: QueueRecord) -> BlockedReason | None:
     """Why the head of a queue can never start as things are; None if it just waits its turn, or nothing waits."""
     head = queue.order.head(state.now)
     fleets = [fleet for fleet in queue.fleets if fleet.is_open]
+    if head is not None and lacks_consumables(state, *head):
+        return None  # AWS publishes no reason for it
     if head is None or not fleets or any(fleet.has_host_for(head[0]) for fleet in fleets):
         return None
     return blocked_reason([fleet.environment for fleet in fleets], head[0].needs)
+
+
+def lacks_consumables(state: State, record: JobRecord, index: int) -> bool:
+    """Whether a unit has to wait for consumable resources, however many hosts there are."""
+    return bool(record.consumables) and not state.consumables.has_for(record, key_of(record.job_no, index))
 
 
 def fill_unless_blocked(state: State, queue: QueueRecord) -> None:
@@ -32,7 +39,8 @@ def fill(state: State, queue: QueueRecord) -> None:
     """Place units from the head on, in strict order, until one finds neither a host nor a launch."""
     blocked_before, queue.blocked_head = queue.blocked_head, None
     while (head := queue.order.head(state.now)) is not None:
-        host = _host_for(state, queue, head[0]) if _may_start(queue, head[0]) else None
+        may_start = _may_start(queue, head[0]) and not lacks_consumables(state, *head)
+        host = _host_for(state, queue, head[0]) if may_start else None
         if host is None:
             _block(state, queue, head, blocked_before)
             break
@@ -68,7 +76,7 @@ def _may_start(queue: QueueRecord, record: JobRecord) -> bool:
 
 
 def _host_for(state: State, queue: QueueRecord, record: JobRecord) -> Host | None:
-    fleets = [fleet for fleet in queue.fleets if fleet.is_open and not _is_spoken_for(fleet, queue)]
+    fleets = [fleet for fleet in queue.fleets if fleet.is_open and not _is_spoken_for(state, fleet, queue)]
     for fleet in fleets:
         host = fleet.find(record)
         if host is not None:
@@ -85,9 +93,12 @@ def _launchable(state: State, queue: QueueRecord, fleet: Fleet, record: JobRecor
 
 
 def could_host(state: State, queue: QueueRecord, record: JobRecord) -> str | None:
-    """Where a waiting unit could be placed at once, determined without using cached results."""
+    """Where a waiting unit could be placed at once, determined without using cached results.
+
+    Consumable resources aside: see `lacks_consumables`.
+    """
     for fleet in queue.fleets:
-        if not fleet.is_open or _is_spoken_for(fleet, queue):
+        if not fleet.is_open or _is_spoken_for(state, fleet, queue):
             continue
         for host in fleet.hosts.values():
             if host.state in (HostState.READY, HostState.BOOTING) and host.fits(record.needs):
@@ -115,6 +126,8 @@ def _take(state: State, queue: QueueRecord, record: JobRecord, index: int, host:
 
 def _put_on(state: State, record: JobRecord, index: int, host: Host) -> None:
     key = key_of(record.job_no, index)
+    if record.consumables:
+        state.consumables.hold(record, key)
     host.hold(key, record)
     state.placed[key] = host
     if host.state is HostState.READY:
@@ -152,7 +165,7 @@ def _offer(state: State, host: Host, fleet: Fleet) -> None:
         if held is not None and queue.spec.priority < held:
             return
         blocked = _offer_to(state, queue, host)
-        if blocked is not None and fleet.could_fit(blocked[0]):
+        if blocked is not None and fleet.could_fit(blocked[0]) and not lacks_consumables(state, *blocked):
             held = queue.spec.priority
     if held is not None:
         return
@@ -189,6 +202,8 @@ def _fill_host(state: State, queue: QueueRecord, host: Host) -> Unit | None:
             return head
         if order.has_reservation and not _may_start(queue, head[0]):
             return head
+        if lacks_consumables(state, *head):
+            return head
         _take(state, queue, *head, host)
 
 
@@ -212,6 +227,8 @@ def unbind_all(state: State, host: Host, queue: QueueRecord | None = None) -> No
             continue
         record = host.release(key)
         del state.placed[key]
+        if record.consumables and not record.attempts[unit_of(key)[1]]:
+            state.consumables.release(record, key, was_started=False)
         queue = record.queue
         queue.order.line(record).put_back(record, unit_of(key)[1])
         queue.waiting_vcpus += record.needs.vcpus
@@ -262,12 +279,14 @@ def _keep_minimum(state: State, fleet: Fleet) -> None:
         _launch(state, fleet, min(pools, key=lambda pool: (pool.vcpus, pool.usd_per_hour, pool.instance_type)))
 
 
-def _is_spoken_for(fleet: Fleet, queue: QueueRecord) -> bool:
+def _is_spoken_for(state: State, fleet: Fleet, queue: QueueRecord) -> bool:
     """Whether the head of a queue with a higher priority waits for room in this environment."""
     priority = queue.spec.priority
     for other in fleet.queues:
         if other.spec.priority <= priority:
             return False  # they are ordered by priority
         if other.blocked_head is not None and fleet.could_fit(other.blocked_head[0]):
+            if lacks_consumables(state, *other.blocked_head):
+                continue  # room would not help it
             return True
     return False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeVar, dataclass_transform
 
+from spotbatch.batch.consumable import ConsumableNeed, ConsumableResource
 from spotbatch.batch.dependency import DependencyType
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
@@ -57,6 +58,7 @@ class JobSubmitted:
     dependencies: tuple[ResolvedDependency, ...] = ()
     share: str = ""
     priority: int = 0
+    consumables: tuple[ConsumableNeed, ...] = ()  # what each unit needs of consumable resources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +164,18 @@ class QueueRemoved:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConsumablePut:
+    """A consumable resource was created or changed."""
+
+    resource: ConsumableResource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsumableRemoved:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TimePassed:
     """The time given by `Scheduler.next_wakeup` has come."""
 
@@ -180,6 +194,8 @@ Event = (
     | EnvironmentRemoved
     | QueuePut
     | QueueRemoved
+    | ConsumablePut
+    | ConsumableRemoved
     | TimePassed
 )
 
@@ -265,6 +281,21 @@ class JobEnded:
     status_reason: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResourceConsumed:
+    """An ended unit has used up some of a consumable resource that is not replenishable: its state now."""
+
+    resource: ConsumableResource
+
+
 Command = (
-    LaunchHost | TerminateHost | StartAttempt | StopAttempt | AttemptRetried | UnitsReleased | UnitEnded | JobEnded
+    LaunchHost
+    | TerminateHost
+    | StartAttempt
+    | StopAttempt
+    | AttemptRetried
+    | UnitsReleased
+    | UnitEnded
+    | JobEnded
+    | ResourceConsumed
 )

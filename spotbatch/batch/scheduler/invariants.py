@@ -1,9 +1,9 @@
 """The invariants between the state's books; a violation prints the history of the job concerned."""
 
 from spotbatch.batch.errors import BrokenInvariant
-from spotbatch.batch.scheduler.dispatch import could_host
+from spotbatch.batch.scheduler.dispatch import could_host, lacks_consumables
 from spotbatch.batch.scheduler.fleet import Fleet, Host, HostState
-from spotbatch.batch.scheduler.job_record import RUNNABLE, RUNNING, STARTING, JobRecord, unit_of
+from spotbatch.batch.scheduler.job_record import RUNNABLE, RUNNING, STARTING, JobRecord, key_of, unit_of
 from spotbatch.batch.scheduler.queue_order import FairOrder, FifoOrder, QueueRecord
 from spotbatch.batch.scheduler.state import State, Timer
 from spotbatch.batch.status import STATUSES
@@ -20,6 +20,7 @@ def check_state(state: State) -> None:
     _check_placed(state)
     _check_waiting(state)
     _check_deadlines(state)
+    _check_consumables(state)
     for queue in state.queues.values():
         _check_shares(state, queue)
         _check_head(state, queue)
@@ -107,6 +108,23 @@ def _check_deadlines(state: State) -> None:
             _require(state, record, code == RUNNING, f"unit {index} has a deadline, yet is {STATUSES[code]}")
 
 
+def _check_consumables(state: State) -> None:
+    """Started units that have not ended, and bound ones, hold what they need, and nobody else holds anything."""
+    held: dict[str, int] = {}
+    for record in state.jobs.values():
+        if not record.consumables:
+            continue
+        for index in range(record.units):
+            key = key_of(record.job_no, index)
+            holds = not record.is_over(index) and (record.attempts[index] > 0 or key in state.placed)
+            book = key in state.consumables.holders
+            _require(state, record, book == holds, f"unit {index} holds its consumables: {holds}, the book says {book}")
+            for need in record.consumables if holds else ():
+                held[need.name] = held.get(need.name, 0) + need.quantity
+    book_held = {name: quantity for name, quantity in state.consumables.held.items() if quantity}
+    _require(state, None, held == book_held, f"units hold {held} of consumables, the book says {book_held}")
+
+
 def _check_shares(state: State, queue: QueueRecord) -> None:
     """A fair-share queue books the vCPUs that each share runs."""
     if not isinstance(queue.order, FairOrder):
@@ -130,6 +148,8 @@ def _check_head(state: State, queue: QueueRecord) -> None:
         return
     record = head[0]
     _require(state, record, queue.blocked_head == head, f"unit {head[1]} is the head, and nobody looked for a host")
+    if lacks_consumables(state, *head):
+        return
     host = could_host(state, queue, record)
     _require(state, record, host is None, f"unit {head[1]} waits, yet could have {host}")
 

@@ -31,6 +31,7 @@ class JobRecord:
 
     __slots__ = (
         "attempts",
+        "consumables",
         "counts",
         "cursor",
         "dependents",
@@ -53,6 +54,7 @@ class JobRecord:
         self.job_no = submitted.job_no
         self.queue = queue
         self.needs = submitted.requirements
+        self.consumables = submitted.consumables
         self.shape = shape  # one number for equal needs: host books use it as a fast-hashing key
         self.units = submitted.size or 1
         self.status = bytearray(self.units)  # status codes; all start as SUBMITTED, which is 0
@@ -78,6 +80,10 @@ class JobRecord:
     @property
     def is_sequential(self) -> bool:
         return any(dependency.type is DependencyType.SEQUENTIAL for dependency in self.submitted.dependencies)
+
+    def is_over(self, index: int) -> bool:
+        """Whether a unit has reached its last status."""
+        return self.status[index] >= TERMINAL_FROM
 
     def move(self, index: int, code: int) -> None:
         """Put one unit into a status."""

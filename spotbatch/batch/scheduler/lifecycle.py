@@ -58,6 +58,10 @@ def job_restored(state: State, event: ev.JobRestored) -> None:
         if code in (STARTING, RUNNING):
             state.placed[key_of(record.job_no, index)] = None
             record.queue.order.started(record, state.now)
+    if record.consumables:
+        for index in range(record.units):
+            if record.attempts[index] and not record.is_over(index):  # started before, so it holds what it needs
+                state.consumables.hold(record, key_of(record.job_no, index))
     if record.has_ended:  # its queue may be gone
         record.status_reason = ARRAY_CHILD_FAILED if record.is_array and record.counts[FAILED] else ""
         return
@@ -84,7 +88,7 @@ def _enter(state: State, event: ev.JobSubmitted) -> JobRecord:
     for dependency in event.dependencies:
         _validate_dependency(state, event, dependency)
     queue = state.queues.get(event.queue) or QueueRecord(JobQueue(name=event.queue, environments=()))
-    record = state.jobs[event.job_no] = JobRecord(event, queue, state.shape(event.requirements))
+    record = state.jobs[event.job_no] = JobRecord(event, queue, state.shape(event.requirements, event.consumables))
     return record
 
 
@@ -241,12 +245,21 @@ def end_unit(state: State, record: JobRecord, index: int, code: int, reason: str
 
 def _book_end(state: State, record: JobRecord, index: int, code: int, reason: str) -> None:
     record.move(index, code)
+    if record.consumables:
+        _give_back(state, record, index)
     if code == FAILED or reason != CONTAINER_EXITED:
         record.reasons[index] = reason  # the usual reason for success costs no memory
     out = state.out
     out.append(ev.UnitEnded(job_no=record.job_no, index=index, status=STATUSES[code], status_reason=reason))
     if record.has_ended:
         _job_is_over(state, record, reason)
+
+
+def _give_back(state: State, record: JobRecord, index: int) -> None:
+    """A unit that has ended gives back its consumable resources, except what it has used up."""
+    key, was_started = key_of(record.job_no, index), record.attempts[index] > 0
+    for resource in state.consumables.release(record, key, was_started=was_started):
+        state.out.append(ev.ResourceConsumed(resource=resource))
 
 
 def _tell(state: State, record: JobRecord, index: int, code: int, ended: _Ended) -> None:

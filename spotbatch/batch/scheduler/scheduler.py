@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from itertools import chain, islice
 from typing import Any, Final
 
+from spotbatch.batch.consumable import ConsumableResource
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.placement import BlockedReason, ComputeEnvironment, blocked_in_words
-from spotbatch.batch.scheduler import attempts, capacity, dispatch, lifecycle
+from spotbatch.batch.scheduler import attempts, capacity, consumables, dispatch, lifecycle
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.scheduler.dispatch import why_blocked
 from spotbatch.batch.scheduler.fleet import HostState
@@ -49,6 +50,8 @@ _RULES: Final[Mapping[type, Callable[[State, Any], None]]] = {
     ev.EnvironmentRemoved: capacity.environment_removed,
     ev.QueuePut: capacity.queue_put,
     ev.QueueRemoved: capacity.queue_removed,
+    ev.ConsumablePut: consumables.consumable_put,
+    ev.ConsumableRemoved: consumables.consumable_removed,
     ev.TimePassed: _time_passed,
 }
 
@@ -76,6 +79,8 @@ class Scheduler:
         if state.recent is not None:
             state.recent.append((now, event))
         _RULES[type(event)](state, event)
+        if state.consumables.has_changed:
+            consumables.retry_waiting(state)
         return out
 
     @property
@@ -173,6 +178,11 @@ class Scheduler:
     def launched_vcpus(self) -> int:
         """vCPUs of all hosts, from launch to end."""
         return self.state.launched_vcpus
+
+    def consumable(self, name: str) -> tuple[ConsumableResource, int] | None:
+        """A consumable resource, and how much of it is in use or used up; None if there is no such resource."""
+        resource = self.state.consumables.resources.get(name)
+        return None if resource is None else (resource, self.state.consumables.in_use(name))
 
     def set_quota(self, vcpus: int) -> None:
         """Set the limit on the vCPUs of all hosts together. Pending launches are retried with the next event."""

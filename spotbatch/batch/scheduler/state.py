@@ -5,9 +5,11 @@ from collections import deque
 from enum import IntEnum
 from typing import Any, Final
 
+from spotbatch.batch.consumable import ConsumableNeed
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.scheduler import events as ev
+from spotbatch.batch.scheduler.consumable_book import ConsumableBook
 from spotbatch.batch.scheduler.fleet import Fleet, Host
 from spotbatch.batch.scheduler.job_record import JobRecord
 from spotbatch.batch.scheduler.queue_order import QueueRecord
@@ -31,6 +33,7 @@ class State:
     __slots__ = (
         "_shapes",
         "_timer_no",
+        "consumables",
         "deadlines",
         "fleets",
         "host_no",
@@ -52,13 +55,14 @@ class State:
         self.fleets: dict[str, Fleet] = {}
         self.queues: dict[str, QueueRecord] = {}
         self.hosts: dict[int, Host] = {}
+        self.consumables = ConsumableBook()
         self.placed: dict[int, Host | None] = {}  # unit key -> host: bound, starting or running there
         self.launched_vcpus = 0
         self.host_no = 0  # of the last host that was launched
         self.deadlines: dict[int, dict[int, float]] = {}  # by timeout: unit key -> when it is over, earliest first
         self.timers: list[tuple[float, int, Timer, tuple[Any, ...]]] = []
         self._timer_no = 0
-        self._shapes: dict[ResourceRequirements, int] = {}
+        self._shapes: dict[tuple[ResourceRequirements, tuple[ConsumableNeed, ...]], int] = {}
         self.now = 0.0  # of the event being handled
         self.out: list[ev.Command] = []  # the commands it leads to
         self.recent: deque[tuple[float, ev.Event]] | None = deque(maxlen=_STORY_EVENTS) if remember else None
@@ -82,9 +86,9 @@ class State:
             raise NotFound(f"there is no host {host_no}")
         return host
 
-    def shape(self, needs: ResourceRequirements) -> int:
+    def shape(self, needs: ResourceRequirements, consumables: tuple[ConsumableNeed, ...] = ()) -> int:
         """A distinct number for each kind of request, in order of first appearance."""
-        return self._shapes.setdefault(needs, len(self._shapes))
+        return self._shapes.setdefault((needs, consumables), len(self._shapes))
 
     def wire(self) -> None:
         """A queue or environment was added, changed or removed: work out anew who uses what.

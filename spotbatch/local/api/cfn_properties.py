@@ -17,6 +17,7 @@ from spotbatch.local.api.region import Document
 
 OPERATIONS: Final[dict[str, str]] = {  # in dependency order
     "AWS::Batch::SchedulingPolicy": "CreateSchedulingPolicy",
+    "AWS::Batch::ConsumableResource": "CreateConsumableResource",
     "AWS::Batch::ComputeEnvironment": "CreateComputeEnvironment",
     "AWS::Batch::JobQueue": "CreateJobQueue",
     "AWS::Batch::JobDefinition": "RegisterJobDefinition",

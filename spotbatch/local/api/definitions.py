@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from spotbatch.local.api import tags
+from spotbatch.local.api import consumables, tags
 from spotbatch.local.api.container import (
     DEFAULT_LOG_GROUP,
     checked_properties,
@@ -21,7 +21,15 @@ from spotbatch.local.api.region import DEFINITION, Document, Region
 _MAX_PAGE: Final = 100
 _MAX_REVISION: Final = 2**31
 _MAX_PRIORITY: Final = 9999
-_KEPT: Final = ("parameters", "schedulingPriority", "retryStrategy", "timeout", "propagateTags", "platformCapabilities")
+_KEPT: Final = (
+    "parameters",
+    "schedulingPriority",
+    "retryStrategy",
+    "timeout",
+    "propagateTags",
+    "platformCapabilities",
+    "consumableResourceProperties",
+)
 _KINDS: Final = ("containerProperties", "ecsProperties", "nodeProperties", "eksProperties")
 
 
@@ -56,8 +64,7 @@ def checked(asked: Document) -> tuple[str, Document]:
     timeout_of(asked.get("timeout", {}))
     if not 0 <= asked.get("schedulingPriority", 0) <= _MAX_PRIORITY:
         raise ClientException(f"schedulingPriority must be 0 to {_MAX_PRIORITY}, not {asked['schedulingPriority']}")
-    if "consumableResourceProperties" in asked:
-        raise ClientException("consumableResourceProperties: the local region has no consumable resources")
+    consumables.checked_needs(asked.get("consumableResourceProperties", {}))
     tags.checked(asked.get("tags", {}))
     return name, body
 

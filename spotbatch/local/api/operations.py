@@ -5,6 +5,7 @@ from typing import Final
 
 from spotbatch.batch.errors import SpotbatchError
 from spotbatch.local.api import (
+    consumables,
     definitions,
     describe_jobs,
     environments,
@@ -39,6 +40,12 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "DescribeSchedulingPolicies": policies.describe,
     "ListSchedulingPolicies": policies.list_policies,
     "DeleteSchedulingPolicy": policies.delete,
+    "CreateConsumableResource": consumables.create,
+    "UpdateConsumableResource": consumables.update,
+    "DescribeConsumableResource": consumables.describe,
+    "ListConsumableResources": consumables.list_resources,
+    "DeleteConsumableResource": consumables.delete,
+    "ListJobsByConsumableResource": consumables.list_jobs,
     "RegisterJobDefinition": definitions.register,
     "DescribeJobDefinitions": definitions.describe,
     "DeregisterJobDefinition": definitions.deregister,

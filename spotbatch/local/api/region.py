@@ -18,6 +18,7 @@ ENVIRONMENT: Final = "compute-environment"
 QUEUE: Final = "job-queue"
 DEFINITION: Final = "job-definition"
 POLICY: Final = "scheduling-policy"
+CONSUMABLE: Final = "consumable-resource"
 JOB_TAGS: Final = "job-tags"
 STACK: Final = "stack"
 

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.local.api import definitions, environments, operations, policies, queues, service_model
+from spotbatch.local.api import consumables, definitions, environments, operations, policies, queues, service_model
 from spotbatch.local.api.cfn_properties import OPERATIONS
 from spotbatch.local.api.errors import ApiError
-from spotbatch.local.api.region import DEFINITION, ENVIRONMENT, POLICY, QUEUE, Document, Region
+from spotbatch.local.api.region import CONSUMABLE, DEFINITION, ENVIRONMENT, POLICY, QUEUE, Document, Region
 
 KINDS: Final = {
     "AWS::Batch::SchedulingPolicy": POLICY,
+    "AWS::Batch::ConsumableResource": CONSUMABLE,
     "AWS::Batch::ComputeEnvironment": ENVIRONMENT,
     "AWS::Batch::JobQueue": QUEUE,
     "AWS::Batch::JobDefinition": DEFINITION,
 }
 NAMES: Final = {
     "AWS::Batch::SchedulingPolicy": "name",
+    "AWS::Batch::ConsumableResource": "consumableResourceName",
     "AWS::Batch::ComputeEnvironment": "computeEnvironmentName",
     "AWS::Batch::JobQueue": "jobQueueName",
     "AWS::Batch::JobDefinition": "jobDefinitionName",
@@ -28,6 +30,7 @@ NAMES: Final = {
 # Members whose change creates a new resource ("createOnlyProperties" of the published schemas), besides the name.
 _CREATE_ONLY: Final = {
     "AWS::Batch::SchedulingPolicy": (),
+    "AWS::Batch::ConsumableResource": ("resourceType",),
     "AWS::Batch::ComputeEnvironment": ("type", "tags", "eksConfiguration"),
     "AWS::Batch::JobQueue": ("jobQueueType",),
     "AWS::Batch::JobDefinition": (),
@@ -167,6 +170,8 @@ async def _put(region: Region, kind: str, document: Document) -> None:
         await environments.put(region, document)
     elif kind == QUEUE:
         await queues.put(region, document)
+    elif kind == CONSUMABLE:
+        await consumables.put(region, document)
     else:
         await policies.put(region, document)
 
@@ -174,6 +179,11 @@ async def _put(region: Region, kind: str, document: Document) -> None:
 def _policy_update(_old: Kept, new: Kept, before: Document) -> tuple[str, Document]:
     asked = {"arn": before["arn"], "fairsharePolicy": new.asked.get("fairsharePolicy", {})}
     return "UpdateSchedulingPolicy", asked
+
+
+def _consumable_update(_old: Kept, new: Kept, _before: Document) -> tuple[str, Document]:
+    total = new.asked.get("totalQuantity", 0)
+    return "UpdateConsumableResource", {"consumableResource": new.name, "operation": "SET", "quantity": total}
 
 
 def _environment_update(_old: Kept, new: Kept, before: Document) -> tuple[str, Document]:
@@ -198,6 +208,7 @@ def _queue_update(_old: Kept, new: Kept, _before: Document) -> tuple[str, Docume
 
 _UPDATES: Final[dict[str, Callable[[Kept, Kept, Document], tuple[str, Document]]]] = {
     "AWS::Batch::SchedulingPolicy": _policy_update,
+    "AWS::Batch::ConsumableResource": _consumable_update,
     "AWS::Batch::ComputeEnvironment": _environment_update,
     "AWS::Batch::JobQueue": _queue_update,
 }
@@ -216,6 +227,8 @@ async def remove(region: Region, old: Kept) -> None:
         await perform(region, old, "DeregisterJobDefinition", {"jobDefinition": old.key})
     elif kind == POLICY:
         await perform(region, old, "DeleteSchedulingPolicy", {"arn": document["arn"]})
+    elif kind == CONSUMABLE:
+        await perform(region, old, "DeleteConsumableResource", {"consumableResource": old.name})
     elif kind == ENVIRONMENT:
         await perform(region, old, "UpdateComputeEnvironment", {"computeEnvironment": old.name, "state": "DISABLED"})
         await perform(region, old, "DeleteComputeEnvironment", {"computeEnvironment": old.name})

@@ -10,7 +10,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
 from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, OVERRIDES_TOO_LONG, overrides_length
 from spotbatch.batch.scheduler.events import JobSubmitted, ResolvedDependency
-from spotbatch.local.api import definitions, multinode, tags
+from spotbatch.local.api import consumables, definitions, multinode, tags
 from spotbatch.local.api.container import (
     filled_command,
     requirements,
@@ -35,7 +35,6 @@ _OF_ONE_AMONG_SEVERAL: Final = frozenset({  # members of TaskContainerProperties
 })  # fmt: skip
 _NOT_HERE: Final = {
     "eksPropertiesOverride": "eksPropertiesOverride is for jobs on EKS; the local region runs jobs for ECS on EC2 only",
-    "consumableResourcePropertiesOverride": "consumableResourcePropertiesOverride: the local region has none",
 }
 
 
@@ -68,6 +67,7 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
     size = _array_size(asked)
     strategy = asked.get("retryStrategy") or definition.get("retryStrategy") or {}
     timeout = asked.get("timeout") or definition.get("timeout") or {}
+    needs = consumables.needs_of(region, definition, asked)
     wanted = asked.get("dependsOn", [])
     job_id = str(uuid.uuid4())
     rules = JobSubmitted(
@@ -80,6 +80,7 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
         dependencies=_dependencies(region, wanted, size),
         share=_share(queue, asked),
         priority=_priority(queue, definition, asked),
+        consumables=consumables.as_rules(region, needs),
     )
     described = _described(region, job_id, queue, definition, asked) | {
         "parameters": parameters,
@@ -87,6 +88,7 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
         "dependsOn": wanted,
         "container": {**_detail(properties), "command": list(command)},
         **({"timeout": timeout} if timeout else {}),
+        **({"consumableResourceProperties": {"consumableResourceList": needs}} if needs else {}),
         **_ecs(definition, properties, command),
     }
     return Submission(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from spotbatch.local.api.errors import ClientException
-from spotbatch.local.api.region import DEFINITION, ENVIRONMENT, JOB_TAGS, POLICY, QUEUE, Document, Region
+from spotbatch.local.api.region import CONSUMABLE, DEFINITION, ENVIRONMENT, JOB_TAGS, POLICY, QUEUE, Document, Region
 
 _MAX_TAGS: Final = 50
 _MAX_KEY: Final = 128
@@ -58,7 +58,7 @@ def current(region: Region, arn: str) -> dict[str, str]:
 
 
 def _split(region: Region, arn: str) -> tuple[str, str]:
-    for kind in (ENVIRONMENT, QUEUE, DEFINITION, POLICY, "job"):
+    for kind in (ENVIRONMENT, QUEUE, DEFINITION, POLICY, CONSUMABLE, "job"):
         prefix = region.names.arn(kind, "")
         if arn.startswith(prefix) and len(arn) > len(prefix):
             return kind, arn.removeprefix(prefix)

@@ -4,16 +4,17 @@ from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from spotbatch.batch.consumable import ConsumableResource
 from spotbatch.batch.errors import Damaged
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.local.contract import ContainerSpec
 
-Kept = ComputeEnvironment | JobQueue | JobSubmitted | ContainerSpec
-T = TypeVar("T", ComputeEnvironment, JobQueue, JobSubmitted, ContainerSpec)
+Kept = ComputeEnvironment | JobQueue | ConsumableResource | JobSubmitted | ContainerSpec
+T = TypeVar("T", ComputeEnvironment, JobQueue, ConsumableResource, JobSubmitted, ContainerSpec)
 
 _ADAPTERS: Final[dict[type, TypeAdapter[Kept]]] = {
-    kind: TypeAdapter(kind) for kind in (ComputeEnvironment, JobQueue, JobSubmitted, ContainerSpec)
+    kind: TypeAdapter(kind) for kind in (ComputeEnvironment, JobQueue, ConsumableResource, JobSubmitted, ContainerSpec)
 }
 
 

@@ -4,17 +4,19 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from spotbatch.batch.consumable import ConsumableResource
 from spotbatch.batch.errors import NotFound, SpotbatchError, Unavailable
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.local.contract import EngineSettings, Json
+from spotbatch.local.contract import EngineSettings, Json, Rules
 from spotbatch.local.engine import codec
 from spotbatch.local.engine.group_commit import GroupCommit, say
 from spotbatch.local.engine.machine_quota import MachineQuota
 
 ENVIRONMENT: Final = "compute-environment"
 QUEUE: Final = "job-queue"
+CONSUMABLE: Final = "consumable-resource"
 _PUT: Final = "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)"
 _DELETE: Final = "DELETE FROM resource WHERE kind = ? AND name = ?"
 
@@ -31,6 +33,7 @@ class ControlPlane:
         self._rules: dict[tuple[str, str], str | None] = {}
         is_ours = settings.is_quota_of_machine and settings.vcpu_quota is not None
         self._machine_quota = MachineQuota(settings.vcpu_quota or 0, self.environments_of) if is_ours else None
+        commit.carry_out({ev.ResourceConsumed: lambda command: self._keep_consumed(command.resource.name)})
 
     # ---- documents ----
 
@@ -38,9 +41,7 @@ class ControlPlane:
         """All documents of a kind, by name."""
         return self._documents.get(kind, {})
 
-    async def put(
-        self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
-    ) -> None:
+    async def put(self, kind: str, name: str, body: Json, *, rules: Rules | None = None) -> None:
         """Store a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
         before = self._kept(kind, name)
         kept = self._rules.get((kind, name)) if rules is None else codec.encode(rules)
@@ -81,13 +82,16 @@ class ControlPlane:
 
     # ---- what the scheduler makes of them ----
 
-    def _tell(self, rules: ComputeEnvironment | JobQueue | None) -> None:
-        if rules is not None:
+    def _tell(self, rules: Rules | None) -> None:
+        if isinstance(rules, ComputeEnvironment | JobQueue):
             self._environments_changed()
         if isinstance(rules, ComputeEnvironment):
             self._commit.apply(ev.EnvironmentPut(environment=rules))
         elif isinstance(rules, JobQueue):
             self._commit.apply(ev.QueuePut(queue=rules))
+        elif isinstance(rules, ConsumableResource):
+            self._commit.apply(ev.ConsumablePut(resource=rules))
+            self._keep_consumed(rules.name)
 
     def _deleted(self, kind: str, name: str) -> None:
         if name not in self.documents(kind):
@@ -97,6 +101,18 @@ class ControlPlane:
             self._commit.apply(ev.QueueRemoved(name=name))
         elif self._scheduler.environment(name) is not None and kind == ENVIRONMENT:
             self._commit.apply(ev.EnvironmentRemoved(name=name))
+        elif self._scheduler.consumable(name) is not None and kind == CONSUMABLE:
+            self._commit.apply(ev.ConsumableRemoved(name=name))
+
+    def _keep_consumed(self, name: str) -> None:
+        """What jobs have used up for good belongs to the resource: it must outlive their rows and a restart."""
+        found, body = self._scheduler.consumable(name), self.documents(CONSUMABLE).get(name)
+        if found is None or body is None:
+            return
+        rules = codec.encode(found[0])
+        if self._rules.get((CONSUMABLE, name)) != rules:
+            self._rules[CONSUMABLE, name] = rules
+            self._commit.journal.write(_PUT, (CONSUMABLE, name, to_json(body), rules))
 
     def environments_of(self, queue: str) -> list[ComputeEnvironment]:
         """A queue's environments according to the documents, whether or not the scheduler knows them yet."""
@@ -129,6 +145,11 @@ class ControlPlane:
         for (kind, _), rules in self._rules.items():
             if kind == QUEUE and rules is not None:
                 self._commit.apply(ev.QueuePut(queue=codec.decode(JobQueue, rules)))
+
+    def restore_consumables(self) -> None:
+        for (kind, _), rules in self._rules.items():
+            if kind == CONSUMABLE and rules is not None:
+                self._commit.apply(ev.ConsumablePut(resource=codec.decode(ConsumableResource, rules)))
 
     def restore_environments(self) -> None:
         for (kind, _), rules in self._rules.items():

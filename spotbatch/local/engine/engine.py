@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler.state import UNLIMITED
 from spotbatch.batch.status import JobStatus
-from spotbatch.local.contract import EngineSettings, HostView, JobFilter, JobPlace, Json, Submission, UnitView
+from spotbatch.local.contract import EngineSettings, HostView, JobFilter, JobPlace, Json, Rules, Submission, UnitView
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.change_log import ChangeLog
 from spotbatch.local.engine.clock import Clock
@@ -156,9 +155,7 @@ class LocalEngine:
         """All documents of a kind, by name."""
         return self._control_plane.documents(kind)
 
-    async def put_resource(
-        self, kind: str, name: str, body: Json, *, rules: ComputeEnvironment | JobQueue | None = None
-    ) -> None:
+    async def put_resource(self, kind: str, name: str, body: Json, *, rules: Rules | None = None) -> None:
         """Store a document. Returns once it is on disk. Raises Unavailable or InvalidInput, changing nothing."""
         await self._control_plane.put(kind, name, body, rules=rules)
 
@@ -225,6 +222,16 @@ class LocalEngine:
     def environment_vcpus(self, name: str) -> int:
         """The vCPUs of a compute environment's hosts, from their launch to their end."""
         return self._views.environment_vcpus(name)
+
+    def consumable_in_use(self, name: str) -> int:
+        """How much of a consumable resource jobs hold or have used up; 0 if it does not exist."""
+        found = self._scheduler.consumable(name)
+        return 0 if found is None else found[1]
+
+    def jobs_consuming(self, name: str) -> Sequence[str]:
+        """Ids of the jobs that need some of a consumable resource, newest first, whatever their status."""
+        self._commit.settle()
+        return self._views.jobs_consuming(name)
 
     def jobs_in_memory(self) -> int:
         """How many jobs are in memory: those that have not ended, and some of those that have."""

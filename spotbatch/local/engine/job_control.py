@@ -18,6 +18,7 @@ _INSERT_JOB: Final = (
     "INSERT INTO job (job_no, id, name, queue, created_at, log_group, definition, share, packed) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_INSERT_CONSUMING: Final = "INSERT OR IGNORE INTO consuming (consumable, job_no) VALUES (?, ?)"
 DELETE_JOB: Final = "DELETE FROM job WHERE job_no = ?"
 _JOB_ENDED: Final = (
     "UPDATE job SET status = ?, status_reason = ?, ended_at = ?, statuses = ?, attempts = ? WHERE job_no = ?"
@@ -67,7 +68,8 @@ class JobControl:
             rules.share,
             pack(texts),
         )
-        await self._commit.accept((_INSERT_JOB, row), then=lambda: self._take(rules, submission))
+        uses = [(_INSERT_CONSUMING, (need.name, job_no)) for need in rules.consumables]
+        await self._commit.accept((_INSERT_JOB, row), *uses, then=lambda: self._take(rules, submission))
 
     def _take(self, rules: ev.JobSubmitted, submission: Submission) -> None:
         try:

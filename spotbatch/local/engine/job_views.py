@@ -183,6 +183,15 @@ class JobViews:
         found = self._search.find(queue=queue, status=status, where=where, after=after, limit=limit)
         return [job_id for _, job_id in found]
 
+    def jobs_consuming(self, name: str) -> Sequence[str]:
+        """Ids of the jobs that need some of a consumable resource, newest first."""
+        query = (
+            "SELECT job_no, id, ended_at FROM consuming JOIN job USING (job_no) WHERE consumable = ? "
+            "ORDER BY job_no DESC"
+        )
+        rows = self._journal.rows(query, (name,))
+        return [job_id for job_no, job_id, ended_at in rows if ended_at is not None or self._book.is_in_memory(job_no)]
+
     def _children(self, array_job_id: str, status: JobStatus | None) -> list[str]:
         job_no, _ = self._book.locate(array_job_id)
         if not self._scheduler.array_size(job_no):

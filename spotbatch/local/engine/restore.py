@@ -36,6 +36,7 @@ class Restore:
         """Queues, then jobs in order of submission, then lost attempts; environments last, then work continues."""
         self.control_plane.restore_documents()
         self.control_plane.restore_queues()
+        self.control_plane.restore_consumables()
         self._restore_jobs()
         self._restore_stops()
         self._end_lost_attempts()

@@ -35,7 +35,7 @@ _LAST_UNIT: Final = (
     "SELECT COALESCE(MAX(last), -1) FROM (SELECT MAX(idx) AS last FROM attempt WHERE job_no = ? "
     "UNION ALL SELECT MAX(idx) FROM unit WHERE job_no = ?)"
 )
-_REST: Final = ("DELETE FROM old_task WHERE job_no = ?", "DELETE FROM forgotten WHERE job_no = ?")
+_REST: Final = tuple(f"DELETE FROM {table} WHERE job_no = ?" for table in ("consuming", "old_task", "forgotten"))  # noqa: S608
 _NEXT: Final = "SELECT MIN(ended_at) FROM job WHERE ended_at IS NOT NULL"
 _OLD_HOSTS: Final = (
     "DELETE FROM host WHERE instance_id IN (SELECT instance_id FROM host WHERE ended_at < "

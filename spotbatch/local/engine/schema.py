@@ -9,7 +9,7 @@ from spotbatch.batch.errors import Unavailable
 from spotbatch.local.engine.commit_count import FILE_NAME as COUNT_FILE
 from spotbatch.local.engine.packing import JobTexts, definition_of, pack
 
-VERSION: Final = 5
+VERSION: Final = 6
 LONG_BYTES: Final = 128 << 20  # a start does not wait for reading more than this
 _FIRST_WITH_COUNT: Final = 3
 FIRST_PACKED: Final = 4  # a job's texts are one blob from this version on
@@ -47,6 +47,8 @@ CREATE TABLE stop (
     job_no INTEGER, idx INTEGER, kind TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', PRIMARY KEY (job_no, idx)
 ) WITHOUT ROWID;
 CREATE TABLE forgotten (job_no INTEGER PRIMARY KEY);
+CREATE TABLE consuming (job_no INTEGER, consumable TEXT, PRIMARY KEY (job_no, consumable)) WITHOUT ROWID;
+CREATE INDEX consuming_of ON consuming (consumable, job_no);
 CREATE TABLE host (
     instance_id TEXT PRIMARY KEY, instance_type TEXT NOT NULL, zone TEXT NOT NULL, environment TEXT NOT NULL,
     is_spot INTEGER NOT NULL, vcpus INTEGER NOT NULL, memory_mib INTEGER NOT NULL,
@@ -93,6 +95,10 @@ CREATE INDEX job_created ON job (queue, created_at);
 CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
 """,
     4: "CREATE TABLE forgotten (job_no INTEGER PRIMARY KEY);",
+    5: """
+CREATE TABLE consuming (job_no INTEGER, consumable TEXT, PRIMARY KEY (job_no, consumable)) WITHOUT ROWID;
+CREATE INDEX consuming_of ON consuming (consumable, job_no);
+""",
 }
 
 
