@@ -8,13 +8,13 @@ unknown to us is ignored, a field of the wrong type takes its default as if it w
 attempt record at all is read as None.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final
 
 from spotbatch.batch.light_dataclass import as_dict, dataclass, made_by
+from spotbatch.batch.light_json import dumps
+from spotbatch.batch.light_typing import Any, Final
 
 SCHEMA: Final = 1  # incremented when a field changes its meaning, not when a field is added
 MOST_BYTES: Final = 1_000_000  # a record is about one kilobyte
@@ -85,7 +85,7 @@ class AttemptRecord:
 
     def to_json(self) -> bytes:
         """The document that is stored."""
-        return json.dumps(as_dict(self), indent=1).encode()
+        return dumps(as_dict(self)).encode()
 
     @property
     def has_ended(self) -> bool:
@@ -108,6 +108,8 @@ def read_record(document: bytes | str) -> AttemptRecord | None:
     """A record from its JSON text; None if it is not a record."""
     if len(document) > MOST_BYTES:
         return None
+    import json  # 2 ms, which a runtime that only writes need not pay
+
     try:
         found: object = json.loads(document)
     except (ValueError, RecursionError):

@@ -6,7 +6,8 @@ third of the time that `spotrun -- true` took. Type checkers read these in the s
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast, dataclass_transform
+
+from spotbatch.batch.light_typing import Any, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T")
 _REQUIRED = object()

@@ -4,7 +4,6 @@ A run may be spread over several arrays (more than 10,000 inputs), or an array m
 (those rerun after they failed). `SPOTBATCH_ARRAY_INDEXES` then lists their indexes.
 """
 
-import json
 import os
 from collections.abc import MutableMapping
 
@@ -64,6 +63,8 @@ def fetch_own_input(
 
 def _lines(data: bytes, key: str) -> list[str]:
     """Raises InvalidSetting if the text is not a list of lines."""
+    import json  # 2 ms, which a job without a list need not pay
+
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import TypeVar
 
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.environment import (
@@ -16,6 +15,7 @@ from spotbatch.batch.environment import (
     SPOTBATCH_ARTIFACTS_URL,
 )
 from spotbatch.batch.errors import Missing, SpotbatchError, StoreError, Superseded
+from spotbatch.batch.light_typing import TypeVar
 from spotbatch.runtime.array_index import fetch_own_input
 from spotbatch.runtime.attempt_store import RECORD_SECONDS, AttemptStore, Past
 from spotbatch.runtime.background import Background, Ticket
@@ -226,7 +226,7 @@ class Attempt:
             interruptions=self._interruptions,
             health=Health(settings.health, self._workspace.heartbeat_file, command_variables(self._workspace)),
             monitor=ResourceMonitor(
-                self._record, {self._workspace.checkpoint, self._workspace.output}, publish=self._put_record
+                self._record, (self._workspace.checkpoint, self._workspace.output), publish=self._put_record
             ),
             schedule=self._schedule,
             progress=progress,

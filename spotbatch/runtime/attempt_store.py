@@ -1,22 +1,21 @@
 """Everything that one attempt does with the store, as work for the background thread."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spotbatch.batch import artifacts
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.batch.light_dataclass import dataclass
+from spotbatch.batch.light_typing import TYPE_CHECKING
 from spotbatch.runtime.checkpoints.claims import Claims
 from spotbatch.runtime.checkpoints.names import manifest_names
 from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
 from spotbatch.runtime.checkpoints.results import Restored, Saved
 from spotbatch.runtime.checkpoints.room import is_empty, is_restore_under_way, make_room
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.outputs import Keys, Uploaded, finish_upload, list_outputs, send_file, upload_outputs
 from spotbatch.runtime.settings import Identity
@@ -210,6 +209,8 @@ class AttemptStore:
         self._store.put(artifacts.progress_key(self._run, self._index), data)
 
     def _read_json(self, key: str, limit: Limit) -> dict[str, object]:
+        import json  # 2 ms, which a first attempt need not pay
+
         try:
             found = json.loads(retrying(lambda: self._store.get(key), limit))
         except (Missing, ValueError, RecursionError):

@@ -1,9 +1,10 @@
 """One thread besides the main loop that talks to the store, so that a slow store never delays the loop."""
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+
+from spotbatch.batch.light_typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -37,7 +38,8 @@ class Background:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._waiting: queue.SimpleQueue[Ticket[object]] = queue.SimpleQueue()
+        self._waiting: deque[Ticket[object]] = deque()
+        self._count = threading.Semaphore(0)  # of those; `queue` takes 1 ms to import
         self._thread: threading.Thread | None = None
 
     def do(self, work: Callable[[], T]) -> Ticket[T]:
@@ -45,10 +47,12 @@ class Background:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="store", daemon=True)
             self._thread.start()
-        self._waiting.put(ticket)  # type: ignore[arg-type]  # only run() is called there
+        self._waiting.append(ticket)  # type: ignore[arg-type]  # only run() is called there
+        self._count.release()
         return ticket
 
     def _run(self) -> None:
         while True:
-            self._waiting.get().run()
+            self._count.acquire()
+            self._waiting.popleft().run()
             self._wake()

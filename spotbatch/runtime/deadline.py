@@ -3,9 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
 from spotbatch.batch.errors import Missing, Refused, StoreError
+from spotbatch.batch.light_typing import TypeVar
 from spotbatch.runtime.log import say_on_change
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """What the host is, according to files next to the notice: containers have no route to the instance's metadata."""
 
-from pathlib import Path
+from spotbatch.runtime.light_path import Path
 
 MOST_CHARACTERS = 64
 

@@ -3,15 +3,14 @@
 import os
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 
 from spotbatch.batch.errors import BadName
 from spotbatch.batch.light_dataclass import dataclass
 from spotbatch.runtime import pending_outputs
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 from spotbatch.runtime.pending_outputs import OutputFile
-from spotbatch.runtime.storage.parallel import in_parallel
 from spotbatch.runtime.storage.store import Store
 
 WIDTH = 4
@@ -105,7 +104,10 @@ def _send(store: Store, keys: Keys, files: list[OutputFile], new: Mapping[str, P
     def send(path: str) -> None:
         send_file(store, f"{keys.prefix}/{path}", new[path], limit)
 
-    in_parallel(WIDTH, new, send)
+    if new:
+        from spotbatch.runtime.storage.parallel import in_parallel  # a command without outputs need not wait for it
+
+        in_parallel(WIDTH, new, send)
     retrying(lambda: store.put(keys.marker, pending_outputs.listing(files)), limit)
     _remove_strays(store, keys.prefix, {file.path for file in files}, limit)
     if files:

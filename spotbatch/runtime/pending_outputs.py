@@ -5,15 +5,15 @@ found in the store, or in a folder that survived the attempt (`Workspace.keep`),
 command runs again, from its last state, only if a file is in neither place.
 """
 
-import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from spotbatch.batch.errors import Corrupt, Missing, StoreError
 from spotbatch.batch.light_dataclass import dataclass
+from spotbatch.batch.light_json import dumps
+from spotbatch.batch.light_typing import Any
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.store import Store
 
@@ -38,11 +38,13 @@ def listing(files: list[OutputFile]) -> bytes:
         "written_at": time.time(),
         "files": [{"path": file.path, "bytes": file.size, "sha256": file.sha256} for file in files],
     }
-    return json.dumps(body, indent=1).encode()
+    return dumps(body).encode()
 
 
 def listed(data: bytes) -> dict[str, OutputFile] | None:
     """The outputs listed by such a document, by path; None if it cannot be understood."""
+    import json  # 2 ms, which an attempt without earlier outputs need not pay
+
     try:
         body: dict[str, Any] = json.loads(data)
         files = [OutputFile(path=str(f["path"]), size=int(f["bytes"]), sha256=str(f["sha256"])) for f in body["files"]]

@@ -2,18 +2,18 @@
 
 import math
 import os
-import re
 import signal
 from collections.abc import Mapping
-from pathlib import Path
 
 from spotbatch.batch import environment as env
 from spotbatch.batch.errors import InvalidSetting
 from spotbatch.batch.light_dataclass import dataclass, made_by
 from spotbatch.runtime.checkpoints.open_rule import OpenRule
+from spotbatch.runtime.light_path import Path
 
-_RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._=-]{0,127}"
-_SHA256 = r"[0-9a-f]{64}"
+_RUN_ID_PUNCTUATION = "._=-"
+_MOST_RUN_ID = 128
+_SHA256_DIGITS, _HEX = 64, frozenset("0123456789abcdef")
 DEFAULT_EXCLUDE = ("*.tmp", "*.part", "*.partial", "*.swp", "*~")
 
 
@@ -116,7 +116,7 @@ def _identity(given: Mapping[str, str], read: "_Reader") -> Identity:
             f"{env.SPOTBATCH_ARTIFACTS_URL} is set, but nothing names the work: set {env.SPOTBATCH_RUN_ID} "
             "(on AWS Batch the job's id does)"
         )
-    if run_id and not re.fullmatch(_RUN_ID, run_id):
+    if run_id and not _is_run_id(run_id):
         raise InvalidSetting(f"{env.SPOTBATCH_RUN_ID}={run_id!r}: up to 128 of A-Z a-z 0-9 . _ = - are allowed")
     has_index = env.AWS_BATCH_JOB_ARRAY_INDEX in given
     return Identity(
@@ -127,6 +127,12 @@ def _identity(given: Mapping[str, str], read: "_Reader") -> Identity:
         instance_type=given.get(env.SPOTBATCH_INSTANCE_TYPE, ""),
         zone=given.get(env.SPOTBATCH_ZONE, ""),
     )
+
+
+def _is_run_id(text: str) -> bool:
+    """Not a regular expression: `re` takes 4 ms to import."""
+    is_allowed = text.isascii() and all(each.isalnum() or each in _RUN_ID_PUNCTUATION for each in text)
+    return is_allowed and text[0].isalnum() and len(text) <= _MOST_RUN_ID
 
 
 class _Reader:
@@ -140,7 +146,7 @@ class _Reader:
 
     def sha256(self, name: str) -> str | None:
         text = self._given.get(name)
-        if text is not None and not re.fullmatch(_SHA256, text):
+        if text is not None and not (len(text) == _SHA256_DIGITS and _HEX.issuperset(text)):
             raise InvalidSetting(
                 f"{name}={text!r}: 64 hexadecimal digits are wanted; `spotbatch submit --code` sets it"
             )

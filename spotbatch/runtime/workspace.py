@@ -3,12 +3,12 @@
 import contextlib
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from spotbatch.batch import artifacts
 from spotbatch.batch import environment as env
 from spotbatch.batch.light_dataclass import dataclass
 from spotbatch.runtime.errors import local_error, may_pass
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.settings import Settings
 
 
@@ -148,14 +148,14 @@ def _temporary_folders() -> list[str]:
 
 def _remove_all(top: Path) -> None:
     """Remove a folder and its contents as far as possible; links are not followed."""
-    for folder, folders, files in os.walk(top, topdown=False):
+    for folder, folders, files in os.walk(os.fspath(top), topdown=False):
         for name in files:
             with contextlib.suppress(OSError):
                 os.unlink(f"{folder}/{name}")  # noqa: PTH108 - possibly a hundred thousand of them
         for name in folders:
-            path = Path(folder, name)
+            path = f"{folder}/{name}"
             with contextlib.suppress(OSError):
-                path.unlink() if path.is_symlink() else path.rmdir()
+                os.unlink(path) if os.path.islink(path) else os.rmdir(path)  # noqa: PTH106, PTH108, PTH114 - as above
     with contextlib.suppress(OSError):
         top.rmdir()
 

@@ -1,7 +1,8 @@
 """What to do with a file that is open while it is saved: the setting, and why a file is not taken as it is."""
 
 from enum import StrEnum
-from typing import NamedTuple
+
+from spotbatch.batch.light_typing import NamedTuple
 
 
 class OpenRule(StrEnum):

@@ -2,9 +2,9 @@
 
 import os
 import stat
-from pathlib import Path
 
 from spotbatch.runtime.errors import local_error
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 
 MARKER = ".spotbatch-restore-under-way"

@@ -2,20 +2,25 @@
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 
-_known: dict[int, subprocess.Popen[bytes]] = {}  # by process id; used by the main thread only
+from spotbatch.runtime.process.child import Child, start
+
+_known: dict[int, Child] = {}  # by process id; used by the main thread only
 
 
-def start_child(argv: Sequence[str], variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def start_child(argv: Sequence[str], variables: Mapping[str, str]) -> Child:
     """Start a child; the caller polls it, and `reap_all` reaps it in any case."""
-    child = subprocess.Popen(list(argv), env=dict(variables), stdin=subprocess.DEVNULL)
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        child = start(argv, variables, streams=(nothing, None, None))
+    finally:
+        os.close(nothing)
     _known[child.pid] = child
     return child
 
 
-def reap_all(command: subprocess.Popen[bytes]) -> None:
+def reap_all(command: Child) -> None:
     """Reap every child that has ended: the command, our own, and orphans, which fall to us as PID 1 or subreaper.
 
     Each is first checked without being reaped, so that its owner's exit code is never thrown away.

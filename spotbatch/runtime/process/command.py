@@ -1,19 +1,18 @@
 """The user's command as a child: started, signalled, reaped, with its output passed on and its last lines kept."""
 
 import contextlib
-import ctypes
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process import process_tree
+from spotbatch.runtime.process.child import start
 from spotbatch.runtime.process.children import reap_all
 
 EXIT_CANNOT_RUN = 126  # found, but not executable: the convention of shells, env(1) and Docker
@@ -34,20 +33,20 @@ class Command:
         """
         _adopt_orphans()
         self.tail = Tail()
-        is_one = _is_same_file(1, 2)
-        self._child = subprocess.Popen(
-            list(argv),
-            env=dict(variables),
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if is_one else subprocess.PIPE,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # one prctl, no locks
-        )
-        streams = [(self._child.stdout, 1), (self._child.stderr, 2)]
+        pipes = [(*os.pipe(), target) for target in ((1,) if _is_same_file(1, 2) else (1, 2))]
+        streams = (None, pipes[0][1], pipes[-1][1])
+        try:
+            first = _die_with_parent if sys.platform == "linux" else None
+            self._child = start(argv, variables, streams=streams, folder=folder, first=first)
+        except BaseException:
+            for read, _, _ in pipes:
+                os.close(read)
+            raise
+        finally:
+            for _, write, _ in pipes:
+                os.close(write)
         self._pumps = [
-            threading.Thread(target=self.tail.pump, args=(stream.fileno(), target), daemon=True)
-            for stream, target in streams
-            if stream is not None
+            threading.Thread(target=self.tail.pump, args=(read, target), daemon=True) for read, _, target in pipes
         ]
         for pump in self._pumps:
             pump.start()
@@ -169,15 +168,32 @@ def _is_same_file(one: int, other: int) -> bool:
     return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+def _prctl_function() -> Callable[..., object]:
+    """prctl(2). `ctypes` takes 2 ms to import; its core, which each Python with `ctypes` has, a quarter of that."""
+    try:
+        import _ctypes
+
+        call = _ctypes.call_function
+        loaded = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None: what is loaded already
+        address = _ctypes.dlsym(loaded, "prctl")
+    except (ImportError, AttributeError, OSError):
+        import ctypes
+
+        found: Callable[..., object] = ctypes.CDLL(None).prctl
+        return found
+    return lambda *numbers: call(address, numbers)
+
+
+_prctl = _prctl_function() if sys.platform == "linux" else None
 
 
 def _adopt_orphans() -> None:
     """Become the parent of what the command leaves behind, even when we are not PID 1."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if _prctl is not None:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _die_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    """One system call, no locks."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

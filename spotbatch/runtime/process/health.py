@@ -1,12 +1,13 @@
 """Whether the command is healthy: a health command or a heartbeat file, with the terms of Docker's HEALTHCHECK."""
 
 import contextlib
-import subprocess
+import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
+from spotbatch.runtime.process.child import Child
 from spotbatch.runtime.process.children import start_child
 from spotbatch.runtime.process.command import Command
 from spotbatch.runtime.process.process_tree import command_line, waiting_in
@@ -30,7 +31,7 @@ class Health:
         self._beat: int | None = None  # the heartbeat file's time, by whatever clock set it
         self._beaten_at = self._started_at  # when it changed, by a monotonic clock
         self._next_at = self._started_at + settings.interval_seconds
-        self._check: subprocess.Popen[bytes] | None = None
+        self._check: Child | None = None
         self._check_until = 0.0
         self._has_been_well = False
         self._failures = 0
@@ -69,7 +70,7 @@ class Health:
             self._book(f"the health command cannot be run: {error}")
         self._check_until = time.monotonic() + self._settings.timeout_seconds
 
-    def _look_at(self, check: subprocess.Popen[bytes]) -> None:
+    def _look_at(self, check: Child) -> None:
         code = check.poll()
         if code is None and time.monotonic() < self._check_until:
             return
@@ -117,8 +118,6 @@ def describe_processes(command: Command) -> list[str]:
     ]
 
 
-def _end(check: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        check.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        check.wait(1)
+def _end(check: Child) -> None:
+    check.send_signal(signal.SIGKILL)
+    check.wait(1)

@@ -1,10 +1,10 @@
 """Whether the attempt must end early, why, and how much time it has."""
 
 import time
-from pathlib import Path
 
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.light_dataclass import dataclass
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.notice import read_notice
 from spotbatch.runtime.process.signals import Signals

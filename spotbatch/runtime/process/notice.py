@@ -1,8 +1,7 @@
 """The interruption notice that the host writes to a file, in the form of EC2's `spot/instance-action`."""
 
-from pathlib import Path
-
 from spotbatch.batch.light_dataclass import dataclass
+from spotbatch.runtime.light_path import Path
 
 NOTICE_SECONDS = 120.0  # EC2's lead time, assumed if the notice does not give the time
 

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+
+from spotbatch.batch.light_typing import NamedTuple
+from spotbatch.runtime.light_path import Path
 
 _PROC = Path("/proc")
 _MOST_BYTES = 4096  # limit for a line of /proc/<pid>/stat: a name of 15 characters and some 50 numbers

@@ -1,10 +1,11 @@
 """Progress that the command reports in a file, published for `spotbatch watch`."""
 
-import json
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+from spotbatch.batch.light_json import dumps
+from spotbatch.runtime.light_path import Path
 
 MOST_BYTES = 4096
 FASTEST_SECONDS = 1.0
@@ -14,6 +15,8 @@ _SHARE_OF_ELAPSED = 0.05
 
 def read_progress(text: str) -> dict[str, object] | None:
     """`{"done": 3, "total": 10}`, or `3/10`, `3 10` or `30%` for shells; None for anything else."""
+    import json  # 2 ms, which a command that reports nothing need not pay
+
     text = text.strip()
     try:
         said = json.loads(text)
@@ -64,4 +67,4 @@ class Progress:
         self._next_at = now + min(max(pause_seconds, FASTEST_SECONDS), SLOWEST_SECONDS)
         self._last = (found.st_mtime_ns, found.st_ino)
         if said is not None:
-            self._publish(json.dumps({**said, "at": found.st_mtime, "attempt": self._attempt}).encode())
+            self._publish(dumps({**said, "at": found.st_mtime, "attempt": self._attempt}).encode())

@@ -2,12 +2,11 @@
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.runtime.background import Ticket
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process.process_tree import Member
 from spotbatch.runtime.record import Usage, measure, warn
@@ -92,9 +91,11 @@ class ResourceMonitor:
 
     def _zombies(self, ended: list[Member], members: list[Member]) -> None:
         """Those whose parent is the command or one of its children: only that parent can reap them."""
-        parents = Counter(member.parent for member in ended)
+        parents: dict[int, int] = {}
+        for member in ended:
+            parents[member.parent] = parents.get(member.parent, 0) + 1
         name = {member.pid: member.name for member in members}
-        parent, count = parents.most_common(1)[0] if parents else (0, 0)
+        parent, count = max(parents.items(), key=lambda each: each[1], default=(0, 0))
         text = f"zombies: {count} ended processes are not collected by their parent {parent} ({name.get(parent, '?')})"
         self._warn("zombies", NEARLY_FULL * count / MANY_ZOMBIES, text)
 

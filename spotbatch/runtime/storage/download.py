@@ -1,21 +1,20 @@
 """Fetching an object of any size: received data is kept, a retry resumes after it, and damaged data is read again."""
 
 import io
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar, cast
 
 from spotbatch.batch.errors import Corrupt, Invalid, Missing, StoreError
 from spotbatch.batch.light_dataclass import dataclass, made_by
+from spotbatch.batch.light_typing import BinaryIO, Protocol, TypeVar, cast
 from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 
 T = TypeVar("T")
 
 READ_AGAIN = 3  # attempts before the result is believed
 READ_AGAIN_SECONDS = 0.1  # before the first of them; doubled each time
-_MD5 = r"[0-9a-f]{32}"
+_MD5_DIGITS, _HEX = 32, frozenset("0123456789abcdef")
 
 
 class Changed(StoreError):
@@ -33,7 +32,7 @@ class Tags:
     def md5_in(self, tag: str) -> str:
         """Empty if there is none."""
         found = tag.strip('"')
-        return found if self.are_md5 and re.fullmatch(_MD5, found) else ""
+        return found if self.are_md5 and len(found) == _MD5_DIGITS and _HEX.issuperset(found) else ""
 
 
 @dataclass(frozen=True, kw_only=True)

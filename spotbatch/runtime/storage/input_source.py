@@ -3,9 +3,9 @@
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from spotbatch.batch.errors import InvalidSetting
+from spotbatch.batch.light_typing import Protocol
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.download import Source, Stream

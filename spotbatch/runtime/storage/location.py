@@ -1,8 +1,7 @@
 """Opens an artifact store by its URL: a folder (`file://`) or S3 (`s3://`)."""
 
-from pathlib import Path
-
 from spotbatch.batch.errors import InvalidSetting
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.storage.store import FolderStore, Store
 
 

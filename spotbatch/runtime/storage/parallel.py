@@ -1,9 +1,9 @@
 """A few parallel threads for transfers, bounded in number and in memory."""
 
-import queue
 import threading
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+
+from spotbatch.batch.light_typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -15,6 +15,8 @@ class Crew(Generic[T]):
     """
 
     def __init__(self, width: int, work: Callable[[T], None]) -> None:
+        import queue  # 1 ms, which an attempt that sends nothing need not pay
+
         self._work = work
         self._items: queue.Queue[T | None] = queue.Queue(maxsize=1)
         self._error: BaseException | None = None

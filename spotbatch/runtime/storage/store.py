@@ -4,20 +4,26 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Protocol
 
 from spotbatch.batch.errors import BadName, Missing, Refused, SpotbatchError, StoreError
+from spotbatch.batch.light_typing import Protocol
 from spotbatch.runtime.errors import is_about_the_name
+from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.storage.download import Changed, Stream
 
-PART = re.compile(r"\.part-[0-9]+-[0-9]+")  # the name of a file being written: process, number
+_PART = ".part-"  # with process and number: the name of a file being written
 COPY_BYTES = 8 * 1024 * 1024
 OnBytes = Callable[[int], object]
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is that of one being written. Not a regular expression: `re` takes 4 ms to import."""
+    numbers = name[len(_PART) :].split("-")
+    is_numbered = len(numbers) == 2 and all(each.isascii() and each.isdecimal() for each in numbers)
+    return name.startswith(_PART) and is_numbered
 
 
 def ignore(count: int) -> None:
@@ -128,14 +134,15 @@ class FolderStore:
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         top = self._path(prefix.removesuffix("/")) if prefix else self._root
+        skipped = len(os.fspath(self._root).rstrip("/")) + 1
         try:
-            for folder, _, names in os.walk(top, onerror=_raise_unless_gone):
+            for folder, _, names in os.walk(os.fspath(top), onerror=_raise_unless_gone):
                 for name in names:
-                    if PART.fullmatch(name):
+                    if is_part(name):
                         continue
-                    file = Path(folder, name)
+                    file = f"{folder}/{name}"
                     try:
-                        yield file.relative_to(self._root).as_posix(), file.lstat().st_size
+                        yield file[skipped:], os.lstat(file).st_size
                     except FileNotFoundError:
                         continue  # pruned by another attempt while we looked
         except OSError as error:  # a folder that cannot be listed is not empty
@@ -155,7 +162,7 @@ class FolderStore:
     def _beside(self, folder: Path) -> Path:
         with self._lock:
             self._counter += 1
-            return folder / f".part-{os.getpid()}-{self._counter}"
+            return folder / f"{_PART}{os.getpid()}-{self._counter}"
 
     def _path(self, key: str) -> Path:
         if "\0" in key or any(part in ("", ".", "..") for part in key.split("/")):
@@ -184,7 +191,7 @@ class FolderStore:
         """
         cleared = 0
         for folder, _, names in os.walk(self._path(prefix.removesuffix("/"))):
-            for part in (Path(folder, name) for name in names if PART.fullmatch(name)):
+            for part in (Path(folder, name) for name in names if is_part(name)):
                 with contextlib.suppress(OSError):
                     cleared += _removed_unless_locked(part)
         return cleared
