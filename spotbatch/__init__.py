@@ -3,7 +3,7 @@
 `from spotbatch import Client` is the Python client; docs/python.md shows it. The import itself takes milliseconds.
 """
 
-from spotbatch.batch.light_typing import TYPE_CHECKING, Any
+from spotbatch.batch.light_types import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spotbatch.batch.errors import (

@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "policy": ("batch.errors", "pricing"),
     "runtime": (
         *("batch.environment", "batch.artifacts", "batch.attempt_record", "batch.array_indexes", "batch.errors"),
-        *("batch.light_dataclass", "batch.light_json", "batch.light_typing"),
+        *("batch.light_dataclass", "batch.light_json", "batch.light_types"),
     ),
     "local": ("batch", "pricing", "policy", "controller.resources"),
     "simulate": ("batch", "pricing", "policy"),

@@ -16,7 +16,7 @@ A unit is `job` for a job that is not an array, and the five-digit index for a c
 recording machine (the local region) is stored in `hosts/<instance id>.json`.
 """
 
-from spotbatch.batch.light_typing import Final
+from spotbatch.batch.light_types import Final
 
 INPUTS_A_LIST: Final = 1000
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from spotbatch.batch.light_dataclass import as_dict, dataclass, made_by
 from spotbatch.batch.light_json import dumps
-from spotbatch.batch.light_typing import Any, Final
+from spotbatch.batch.light_types import Any, Final
 
 SCHEMA: Final = 1  # incremented when a field changes its meaning, not when a field is added
 MOST_BYTES: Final = 1_000_000  # a record is about one kilobyte

@@ -1,6 +1,6 @@
 """The contract between host, container and rulebook: variable names and exit codes, each defined once."""
 
-from spotbatch.batch.light_typing import Final
+from spotbatch.batch.light_types import Final
 
 # Set by AWS Batch in every container (AWS Batch user guide, "AWS Batch job environment variables").
 AWS_BATCH_JOB_ID: Final = "AWS_BATCH_JOB_ID"  # the job's id; a child's with its index

@@ -24,7 +24,7 @@ Only `cli/main.py` turns these into exit codes, and `runtime/attempt.py` into th
 `ApiError` stays outside: it is not a failure of ours but a response, with one of AWS's codes, on its way to a client.
 """
 
-from spotbatch.batch.light_typing import ClassVar
+from spotbatch.batch.light_types import ClassVar
 
 
 class SpotbatchError(Exception):

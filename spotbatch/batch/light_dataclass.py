@@ -7,7 +7,7 @@ third of the time that `spotrun -- true` took. Type checkers read these in the s
 
 from collections.abc import Callable
 
-from spotbatch.batch.light_typing import Any, TypeVar, cast, dataclass_transform
+from spotbatch.batch.light_types import Any, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T")
 _REQUIRED = object()

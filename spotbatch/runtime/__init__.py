@@ -1,6 +1,6 @@
 """The runtime inside the container (`spotrun -- command`), and what a Python program can call in it."""
 
-from spotbatch.batch.light_typing import TYPE_CHECKING
+from spotbatch.batch.light_types import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spotbatch.runtime.api import checkpoint, heartbeat, interrupted, progress

@@ -15,7 +15,7 @@ from spotbatch.batch.environment import (
     SPOTBATCH_ARTIFACTS_URL,
 )
 from spotbatch.batch.errors import Missing, SpotbatchError, StoreError, Superseded
-from spotbatch.batch.light_typing import TypeVar
+from spotbatch.batch.light_types import TypeVar
 from spotbatch.runtime.array_index import fetch_own_input
 from spotbatch.runtime.attempt_store import RECORD_SECONDS, AttemptStore, Past
 from spotbatch.runtime.background import Background, Ticket

@@ -8,7 +8,7 @@ from spotbatch.batch import artifacts
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import BadName, HostFault, Missing, Refused, StoreError, Superseded
 from spotbatch.batch.light_dataclass import dataclass
-from spotbatch.batch.light_typing import TYPE_CHECKING
+from spotbatch.batch.light_types import TYPE_CHECKING
 from spotbatch.runtime.checkpoints.claims import Claims
 from spotbatch.runtime.checkpoints.names import manifest_names
 from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from spotbatch.batch.light_typing import Generic, TypeVar
+from spotbatch.batch.light_types import Generic, TypeVar
 
 T = TypeVar("T")
 

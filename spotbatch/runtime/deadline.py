@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from spotbatch.batch.errors import Missing, Refused, StoreError
-from spotbatch.batch.light_typing import TypeVar
+from spotbatch.batch.light_types import TypeVar
 from spotbatch.runtime.log import say_on_change
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ everything else. It may be mixed with real paths: it equals those, and is accept
 
 import os
 
-from spotbatch.batch.light_typing import TYPE_CHECKING
+from spotbatch.batch.light_types import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from spotbatch.batch.errors import Corrupt, Missing, StoreError
 from spotbatch.batch.light_dataclass import dataclass
 from spotbatch.batch.light_json import dumps
-from spotbatch.batch.light_typing import Any
+from spotbatch.batch.light_types import Any
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say

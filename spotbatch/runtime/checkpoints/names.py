@@ -5,7 +5,7 @@ runtime takes the next epoch, so that an attempt that outlives its host's networ
 attempt that replaced it.
 """
 
-from spotbatch.batch.light_typing import NamedTuple
+from spotbatch.batch.light_types import NamedTuple
 from spotbatch.runtime.storage.store import Store
 
 MANIFESTS = "manifests"

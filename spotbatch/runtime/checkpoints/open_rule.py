@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from spotbatch.batch.light_typing import NamedTuple
+from spotbatch.batch.light_types import NamedTuple
 
 
 class OpenRule(StrEnum):

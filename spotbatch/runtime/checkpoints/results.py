@@ -1,7 +1,7 @@
 """The results of a save and of a restore."""
 
 from spotbatch.batch.light_dataclass import dataclass, made_by
-from spotbatch.batch.light_typing import TYPE_CHECKING
+from spotbatch.batch.light_types import TYPE_CHECKING
 from spotbatch.runtime.checkpoints.names import ManifestName
 
 if TYPE_CHECKING:

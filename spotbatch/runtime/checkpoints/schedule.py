@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from spotbatch.batch.attempt_record import AttemptRecord
 from spotbatch.batch.errors import Superseded, Torn
-from spotbatch.batch.light_typing import TYPE_CHECKING, Protocol
+from spotbatch.batch.light_types import TYPE_CHECKING, Protocol
 from spotbatch.runtime.background import Background, Ticket
 from spotbatch.runtime.checkpoints.interval import next_interval_seconds
 from spotbatch.runtime.checkpoints.open_rule import Unfinished

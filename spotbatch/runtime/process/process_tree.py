@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from spotbatch.batch.light_typing import NamedTuple
+from spotbatch.batch.light_types import NamedTuple
 from spotbatch.runtime.light_path import Path
 
 _PROC = Path("/proc")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from spotbatch.batch.errors import Corrupt, Invalid, Missing, StoreError
 from spotbatch.batch.light_dataclass import dataclass, made_by
-from spotbatch.batch.light_typing import BinaryIO, Protocol, TypeVar, cast
+from spotbatch.batch.light_types import BinaryIO, Protocol, TypeVar, cast
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say

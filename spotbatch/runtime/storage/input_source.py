@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spotbatch.batch.errors import InvalidSetting
-from spotbatch.batch.light_typing import Protocol
+from spotbatch.batch.light_types import Protocol
 from spotbatch.runtime.deadline import Limit, retrying
 from spotbatch.runtime.log import say
 from spotbatch.runtime.storage.download import Source, Stream

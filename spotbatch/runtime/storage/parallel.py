@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable
 
-from spotbatch.batch.light_typing import Generic, TypeVar
+from spotbatch.batch.light_types import Generic, TypeVar
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from spotbatch.batch.errors import BadName, Missing, Refused, SpotbatchError, StoreError
-from spotbatch.batch.light_typing import Protocol
+from spotbatch.batch.light_types import Protocol
 from spotbatch.runtime.errors import is_about_the_name
 from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.storage.download import Changed, Stream
