@@ -81,8 +81,9 @@ def client(info: RegionInfo, service: str) -> Any:
 
 
 @contextmanager
-def running(home: Path) -> Iterator[RegionInfo]:
-    info = start(home, ["--boot-seconds", "0.05", "--vcpu-quota", "none"])
+def running(home: Path, template: Path | None) -> Iterator[RegionInfo]:
+    more = ["--template", str(template)] if template else []
+    info = start(home, ["--boot-seconds", "0.05", "--vcpu-quota", "none", *more])
     try:
         yield info
     finally:
@@ -267,9 +268,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2000, help="no-op jobs started meanwhile (default: 2000)")
     parser.add_argument("--rounds", type=int, default=4, help="of all three, one after the other (default: 4)")
     parser.add_argument("--folder", type=Path, default=CACHE, help="where the region lives (see bench/local_jobs.py)")
+    parser.add_argument("--template", type=Path, help="load this too: its rules take the events of all queues' jobs")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder, running(Path(folder) / "home") as info:
+    home = tempfile.TemporaryDirectory(dir=chosen.folder)
+    with home as folder, running(Path(folder) / "home", chosen.template) as info:
         batch = client(info, "batch")
         client(info, "s3").create_bucket(Bucket="bench")
         request = signed(info, "describejobs", {"jobs": prepare(batch)})

@@ -9,7 +9,7 @@ from spotbatch.batch.status import STATUSES, JobStatus
 from spotbatch.local.api import ecs, multinode
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
-from spotbatch.local.api.region import JOB_TAGS, Answer, Document, Region, Rendered
+from spotbatch.local.api.region import JOB_TAGS, Answer, Document, Fixed, Region, Rendered
 from spotbatch.local.contract import AttemptView, UnitView
 
 _MAX_IDS: Final = 100
@@ -56,10 +56,48 @@ def _job(region: Region, job_id: str) -> bytes | None:
     return answer
 
 
+def fixed_of(region: Region, job_id: str) -> Fixed:
+    """The constant part of a job, for several calls of `members_of`. Raises NotFound."""
+    parent = job_id.partition(":")[0]
+    cached = region.fixed.get(parent)
+    if cached is None:
+        cached = _fixed(region, parent)
+        _remember(region.fixed, parent, cached)
+    return cached
+
+
+def _fixed(region: Region, job_id: str) -> Fixed:
+    described = dict(region.engine.described(job_id))
+    for changing in ("jobArn", "jobId"):
+        described.pop(changing, None)
+    if changed := region.find(JOB_TAGS, job_id):
+        described["tags"] = changed["tags"]
+    container = described.pop("container", {})
+    ecs_properties: Any = described.pop("ecsProperties", None)
+    if not isinstance(container, Mapping):
+        raise TypeError(f"job {job_id}: its container is no mapping")
+    task = ecs_properties["taskProperties"][0] if ecs_properties else None
+    return Fixed(members=described, container=dict(container), task=task)
+
+
+def members_of(region: Region, job_id: str, view: UnitView, fixed: Fixed) -> Document:
+    """What `render` joins into bytes, for those who need its members. Its values may be shared: do not change them."""
+    document = {**_head(region, job_id, view, fixed.task), **fixed.members}
+    last = view.attempts[-1] if view.attempts else None
+    if fixed.task is not None:
+        return document | {"ecsProperties": {"taskProperties": [_ended_task(region, fixed.task, last)]}}
+    added = {} if last is None else _attempt_container(region, last)
+    return document | {"container": {**fixed.container, **added}}
+
+
+def _head(region: Region, job_id: str, view: UnitView, task: Document | None) -> Document:
+    return {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region, view, task)}
+
+
 def render(region: Region, job_id: str, view: UnitView) -> bytes:
     """One job as DescribeJobs returns it, with this view of its changing part. Raises NotFound if it does not exist."""
     fixed = _rendered(region, job_id.partition(":")[0])
-    head = {"jobArn": region.names.arn("job", job_id), "jobId": job_id, **_changing(region, view, fixed.task)}
+    head = _head(region, job_id, view, fixed.task)
     if fixed.task is not None:
         task = _ended_task(region, fixed.task, view.attempts[-1] if view.attempts else None)
         properties = _inner({"ecsProperties": {"taskProperties": [task]}})
@@ -74,17 +112,8 @@ def _rendered(region: Region, job_id: str) -> Rendered:
     cached = region.rendered.get(job_id)
     if cached is not None:
         return cached
-    described = dict(region.engine.described(job_id))
-    for changing in ("jobArn", "jobId"):
-        described.pop(changing, None)
-    if changed := region.find(JOB_TAGS, job_id):
-        described["tags"] = changed["tags"]
-    container = described.pop("container", {})
-    ecs_properties: Any = described.pop("ecsProperties", None)
-    if not isinstance(container, Mapping):
-        raise TypeError(f"job {job_id}: its container is no mapping")
-    task = ecs_properties["taskProperties"][0] if ecs_properties else None
-    rendered = Rendered(members=_inner(described), container=_inner(container), task=task)
+    fixed = _fixed(region, job_id)
+    rendered = Rendered(members=_inner(fixed.members), container=_inner(fixed.container), task=fixed.task)
     _remember(region.rendered, job_id, rendered)
     return rendered
 

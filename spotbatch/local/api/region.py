@@ -24,6 +24,15 @@ STACK: Final = "stack"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fixed:
+    """A job's constant members, without those of its container, or of its task if it has ecsProperties."""
+
+    members: Document
+    container: Document
+    task: Document | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rendered:
     """JSON without its braces: a job's constant members, and those of its container."""
 
@@ -51,6 +60,7 @@ class Region:
     clock: Callable[[], float] = time.time
     user_data_of: Callable[[Mapping[str, str]], str | None] = lambda _named: None  # of a launch template at moto's EC2
     rendered: dict[str, Rendered] = field(default_factory=dict)  # by job id, without an index; see described.py
+    fixed: dict[str, Fixed] = field(default_factory=dict)  # by job id, without an index: for events
     answers: dict[str, Answer] = field(default_factory=dict)  # by the id of a job or child
     _forgotten: int = 0  # jobs that the engine had forgotten when an answer was last reused
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -80,6 +90,7 @@ class Region:
     def forget_rendered(self) -> None:
         """Render DescribeJobs' output again: something usually constant has changed."""
         self.rendered.clear()
+        self.fixed.clear()
         self.answers.clear()
 
     def keep(self, task: asyncio.Task[None]) -> None:

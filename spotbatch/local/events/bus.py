@@ -1,13 +1,14 @@
 """The region's event bus: events are matched with rules and delivered, alongside the engine, never blocking it.
 
-Delivery is at least once and not always in order, as with EventBridge. Events wait in memory in a compact form; while
-more keep arriving, the bus uses at most a tenth of the time, so that starting jobs takes priority over events.
+Delivery is at least once and not always in order, as with EventBridge. Events wait in memory in a compact form. While
+more keep arriving, the bus uses little of the time, so that starting jobs takes priority over events: more once they
+have waited for long, or many wait. What is delivered together costs one call of a target.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,15 +17,17 @@ from spotbatch.local.engine.group_commit import say
 from spotbatch.local.events import shapes
 from spotbatch.local.events.rule import Rule
 from spotbatch.local.events.shapes import Event
-from spotbatch.local.events.target_input import message_for
+from spotbatch.local.events.target_input import has_input, message_for, text_of
 
 Deliver = Callable[[Mapping[str, Any], Sequence[str]], Any]
 Source = Callable[[], Iterable[Event]]  # renders an item when its turn comes
 
 _GATHER_SECONDS: Final = 0.1  # items that arrive together are delivered together
-_MOST_AT_ONCE: Final = 50
+_MOST_AT_ONCE: Final = 100  # events
 _BREATH: Final = 10  # events, after which the loop is yielded
-_SHARES: Final = ((100_000, 0.1), (300_000, 0.5))  # of the time, while no more than this wait
+_CALM_SECONDS: Final = 0.1  # without a change: then the region is no longer busy
+# Shares of the time, while no more changes than this wait, and the first one for no more than these seconds.
+_SHARES: Final = ((100_000, 10.0, 0.03), (200_000, 30.0, 0.25))
 _GREATEST_SHARE: Final = 0.9
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _FIRST_RETRY_SECONDS: Final = 1.0
@@ -34,12 +37,14 @@ _MOST_TRIES: Final = 185
 _MOST_AGE_SECONDS: Final = 86_400.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Waiting:
     source: Source
-    count: int  # number of changes that it consists of
+    left: int  # about how many of its events are still to come
+    since: float  # of a steady clock
     bus: str = "default"
     only: str = ""  # a rule's name: moto has already selected it
+    events: Iterator[Event] | None = None  # once it has begun
 
 
 @dataclass(slots=True)
@@ -72,6 +77,7 @@ class Bus:
         self._first_wait_seconds = first_wait_seconds
         self._waiting: deque[_Waiting] = deque()
         self._backlog = 0
+        self._arrived = 0  # changes, so far
         self._some = asyncio.Event()
         self._retries: set[asyncio.Task[None]] = set()
         self._begun: dict[tuple[str, object], float] = {}  # when a schedule took effect
@@ -80,16 +86,17 @@ class Bus:
         self._pump: asyncio.Task[None] | None = None
 
     def put(self, source: Source, *, count: int = 1, bus: str = "default", only: str = "") -> None:
-        """Something happened, `count` changes; it is rendered and delivered a little later."""
-        self._waiting.append(_Waiting(source=source, count=count, bus=bus, only=only))
+        """Something happened, about `count` events; they are rendered and delivered a little later."""
+        self._waiting.append(_Waiting(source=source, left=count, since=time.monotonic(), bus=bus, only=only))
         self._backlog += count
+        self._arrived += count
         self._some.set()
         if self._pump is None:
             self._pump = asyncio.get_running_loop().create_task(self._run())
 
     @property
     def backlog(self) -> int:
-        """How many changes still wait for their first delivery."""
+        """About how many events still wait for their first delivery."""
         return self._backlog
 
     async def close(self) -> None:
@@ -107,43 +114,67 @@ class Bus:
         while True:
             await self._some.wait()
             await asyncio.sleep(self._first_wait_seconds())
+            arrived = self._arrived
             while self._waiting:
                 began = time.perf_counter()
-                batch = self._next_batch()
-                waited = self._backlog
+                share = self._share()
                 try:
-                    await asyncio.gather(*(self._first_try(one) for one in await self._matched(batch)))
+                    await asyncio.gather(*(self._first_try(one) for one in await self._matched()))
                 except Exception as error:  # noqa: BLE001 - a bug here must not end all deliveries
                     say(f"events: {type(error).__name__}: {error}")
                 taken = time.perf_counter() - began
-                if self._backlog > waited:  # more arrived in the meantime: the region is busy
-                    share = next((share for most, share in _SHARES if waited <= most), _GREATEST_SHARE)
-                    await asyncio.sleep(min(_LONGEST_PAUSE_SECONDS, taken * (1 - share) / share))
+                if self._arrived > arrived:  # more arrived since the batch before it was taken: the region is busy
+                    await self._pause(min(_LONGEST_PAUSE_SECONDS, taken * (1 - share) / share))
+                    arrived = self._arrived
             self._some.clear()
 
-    def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _share(self) -> float:
+        """How much of the time is for events now."""
+        age = time.monotonic() - self._waiting[0].since
+        shares = (share for most, longest, share in _SHARES if self._backlog <= most and age <= longest)
+        return next(shares, _GREATEST_SHARE)
+
+    async def _pause(self, seconds: float) -> None:
+        """Leave the time to others, until nothing more arrives."""
+        end = time.monotonic() + seconds
+        arrived = -1
+        while arrived != self._arrived and (left := end - time.monotonic()) > 0:
+            arrived = self._arrived
+            await asyncio.sleep(min(left, _CALM_SECONDS))
+
+    def _next_events(self) -> Iterator[tuple[_Waiting, Event]]:
+        """The events of one batch, each rendered when it is asked for."""
         count = 0
         while self._waiting and count < _MOST_AT_ONCE:
-            batch.append(self._waiting.popleft())
-            count += batch[-1].count
-        self._backlog -= count
-        return batch
+            one = self._waiting[0]
+            if one.events is None:
+                one.events = iter(())  # should `source` raise, this was its only turn
+                one.events = iter(one.source())
+            for event in one.events:
+                one.left -= 1
+                self._backlog -= 1
+                yield one, event
+                count += 1
+                if count == _MOST_AT_ONCE:
+                    return
+            self._backlog -= one.left
+            self._waiting.popleft()
+            count += 1  # also where no rule wanted anything
 
-    async def _matched(self, batch: Sequence[_Waiting]) -> list[_Delivery]:
-        """The deliveries due, with the messages to one target combined."""
+    async def _matched(self) -> list[_Delivery]:
+        """The deliveries of one batch, with the messages to one target combined."""
         found: dict[tuple[str, str], _Delivery] = {}
         rules = self._rules()
-        count = 0
-        for one in batch:
-            chosen = [rule for rule in rules if rule.bus == one.bus and one.only in ("", rule.name)]
-            for event in one.source():
-                for rule in chosen:
-                    if rule.takes(event):
-                        _add(found, rule, event)
-                count += 1
-                if count % _BREATH == 0:
-                    await asyncio.sleep(0)
+        of_kind: dict[tuple[str, str, str, str], list[Rule]] = {}
+        for number, (one, event) in enumerate(self._next_events(), start=1):
+            kind = (one.bus, one.only, str(event.get("source")), str(event.get("detail-type")))
+            if kind not in of_kind:
+                of_kind[kind] = _for_kind(rules, *kind)
+            takers = [rule for rule in of_kind[kind] if rule.takes(event)]
+            if takers:
+                _add(found, takers, event)
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
         return list(found.values())
 
     async def _first_try(self, delivery: _Delivery) -> None:
@@ -216,7 +247,7 @@ class Bus:
                 shapes.SCHEDULED, {}, at=when, account_id=self._account_id, region=self._region, resources=[rule.arn]
             )
             deliveries: dict[tuple[str, str], _Delivery] = {}
-            _add(deliveries, rule, event)
+            _add(deliveries, [rule], event)
             for one in deliveries.values():
                 task = asyncio.get_running_loop().create_task(self._first_try(one))
                 self._retries.add(task)
@@ -224,10 +255,22 @@ class Bus:
         self.rules_changed()
 
 
-def _add(found: dict[tuple[str, str], _Delivery], rule: Rule, event: Event) -> None:
-    for number, target in enumerate(rule.targets):
-        key = (rule.arn, str(target.get("Id", number)))
-        delivery = found.get(key)
-        if delivery is None:
-            delivery = found[key] = _Delivery(rule, target, [])
-        delivery.messages.append(message_for(target, event, rule_arn=rule.arn, rule_name=rule.name))
+def _for_kind(rules: Sequence[Rule], bus: str, only: str, source: str, detail_type: str) -> list[Rule]:
+    """The rules that may take events of a kind: most are for others."""
+    known = {"source": source, "detail-type": detail_type}
+    return [rule for rule in rules if rule.bus == bus and only in ("", rule.name) and rule.may_take(known)]
+
+
+def _add(found: dict[tuple[str, str], _Delivery], rules: Sequence[Rule], event: Event) -> None:
+    whole = ""  # what most targets receive, written once
+    for rule in rules:
+        for number, target in enumerate(rule.targets):
+            key = (rule.arn, str(target.get("Id", number)))
+            delivery = found.get(key)
+            if delivery is None:
+                delivery = found[key] = _Delivery(rule, target, [])
+            if has_input(target):
+                message = message_for(target, event, rule_arn=rule.arn, rule_name=rule.name)
+            else:
+                message = whole = whole or text_of(event)
+            delivery.messages.append(message)

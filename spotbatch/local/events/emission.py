@@ -4,8 +4,7 @@ An event's detail is rendered later than the change that it describes, so that n
 the change is removed again: later attempts, and how the attempt of that moment ended.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ _INSTANCE_STATES: Final = {
     HostState.ENDED: ("shutting-down", "terminated"),
 }
 _MOST_ENDED: Final = 1024
+MayTake = Callable[[str, Mapping[str, Any]], bool]
 _REGISTERED: Final = (HostState.STARTED, HostState.DRAINING, HostState.ENDED)
 
 
@@ -50,11 +50,20 @@ def kinds_of(change: Change) -> tuple[Kind, ...]:
     return (*found, shapes.CONTAINER_INSTANCE_STATE) if change.state in _REGISTERED else found
 
 
-def events_of(region: Region, change: Change, wanted: frozenset[Kind], memory: Memory) -> Iterator[Event]:
-    """The events of the wanted kinds for a change. There are none for a job that has been deleted by now."""
+def count_of(change: Change) -> int:
+    """About how many events a change produces, determined without reading the region."""
+    return len(change.children) if isinstance(change, JobChange) and change.children is not None else 1
+
+
+def events_of(
+    region: Region, change: Change, wanted: frozenset[Kind], memory: Memory, may_take: MayTake
+) -> Iterator[Event]:
+    """The events of the wanted kinds for a change. There are none for a job that has been deleted by now.
+
+    A job's event is rendered only if `may_take` accepts its status and its constant members.
+    """
     if isinstance(change, JobChange):
-        for job_id in _units(change):
-            yield from _job_state(region, change, job_id, memory.ended)
+        yield from _job_states(region, change, memory.ended, may_take)
     elif isinstance(change, QueueBlocked):
         yield from _blocked(region, change)
     elif isinstance(change, AttemptChange):
@@ -78,13 +87,17 @@ def _event(region: Region, kind: Kind, detail: Any, at: float, resources: Sequen
 # ---- AWS Batch ----
 
 
-def _job_state(region: Region, change: JobChange, job_id: str, ended: dict[str, UnitView]) -> Iterator[Event]:
+def _job_states(region: Region, change: JobChange, ended: dict[str, UnitView], may_take: MayTake) -> Iterator[Event]:
     try:
-        view = as_of(_view(region, job_id, ended), change.status, change.status_reason, change.at)
-        detail = json.loads(describe_jobs.render(region, job_id, view))
+        fixed = describe_jobs.fixed_of(region, change.job_id)
+        if not may_take(change.status.value, fixed.members):
+            return
+        for job_id in _units(change):
+            view = as_of(_view(region, job_id, ended), change.status, change.status_reason, change.at)
+            detail = describe_jobs.members_of(region, job_id, view, fixed)
+            yield _event(region, shapes.JOB_STATE, detail, change.at, [detail["jobArn"]])
     except NotFound:
         return
-    yield _event(region, shapes.JOB_STATE, detail, change.at, [detail["jobArn"]])
 
 
 def _view(region: Region, job_id: str, ended: dict[str, UnitView]) -> UnitView:
@@ -102,7 +115,8 @@ def _view(region: Region, job_id: str, ended: dict[str, UnitView]) -> UnitView:
 def _blocked(region: Region, change: QueueBlocked) -> Iterator[Event]:
     try:
         view = replace(region.engine.view(change.job_id), status_reason=change.status_reason)
-        detail = json.loads(describe_jobs.render(region, change.job_id, view))
+        fixed = describe_jobs.fixed_of(region, change.job_id)
+        detail = describe_jobs.members_of(region, change.job_id, view, fixed)
     except NotFound:
         return
     resources = [detail["jobArn"], region.names.arn("job-queue", change.queue)]

@@ -8,7 +8,8 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from operator import is_
 from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput
@@ -113,6 +114,16 @@ def _json_test(pattern: str) -> Test:
     return holds
 
 
+def _all_of(parts: list[_Condition]) -> _Condition:
+    def holds(event: Any) -> bool:
+        for part in parts:  # noqa: SIM110 - the generator of all() takes longer than the first test
+            if not part(event):
+                return False
+        return True
+
+    return holds
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
@@ -171,7 +182,7 @@ class _Parser:
         parts = [self._one()]
         while self._takes("&&"):
             parts.append(self._one())
-        return parts[0] if len(parts) == 1 else lambda event: all(part(event) for part in parts)
+        return parts[0] if len(parts) == 1 else _all_of(parts)
 
     def _one(self) -> _Condition:
         if self._takes("("):
@@ -192,12 +203,12 @@ class _Parser:
             return lambda event: bool(_found(event, steps))
         for word, value in (("NULL", None), ("TRUE", True), ("FALSE", False)):
             if self._takes("IS", word):
-                return _is(steps, value)
+                return _holds(steps, partial(is_, value))
         operator = self._next()
         if operator.kind != "mark" or operator.text in ("(", ")", "&&", "||"):
             raise self.refusal()
         test = self._value_test(operator.text, self._next())
-        return lambda event: any(test(value) for value in _found(event, steps))
+        return _holds(steps, test)
 
     def _value_test(self, operator: str, value: _Token) -> _Condition:
         if value.kind not in ("text", "word", "regex"):
@@ -219,8 +230,22 @@ class _Parser:
         return lambda found: isinstance(found, int | float) and not isinstance(found, bool) and compare(found)
 
 
-def _is(steps: list[str | int], value: object) -> _Condition:
-    return lambda event: any(found is value for found in _found(event, steps))
+def _holds(steps: list[str | int], test: _Condition) -> _Condition:
+    """Whether a value at the selector passes a test. Without a * there is at most one, which is found directly."""
+    if "*" in steps:
+        return lambda event: any(test(value) for value in _found(event, steps))
+
+    def holds(event: Any) -> bool:
+        for step in steps:
+            if isinstance(event, str):  # which has characters by index
+                return False
+            try:
+                event = event[step]
+            except (LookupError, TypeError):  # TypeError: a name in a list or of a number
+                return False
+        return test(event)
+
+    return holds
 
 
 def _equals(value: _Token) -> _Condition:
@@ -230,14 +255,17 @@ def _equals(value: _Token) -> _Condition:
         return lambda found: isinstance(found, str) and expression.search(found) is not None
     text = _unescaped(value.text) if value.kind == "text" else value.text
     number = _number(text) if value.kind == "word" else None
+    is_literal = "*" not in text
     expression = re.compile("(?s:.*)".join(re.escape(part) for part in text.split("*")))
 
     def equals(found: Any) -> bool:
+        if isinstance(found, str):
+            return found == text if is_literal else expression.fullmatch(found) is not None
         if isinstance(found, bool) or found is None:
             return False
         if isinstance(found, int | float):
             return found == number if number is not None else expression.fullmatch(json.dumps(found)) is not None
-        return isinstance(found, str) and expression.fullmatch(found) is not None
+        return False
 
     return equals
 

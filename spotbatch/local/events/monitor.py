@@ -13,7 +13,7 @@ from spotbatch.local.api import operations
 from spotbatch.local.api.errors import ApiError
 from spotbatch.local.api.http import Body, Head, Response
 from spotbatch.local.api.region import Region
-from spotbatch.local.changes import Change, JobChange
+from spotbatch.local.changes import Change
 from spotbatch.local.engine.group_commit import say
 from spotbatch.local.events import emission, moto_hooks, shapes, state_machines
 from spotbatch.local.events.alarm_watch import AlarmWatch
@@ -30,6 +30,8 @@ from spotbatch.local.moto_bridge import MotoBridge
 
 _GATHER_SECONDS: Final = 0.1
 _UNTIL_LOADED_SECONDS: Final = 2.0  # importing moto takes as long as a thousand jobs: let a short run finish first
+_KNOWN: Final = ("jobQueue", "jobName", "jobDefinition")  # of a job's event, before it is rendered
+_MOST_REMEMBERED: Final = 4096
 _RULE: Final = "AWS::Events::Rule"
 
 
@@ -54,6 +56,7 @@ class Monitor:
         self._environment = environment
         self._known: list[Rule] | None = None  # the current rules, as long as nothing may have changed them
         self._wanted: frozenset[Kind] = frozenset()
+        self._may_take: dict[tuple[str, ...], bool] = {}  # whether a rule may take such a job's events
         self._memory = emission.Memory()
         self.side = MotoSide(account_id=account_id, region=region)
         self.invoker = Invoker(
@@ -125,6 +128,7 @@ class Monitor:
     def rules_changed(self) -> None:
         """A stack was loaded or removed, or a request to EventBridge was answered."""
         self._known = None
+        self._may_take.clear()
         self.bus.rules_changed()  # this reads them
 
     def resources_made(self) -> None:
@@ -151,7 +155,7 @@ class Monitor:
             return
         kept = [change for change in changes if not wanted.isdisjoint(emission.kinds_of(change))]
         if kept:
-            self.bus.put(functools.partial(self._events_of, region, kept), count=len(kept))
+            self.bus.put(functools.partial(self._events_of, region, kept), count=sum(map(emission.count_of, kept)))
 
     def rebalance_recommended(self, instance_ids: Sequence[str]) -> None:
         """EC2 recommends leaving these hosts; they keep running."""
@@ -162,12 +166,22 @@ class Monitor:
 
     def _events_of(self, region: Region, changes: Sequence[Change]) -> Iterator[Event]:
         for change in changes:
-            if not isinstance(change, JobChange) or self._may_take_status(change.status.value):
-                yield from emission.events_of(region, change, self._wanted, self._memory)
+            yield from emission.events_of(region, change, self._wanted, self._memory, self._may_take_job)
 
-    def _may_take_status(self, status: str) -> bool:
-        """Before a job's detail is rendered: whether any rule accepts this status."""
-        return any(rule.may_take_status(*shapes.JOB_STATE, status) for rule in self.rules() if rule.bus == "default")
+    def _may_take_job(self, status: str, members: Mapping[str, Any]) -> bool:
+        """Before a job's detail is rendered: whether any rule may take it, by what is the same for all of an array."""
+        rules = self.rules()
+        known = {name: members[name] for name in _KNOWN if name in members}
+        key = (status, *known.values())
+        found = self._may_take.get(key)
+        if found is None:
+            source, detail_type = shapes.JOB_STATE
+            event = {"source": source, "detail-type": detail_type, "detail": {**known, "status": status}}
+            found = any(rule.may_take(event) for rule in rules if rule.bus == "default")
+            if len(self._may_take) >= _MOST_REMEMBERED:
+                self._may_take.clear()
+            self._may_take[key] = found
+        return found
 
     # ---- what moto and functions ask for ----
 

@@ -28,10 +28,29 @@ def matches(pattern: Mapping[str, Json], event: Json) -> bool:
     return all(_member(key, wanted, node) for key, wanted in pattern.items())
 
 
+def may_match(pattern: Mapping[str, Json], known: Json) -> bool:
+    """Whether an event may match of which only some members are known yet: what is not known may be anything."""
+    node = known if isinstance(known, Mapping) else {}
+    return all(_may_be(key, wanted, node) for key, wanted in pattern.items())
+
+
+def _may_be(key: str, wanted: Json, node: Mapping[str, Json]) -> bool:
+    if key == _OR and isinstance(wanted, list) and all(isinstance(one, Mapping) for one in wanted):
+        return any(may_match(one, node) for one in wanted)
+    if key not in node:
+        return True
+    found = node[key]
+    return (
+        may_match(wanted, found) if isinstance(wanted, dict) and isinstance(found, dict) else _member(key, wanted, node)
+    )
+
+
 def _member(key: str, wanted: Json, node: Mapping[str, Json]) -> bool:
     if key == _OR and isinstance(wanted, list) and all(isinstance(one, Mapping) for one in wanted):
         return any(matches(one, node) for one in wanted)
     found = node.get(key)
+    if isinstance(found, str) and isinstance(wanted, list) and found in wanted:  # by far the most common
+        return True
     if isinstance(wanted, Mapping):
         if isinstance(found, list):  # one object of a list must match by itself (event-ruler, "array consistency")
             return any(matches(wanted, one) for one in found)

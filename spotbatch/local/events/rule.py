@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.local.events.pattern import matches
+from spotbatch.local.events.pattern import matches, may_match
 from spotbatch.local.events.schedule import Schedule, schedule_of
 
 
@@ -24,20 +24,9 @@ class Rule:
     def takes(self, event: Mapping[str, Any]) -> bool:
         return self.pattern is not None and matches(self.pattern, event)
 
-    def may_take(self, source: str, detail_type: str) -> bool:
-        """Whether an event of this kind can match at all: a quick check without its detail."""
-        return self._may_take({"source": source, "detail-type": detail_type})
-
-    def may_take_status(self, source: str, detail_type: str, status: str) -> bool:
-        """The same, given the status in its detail."""
-        detail = (self.pattern or {}).get("detail")
-        wanted = {"status": detail["status"]} if isinstance(detail, Mapping) and "status" in detail else {}
-        return self.may_take(source, detail_type) and matches(wanted, {"status": status})
-
-    def _may_take(self, head: Mapping[str, Any]) -> bool:
-        return self.pattern is not None and matches(
-            {name: wanted for name, wanted in self.pattern.items() if name in head}, head
-        )
+    def may_take(self, known: Mapping[str, Any]) -> bool:
+        """Whether an event with these members, and others that are not known yet, may match: before it is rendered."""
+        return self.pattern is not None and may_match(self.pattern, known)
 
 
 def rule_of(properties: Mapping[str, Any], *, name: str, account_id: str, region: str) -> Rule | None:
@@ -67,4 +56,8 @@ def rule_of(properties: Mapping[str, Any], *, name: str, account_id: str, region
 def kinds_wanted(rules: Iterable[Rule], kinds: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     """Those of these (source, detail type) pairs that some rule may accept."""
     of_patterns = [rule for rule in rules if rule.pattern is not None]
-    return frozenset(kind for kind in kinds if any(rule.may_take(*kind) for rule in of_patterns))
+    return frozenset(
+        (source, detail_type)
+        for source, detail_type in kinds
+        if any(rule.may_take({"source": source, "detail-type": detail_type}) for rule in of_patterns)
+    )

@@ -13,16 +13,29 @@ _STEP: Final = re.compile(r"\.([A-Za-z0-9_-]+)|\[([0-9]+)\]|\['([^']*)'\]|\[\"([
 _MISSING: Final = object()
 
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
+def has_input(target: Mapping[str, Any]) -> bool:
+    """Whether a target receives anything but the whole event."""
+    return any(target.get(name) is not None for name in ("Input", "InputPath", "InputTransformer"))
+
+
+def text_of(event: Any) -> str:
+    """An event, or a part of it, as a target receives it."""
+    return _ENCODER.encode(event)
+
+
 def message_for(target: Mapping[str, Any], event: Mapping[str, Any], *, rule_arn: str, rule_name: str) -> str:
     """The text that the target receives. `target` has the members of PutTargets."""
     if target.get("Input") is not None:
         return str(target["Input"])
     if target.get("InputPath") is not None:
         found = at_path(event, str(target["InputPath"]))
-        return json.dumps(None if found is _MISSING else found)
+        return text_of(None if found is _MISSING else found)
     transformer = target.get("InputTransformer")
     if not isinstance(transformer, Mapping):
-        return json.dumps(event)
+        return text_of(event)
     paths = transformer.get("InputPathsMap") or {}
     values = {name: at_path(event, str(path)) for name, path in paths.items()}
     values |= {

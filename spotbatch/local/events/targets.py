@@ -10,6 +10,7 @@ from spotbatch.batch.errors import InvalidInput
 from spotbatch.local.events.functions.function import Function
 from spotbatch.local.events.functions.invoker import Invoker
 from spotbatch.local.events.moto_side import MotoSide
+from spotbatch.local.events.target_input import has_input
 
 Given = TypeVar("Given")
 _STREAM_SECONDS: Final = 3600
@@ -43,7 +44,7 @@ class Targets:
         """Deliver messages to a rule's target, one by one; a log group gets them all at once."""
         arn = str(target.get("Arn", ""))
         if ":log-group:" in arn:
-            await self._log(arn, messages)
+            await self._log(arn, target, messages)
             return
         for message in messages:
             await self._one(arn, target, message)
@@ -70,13 +71,18 @@ class Targets:
             case _:
                 raise InvalidInput(f"the local region delivers no events to {arn}")
 
-    async def _log(self, arn: str, messages: Sequence[str]) -> None:
+    async def _log(self, arn: str, target: Mapping[str, Any], messages: Sequence[str]) -> None:
         """EventBridge creates the streams itself, under unpublished names. Here: one per hour."""
         group = arn.partition(":log-group:")[2].removesuffix(":*")
         now = time.time()
         stream = f"events-{int(now // _STREAM_SECONDS)}"
-        entries = sorted((_log_event(one, now) for one in messages), key=lambda one: int(one["timestamp"]))
+        given = _log_event if has_input(target) else _logged
+        entries = sorted((given(one, now) for one in messages), key=lambda one: int(one["timestamp"]))
         await self.moto.run(self.side.put_logs, group, stream, entries)
+
+
+def _logged(message: str, now: float) -> dict[str, Any]:
+    return {"timestamp": round(now * 1000), "message": message}
 
 
 def _log_event(message: str, now: float) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def _log_event(message: str, now: float) -> dict[str, Any]:
             return {"timestamp": int(found["timestamp"]), "message": str(found["message"])}
         except (TypeError, ValueError):
             pass
-    return {"timestamp": round(now * 1000), "message": message}
+    return _logged(message, now)
 
 
 def _job_of(queue_arn: str, target: Mapping[str, Any], message: str) -> dict[str, Any]:
@@ -110,9 +116,8 @@ def _job_of(queue_arn: str, target: Mapping[str, Any], message: str) -> dict[str
         asked["arrayProperties"] = {"size": int(size)}
     if attempts := (given.get("RetryStrategy") or {}).get("Attempts"):
         asked["retryStrategy"] = {"attempts": int(attempts)}
-    has_input = any(target.get(name) is not None for name in ("Input", "InputPath", "InputTransformer"))
     try:
-        wanted = json.loads(message) if has_input else {}
+        wanted = json.loads(message) if has_input(target) else {}
     except ValueError as error:
         raise InvalidInput(f"the input of a rule that starts a job is JSON, not {message[:200]!r}") from error
     for name, member in (("Parameters", "parameters"), ("ContainerOverrides", "containerOverrides")):

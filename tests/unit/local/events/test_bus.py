@@ -1,6 +1,7 @@
 """The bus delivers what rules take, tries again what failed, and fires schedules."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ class World:
         self.now = 1000.0
         self.delivered: list[tuple[str, str]] = []
         self.dead: list[tuple[str, str]] = []
+        self.calls = 0
         self._failures = failures
         self._error = error
         self.some = asyncio.Event()
@@ -45,6 +47,7 @@ class World:
         )
 
     async def _deliver(self, target: Mapping[str, Any], messages: Sequence[str]) -> None:
+        self.calls += 1
         if self._failures:
             self._failures -= 1
             raise self._error("not now")
@@ -71,6 +74,56 @@ def test_only_what_a_rule_takes_is_delivered_and_to_each_of_them() -> None:
         await asyncio.sleep(0)
         await world.bus.close()
         assert sorted(arn.rpartition(":")[2] for arn, _ in world.delivered) == ["all", "all", "one"]
+
+    asyncio.run(scene())
+
+
+def test_a_wide_array_is_delivered_in_pieces_and_one_broken_source_stops_nothing() -> None:
+    async def scene() -> None:
+        world = World([rule("all", EventPattern={"source": ["aws.batch"]})])
+
+        def broken() -> list[dict[str, Any]]:
+            raise RuntimeError("a bug")
+
+        world.bus.put(broken)
+        world.bus.put(lambda: (job(str(number)) for number in range(1_000)), count=1_000)
+        assert world.bus.backlog == 1_001
+        async with asyncio.timeout(30):
+            while len(world.delivered) < 1_000:
+                world.some.clear()
+                await world.some.wait()
+                assert len(world.delivered) + world.bus.backlog >= 1_000
+        async with asyncio.timeout(30):
+            while world.bus.backlog:  # its last source has been seen to be empty
+                await asyncio.sleep(0)
+        await world.bus.close()
+        assert [f'"status":"{number}"' in message for number, (_, message) in enumerate(world.delivered)] == [
+            True
+        ] * 1_000
+        assert world.calls >= 1_000 / bus_module._MOST_AT_ONCE
+
+    asyncio.run(scene())
+
+
+def test_while_more_arrives_the_bus_leaves_the_time_to_others() -> None:
+    async def scene() -> None:
+        world = World([rule("all", EventPattern={"source": ["aws.batch"]})])
+
+        def slow() -> list[dict[str, Any]]:
+            end = time.thread_time() + 0.01
+            while time.thread_time() < end:
+                pass
+            return [job("RUNNING")]
+
+        begun, used = time.monotonic(), time.thread_time()
+        while time.monotonic() - begun < 1.0:
+            for _ in range(10):
+                world.bus.put(slow)
+            await asyncio.sleep(0.02)
+        busy = (time.thread_time() - used) / (time.monotonic() - begun)
+        assert world.bus.backlog > 100
+        await world.bus.close()
+        assert busy < 0.5, "without pauses it would be all of the time"
 
     asyncio.run(scene())
 

@@ -22,10 +22,11 @@ def sent(target: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ({}, json.dumps(EVENT)),
+        ({}, json.dumps(EVENT, separators=(",", ":"))),
         ({"Input": '{"x": 1}'}, '{"x": 1}'),
         ({"InputPath": "$.detail.exit"}, "1"),
         ({"InputPath": "$.detail.attempts[0].x"}, "1"),
+        ({"InputPath": "$.detail.attempts"}, '[{"x":1}]'),
         ({"InputPath": "$['detail-type']"}, '"Batch Job State Change"'),
         ({"InputPath": "$.gone"}, "null"),
     ],
