@@ -464,4 +464,6 @@ def test_tags_of_what_is_no_batch_resource_are_refused(batch: Any) -> None:
 
 
 def test_an_operation_that_the_region_does_not_have_is_named(batch: Any) -> None:
-    assert "CreateConsumableResource" in refusal(batch.create_consumable_resource, consumableResourceName="x")
+    capacity = [{"maxCapacity": 1, "capacityUnit": "NUM_INSTANCES"}]
+    asked = {"serviceEnvironmentName": "x", "serviceEnvironmentType": "SAGEMAKER_TRAINING", "capacityLimits": capacity}
+    assert "CreateServiceEnvironment" in refusal(batch.create_service_environment, **asked)

@@ -117,7 +117,6 @@ def test_parameters_have_defaults_that_a_submission_overrides_and_what_has_no_va
     ("member", "value"),
     [
         ("eksPropertiesOverride", {"podProperties": {}}),
-        ("consumableResourcePropertiesOverride", {"consumableResourceList": []}),
         ("nodeOverrides", {}),
     ],
 )
