@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from spotbatch.aws import session
+from spotbatch.aws.describe_answer import read_as_json
 from spotbatch.aws.job_shapes import (
     Definition,
     JobSummary,
@@ -58,7 +59,7 @@ def _is_fresh(job_id: str) -> bool:
 
 
 def _client() -> "BatchClient":
-    return session.client("batch")
+    return read_as_json(session.client("batch"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,6 +30,8 @@ class ArrayChildren:
     parent: Job
     size: int
     units: dict[int, Job] = field(default_factory=dict)
+    lost: int = field(default=0, init=False)  # attempts of the described ones ended by an interruption
+    again: int = field(default=0, init=False)  # attempts beyond the first
     _codes: bytearray = field(init=False)
     _asked: list[int] = field(init=False)  # the turn in which each was last queried
     _turn: int = field(default=0, init=False)
@@ -70,7 +72,15 @@ class ArrayChildren:
             needs = self.parent.requirements if same else unit.requirements
             shared = replace(unit, environment=self.parent.environment, tags=self.parent.tags, requirements=needs)
             self.units[unit.array_index] = shared
+            self._count(shared, 1)
+            if before is not None:
+                self._count(before, -1)
         self._codes[unit.array_index] = _CODE[unit.status]
+
+    def _count(self, unit: Job, times: int) -> None:
+        lost, again = interruptions([unit])
+        self.lost += lost * times
+        self.again += again * times
 
     def take_status(self, index: int, status: JobStatus) -> None:
         """A child from a list: only its status. Children described to their end are kept."""

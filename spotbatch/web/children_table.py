@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from spotbatch.batch.job import Job
@@ -68,14 +69,24 @@ def children_table(
     now: float,
 ) -> ChildrenTable:
     """The rows selected by a choice; `children` of the arrays by their ids, `now` in UTC epoch seconds."""
-    rows = [row for row in _rows(units, children, uses, inputs, now) if _is_wanted(row, choice)]
+    found = _rows(units, children, uses, inputs, now)
     key = _ORDERS.get(choice.order)
+    if key is None and not choice.is_filter:  # as they come: none but the shown ones are made
+        page, pages = _pages(choice, len(units))
+        shown = tuple(islice(found, (page - 1) * PAGE_ROWS, page * PAGE_ROWS))
+        return ChildrenTable(rows=shown, found=len(units), total=len(units), page=page, pages=pages)
+    rows = [row for row in found if _is_wanted(row, choice)]
     if key is not None:
         rows.sort(key=key)
-    pages = max(1, -(-len(rows) // PAGE_ROWS))
-    page = min(choice.page, pages)
-    shown = rows[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
-    return ChildrenTable(rows=tuple(shown), found=len(rows), total=len(units), page=page, pages=pages)
+    page, pages = _pages(choice, len(rows))
+    shown = tuple(rows[(page - 1) * PAGE_ROWS : page * PAGE_ROWS])
+    return ChildrenTable(rows=shown, found=len(rows), total=len(units), page=page, pages=pages)
+
+
+def _pages(choice: Choice, rows: int) -> tuple[int, int]:
+    """The chosen page, and how many there are."""
+    pages = max(1, -(-rows // PAGE_ROWS))
+    return min(choice.page, pages), pages
 
 
 def _rows(

@@ -72,7 +72,9 @@ def run_view(state: State, target: Target, drawings: Drawings, choice: Choice, n
         unread = sum(each.unread for each in children.values()) + _left_out_units(members, detailed)
     progress = progress_of(standing_counts(members, state.counts))
     hosts, money, uses = drawings.of(target.id, account)
-    lost, again = interruptions(units)
+    lost, again = interruptions(job for job in detailed if job.array is None)
+    lost += sum(each.lost for each in children.values())
+    again += sum(each.again for each in children.values())
     standing = run_units(members)
     inputs = account.inputs if account is not None else {}
     shown = run_units(detailed)

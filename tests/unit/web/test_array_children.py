@@ -1,7 +1,7 @@
 """An array's children as the dashboard knows them: what is deduced, who is asked about next, how often AWS is asked."""
 
 from spotbatch.batch.status import JobStatus
-from spotbatch.web.array_children import ArrayChildren, cells, retried
+from spotbatch.web.array_children import ArrayChildren, cells, interruptions, retried
 from spotbatch.web.rate_limit import SECONDS_A_CALL, RateLimit
 from tests.unit.web_builders import child, parent
 
@@ -106,3 +106,12 @@ def test_calls_that_others_make_are_waited_for_but_not_for_minutes() -> None:
     assert 3 < limit.wait_seconds() < 5
     made += 1000  # somebody went through hundreds
     assert 9 < limit.wait_seconds() < 11
+
+
+def test_interruptions_are_counted_as_children_come_and_as_they_change() -> None:
+    array = ArrayChildren(parent=parent(10, RUNNING=10), size=10)
+    seen = [child(index, JobStatus.RUNNING, interrupted=index % 3 == 0) for index in range(10)]
+    later = [child(index, JobStatus.SUCCEEDED, interrupted=index % 2 == 0) for index in range(10)]
+    for unit in (*seen, *seen, *later, *later[:4]):
+        array.take_unit(unit)
+    assert (array.lost, array.again) == interruptions(array.units.values()) == (5, 5)
