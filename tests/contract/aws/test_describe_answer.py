@@ -66,11 +66,12 @@ class Raw:
 
 def answering(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Any:
     """A client whose requests are answered by these bytes; nothing is sent."""
-    credentials = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
-    with session.connected(session.Connection(session=boto3.Session(**credentials))):
-        made = session.client("batch")
+    credentials = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+    with session.connected(session.Connection(session=credentials)):
+        made: Any = session.client("batch")
+    response: Any = AWSResponse
     made.meta.events.register(
-        "before-send.batch", lambda request, **_: AWSResponse(request.url, status, headers or {}, Raw(body))
+        "before-send.batch", lambda request, **_: response(request.url, status, headers or {}, Raw(body))
     )
     return made
 
