@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Generator, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 from urllib.parse import urlsplit
@@ -73,11 +73,13 @@ Item = TypeVar("Item")
 class Connection:
     """A place to work in, instead of the one in this process's AWS settings.
 
-    `session` is a boto3.Session. `endpoint_url` is the local region's, for all services; "" for AWS.
+    `session` is a boto3.Session. `endpoint_url` is the local region's, for all services; "" for AWS, or whatever the
+    session's own settings name.
     """
 
     session: Any
     endpoint_url: str = ""
+    clients: dict[tuple[str, str | None], Any] = field(default_factory=dict, init=False, repr=False)
 
 
 _connection: Final[ContextVar[Connection | None]] = ContextVar("spotbatch_connection", default=None)
@@ -168,8 +170,23 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
 def client(service: str, *, profile: str | None = None, region: str | None = None) -> Any:
     """A boto3 client whose calls raise errors from our tree; botocore's own is in `__cause__` (see `error_code`).
 
+    Clients are thread-safe and kept with their connection: creating one for EC2 takes as long as 20 calls.
     Raises InvalidInput if no region is set or the profile does not exist.
     """
+    region = region or None
+    with translating(), _making:
+        place = _connection.get()
+        if place is None:
+            # boto3 reads only AWS_DEFAULT_REGION; AWS's other tools, and users, set AWS_REGION.
+            region = region or os.environ.get("AWS_REGION") or None
+            place = _own_connection(profile, region, _settings())
+        made = place.clients.get((service, region))
+        if made is None:
+            made = place.clients[service, region] = _create(service, region, place)
+    return made
+
+
+def _create(service: str, region: str | None, place: Connection) -> Any:
     from botocore.config import Config
 
     config = Config(
@@ -179,16 +196,7 @@ def client(service: str, *, profile: str | None = None, region: str | None = Non
         retries={"mode": "adaptive", "total_max_attempts": _ATTEMPTS},
         user_agent_extra=f"spotbatch/{__version__}",
     )
-    chosen = _connection.get()
-    with translating(), _making:
-        if chosen is not None:
-            made: Any = chosen.session.client(
-                service, region_name=region, endpoint_url=chosen.endpoint_url or None, config=config
-            )
-        else:
-            # boto3 reads only AWS_DEFAULT_REGION; AWS's other tools, and users, set AWS_REGION.
-            region = region or os.environ.get("AWS_REGION") or None
-            made = _session(profile, region, _settings()).client(service, config=config)
+    made = place.session.client(service, region_name=region, endpoint_url=place.endpoint_url or None, config=config)
     _translate_calls(made)
     made.meta.events.register_first(f"needs-retry.{made.meta.service_model.service_id.hyphenize()}", _give_up_early)
     return made
@@ -225,15 +233,15 @@ def may_have_been_done(error: BaseException) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _session(profile: str | None, region: str | None, _: tuple[tuple[str, str], ...]) -> Any:
+def _own_connection(profile: str | None, region: str | None, _: tuple[tuple[str, str], ...]) -> Connection:
     """One session for all clients of a command: it reads AWS's data files, which dominates a client's start-up."""
     import boto3
 
-    return boto3.Session(profile_name=profile, region_name=region)
+    return Connection(session=boto3.Session(profile_name=profile, region_name=region))
 
 
 def _settings() -> tuple[tuple[str, str], ...]:
-    """The AWS settings of this process: if they change, a new session is created."""
+    """The AWS settings of this process: if they change, there is a new session, with new clients."""
     return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
 
 

@@ -1,10 +1,12 @@
 """What botocore and AWS say, as errors of our own tree: from real HTTP answers and real refusals to connect."""
 
 import http.server
+import itertools
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +51,17 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
 
 
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that botocore would have waited before each retry; none of them passes here."""
+    waited: list[float] = []
+
+    ticks = itertools.count(0.0, 10.0)  # between two looks at its clock a token has always come
+    monkeypatch.setattr("botocore.retries.bucket.Clock.current_time", lambda _: next(ticks))
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=waited.append))
+    return waited
+
+
 def refusal(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> SpotbatchError:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(SpotbatchError) as caught:
@@ -69,10 +82,11 @@ def refusal(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> SpotbatchError:
     ],
 )
 def test_each_kind_of_answer_becomes_its_error_and_keeps_awss_words(
-    status: int, code: str, message: str, kind: type, said: str, monkeypatch: pytest.MonkeyPatch
+    status: int, code: str, message: str, kind: type, said: str, monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
     with answering(status, code, message) as endpoint:
         error = refusal(monkeypatch, endpoint)
+    assert len(waits) == (7 if kind is Unavailable else 0), "what may pass is tried eight times, the rest once"
     assert type(error) is kind
     assert said in str(error)
     assert session.error_code(error) == code
@@ -103,6 +117,21 @@ def test_without_credentials_region_or_profile_the_fix_is_named(monkeypatch: pyt
     monkeypatch.delenv("AWS_REGION")
     with pytest.raises(InvalidInput, match="--region"):
         session.client("batch")
+
+
+def test_clients_are_kept_with_their_connection_and_those_of_other_settings_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = session.client("batch")
+    assert session.client("batch") is made
+    assert session.client("batch", region="eu-west-1").meta.region_name == "eu-west-1"
+    elsewhere = session.connection_to("http://127.0.0.1:9", region="us-east-1", access_key="x", secret_key="y")
+    with session.connected(elsewhere):
+        assert session.client("batch").meta.endpoint_url == "http://127.0.0.1:9"
+        assert session.client("batch") is session.client("batch")
+    assert session.client("batch") is made
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:10")
+    assert session.client("batch").meta.endpoint_url == "http://127.0.0.1:10"
 
 
 def test_a_wrong_parameter_is_wrong_input() -> None:
