@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -39,10 +40,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist and the wheel, built from a copy: a build leaves folders beside its source.
 
-    By the setuptools that is here (`make dist` builds in two new environments, which takes a minute).
+    What builds is installed once, into a folder (`make dist` makes a new environment for each of the two).
     """
-    out = tmp_path_factory.mktemp("dist")
-    done = ran(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), folder=clone)
+    out, tools = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("tools")
+    needed = tomllib.loads((clone / "pyproject.toml").read_text())["build-system"]["requires"]
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile")
+    done = ran(*pip, "--target", str(tools), *needed, folder=tools)
+    assert done.returncode == 0, done.stderr[-3000:]
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out))
+    done = ran(*build, folder=clone, PYTHONPATH=str(tools))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return out
 
