@@ -32,9 +32,9 @@ async def describe_jobs(region: Region, asked: Document) -> bytes:
 
 
 def _job_or_node(region: Region, asked_id: str) -> bytes | None:
-    job_id = multinode.job_of_node(asked_id) or asked_id
-    found = _job(region, job_id) if is_job_id(job_id) else None
-    if found is None or job_id == asked_id:
+    job_id = multinode.job_of_node(asked_id) if "#" in asked_id else asked_id
+    found = _job(region, job_id) if job_id is not None and is_job_id(job_id) else None
+    if found is None or job_id is None or job_id == asked_id:
         return found
     is_there = multinode.is_multinode(dict(region.engine.described(job_id)))
     return multinode.node_of(region, found, asked_id) if is_there else None

@@ -86,6 +86,8 @@ def _empty_required(shape: Shape, value: Any, where: str) -> Iterator[str]:
                 yield place
             yield from _empty_required(shape.members[name], one, place)
     elif isinstance(shape, ListShape) and isinstance(value, list):
+        if not isinstance(shape.member, StructureShape | ListShape):
+            return  # nothing below is a member
         for number, one in enumerate(value):
             yield from _empty_required(shape.member, one, f"{where}[{number}]")
 
@@ -130,10 +132,19 @@ def _known(shape: Shape, value: object, where: str, depth: int = 0) -> Any:
             if name in members and one is not None
         }
     if isinstance(shape, ListShape) and isinstance(value, list):
+        if _is_any_text(shape.member) and all(
+            isinstance(one, str) and one.isascii() and "\0" not in one for one in value
+        ):
+            return value  # such as the 100 ids of DescribeJobs
         return [_known(shape.member, one, f"{where}[{place}]", depth + 1) for place, one in enumerate(value)]
     if isinstance(shape, MapShape) and isinstance(value, dict):
         return {name: _known(shape.value, one, f"{where}.{name}", depth + 1) for name, one in value.items()}
     return _scalar(shape, value, where)
+
+
+def _is_any_text(shape: Shape) -> bool:
+    """Whether `_scalar` changes and refuses no plain text of this shape."""
+    return shape.type_name == "string" and shape.name != _ANY_CASE and not getattr(shape, "enum", None)
 
 
 def _scalar(shape: Shape, value: object, where: str) -> object:
