@@ -10,20 +10,35 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 from spotbatch.aws import session as aws_session
 from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.logs import LogEvent
-from spotbatch.batch.errors import InvalidInput, JobFailed
+from spotbatch.batch.errors import InvalidInput, JobFailed, Unavailable
 from spotbatch.batch.job import Job, JobRequest
 from spotbatch.batch.status import JobStatus
-from spotbatch.runs import artifact_store, bill, cancel, endpoint, logs, lookup, parse, retry, submit
+from spotbatch.controller.run import Outcome
+from spotbatch.runs import (
+    artifact_store,
+    bill,
+    cancel,
+    control,
+    control_story,
+    endpoint,
+    logs,
+    lookup,
+    parse,
+    retry,
+    submit,
+)
 from spotbatch.runs.bill import Bill
 from spotbatch.runs.code import pack
-from spotbatch.runs.follow import Following, Look
+from spotbatch.runs.control_story import ControlStory
+from spotbatch.runs.follow import Failure, Following, Look
 from spotbatch.runs.inputs import Inputs, input_names
 from spotbatch.runs.manifest import RunManifest, unit_at
 from spotbatch.runs.request import JobOptions
@@ -37,6 +52,27 @@ if TYPE_CHECKING:
     from spotbatch.mapped import Mapped
 
 _REASON: Final = "cancelled by a program"
+_CONTROL_SECONDS: Final = 2.0  # between the end of a run's jobs and what the controller does next
+
+
+class ControlOptions(TypedDict, total=False):
+    """What `Client.submit` takes besides the job itself, kept by the controller (docs/controller.md).
+
+    deadline: done within this time, in seconds or as text ("6h"); `work` is how long one job or child takes on one host
+        without interruption, `changeover` the time from a new host's launch to progress (default: ten minutes).
+    on_demand_after: after so many losses on Spot a child runs on demand, 1 to 10.
+    on_demand_queue: in the local region, instead of the stack's.
+    grow_memory: "2x", or "2x:16G" with a limit: what was killed for memory comes back with more.
+    max_usd: save and stop the run before it costs more; `Run.retry(max_usd=...)` resumes it.
+    """
+
+    deadline: str | float | None
+    work: str | float | None
+    changeover: str | float | None
+    on_demand_after: int | None
+    on_demand_queue: str | None
+    grow_memory: str | None
+    max_usd: Decimal | float | str | None
 
 
 @dataclass(kw_only=True)
@@ -115,6 +151,7 @@ class Client:
         queue: str | None = None,
         definition: str | None = None,
         check: bool = True,
+        **wishes: Unpack[ControlOptions],
     ) -> "Run":
         """Send a command to AWS Batch: one job, an array, or one child per input, with `spotbatch submit`'s defaults.
 
@@ -133,11 +170,11 @@ class Client:
             after_each: arrays of the same size: child i starts after child i of each.
             sequential: child i starts after child i-1.
             check: refuse, before sending, what no host of the queue could run.
+            wishes: what the controller does: `ControlOptions`.
         """
         with self._at.connected():
-            jobs = self._at.jobs()
             if isinstance(command, JobRequest):
-                return Run(self._at, submit.send(jobs, submit.Submission(request=command)))
+                return Run(self._at, submit.send(self._at.jobs(), submit.Submission(request=command)))
             options = JobOptions(
                 command=_words(command),
                 name=name,
@@ -148,7 +185,7 @@ class Client:
                 memory_mib=parse.memory_mib(memory) if isinstance(memory, str) else memory,
                 gpus=gpus,
                 retries=retries,
-                timeout_seconds=parse.seconds(timeout) if isinstance(timeout, str) else _whole(timeout),
+                timeout_seconds=_seconds(timeout),
                 env=dict(env or {}),
                 parameters=dict(parameters or {}),
                 tags=dict(tags or {}),
@@ -160,8 +197,15 @@ class Client:
                 stack=self._at.stack,
             )
             listed = None if inputs is None or isinstance(inputs, str | PathLike) else Inputs.of_lines(inputs)
-            prepared = submit.prepare(options, jobs=jobs, listed=listed, is_checked=check)
-            return Run(self._at, submit.send(jobs, prepared))
+            return self._send(_with_control(options, wishes), listed, is_checked=check)
+
+    def _send(self, options: JobOptions, listed: Inputs | None, *, is_checked: bool) -> "Run":
+        jobs = self._at.jobs()
+        prepared = submit.prepare(options, jobs=jobs, listed=listed, is_checked=is_checked)
+        if (controller := control.control_of(options, prepared.request)) is not None:
+            wanted = control.run_of(options, prepared, controller, jobs, now=time.time())
+            return Run(self._at, control.manifest(control.submit(jobs, prepared, wanted, controller)))
+        return Run(self._at, submit.send(jobs, prepared))
 
     def map(
         self,
@@ -213,7 +257,7 @@ class Client:
                 memory_mib=parse.memory_mib(memory) if isinstance(memory, str) else memory,
                 gpus=gpus,
                 retries=retries,
-                timeout_seconds=parse.seconds(timeout) if isinstance(timeout, str) else _whole(timeout),
+                timeout_seconds=_seconds(timeout),
                 env=dict(env or {}),
                 tags=dict(tags or {}),
                 queue=self._at.queue,
@@ -295,12 +339,21 @@ class Run:
         for look in self.follow(timeout=timeout):
             last = look
         assert last is not None  # noqa: S101 - following ends with a look
-        if check and any(job.status is JobStatus.FAILED for job in last.jobs):
+        if check and control_story.is_controlled(last.jobs):
+            self._check_control()
+        elif check and any(job.status is JobStatus.FAILED for job in last.jobs):
             with self._at.connected():
                 left = len(failed_of(self._at.jobs(), last.jobs))
             if left:
                 raise JobFailed(f"{left:,} of {last.progress.total:,} in run {self.id} FAILED: failures() tells why")
         return last.progress
+
+    def _check_control(self) -> None:
+        told = self.control()
+        if told is not None and told.outcome == Outcome.STOPPED:
+            raise JobFailed(f"run {self.id} was saved and stopped by its budget: retry(max_usd=...) resumes it")
+        if told is not None and told.outcome == Outcome.FAILED:
+            raise JobFailed(f"{told.failed:,} in run {self.id} FAILED: failures() and control() tell why")
 
     def results(self, folder: "str | PathLike[str]", *, on_bytes: Callable[[int], None] = lambda _: None) -> Results:
         """Fetch its outputs into a folder, with a subfolder per child index, and verify their checksums.
@@ -332,12 +385,32 @@ class Run:
         """
         return aws_session.connected_steps(self._at.connection, self._lines(index, attempt, tail))
 
-    def retry(self, *, code: "str | PathLike[str] | None" = None) -> "Run":
+    def control(self) -> ControlStory | None:
+        """What the controller promised and did: each move and why, deadline, budget. None if it is not under control.
+
+        Raises NotFound, Unavailable.
+        """
+        with self._at.connected():
+            found = control_story.read_story(self._jobs()[-1], self._at.stack)
+            return None if found is None else ControlStory.of(found)
+
+    def retry(
+        self, *, code: "str | PathLike[str] | None" = None, max_usd: Decimal | float | str | None = None
+    ) -> "Run":
         """Retry what FAILED, from its checkpoints; returns the same run. Raises NotFound if nothing has failed.
 
         Args:
             code: a folder to run in from now on, instead of the one originally sent.
+            max_usd: resume what its budget has stopped, with up to this for the whole run.
         """
+        if max_usd is not None:
+            if code is not None:
+                raise InvalidInput("max_usd resumes a run as it was stopped: leave code out")
+            with self._at.connected():
+                most = parse.usd(str(max_usd))
+                resumed = control.resume(self._at.jobs(), self.id, most, stack=self._at.stack)
+                self._manifest = control.manifest(resumed)
+            return self
         packed = pack(Path(code)) if code is not None else None
         with self._at.connected():
             made = retry.retry_run(self._at.jobs(), self._jobs(), stack=self._at.stack, code=packed)
@@ -353,17 +426,47 @@ class Run:
     def _jobs(self) -> list[Job]:
         """Its jobs as they are now, including retries by anyone meanwhile."""
         jobs = self._at.jobs()
+        if not self.job_ids:
+            raise Unavailable(
+                f"run {self.id} is under control, and its first job comes within two minutes: client.run({self.id!r})"
+            )
         found = lookup.run_jobs(jobs, jobs.get(self.job_ids[-1]), stack=self._at.stack)
         self._manifest = RunManifest.of_jobs(self.id, found)
         return [job if job.status.is_terminal else self._ended.get(job.id, job) for job in found]
 
     def _changes(self, alarm: "_Alarm") -> Generator[Look, None, None]:
-        ids = [job.id for job in self._jobs()]
+        members = self._jobs()
+        while control_story.is_controlled(members):
+            if (yield from self._controlled_changes(members, alarm)):
+                return
+            members = self._jobs()
+        ids = [job.id for job in members]
         following = Following(jobs=self._at.jobs(), tracker=Tracker(ids=ids), sleep=alarm.sleep)
         for look in following.looks():
             self._ended |= {job.id: job for job in look.jobs if job.status.is_terminal}
             if look.is_news:
                 yield look
+
+    def _controlled_changes(self, members: Sequence[Job], alarm: "_Alarm") -> Generator[Look, None, bool]:
+        """Changes of a run's jobs until the controller submits another (False), or the run is over (True).
+
+        Whether a job that FAILED is run again is known at the end only: failures are in the last look.
+        """
+        following = Following(jobs=self._at.jobs(), tracker=Tracker(ids=[job.id for job in members]), sleep=alarm.sleep)
+        failures: tuple[Failure, ...] = ()
+        for look in following.looks():
+            failures += look.failures
+            told = control_story.read_story(members[-1], self._at.stack)
+            if told is not None and len(told["parts"]) > len(members):
+                return False
+            if look.is_last and told is not None and told["outcome"] == Outcome.RUNNING:
+                alarm.sleep(_CONTROL_SECONDS)
+                return False
+            if look.is_last:
+                yield replace(look, failures=failures)
+            elif look.is_news:
+                yield replace(look, failures=())
+        return True
 
     def _lines(self, index: int | None, attempt: int | None, tail: int | None) -> Generator[LogEvent, None, None]:
         jobs, members = self._at.jobs(), self._jobs()
@@ -404,5 +507,25 @@ def _words(command: Sequence[str]) -> tuple[str, ...]:
     return tuple(command)
 
 
-def _whole(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds)
+def _seconds(time: str | float | None) -> int | None:
+    if isinstance(time, str):
+        return parse.seconds(time)
+    return None if time is None else round(time)
+
+
+def _with_control(options: JobOptions, wishes: ControlOptions) -> JobOptions:
+    growth = wishes.get("grow_memory")
+    return replace(
+        options,
+        deadline_seconds=_seconds(wishes.get("deadline")),
+        work_seconds=_seconds(wishes.get("work")),
+        changeover_seconds=_seconds(wishes.get("changeover")),
+        on_demand_queue=wishes.get("on_demand_queue"),
+        on_demand_after=wishes.get("on_demand_after"),
+        grow_memory=parse.growth(growth) if growth is not None else None,
+        max_usd=_usd(wishes.get("max_usd")),
+    )
+
+
+def _usd(amount: Decimal | float | str | None) -> Decimal | None:
+    return None if amount is None else parse.usd(str(amount))

@@ -1,4 +1,4 @@
-"""Runs under the controller: the user's request, checked before it is accepted, and the run's story.
+"""Runs under the controller: the user's request, checked before it is accepted.
 
 The controller is a function of the stack (the setting `controller`), on AWS and in the local region. A run is entered
 in its table here and given its first look here too, by the same code, so that its jobs are submitted at once.
@@ -6,33 +6,32 @@ in its table here and given its first look here too, by the same code, so that i
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from spotbatch import wording
 from spotbatch.aws import session, stack_outputs
-from spotbatch.aws.artifacts import Artifacts, read_json
 from spotbatch.aws.inspection import Inspector
 from spotbatch.aws.job_shapes import submit_shape
 from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.stack_outputs import StackOutputs
-from spotbatch.batch import artifacts as layout
 from spotbatch.batch.array_indexes import ArrayIndexes, spans
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
-from spotbatch.batch.job import MAX_ARRAY_SIZE, Job, JobRequest
+from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
 from spotbatch.controller.advance import Controller
 from spotbatch.controller.decide import STOP_SECONDS
-from spotbatch.controller.edges import BatchJobs, StoredRecords
-from spotbatch.controller.request import RUN_TAG, request_of
+from spotbatch.controller.edges import BatchJobs, StoredRecords, manifest_of
+from spotbatch.controller.request import request_of
 from spotbatch.controller.run import Budget, Deadline, Growth, Move, Need, Note, Outcome, Place, Run, Wishes
 from spotbatch.controller.table import Table
 from spotbatch.runs import artifact_store
 from spotbatch.runs.destination import Destination
 from spotbatch.runs.endpoint import running_region
 from spotbatch.runs.inputs import store_inputs
+from spotbatch.runs.manifest import RunManifest, RunPart
 from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import Submission, new_run_id, send_along
 from spotbatch.runs.unit_price import UnitPrice, unit_price
@@ -335,6 +334,13 @@ def _first_look(jobs: Jobs, run_id: str, control: Control) -> Run:
     return found
 
 
+def manifest(run: Run) -> RunManifest:
+    """A run's manifest, as the controller writes it."""
+    found = manifest_of(run)
+    parts = tuple(RunPart(**part) for part in found.pop("parts"))
+    return RunManifest(**found, parts=parts)
+
+
 def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> Run:
     """Resume a run that was stopped by its budget. Raises NotFound, InvalidInput."""
     control, run = _found(run_id, stack)
@@ -377,38 +383,3 @@ def _controls(stack: str | None) -> Iterator[Control]:
     with contextlib.suppress(NotFound, InvalidInput):  # no such stack, or no controller in it
         yield _of_stack(_outputs(stack))
     yield Control(stack="", spot_queue="", on_demand_queue="").opened()
-
-
-# --- the story
-
-
-def story_of(store: Artifacts, run_id: str) -> Mapping[str, Any]:
-    """The controller's record of a run. Raises NotFound."""
-    found: Mapping[str, Any] = read_json(store, layout.controller_story(run_id))
-    return found
-
-
-def story_of_job(job: Job, stack: str | None) -> Mapping[str, Any] | None:
-    """The story that a job belongs to; None if it is not under control or the store cannot be read."""
-    if RUN_TAG not in job.tags:
-        return None
-    try:
-        return story_of(artifact_store.store_of(job, stack=stack), job.tags[RUN_TAG])
-    except SpotbatchError:
-        return None
-
-
-def lines_of(story: Mapping[str, Any]) -> list[str]:
-    """The story as lines: the current state, and what was done when and why."""
-    lines = [f"controller   {standing(story)}"]
-    return lines + [f"  {wording.clock(each['at'])}  {each['text']}" for each in story["notes"]]
-
-
-def standing(story: Mapping[str, Any]) -> str:
-    """The run's state in a few words."""
-    words = [str(story["outcome"])]
-    if story["deadline_at"] is not None:
-        words.append(f"to be done by {wording.moment(story['deadline_at'])}")
-    if story["max_usd"] is not None:
-        words.append(f"about {Decimal(story['spent_usd']):.2f} of {story['max_usd']} USD at the last change")
-    return ", ".join(words)

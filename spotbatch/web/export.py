@@ -7,6 +7,7 @@ from typing import Final
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.job import Job
 from spotbatch.runs.bill import neighbours
+from spotbatch.runs.control_story import ControlStory, story_of_job
 from spotbatch.web.account import account_of
 from spotbatch.web.render import ROOT, Pages
 from spotbatch.web.scope import Scope
@@ -39,6 +40,8 @@ def export(scope: Scope, jobs: Jobs, target: Target, members: list[Job], now: fl
         unread=sum(state.children_of(job).unread for job in members if job.array is not None),
         is_over=all(job.status.is_terminal for job in members),
     )
+    if (told := story_of_job(members[-1], scope.stack)) is not None:
+        state.controls[target.id] = ControlStory.of(told)
     if len(members) == 1 and members[0].array is None:
         state.detail(members[0].id).story = story_of(members[0], records)
     return Pages(state=state, scope=scope, now=lambda: now).page(target, inline=inline()).html

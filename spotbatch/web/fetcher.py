@@ -14,6 +14,7 @@ from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs.artifact_store import run_id as run_id_of
 from spotbatch.runs.bill import neighbours
+from spotbatch.runs.control_story import ControlStory, read_story
 from spotbatch.runs.lookup import job_ids, run_jobs
 from spotbatch.web.account import account_of
 from spotbatch.web.failure_rows import failure_rows
@@ -252,6 +253,22 @@ class Fetcher:
         own = {job.id for job in members}
         others = [each for each in self.state.listed.values() if each.id not in own]
         return self.state.is_listed and sum(each.array_size or 1 for each in others) <= _NEIGHBOURS_ASKED
+
+    def control(self, target: Target, job: Job) -> None:
+        """Read what the controller did with a run, and why."""
+        try:
+            found = read_story(job, self.scope.stack)
+        except NotFound:
+            return  # it has done nothing yet
+        told = ControlStory.of(found) if found is not None else None
+        with self.state.lock:
+            if told is None or self.state.controls.get(target.id) == told:
+                return
+            self.state.controls[target.id] = told
+            self.state.controls.move_to_end(target.id)
+            while len(self.state.controls) > _ACCOUNTS_KEPT:
+                self.state.controls.popitem(last=False)
+        self.state.changed()
 
     def log(self, target: Target, job: Job) -> None:
         """Read the last lines of an attempt's log: of the attempt named by the page, or the last one."""

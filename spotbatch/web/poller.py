@@ -16,6 +16,7 @@ from spotbatch.aws import session
 from spotbatch.batch.errors import SpotbatchError, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.runs.control_story import is_controlled
 from spotbatch.web.fetcher import Fetcher
 from spotbatch.web.rate_limit import RateLimit
 from spotbatch.web.scope import Scope
@@ -241,6 +242,12 @@ class Poller:
             if failed:
                 do = partial(self.fetcher.failure_logs, target)
                 yield _Ask(key=("logs", (target.id, failed)), seconds=_LOG_SECONDS, do=do)
+        if is_controlled(members):
+            do = partial(self.fetcher.control, target, members[-1])
+            state = (target.id, tuple((job.id, job.status) for job in members))
+            known_control = self.state.controls.get(target.id)
+            seconds = _IDLE_SECONDS if known_control is not None and known_control.is_over else _STORY_SECONDS
+            yield _Ask(key=("the controller", state), seconds=seconds, do=do)
         if len(members) == 1:
             yield from self._asks_of_one(target, members[0])
 

@@ -39,8 +39,8 @@ _LONGEST_LINE: Final = 2000
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "list": ("notice", "runs"),
-    "many": ("notice", "head", "progress", "findings", "failures", "children", "table", "hosts", "money"),
-    "one": ("notice", "head", "findings", "attempts", "log", "hosts", "money"),
+    "many": ("notice", "head", "control", "progress", "findings", "failures", "children", "table", "hosts", "money"),
+    "one": ("notice", "head", "control", "findings", "attempts", "log", "hosts", "money"),
 }
 
 
@@ -114,6 +114,7 @@ class Pages:
         with self.state.lock:
             detail = self.state.detail(only.id) if only is not None else Detail()
             log = self.state.detail(log_key(target)) if is_one else Detail()
+            control = self.state.controls.get(target.id)
             said, said_at = self.state.said.get(target.id, ("", now))
         return {
             "kind": "list" if target.kind == "list" else "one" if is_one else "many",
@@ -137,6 +138,7 @@ class Pages:
             "is_listed": self.state.is_listed,
             "detail": detail,
             "findings": detail.findings if only is not None and needs_findings(only) else None,
+            "control": control,
             "log": log,
             "log_lines": log_lines(log.log or ()),
             "scripts": SCRIPTS,

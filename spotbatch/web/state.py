@@ -13,6 +13,7 @@ from spotbatch.aws.job_shapes import JobSummary
 from spotbatch.aws.logs import LogEvent
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
+from spotbatch.runs.control_story import ControlStory
 from spotbatch.web.account import Account
 from spotbatch.web.array_children import ArrayChildren
 from spotbatch.web.story import Findings, Story
@@ -54,6 +55,7 @@ class State:
     details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
     watched: Counter[Target] = field(default_factory=Counter)
     trouble: str = ""  # why there is no answer
+    controls: OrderedDict[str, ControlStory] = field(default_factory=OrderedDict)  # runs under control, by page id
     last_lines: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of the logs of units that FAILED, by id
     gaps: dict[str, str] = field(default_factory=dict)  # what cannot be read, and why
     said: dict[str, tuple[str, float]] = field(default_factory=dict)  # what an action did and when, by its page's id

@@ -24,6 +24,7 @@ from spotbatch import (
 )
 from spotbatch.aws.logs import LogEvent
 from spotbatch.runs.bill import Bill
+from spotbatch.runs.control_story import ControlStory
 from spotbatch.runs.follow import Look
 from spotbatch.runs.results import Results
 from spotbatch.runs.tracker import Progress
@@ -84,3 +85,9 @@ kinds: tuple[type[SpotbatchError], ...] = (InvalidInput, InvalidJob, NotFound, U
 async def from_asyncio() -> None:
     """Each method in a thread."""
     assert_type(await asyncio.to_thread(run.wait, timeout=60), Progress)
+
+
+assert_type(client.submit(["true"], deadline="6h", work=600, changeover="5m", on_demand_after=2), Run)
+assert_type(client.submit(["true"], grow_memory="2x:16G", max_usd="20"), Run)
+assert_type(run.control(), ControlStory | None)
+assert_type(run.retry(max_usd=Decimal(40)), Run)

@@ -17,7 +17,7 @@ from spotbatch.batch.job import Attempt, Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.runs import artifact_store, control, lookup, records
+from spotbatch.runs import artifact_store, control_story, lookup, records
 from spotbatch.runs.attempt_story import outcome_text, told_by
 from spotbatch.runs.inputs import input_names
 from spotbatch.runs.units import failed_of, indexes_of, run_index
@@ -33,8 +33,8 @@ def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None,
     jobs = Jobs()
     ids = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
     found = jobs.get(ids[-1])
-    if (controlled := control.story_of_job(found, stack)) is not None and not as_json:
-        for line in control.lines_of(controlled):
+    if (controlled := control_story.story_of_job(found, stack)) is not None and not as_json:
+        for line in control_story.lines_of(controlled):
             text.say(line)
     if len(ids) > 1:
         return _show_run(job, jobs, jobs.describe(ids), controlled, as_json=as_json)

@@ -13,7 +13,7 @@ from spotbatch.batch.errors import JobFailed, NotFound, SpotbatchError
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.output import json, text
 from spotbatch.controller.run import Outcome, Run
-from spotbatch.runs import artifact_store, control, destination, lookup
+from spotbatch.runs import artifact_store, control_story, destination, lookup
 from spotbatch.runs.tracker import Tracker
 
 _SHORTEST_SECONDS: Final = 1.1
@@ -46,7 +46,7 @@ def controlled_run(
         return None
     try:
         store = artifact_store.store_at(jobs, destination.destination(stack=stack, queue=queue))
-        control.story_of(store, written)
+        control_story.story_of(store, written)
     except SpotbatchError:
         return None
     return ControlledRun(jobs=jobs, store=store, run_id=written, as_json=as_json)
@@ -86,7 +86,7 @@ class ControlledRun:
 
     def _story(self) -> Mapping[str, Any] | None:
         try:
-            return control.story_of(self.store, self.run_id)
+            return control_story.story_of(self.store, self.run_id)
         except NotFound:
             return None  # nothing was done yet
 
@@ -114,7 +114,7 @@ class ControlledRun:
     def _end(self, story: Mapping[str, Any]) -> None:
         outcome = story["outcome"]
         facts = {key: story[key] for key in ("outcome", "ended_at", "deadline_at", "succeeded", "failed", "stopped")}
-        self._say("ended", control.standing(story), {**facts, "jobs": len(story["parts"])})
+        self._say("ended", control_story.ControlStory.of(story).standing, {**facts, "jobs": len(story["parts"])})
         if outcome == Outcome.STOPPED:
             raise JobFailed(
                 f"{story['stopped']:,} were saved and stopped by the budget: `spotbatch retry {self.run_id} "

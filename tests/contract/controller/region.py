@@ -1,7 +1,10 @@
 """A local region with runs under control: its function is called as its schedule does each minute, without the wait."""
 
+import contextlib
 import json
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from tests.contract.cli_world import CliWorld
@@ -25,6 +28,24 @@ def tick(world: CliWorld) -> None:
     [function] = client.list_functions()["Functions"]
     answer = client.invoke(FunctionName=function["FunctionName"], Payload=b'{"source": "aws.events"}')
     assert "FunctionError" not in answer, answer["Payload"].read()
+
+
+@contextlib.contextmanager
+def ticking(world: CliWorld) -> Iterator[None]:
+    """The schedule, every half second instead of every minute."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.wait(0.5):
+            tick(world)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def story(world: CliWorld, run_id: str) -> dict[str, Any]:

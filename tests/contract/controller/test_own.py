@@ -4,15 +4,25 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from spotbatch import Client
 from spotbatch.batch.errors import InvalidInput, Unavailable
-from tests.contract.cli_world import CliWorld, cli_world, run
-from tests.contract.controller.region import add_on_demand_queue, ended, places, story, tick
+from spotbatch.batch.status import JobStatus
+from spotbatch.web.poller import Poller
+from spotbatch.web.render import Pages
+from spotbatch.web.scope import Scope
+from spotbatch.web.state import State
+from spotbatch.web.target import Target
+from tests.contract.cli_world import STACK, CliWorld, cli_world
+from tests.contract.cli_world import run as run_command
+from tests.contract.controller.region import add_on_demand_queue, ended, places, story, tick, ticking
 from tests.contract.local_api_region import running, until
+from tests.contract.web_world import local_settings
 
 COUNT = """
 import os, pathlib, sys, time
@@ -75,10 +85,35 @@ def test_a_region_killed_in_the_middle_of_a_move_finishes_it_and_loses_nothing(t
         assert "from 10" in out
 
 
-def test_what_was_killed_for_memory_comes_back_with_more_at_once(world: CliWorld) -> None:
-    run_id = world.submit("--memory", "100", "--grow-memory", "2x", "--", sys.executable, "-c", EATS)
-    until(lambda: len(story(world, run_id)["parts"]) > 1, seconds=40)
-    assert places(ended(world, run_id))[:2] == [("SPOT", 100), ("SPOT", 200)]
+def test_a_program_follows_what_grows_and_the_dashboard_shows_each_move_and_why(
+    world: CliWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed for memory, it comes back with more at once: the event of its end calls the function."""
+    monkeypatch.setenv("SPOTBATCH_HOME", str(world.home))
+    client = Client(local=True)
+    run = client.submit([sys.executable, "-c", EATS], memory="100", grow_memory="2x", max_usd=1, name="eats")
+    with ticking(world):
+        looks = list(run.follow(timeout=100))
+    assert [look.is_last for look in looks] == [False] * (len(looks) - 1) + [True]
+    assert run.wait(timeout=10).counts[JobStatus.SUCCEEDED] == 1
+    told = run.control()
+    assert told is not None
+    assert (told.outcome, told.learnt_mib, told.max_usd) == ("succeeded", 200, Decimal(1))
+    assert [(each.place, each.memory_mib, each.why) for each in told.placements] == [
+        ("SPOT", 100, "submitted"),
+        ("SPOT", 200, "killed for memory with 100 MiB"),
+    ]
+    assert len(run.job_ids) == 2
+    plain = client.submit(["true"])
+    assert plain.control() is None
+    with local_settings(world.home):
+        poller = Poller(state=State(), scope=Scope(stack=STACK))
+        target = Target(kind="run", id=run.id)
+        poller.load(target)
+        poller.fetcher.control(target, poller.state.members(target)[-1])
+        page = Pages(state=poller.state, scope=poller.scope).regions(target)
+    assert "succeeded, about 0.00 of 1 USD" in page["control"]
+    assert "with 200 MiB: killed for memory with 100 MiB" in page["control"]
 
 
 def test_a_job_that_fails_by_itself_is_not_moved_and_not_tried_again(world: CliWorld) -> None:
@@ -113,6 +148,6 @@ def test_on_aws_the_stack_is_looked_at_before_anything_is_promised(tmp_path: Pat
     """Only the stack tells whether it has a controller; here no AWS answers."""
     environ: dict[str, Any] = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
     options = ("--queue", "q", "--definition", "d", "--deadline", "1h", "--work", "5m", "--on-demand-queue", "p")
-    said = run("submit", *options, "--", "true", environ={"HOME": str(tmp_path), **environ})
+    said = run_command("submit", *options, "--", "true", environ={"HOME": str(tmp_path), **environ})
     assert said.code == Unavailable.exit_code
     assert said.out == ""
