@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.web import actions
-from spotbatch.web.choice import CHILD_ORDERS, RUN_ORDERS, Choice, choice_of
+from spotbatch.web.choice import CHILD_ORDERS, RUN_ORDERS, TREND_ORDERS, Choice, choice_of
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import COMPARED, ROOT, SCRIPTS, Pages, page_url
@@ -27,6 +27,7 @@ from spotbatch.web.run_units import run_units
 from spotbatch.web.state import State
 from spotbatch.web.target import Target
 
+_ORDERS: Final = {"list": RUN_ORDERS, "trends": TREND_ORDERS}
 _STATIC: Final = {"dashboard.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 _ICON: Final = (  # a heat map, one child of which waits
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3.5" fill="#1f6f54"/>'
@@ -57,12 +58,14 @@ class Dashboard:
         """The whole application, wrapped in its guard."""
         routes = [
             Route("/", self.list_page),
+            Route("/trends", self.trends_page),
             Route("/compare", self.compare),
             Route("/runs/{id}", self.run_page),
             Route("/jobs/{id}", self.job_page),
             Route("/jobs/{id}/child", partial(self.child, kind="jobs")),
             Route("/runs/{id}/child", partial(self.child, kind="runs")),
             Route("/live", self.live),
+            Route("/live/trends", partial(self.live, kind="trends")),
             Route("/live/jobs/{id}", partial(self.live, kind="jobs")),
             Route("/live/runs/{id}", partial(self.live, kind="runs")),
             Route("/static/{name}", static),
@@ -81,6 +84,9 @@ class Dashboard:
         if self.home:
             return RedirectResponse(self.home, status_code=303)
         return await self._page(_target(request, "list"), _choice(request, "list"))
+
+    async def trends_page(self, request: Request) -> Response:
+        return await self._page(_target(request, "trends"), _choice(request, "trends"))
 
     async def run_page(self, request: Request) -> Response:
         return await self._page(_target(request, "runs"), _choice(request, "runs"))
@@ -197,6 +203,8 @@ class Dashboard:
 def _target(request: Request, kind: str) -> Target:
     if kind == "list":
         return Target(kind="list")
+    if kind == "trends":
+        return Target(kind="trends", id=_choice(request, kind).search)
     attempt = request.query_params.get("attempt", "")
     number = int(attempt) if _is_number(attempt) else None
     found = str(request.path_params["id"])[:_LONGEST_ID]
@@ -212,7 +220,7 @@ def _named(address: str) -> Target | None:
 
 
 def _choice(request: Request, kind: str) -> Choice:
-    return choice_of(request.query_params, RUN_ORDERS if kind == "list" else CHILD_ORDERS)
+    return choice_of(request.query_params, _ORDERS.get(kind, CHILD_ORDERS))
 
 
 def _is_number(text: str) -> bool:

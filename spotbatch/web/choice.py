@@ -10,6 +10,7 @@ from spotbatch.batch.status import JobStatus
 _LONGEST_SEARCH: Final = 100
 _MOST_PAGES: Final = 100_000
 RUN_ORDERS: Final = {"": "newest first", "oldest": "oldest first", "name": "name", "longest": "longest first"}
+TREND_ORDERS: Final = {"": "by run", "day": "by day"}
 CHILD_ORDERS: Final = {
     "": "index",
     "duration": "longest first",

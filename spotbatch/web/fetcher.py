@@ -71,7 +71,7 @@ class Fetcher:
 
     def load(self, target: Target) -> None:
         """Load what a page needs that was never viewed. Raises NotFound if there is no such job."""
-        if target.kind == "list":
+        if target.is_list:
             if not self.state.is_listed and self.scope.queue is not None:
                 self.list_jobs()
                 self._take(self.jobs.describe(self._listed_ids()[:_IDS_A_CALL]))
@@ -134,9 +134,9 @@ class Fetcher:
         """What to describe in the next call: open jobs of the pages, then children in turn. `dry`: if any."""
         with self.state.lock:
             targets = [target for target, count in self.state.watched.items() if count > 0]
-            members = [job for target in targets if target.kind != "list" for job in self.state.members(target)]
+            members = [job for target in targets for job in self.state.members(target)]
             ids = [job.id for job in members if not job.status.is_terminal]
-            if any(target.kind == "list" for target in targets):
+            if any(target.is_list for target in targets):
                 ids += self._listed_ids()
             arrays = [job for job in self.arrays(members) if not self.state.children_of(job).is_all_seen]
             if dry:
@@ -234,6 +234,17 @@ class Fetcher:
             while len(self.state.accounts) > _ACCOUNTS_KEPT:
                 self.state.accounts.popitem(last=False)
         self.state.changed()
+
+    def trend(self, target: Target) -> None:
+        """Read what trends show of an ended run. On AWS, a hundred children of an array are described each time."""
+        self.load(target)
+        with self.state.lock:
+            stale = [
+                each for job in self.arrays(self.state.members(target)) for each in self.state.children_of(job).stale()
+            ]
+        if stale and not self.is_local():
+            self._take(self.jobs.describe(stale[:_IDS_A_CALL]))
+        self.account(target)
 
     def _others(self, target: Target, members: Sequence[Job]) -> list[Job] | None:
         """Units of other jobs that may have shared the hosts, as in `spotbatch cost`; once for a run that is over.

@@ -17,11 +17,14 @@ from spotbatch.batch.errors import SpotbatchError, Unavailable
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.runs.control_story import is_controlled
+from spotbatch.web.choice import Choice
 from spotbatch.web.fetcher import Fetcher
 from spotbatch.web.rate_limit import RateLimit
+from spotbatch.web.run_list import run_rows
 from spotbatch.web.scope import Scope
 from spotbatch.web.state import State
 from spotbatch.web.target import Target
+from spotbatch.web.trends import ended_rows
 
 _SHORTEST_SECONDS: Final = 1.1
 _LONGEST_SECONDS: Final = 6.0
@@ -29,6 +32,7 @@ _LIST_SECONDS: Final = 4.0
 _LACKING_SECONDS: Final = 2.5
 _MEMBERS_SECONDS: Final = 30.0
 _ACCOUNT_SECONDS: Final = 8.0
+_TREND_SECONDS: Final = 20.0
 _LOG_SECONDS: Final = 2.5
 _STORY_SECONDS: Final = 10.0
 _FINDINGS_SECONDS: Final = 45.0
@@ -202,12 +206,22 @@ class Poller:
         with self.state.lock:
             targets = [target for target, count in self.state.watched.items() if count > 0]
         for target in targets:
-            if target.kind != "list":
+            if not target.is_list:
                 yield from self._asks_of(target)
             elif self.scope.queue is not None:
                 yield _Ask(key=("jobs", ""), seconds=_LIST_SECONDS, do=self._list)
+            if target.kind == "trends":
+                yield from self._asks_of_trends(target)
         if targets and self.fetcher.next_ids(dry=True):
             yield _Ask(key=("progress", ""), seconds=_SHORTEST_SECONDS, do=self._describe)
+
+    def _asks_of_trends(self, target: Target) -> Iterator[_Ask]:
+        """The bills of ended runs that are not complete yet, the newest first."""
+        for row in reversed(ended_rows(run_rows(self.state, Choice(search=target.id)))):
+            account = self.state.accounts.get(row.key)
+            if account is None or account.unread or not account.is_over:
+                do = partial(self.fetcher.trend, row.target)
+                yield _Ask(key=("money", (row.key, account is None)), seconds=_TREND_SECONDS, do=do)
 
     def _list(self) -> None:
         if self.fetcher.list_jobs():

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,20 +16,22 @@ from spotbatch import wording
 from spotbatch.batch.attempt_outcome import outcomes_of
 from spotbatch.batch.job import Job
 from spotbatch.pricing.ledger import Part
+from spotbatch.pricing.report import shown_usd
 from spotbatch.runs.attempt_story import outcome_text
 from spotbatch.runs.tracker import BAR_ORDER
-from spotbatch.web.choice import CHILD_ORDERS, NO_CHOICE, RUN_ORDERS, Choice
+from spotbatch.web.choice import CHILD_ORDERS, NO_CHOICE, RUN_ORDERS, TREND_ORDERS, Choice
 from spotbatch.web.comparison import Compared, comparison
 from spotbatch.web.fetcher import log_key
 from spotbatch.web.log_lines import log_lines
 from spotbatch.web.money_view import CHART_HEIGHT, Drawings
 from spotbatch.web.poller import needs_findings
-from spotbatch.web.run_list import run_rows
+from spotbatch.web.run_list import RunRow, run_rows
 from spotbatch.web.run_units import index_of
 from spotbatch.web.run_view import run_view
 from spotbatch.web.scope import Scope, place_name
 from spotbatch.web.state import Detail, State
 from spotbatch.web.target import Target
+from spotbatch.web.trends import TREND_HEIGHT, Trends, trends_of
 
 ROOT: Final = Path(__file__).resolve().parent
 COMPARED: Final = ("a", "b")  # the address fields that name the two runs
@@ -37,8 +39,11 @@ SCRIPTS: Final = ("idiomorph.min.js", "heat_map.js", "live.js")  # in this order
 _SAID_SECONDS: Final = 60.0
 _LONGEST_LINE: Final = 2000
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_TITLES: Final = {"list": "Runs", "trends": "Trends"}
+_ORDERS: Final = {"list": RUN_ORDERS, "trends": TREND_ORDERS}
 _REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "list": ("notice", "runs"),
+    "trends": ("notice", "trends"),
     "many": ("notice", "head", "control", "progress", "findings", "failures", "children", "table", "hosts", "money"),
     "one": ("notice", "head", "control", "findings", "attempts", "log", "hosts", "money"),
 }
@@ -67,7 +72,7 @@ class Pages:
         """A whole page; with `inline` (css, js, policy) as one self-contained file."""
         context = self._context(target, choice, is_export=inline is not None)
         regions = self._rendered(context)
-        title = context["look"].name if context["look"] is not None else "Runs"
+        title = context["look"].name if context["look"] is not None else _TITLES.get(target.kind, target.id)
         frame = self._template("page.html")
         html = frame.render(context, title=title, regions=regions, inline=inline, live_url=live_url(target, choice))
         return Page(title=title, html=html)
@@ -108,7 +113,8 @@ class Pages:
 
     def _context(self, target: Target, choice: Choice, *, is_export: bool) -> dict[str, Any]:
         now = self.now()
-        shown = None if target.kind == "list" else run_view(self.state, target, self.drawings, choice, now)
+        shown = None if target.is_list else run_view(self.state, target, self.drawings, choice, now)
+        rows = run_rows(self.state, choice) if target.is_list else ()
         only = shown.members[0] if shown is not None and len(shown.members) == 1 else None
         is_one = only is not None and only.array is None
         with self.state.lock:
@@ -117,7 +123,7 @@ class Pages:
             control = self.state.controls.get(target.id)
             said, said_at = self.state.said.get(target.id, ("", now))
         return {
-            "kind": "list" if target.kind == "list" else "one" if is_one else "many",
+            "kind": target.kind if target.is_list else "one" if is_one else "many",
             "target": target,
             "now": now,
             "place": self.place(),
@@ -130,9 +136,12 @@ class Pages:
             "index": index_of(only) if only is not None else None,
             "idle": Part.IDLE.value,
             "job": only,
-            "rows": run_rows(self.state, choice) if target.kind == "list" else (),
+            "rows": rows,
+            "trends": self._trends(rows, choice) if target.kind == "trends" else None,
+            "trend_height": TREND_HEIGHT,
+            "usd": shown_usd,
             "choice": choice,
-            "orders": RUN_ORDERS if target.kind == "list" else CHILD_ORDERS,
+            "orders": _ORDERS.get(target.kind, CHILD_ORDERS),
             "statuses": [status.value for status in BAR_ORDER],
             "is_compared": False,
             "is_listed": self.state.is_listed,
@@ -150,6 +159,11 @@ class Pages:
             "words": wording,
             "height": CHART_HEIGHT,
         }
+
+    def _trends(self, rows: Sequence[RunRow], choice: Choice) -> Trends | None:
+        with self.state.lock:
+            accounts = dict(self.state.accounts)
+        return trends_of(rows, accounts, is_by_day=choice.order == "day")
 
     def _template(self, name: str) -> Any:
         return _environment().get_template(name)
@@ -196,7 +210,9 @@ def _short(job: Job | str) -> str:
 
 def page_url(target: Target) -> str:
     """A page's address, without the choices made on it."""
-    return "/" if target.kind == "list" else f"/{target.kind}s/{quote(target.id, safe=':')}"
+    if target.is_list:
+        return "/trends" if target.kind == "trends" else "/"
+    return f"/{target.kind}s/{quote(target.id, safe=':')}"
 
 
 def live_url(target: Target, choice: Choice = NO_CHOICE) -> str:

@@ -12,6 +12,7 @@ from spotbatch.web.choice import Choice
 from spotbatch.web.progress import Progress, progress_of
 from spotbatch.web.run_units import standing_counts
 from spotbatch.web.state import State
+from spotbatch.web.target import Target
 
 _RUNS_SHOWN: Final = 200
 _SHORT_ID: Final = 8
@@ -30,6 +31,11 @@ class RunRow:
     created_at: float | None
     took_seconds: float | None  # from its submission to its end
     why: str
+
+    @property
+    def target(self) -> Target:
+        """Its page."""
+        return Target(kind="run" if self.href.startswith("/runs/") else "job", id=self.key)
 
 
 def run_rows(state: State, choice: Choice) -> tuple[RunRow, ...]:
@@ -94,7 +100,7 @@ def _row(state: State, run_id: str, jobs: list[Job]) -> RunRow:
         else None
     )
     return RunRow(
-        key=run_id,
+        key=run_id if is_run else first.id,
         href=f"/runs/{run_id}" if is_run else f"/jobs/{first.id}",
         name=first.name,
         label=run_id if is_run and run_id != first.id else first.id[:_SHORT_ID],

@@ -120,6 +120,8 @@ class State:
 
     def members(self, target: Target) -> list[Job]:
         """The jobs that a page is about: one, or a run's, oldest first."""
+        if target.is_list:
+            return []
         ids = [target.id] if target.kind == "job" else list(self.runs.get(target.id, ()))
         found = [job for each in ids if (job := self.find(each)) is not None]
         return sorted(found, key=lambda job: job.created_at or 0.0)

@@ -14,11 +14,18 @@ from spotbatch.web.scope import Scope
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What a page is about: the list, a run by its run id, or a job (a single one, an array, a child) by its id."""
+    """What a page is about: the list, trends of the list, a run by its run id, or a job (a single one, an array, a
+    child) by its id.
+    """
 
-    kind: Literal["list", "run", "job"]
-    id: str = ""
+    kind: Literal["list", "trends", "run", "job"]
+    id: str = ""  # of trends: what is searched among the runs
     attempt: int | None = None  # whose log is shown; None: the last one's
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is about all runs of the queue."""
+        return self.kind in ("list", "trends")
 
 
 def jobs_named(written: str, jobs: Jobs, scope: Scope) -> list[Job]:

@@ -12,8 +12,10 @@ from typing import NoReturn
 import pytest
 
 from spotbatch.aws import session
+from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import Unavailable
 from spotbatch.web import fetcher
+from spotbatch.web.choice import Choice
 from spotbatch.web.poller import Poller
 from spotbatch.web.rate_limit import SECONDS_A_CALL
 from spotbatch.web.render import Pages
@@ -236,6 +238,28 @@ def test_nobody_looks_then_nobody_is_asked(world: CliWorld) -> None:
         before = session.calls_made()
         assert poller.turn() > 1000
         assert session.calls_made() == before
+
+
+def test_trends_read_the_bills_of_ended_runs_one_after_the_other_and_then_rest(world: CliWorld) -> None:
+    jobs = [world.submit("--name", "weekly", "--array", "2", "--", "true") for _ in range(2)]
+    for job in jobs:
+        world.wait(job)
+    with local_settings(world.home):
+        now = [0.0]
+        state = State()
+        scope = Scope(stack=STACK, queue=Jobs().get(jobs[0]).queue)
+        poller = Poller(state=state, scope=scope, clock=lambda: now[0], is_local=lambda: True)
+        target = Target(kind="trends", id="weekly")
+        poller.load(target)
+        state.watched[target] += 1
+        for _ in range(60):
+            now[0] += poller.turn()
+            if all(job in state.accounts and state.accounts[job].is_over for job in jobs):
+                break
+        assert all(state.accounts[job].report.attempts for job in jobs), state.gaps
+        html = Pages(state=state, scope=scope).regions(target, Choice(search="weekly"))["trends"]
+        assert html.count("not read yet") == 0
+        assert f'href="/compare?a=/jobs/{jobs[0]}' in html or f'href="/compare?a=/jobs/{jobs[1]}' in html
 
 
 def test_an_array_of_ten_thousand_costs_less_than_one_call_a_second(world: CliWorld, tmp_path: Path) -> None:
