@@ -10,7 +10,7 @@ SOURCES := app.py spotbatch tests examples bench scripts
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo environment-for-demo test check bench clients chaos slow docs dist format lock clean
+.PHONY: help setup demo environment-for-demo test check bench clients chaos slow snapshots docs dist format lock clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ clients: $(READY)  ## other people's programs, unmodified: AWS CLI, redun, Snake
 
 chaos: $(READY)  ## hundreds of jobs while hosts are reclaimed and the region is killed
 	@$(BIN)/python -m pytest tests/ -m chaos
+
+snapshots: $(READY)  ## dumps and restores real programs with CRIU (root): seeded interruptions, exact results
+	@$(BIN)/python -m pytest tests/ -m snapshots -s
 
 slow: $(READY)  ## the long tests
 	@$(BIN)/python -m pytest tests/ -m slow -n 2

@@ -17,8 +17,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime": (
         *("batch.environment", "batch.artifacts", "batch.attempt_record", "batch.array_indexes", "batch.errors"),
         *("batch.light_dataclass", "batch.light_json", "batch.light_types"),
+        *("snapshots.protocol", "snapshots.processes"),
     ),
-    "local": ("batch", "pricing", "policy", "controller.resources"),
+    "snapshots": (),
+    "local": ("batch", "pricing", "policy", "controller.resources", "snapshots"),
     "simulate": ("batch", "pricing", "policy"),
     "aws": ("batch", "pricing"),
     "controller": ("aws", "batch", "policy"),
@@ -32,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "infra": ("batch", "controller.resources", "policy", "pricing"),
     "cli": (
         *("batch", "pricing", "policy", "runtime", "local", "simulate", "aws"),
-        *("controller", "runs", "doctor", "audit", "rehearsal", "deployment", "web"),
+        *("controller", "runs", "doctor", "audit", "rehearsal", "deployment", "web", "snapshots"),
     ),
 }
 EVERYBODY: tuple[str, ...] = ("__version__", "wording")  # how times and counts are written: pure, standard library

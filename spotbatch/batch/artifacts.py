@@ -6,6 +6,8 @@
     runs/<run id>/<unit>/output.pending.json   the same list, written first: while it exists, uploads are outstanding
     runs/<run id>/<unit>/attempts/<n>.json   the record of attempt n
     runs/<run id>/<unit>/failed/<n>/...      last log lines and partial outputs of a failed attempt
+    runs/<run id>/<unit>/snapshots/...       the memory and files of a command that was dumped (docs/snapshots.md)
+    runs/<run id>/<unit>/snapshot.json       the document of the newest, written last: without it there is none
     runs/<run id>/<unit>/progress.json       the command's latest progress report
     runs/<run id>/inputs/<n>.json            lines from n * 1000 on of the run's list of inputs, one per child
     runs/<run id>/run.json                   the jobs of a run that consists of more than one job
@@ -58,6 +60,14 @@ def checkpoint_prefix(run_id: str, array_index: int | None) -> str:
 
 def failed_prefix(run_id: str, array_index: int | None, attempt: int) -> str:
     return f"{unit_prefix(run_id, array_index)}/failed/{attempt:02d}"
+
+
+def snapshot_prefix(run_id: str, array_index: int | None) -> str:
+    return f"{unit_prefix(run_id, array_index)}/snapshots"
+
+
+def snapshot_marker(run_id: str, array_index: int | None) -> str:
+    return f"{unit_prefix(run_id, array_index)}/snapshot.json"
 
 
 def progress_key(run_id: str, array_index: int | None) -> str:

@@ -71,6 +71,10 @@ class AttemptRecord:
     checkpoint_uploaded_bytes: int = 0
     checkpoint_seconds: float = 0.0  # spent saving, in total
     restore_estimate_seconds: float | None = None  # for the last checkpoint, at the bandwidth of its saves
+    snapshot_bytes: int = 0  # memory and files of the snapshot that was stored, before compression
+    snapshot_seconds: float | None = None  # that the command was stopped for its dump
+    snapshot_restore_seconds: float | None = None  # of this attempt's start, if it went on from a snapshot
+    snapshot_refused: str | None = None  # why there was none, although it was asked for
     last_saved_at: float | None = None
     work_lost_seconds: float | None = None  # from the last saved state to the end, unless it succeeded
     peak_memory_mib: float = 0.0
@@ -204,6 +208,10 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "checkpoint_uploaded_bytes": _count,
     "checkpoint_seconds": _measure,
     "restore_estimate_seconds": _measure,
+    "snapshot_bytes": _count,
+    "snapshot_seconds": _measure,
+    "snapshot_restore_seconds": _measure,
+    "snapshot_refused": _text,
     "last_saved_at": _moment,
     "work_lost_seconds": _measure,
     "peak_memory_mib": _measure,

@@ -49,6 +49,13 @@ def told_by(record: AttemptRecord | None) -> Sequence[str]:
     if record.resumed_from:
         took = f" in {record.restore_seconds:.1f} s" if record.restore_seconds is not None else ""
         lines.append(f"resumed    from checkpoint {record.resumed_from}{took}")
+    if record.snapshot_restore_seconds is not None:
+        lines.append(f"restored   from its snapshot in {record.snapshot_restore_seconds:.1f} s")
+    if record.snapshot_bytes and record.snapshot_seconds is not None:
+        size = wording.size(record.snapshot_bytes)
+        lines.append(f"dumped     {size}, while the command stood still for {record.snapshot_seconds:.1f} s")
+    if record.snapshot_refused:
+        lines.append(f"snapshot   {record.snapshot_refused}")
     if record.checkpoints_saved:
         size = wording.size(record.checkpoint_bytes)
         lines.append(f"saved      {wording.count(record.checkpoints_saved, 'checkpoint')}, the last {size}")

@@ -175,6 +175,7 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "array": ("array", _whole),
     "inputs": ("inputs", _text),
     "code": ("code", _text),
+    "snapshot": ("is_snapshot", _flag),
     "vcpus": ("vcpus", _whole),
     "memory": ("memory_mib", _memory),
     "gpus": ("gpus", _whole),

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Final
 
 from spotbatch.batch.dependency import Dependency, DependencyType
+from spotbatch.batch.environment import SPOTBATCH_SNAPSHOT
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import JobRequest
 from spotbatch.batch.retry import MAX_ATTEMPTS, RetryStrategy, spot_safe
@@ -35,6 +36,7 @@ class JobOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     inputs: str | None = None  # one child per input
     code: str | None = None  # a folder sent with the job, in which the command runs
+    is_snapshot: bool = False  # dump the command at the notice and go on from there
     after: tuple[str, ...] = ()  # jobs, as the user refers to them; later their ids
     after_each: tuple[str, ...] = ()  # arrays: child i waits for child i
     is_sequential: bool = False
@@ -74,7 +76,7 @@ def request(asked: JobOptions, *, queue: str, definition: str) -> JobRequest:
         queue=queue,
         definition=definition,
         command=asked.command or None,
-        environment=asked.env,
+        environment={**asked.env, **({SPOTBATCH_SNAPSHOT: "on-notice"} if asked.is_snapshot else {})},
         parameters=asked.parameters,
         vcpus=asked.vcpus,
         memory_mib=asked.memory_mib,

@@ -15,7 +15,7 @@ from spotbatch.batch.environment import (
     SPOTBATCH_ARTIFACTS_URL,
 )
 from spotbatch.batch.errors import Missing, SpotbatchError, StoreError, Superseded
-from spotbatch.batch.light_types import TypeVar
+from spotbatch.batch.light_types import TYPE_CHECKING, TypeVar
 from spotbatch.runtime.array_index import fetch_own_input
 from spotbatch.runtime.attempt_store import RECORD_SECONDS, AttemptStore, Past
 from spotbatch.runtime.background import Background, Ticket
@@ -41,6 +41,9 @@ from spotbatch.runtime.storage.location import open_store
 from spotbatch.runtime.storage.store import Store
 from spotbatch.runtime.workspace import Workspace, command_variables, make_workspace
 
+if TYPE_CHECKING:
+    from spotbatch.runtime.snapshot.flow import SnapshotFlow
+
 T = TypeVar("T")
 
 _LONG = 365 * 86400.0  # seconds, where the only limit is on standing still
@@ -65,6 +68,7 @@ class Attempt:
         self._interruptions = Interruptions(self._signals, settings.notice_file, settings.stop_seconds, self._record)
         self._workspace: Workspace = make_workspace(settings)
         self._attempt_store = self._make_attempt_store(self._store) if self._store is not None else None
+        self._snapshots = self._make_snapshots(self._store) if settings.is_snapshot_wanted else None
         self._command: Command | None = None
         self._schedule: SaveSchedule | None = None
         self._past = Past(attempt=self._record.attempt, unhealthy=0)
@@ -94,13 +98,14 @@ class Attempt:
             return self._leave_unstarted()
         self._signals.begin()
         try:
-            folder = self._workspace.code if self._settings.code is not None else None
-            self._command = Command(self._argv, command_variables(self._workspace), folder)
+            self._command = self._start()
         except OSError as error:
             say(f"cannot run {self._argv[0]!r}: {error.strerror}")
             if may_pass(error):  # no memory, or no process available
                 return self._end("not_restored", EXIT_INTERRUPTED)
             return self._end("failed", EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_CANNOT_RUN)
+        if self._command is None:
+            return self._end("not_restored", EXIT_INTERRUPTED)
         self._signals.forward_to(self._command.send)
         supervisor = self._supervisor(self._command)
         code = supervisor.run()
@@ -109,14 +114,36 @@ class Attempt:
             supervisor.progress.tick(is_last=True)
         return self._finish(code, supervisor)
 
+    def _start(self) -> Command | None:
+        """The command; None if it could not be restored from its snapshot. Raises OSError."""
+        folder, variables = self._workspace.code if self._settings.code is not None else None, self._variables()
+        if self._snapshots is None:
+            return Command(self._argv, variables, folder)
+        from spotbatch.runtime.snapshot.refusal import NoSnapshot
+
+        try:
+            return self._snapshots.start(self._argv, variables, folder)
+        except NoSnapshot:  # logged; this container may hold half of it, so the next attempt begins in another
+            return None
+
     # --- before
+
+    def _make_snapshots(self, store: Store | None) -> "SnapshotFlow | None":
+        durable = self._attempt_store
+        if store is None or durable is None:
+            return None
+        from spotbatch.runtime.snapshot.archive import Archive
+        from spotbatch.runtime.snapshot.flow import SnapshotFlow  # most attempts have no snapshots
+
+        archive = Archive(store, self._settings.identity, self._workspace.own, durable.check_fence)
+        return SnapshotFlow(self._settings, self._argv, self._workspace, self._record, archive, self._signals.wake)
 
     def _make_attempt_store(self, store: Store) -> AttemptStore:
         return AttemptStore(
             store,
             self._settings.identity,
             self._workspace.checkpoint,
-            scratch=self._workspace.scratch,
+            scratch=self._workspace.own,
             exclude=self._settings.exclude,
             processes=lambda: self._command.pids() if self._command is not None else (),
             open_rule=self._settings.open_rule,
@@ -143,6 +170,10 @@ class Attempt:
                 return None
             self._take_up(restored)
         self._record.downloaded_bytes += self._await(self._background.do(lambda: self._fetch(limit)), limit) or 0
+        if self._snapshots is not None:
+            snapshots, newest = self._snapshots, self._record.resumed_from or ""
+            received = self._await(self._background.do(lambda: snapshots.look(newest, limit)), limit)
+            self._record.downloaded_bytes += received or 0
         self._record.restore_seconds = round(time.monotonic() - began, 3)
         self._began_at = time.time()
         self._put_record()
@@ -153,7 +184,7 @@ class Attempt:
         durable.claim(limit)
         if self._past.attempt == 1:
             return None
-        kept = self._workspace.scratch / "kept-output"
+        kept = self._workspace.own / "kept-output"
         return durable.finish_upload(kept if self._workspace.take("output", kept) else None, limit)
 
     def _number(self, past: Past | None) -> None:
@@ -231,7 +262,13 @@ class Attempt:
             schedule=self._schedule,
             progress=progress,
             unfinished=durable.unfinished if durable is not None else dict,
+            snapshots=self._snapshots,
         )
+
+    def _variables(self) -> dict[str, str]:
+        """The command's. libuv uses io_uring where it may, which no dump has (libuv, `uv_loop_init`)."""
+        more = {} if self._snapshots is None else {"UV_USE_IO_URING": "0"}
+        return {**more, **command_variables(self._workspace)}
 
     def _make_schedule(self, durable: AttemptStore) -> SaveSchedule:
         return SaveSchedule(
@@ -253,13 +290,31 @@ class Attempt:
             return self._finish_well(supervisor)
         if self._interruptions.current is not None:
             self._save_last(supervisor)
+            self._publish_snapshot(supervisor)
             return self._end("interrupted", EXIT_INTERRUPTED)
+        if self._snapshots is not None and self._snapshots.is_badly_restored(supervisor.command.died_of):
+            return self._end("not_restored", EXIT_INTERRUPTED)
         if supervisor.health.failed is not None:
             self._save_last(supervisor)
             self._keep_failed()
+            if self._snapshots is not None:
+                self._snapshots.is_unhealthy()
             return self._end("unhealthy", self._unhealthy_code())
         self._keep_failed()
         return self._end("failed", code)
+
+    def _publish_snapshot(self, supervisor: Supervisor) -> None:
+        """After the checkpoint: if the snapshot does not arrive, that is what the next attempt has."""
+        durable, snapshots, dump = self._attempt_store, self._snapshots, supervisor.dump
+        if durable is None or snapshots is None or dump is None:
+            return
+        left_seconds = max(0.0, self._interruptions.left_seconds(_LONG) - shutdown.MARGIN_SECONDS)
+        limit = Limit.standing_still(self._settings.upload_seconds, left_seconds)
+        ticket = self._background.do(lambda: snapshots.publish(dump, durable.newest_checkpoint, limit))
+        with contextlib.suppress(StoreError):
+            self._await(ticket, limit)
+        if not ticket.is_done:
+            say("the snapshot could not be stored in time: the last checkpoint counts")
 
     def _finish_well(self, supervisor: Supervisor) -> int:
         """The last state first: if the outputs do not arrive, the next attempt at least has that."""
@@ -291,7 +346,10 @@ class Attempt:
         self._record.output_files = len(uploaded.files)
         self._record.output_bytes = uploaded.size
         self._record.uploaded_bytes += uploaded.uploaded_bytes
-        return self._end("succeeded", 0)
+        code = self._end("succeeded", 0)
+        if self._snapshots is not None:
+            self._snapshots.is_finished()
+        return code
 
     def _unhealthy_code(self) -> int:
         if self._past.unhealthy < self._settings.health.attempts:

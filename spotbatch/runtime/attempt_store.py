@@ -104,6 +104,15 @@ class AttemptStore:
         with contextlib.suppress(OSError):  # what cannot be cleaned up now is left to the next attempt
             self._store.clear_leftovers(f"{artifacts.unit_prefix(self._run, self._index)}/")
 
+    def check_fence(self, limit: Limit) -> None:
+        """Raises Superseded if a newer attempt at this work has begun."""
+        self._claims.check(limit)
+
+    @property
+    def newest_checkpoint(self) -> str:
+        """The name of the last checkpoint that was restored or published; "" if there is none."""
+        return "" if self._made_writer is None else self._made_writer.newest
+
     def restore(self, limit: Limit) -> Restored:
         """Raises HostFault if there are checkpoints but this host could verify none of them."""
         make_room(self._folder)

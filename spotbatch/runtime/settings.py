@@ -65,6 +65,8 @@ class Settings:
     grace_seconds: float = 30.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_hook: tuple[str, ...] = ()
+    is_snapshot_wanted: bool = False
+    snapshot_roots: tuple[str, ...] = ("/",)  # folders whose changes go with a snapshot
     health: HealthSettings = made_by(default_factory=HealthSettings)
 
 
@@ -96,6 +98,8 @@ def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
         grace_seconds=read.seconds(env.SPOTBATCH_GRACE_SECONDS, 30),
         stop_signal=read.signal(env.SPOTBATCH_STOP_SIGNAL, signal.SIGTERM),
         stop_hook=read.words(env.SPOTBATCH_STOP_HOOK),
+        is_snapshot_wanted=read.choice(env.SPOTBATCH_SNAPSHOT, ("off", "on-notice")) == "on-notice",
+        snapshot_roots=tuple(given.get(env.SPOTBATCH_SNAPSHOT_ROOTS, "/").split(":")),
         health=HealthSettings(
             command=read.words(env.SPOTBATCH_HEALTH_COMMAND),
             heartbeat_seconds=read.seconds_or_none(env.SPOTBATCH_HEARTBEAT_SECONDS),
@@ -183,6 +187,13 @@ class _Reader:
         except (KeyError, ValueError):
             raise InvalidSetting(f"{name}={text!r}: a signal's name or number is wanted, as SIGINT or 2") from None
         return found
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """One of these words; the first is the default."""
+        text = self._given.get(name, allowed[0]).strip().lower()
+        if text not in allowed:
+            raise InvalidSetting(f"{name}={text!r}: one of {', '.join(allowed)} is wanted")
+        return text
 
     def open_rule(self, name: str) -> OpenRule:
         text = self._given.get(name, OpenRule.AUTO).strip().lower()

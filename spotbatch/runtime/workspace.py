@@ -20,7 +20,13 @@ class Workspace:
     checkpoint: Path
     output: Path
     input: Path
+    is_fixed: bool = False  # whether `scratch` has the same name in each attempt, which a snapshot needs
     kept: Path | None = None  # next to scratch: where things wait for the next attempt at this work on this machine
+
+    @property
+    def own(self) -> Path:
+        """The runtime's own files, which no snapshot of the command may hold."""
+        return self.scratch / ".runtime" if self.is_fixed else self.scratch
 
     @property
     def code(self) -> Path:
@@ -104,15 +110,17 @@ def make_workspace(settings: Settings) -> Workspace:
     try:
         if settings.scratch_folder is not None:
             settings.scratch_folder.mkdir(parents=True, exist_ok=True)
-        scratch = _new_scratch(settings.scratch_folder)
+        fixed = _fixed_scratch(settings) if settings.is_snapshot_wanted else None
+        scratch = fixed or _new_scratch(settings.scratch_folder)
         workspace = Workspace(
             scratch=scratch,
             checkpoint=settings.checkpoint_folder or scratch / "checkpoint",
             output=settings.output_folder or scratch / "output",
             input=settings.input_folder or scratch / "input",
+            is_fixed=fixed is not None,
             kept=_kept_folder(settings),
         )
-        for folder in (workspace.checkpoint, workspace.output, workspace.input):
+        for folder in (workspace.checkpoint, workspace.output, workspace.input, workspace.own):
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise local_error(
@@ -138,6 +146,15 @@ def _new_scratch(folder: Path | None) -> Path:
         else:
             return scratch
     raise next((each for each in problems if may_pass(each)), problems[0])
+
+
+def _fixed_scratch(settings: Settings) -> Path | None:
+    """A new private folder of the same name in each container; None if it exists or cannot be made."""
+    with contextlib.suppress(OSError):
+        scratch = Path(settings.scratch_folder or _temporary_folders()[0], "spotrun-snapshot").absolute()
+        scratch.mkdir(mode=0o700)
+        return scratch
+    return None
 
 
 def _temporary_folders() -> list[str]:

@@ -58,6 +58,7 @@ COMMANDS: Final = tuple(
             (
                 ("local", "local", "AWS Batch on this machine: up, down, status, env, interrupt, load."),
                 ("rehearse", "rehearse", "Is my job Spot-safe? Run it under interruptions and compare the result."),
+                ("snapshots", "snapshots", "Dump a command at the notice and go on from there: install, check."),
                 ("completion", "completion", "The shell's completion: bash, zsh, fish."),
             ),
         ),

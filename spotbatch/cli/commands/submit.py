@@ -84,11 +84,20 @@ GrowMemory = Annotated[
 MaxUsd = Annotated[
     str | None, typer.Option(help="Save and stop the run before it costs more; `retry --max-usd` goes on (controller).")
 ]
+Snapshot = Annotated[
+    bool, typer.Option("--snapshot", help="Dump the command at the notice and go on from there (docs/snapshots.md).")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the SubmitJob request and the estimate; send nothing.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 
 
-@app.command()
+_EXAMPLES: Final = (
+    "Examples:\n\nspotbatch submit --array 12 --memory 2G -- python -m flights.bootstrap\n\n"
+    "spotbatch submit --inputs 's3://bucket/raw/' --code . -- python convert.py"
+)
+
+
+@app.command(epilog=_EXAMPLES)
 def submit(
     command: Command = None,
     array: Array = None,
@@ -117,19 +126,13 @@ def submit(
     on_demand_after: OnDemandAfter = None,
     grow_memory: GrowMemory = None,
     max_usd: MaxUsd = None,
+    snapshot: Snapshot = False,
     dry_run: DryRun = False,
     watch: Watch = False,
     check: Check = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a command to AWS Batch. The job's id goes to standard output.
-
-    Examples:
-
-    spotbatch submit --array 12 --memory 2G -- python -m flights.bootstrap
-
-    spotbatch submit --inputs 's3://bucket/raw/' --code . -- python convert.py
-    """
+    """Send a command to AWS Batch. The job's id goes to standard output."""
     asked = JobOptions(
         command=tuple(command or ()),
         name=name,
@@ -157,6 +160,7 @@ def submit(
         on_demand_after=on_demand_after,
         grow_memory=parse.growth(grow_memory) if grow_memory else None,
         max_usd=parse.usd(max_usd) if max_usd else None,
+        is_snapshot=snapshot,
     )
     send(_with_file(asked, file), is_dry=dry_run, watch=watch, as_json=as_json, is_checked=check)
 

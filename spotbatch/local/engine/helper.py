@@ -168,7 +168,7 @@ class Helper:
 
     def end_overrunning(self) -> None:
         """SIGKILL every session that uses more memory than its job requested, as the kernel does in a container."""
-        resident = memory_by_session()
+        resident = memory_by_owner(set(self.memory_limit))
         for pid, limit in list(self.memory_limit.items()):
             processes = resident.get(pid, {})
             if sum(processes.values()) <= limit:
@@ -217,15 +217,23 @@ def end_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def memory_by_session() -> dict[int, dict[int, int]]:
-    """Resident bytes of every process, by session (proc(5): fields 6 and 24 of stat). Shared pages count in each."""
-    page, used = os.sysconf("SC_PAGE_SIZE"), dict[int, dict[int, int]]()
+def memory_by_owner(owners: set[int]) -> dict[int, dict[int, int]]:
+    """Resident bytes of processes by the owner whose session they are in, or else from which they descend (proc(5):
+    fields 4, 6 and 24 of stat). Shared pages count in each.
+    """
+    page, found = os.sysconf("SC_PAGE_SIZE"), dict[int, tuple[int, int, int]]()
     for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is slow to import here
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - as above
                 fields = file.read().rpartition(b")")[2].split()
-                session = int(fields[3])
-                used.setdefault(session, {})[int(name)] = int(fields[21]) * page
+                found[int(name)] = int(fields[1]), int(fields[3]), int(fields[21]) * page
+    used = dict[int, dict[int, int]]()
+    for pid, (_, _, resident_bytes) in found.items():
+        each = pid
+        while each in found and each not in owners and found[each][1] not in owners:
+            each = found[each][0]
+        if each in found:
+            used.setdefault(each if each in owners else found[each][1], {})[pid] = resident_bytes
     return used
 
 

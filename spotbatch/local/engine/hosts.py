@@ -109,6 +109,10 @@ class Hosts:
         """Where the host's jobs find the notice, if there is one."""
         return self._folder / instance_id / "notice.json"
 
+    def notice_folder(self, host: HostView) -> Path:
+        """The folder of that file, which the host's jobs can read."""
+        return self.notice_file(host.instance_id).parent
+
     def living(self, running: dict[int, int]) -> list[HostView]:
         """Living hosts with their numbers of attempts, in launch order: the journal is not read."""
         return [replace(host, running=running.get(host_no, 0)) for host_no, host in self.alive.items()]

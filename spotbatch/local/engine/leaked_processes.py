@@ -53,8 +53,12 @@ class Carrier:
 
 
 def carriers(home: Path) -> list[Carrier]:
-    """The processes of a region's attempts, in any group or session. Needs /proc."""
-    mark = _mark(home)
+    """The processes of a region's attempts, in any group or session. Needs /proc.
+
+    Not those in a pid namespace of their own: they end with its first process, and a command that was restored from a
+    snapshot still has the variables of the attempt that it began in.
+    """
+    mark, ours = _mark(home), _namespace_of("self")
     return [
         Carrier(
             pid=pid,
@@ -62,8 +66,14 @@ def carriers(home: Path) -> list[Carrier]:
             attempt=_value(variables, AWS_BATCH_JOB_ATTEMPT),
         )
         for pid, variables in _processes()
-        if mark in variables
+        if mark in variables and _namespace_of(pid) == ours
     ]
+
+
+def _namespace_of(pid: int | str) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - no path, the name of a namespace
+    return ""
 
 
 def end_carriers(home: Path, chosen: Iterable[Carrier]) -> None:

@@ -22,6 +22,7 @@ from spotbatch.local.engine.logs import log_file
 from spotbatch.local.engine.running_attempt import AttemptNews, RunningAttempt
 from spotbatch.local.engine.scratch import Scratch
 from spotbatch.local.engine.secrets import MissingSecret, fetched
+from spotbatch.local.engine.snapshot_agent import SnapshotAgent, wants_snapshots
 
 _MIB: Final = 1 << 20
 
@@ -48,6 +49,7 @@ class ProcessRunner:
         self._hosts = hosts
         self._scratch = scratch
         self._news = news
+        self._snapshots = SnapshotAgent(settings.home)
         self._loop = asyncio.get_running_loop()
         self._plan_no = 0
         self._plan = lru_cache(maxsize=MOST_PLANS)(self._make_plan)
@@ -69,6 +71,7 @@ class ProcessRunner:
     async def close(self) -> None:
         """End every remaining process group."""
         await self._launcher.close()
+        await asyncio.to_thread(self._snapshots.close)
 
     def start(self, attempt: RunningAttempt) -> None:
         """Start the job's command. Raises OSError if there is no room for its folder, Unavailable as the journal."""
@@ -82,7 +85,14 @@ class ProcessRunner:
             self._news.over(attempt.attempt_id, None, f"{CANNOT_START_REASON} no command specified", NOT_STARTED)
             return
         scratch = self._scratch.take(attempt.attempt_id)
-        own = own_variables(self.unit_of(attempt), scratch, plan.environment) | secrets
+        unit = self.unit_of(attempt)
+        if wants_snapshots(plan.environment) and self._snapshots.offer(self._hosts.notice_folder(attempt.host)):
+            own = own_variables(unit, str(self._snapshots.root), plan.environment) | secrets
+            argv = self._snapshots.command_line(plan.argv, folder)
+            plan = self._new_plan(argv, plan.environment, plan.memory_bytes)
+            self._order(attempt, plan, own | self._snapshots.variables(), scratch)
+            return
+        own = own_variables(unit, scratch, plan.environment) | secrets
         self._order(attempt, plan, own, folder or scratch)
 
     def start_command(

@@ -84,6 +84,11 @@ class Writer:
     def epoch(self) -> int:
         return self._claims.epoch
 
+    @property
+    def newest(self) -> str:
+        """The name of the last checkpoint that was restored or published; "" if there is none."""
+        return str(self._last or "")
+
     def claim(self, limit: Limit) -> None:
         """Become the only attempt at this work: `Claims.take`."""
         self._claims.take(limit)

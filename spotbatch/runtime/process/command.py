@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 from spotbatch.runtime.process import process_tree
-from spotbatch.runtime.process.child import start
+from spotbatch.runtime.process.child import Child, start
 from spotbatch.runtime.process.children import reap_all
 
 EXIT_CANNOT_RUN = 126  # found, but not executable: the convention of shells, env(1) and Docker
@@ -25,19 +25,27 @@ _PR_SET_CHILD_SUBREAPER = 36
 class Command:
     """A running command. Used by the main thread only: it alone reaps children."""
 
-    def __init__(self, argv: Sequence[str], variables: Mapping[str, str], folder: Path | None = None) -> None:
-        """Start it in a folder (None: the current one).
+    def __init__(
+        self,
+        argv: Sequence[str],
+        variables: Mapping[str, str],
+        folder: Path | None = None,
+        *,
+        is_dumpable: bool = False,
+    ) -> None:
+        """Start it in a folder (None: the current one). `is_dumpable`: in a session of its own, without our standard
+        input, and without a signal at our end, which would follow it into a restore. We are PID 1: it ends with us.
 
         Raises:
             FileNotFoundError, PermissionError, OSError: it cannot be started.
         """
         _adopt_orphans()
-        self.tail = Tail()
         pipes = [(*os.pipe(), target) for target in ((1,) if _is_same_file(1, 2) else (1, 2))]
-        streams = (None, pipes[0][1], pipes[-1][1])
+        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if is_dumpable else None
+        streams = (nothing, pipes[0][1], pipes[-1][1])
         try:
-            first = _die_with_parent if sys.platform == "linux" else None
-            self._child = start(argv, variables, streams=streams, folder=folder, first=first)
+            first = os.setsid if is_dumpable else _die_with_parent if sys.platform == "linux" else None
+            child = start(argv, variables, streams=streams, folder=folder, first=first)
         except BaseException:
             for read, _, _ in pipes:
                 os.close(read)
@@ -45,15 +53,36 @@ class Command:
         finally:
             for _, write, _ in pipes:
                 os.close(write)
-        self._pumps = [
-            threading.Thread(target=self.tail.pump, args=(read, target), daemon=True) for read, _, target in pipes
-        ]
+            if nothing is not None:
+                os.close(nothing)
+        self._attend(child, [(read, target) for read, _, target in pipes])
+
+    @classmethod
+    def restored(cls, pid: int, argv: Sequence[str], streams: Sequence[tuple[int, int]]) -> "Command":
+        """A command that was restored as our child; `streams` are the ends that its output is read from, and where
+        each is passed on to.
+        """
+        _adopt_orphans()
+        command = cls.__new__(cls)
+        command._attend(Child(pid, argv), streams)  # noqa: SLF001 - its own class
+        return command
+
+    def _attend(self, child: Child, streams: Sequence[tuple[int, int]]) -> None:
+        self.tail = Tail()
+        self._child = child
+        self._streams = tuple(streams)
+        self._pumps = [threading.Thread(target=self.tail.pump, args=each, daemon=True) for each in streams]
         for pump in self._pumps:
             pump.start()
 
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    @property
+    def pipes(self) -> list[tuple[str, int]]:
+        """Its output's pipes, as /proc names them, and where each is passed on to."""
+        return [(f"pipe:[{os.fstat(source).st_ino}]", target) for source, target in self._streams]
 
     def poll(self) -> int | None:
         """The exit code once it has ended; 128 + n if signal n ended it, as in shells."""

@@ -35,6 +35,13 @@ def frozen(pids: Callable[[], Sequence[int]]) -> Iterator[bool]:
                     os.kill(pid, signal.SIGCONT)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Nobody else stops or resumes processes while the block runs."""
+    with _lock:
+        yield
+
+
 def _stop_all(pids: Callable[[], Sequence[int]], stopped: list[int]) -> bool:
     """Stop what is running; processes that were already stopped are not ours to resume."""
     give_up = time.monotonic() + FREEZE_SECONDS

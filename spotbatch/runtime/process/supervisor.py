@@ -5,7 +5,10 @@ import signal
 import time
 from collections.abc import Mapping
 
+from spotbatch.batch.attempt_record import InterruptionCause
 from spotbatch.batch.light_dataclass import dataclass, made_by
+from spotbatch.batch.light_types import TYPE_CHECKING
+from spotbatch.runtime.background import Ticket
 from spotbatch.runtime.checkpoints.open_rule import Unfinished
 from spotbatch.runtime.checkpoints.schedule import SaveSchedule
 from spotbatch.runtime.log import say
@@ -19,6 +22,10 @@ from spotbatch.runtime.process.resource_monitor import ResourceMonitor
 from spotbatch.runtime.process.signals import STOPPING, Signals
 from spotbatch.runtime.settings import Settings
 from spotbatch.runtime.workspace import Workspace, command_variables
+
+if TYPE_CHECKING:
+    from spotbatch.runtime.snapshot.flow import SnapshotFlow
+    from spotbatch.runtime.snapshot.snapshots import Dump
 
 TICK_SECONDS = 0.25
 DRAIN_SECONDS = 2.0  # for output that some process still holds open after the command has ended
@@ -40,10 +47,14 @@ class Supervisor:
     schedule: SaveSchedule | None
     progress: Progress | None
     unfinished: shutdown.FindUnfinished = dict
+    snapshots: "SnapshotFlow | None" = None
+    dump: "Dump | None" = None  # set afterwards: the command was dumped, and then killed
     is_folder_at_rest: bool = True  # set afterwards: whether the checkpoint folder can be trusted
     half_written: Mapping[str, Unfinished] = made_by(default_factory=dict)  # except for these files
     _stop: shutdown.Stop | None = None
     _stopped_for: Interruption | None = None
+    _dumping: "Ticket[Dump] | None" = None
+    _has_dumped: bool = False  # or tried to: once
 
     def run(self) -> int:
         """Returns the command's exit code. Nothing that it started is left running."""
@@ -62,7 +73,9 @@ class Supervisor:
         return code
 
     def _is_over(self) -> bool:
-        return self._stop.is_over() if self._stop is not None else self.command.poll() is not None
+        if self._stop is not None:
+            return self._stop.is_over()
+        return self.command.poll() is not None and self._dumping is None
 
     def _tick(self) -> None:
         if self.command.poll() is None:
@@ -75,18 +88,42 @@ class Supervisor:
                 self._stopped_for = why
                 self._stop.shorten(self._grace_seconds(why))
             self._stop.tick()
+        elif self._dumping is not None:
+            self._look_at_dump()
         elif self.command.poll() is None:
             self._tick_running(why)
 
     def _tick_running(self, why: Interruption | None) -> None:
         if why is not None:
-            self._interrupt(why)
+            if not self._begin_dump(why):
+                self._interrupt(why)
             return
         self.health.tick()
         if self.health.failed:
             self._end_unhealthy()
         elif self.schedule is not None:
             self.schedule.tick()
+
+    def _begin_dump(self, why: Interruption) -> bool:
+        """Whether the command is being dumped. Only at a notice: someone who sends a signal wants it to stop."""
+        if self.snapshots is None or self._has_dumped or why.cause != InterruptionCause.NOTICE:
+            return False
+        self._has_dumped = True
+        self.health.close()  # its child is ours, and no part of the command
+        self._dumping = self.snapshots.dump(self.command, why.left_seconds(), self.unfinished)
+        return self._dumping is not None
+
+    def _look_at_dump(self) -> None:
+        """A dump that is refused leaves the command as it was: it is stopped as without one, at the next tick."""
+        from spotbatch.runtime.snapshot.refusal import NoSnapshot
+
+        if self.snapshots is None or self._dumping is None or not self._dumping.is_done:
+            return
+        ticket, self._dumping = self._dumping, None
+        try:
+            self.dump = self.snapshots.dumped(ticket)
+        except NoSnapshot:
+            self.command.kill()
 
     def _interrupt(self, why: Interruption) -> None:
         with contextlib.suppress(OSError):  # full disk: the signal conveys it as well
@@ -144,6 +181,9 @@ class Supervisor:
         """
         died_of = self.command.died_of
         if died_of is None:
+            return True
+        if self.dump is not None:
+            self.half_written = self.dump.half_written
             return True
         if self._stop is None:
             return died_of in STOPPING

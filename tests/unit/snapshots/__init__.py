@@ -1,0 +1,1 @@
+"""Transparent snapshots: the parts that need neither root nor CRIU."""
