@@ -16,8 +16,8 @@ _OK: Final = 200
 
 
 def read_as_json(batch: "BatchClient") -> "BatchClient":
-    """The same client, whose DescribeJobs is read so."""
-    batch.meta.events.register(_EVENT, _take_jobs)
+    """The same client, whose DescribeJobs is read so; a client that is kept may come here again."""
+    batch.meta.events.register(_EVENT, _take_jobs, unique_id="spotbatch-describe-jobs")
     return batch
 
 

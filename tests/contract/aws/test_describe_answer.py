@@ -84,6 +84,13 @@ def test_what_is_read_as_json_is_what_botocore_would_have_read() -> None:
     assert (own[0].exit_code, own[0].reason, own[1].array and own[1].array.size) == (3, "", 10_000)
 
 
+def test_a_client_that_is_kept_and_used_by_several_is_read_so_once() -> None:
+    """A second reader of the same answer would find it empty."""
+    kept = answering(json.dumps({"jobs": SHAPES}).encode())
+    for _ in range(2):
+        assert len(read_as_json(kept).describe_jobs(jobs=["x"])["jobs"]) == 2
+
+
 @pytest.mark.parametrize("body", [b"<html>proxy</html>", b'{"jobs": [', b"\xff", b"[" * 100_000, b'{"jobs": 3}'])
 def test_an_answer_that_is_not_aws_batchs_is_reported(body: bytes) -> None:
     with pytest.raises(Unavailable, match="not AWS's"):
