@@ -164,15 +164,18 @@ class Bucket:
         self.s3.put_object(Bucket=self.bucket, Key=self._key(key), Body=data)
 
     def download(self, key: str, to: Path, on_bytes: OnBytes) -> None:
+        from boto3.s3.inject import download_file  # boto3 is slow to load, and only transfers need it
+
         with session.translating():
-            self.s3.download_file(self.bucket, self._key(key), str(to), Callback=on_bytes)
+            download_file(self.s3, self.bucket, self._key(key), str(to), Callback=on_bytes)
 
     def upload(self, source: Path, key: str) -> None:
         from boto3.exceptions import S3UploadFailedError
+        from boto3.s3.inject import upload_file
 
         try:
             with session.translating():
-                self.s3.upload_file(str(source), self.bucket, self._key(key))
+                upload_file(self.s3, str(source), self.bucket, self._key(key))
         except (OSError, S3UploadFailedError) as error:
             raise Unavailable(f"{source} cannot be sent to {self.url}/{key}: {error}") from error
 

@@ -27,31 +27,27 @@ class Host:
     is_running: bool = False
 
 
-def _ecs() -> Any:
-    return session.client("ecs")
-
-
-def _ec2() -> "EC2Client":
-    return session.client("ec2")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hosts:
     """ECS resolves Batch's ARNs, EC2 knows when an instance was launched. Both eventually forget ended instances."""
 
-    ecs: Any = field(default_factory=_ecs)
-    ec2: "EC2Client" = field(default_factory=_ec2)
+    ecs: Any = None  # by default, a client made when it is first needed: EC2's model takes a tenth of a second to read
+    ec2: "EC2Client | None" = None
+    known: dict[str, Host | None] = field(default_factory=dict)  # by ARN: what was asked, so that it is asked once
 
     def by_arn(self, arns: Iterable[str]) -> dict[str, Host]:
         """The hosts behind container instance ARNs: as far as ECS still remembers them."""
+        wanted = list(dict.fromkeys(arns))
         clusters: dict[str, list[str]] = defaultdict(list)
-        for arn in dict.fromkeys(arns):
-            clusters[_cluster(arn)].append(arn)
-        found: dict[str, Host] = {}
+        for arn in wanted:
+            if arn not in self.known:
+                clusters[_cluster(arn)].append(arn)
+        ecs = self.ecs or (session.client("ecs") if clusters else None)
         for cluster, members in clusters.items():
             for start in range(0, len(members), _DESCRIBED_AT_ONCE):
-                found |= self._described(cluster, members[start : start + _DESCRIBED_AT_ONCE])
-        return found
+                some = members[start : start + _DESCRIBED_AT_ONCE]
+                self.known.update({**dict.fromkeys(some), **_described(ecs, cluster, some)})
+        return {arn: host for arn in wanted if (host := self.known[arn]) is not None}
 
     def launches(self, instance_ids: Iterable[str]) -> dict[str, tuple[float, bool, bool]]:
         """When instances were launched, whether they are Spot, and whether they still run, as far as EC2 remembers.
@@ -59,27 +55,30 @@ class Hosts:
         EC2 forgets an instance about an hour after its end.
         """
         wanted = sorted(set(instance_ids))
+        ec2 = self.ec2 or (session.client("ec2") if wanted else None)
         found = {}
         for start in range(0, len(wanted), _FILTERED_AT_ONCE):
-            for each in self._instances(wanted[start : start + _FILTERED_AT_ONCE]):
+            for each in _instances(ec2, wanted[start : start + _FILTERED_AT_ONCE]):
                 is_spot = each.get("InstanceLifecycle") == "spot"
                 is_running = each["State"]["Name"] in ("pending", "running")
                 found[each["InstanceId"]] = (each["LaunchTime"].timestamp(), is_spot, is_running)
         return found
 
-    def _instances(self, instance_ids: list[str]) -> Iterator[Any]:
-        """Queried with a filter rather than a list of ids, so that instances EC2 has forgotten are not an error."""
-        wanted: Any = [{"Name": "instance-id", "Values": instance_ids}]
-        for page in self.ec2.get_paginator("describe_instances").paginate(Filters=wanted):
-            for reservation in page["Reservations"]:
-                yield from reservation["Instances"]
 
-    def _described(self, cluster: str, arns: list[str]) -> dict[str, Host]:
-        try:
-            answer = self.ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
-        except (NotFound, InvalidInput):  # the cluster was deleted with its compute environment
-            return {}
-        return {each["containerInstanceArn"]: _host(each) for each in answer["containerInstances"]}
+def _instances(ec2: Any, instance_ids: list[str]) -> Iterator[Any]:
+    """Queried with a filter rather than a list of ids, so that instances EC2 has forgotten are not an error."""
+    wanted: Any = [{"Name": "instance-id", "Values": instance_ids}]
+    for page in ec2.get_paginator("describe_instances").paginate(Filters=wanted):
+        for reservation in page["Reservations"]:
+            yield from reservation["Instances"]
+
+
+def _described(ecs: Any, cluster: str, arns: list[str]) -> dict[str, Host]:
+    try:
+        answer = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)
+    except (NotFound, InvalidInput):  # the cluster was deleted with its compute environment
+        return {}
+    return {each["containerInstanceArn"]: _host(each) for each in answer["containerInstances"]}
 
 
 def _cluster(arn: str) -> str:

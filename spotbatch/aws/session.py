@@ -234,10 +234,13 @@ def may_have_been_done(error: BaseException) -> bool:
 
 @lru_cache(maxsize=4)
 def _own_connection(profile: str | None, region: str | None, _: tuple[tuple[str, str], ...]) -> Connection:
-    """One session for all clients of a command: it reads AWS's data files, which dominates a client's start-up."""
-    import boto3
+    """One session for all clients of a command: it reads AWS's data files, which dominates a client's start-up.
 
-    return Connection(session=boto3.Session(profile_name=profile, region_name=region))
+    Raises ProfileNotFound.
+    """
+    from spotbatch.aws.core_session import CoreSession
+
+    return Connection(session=CoreSession(profile, region))
 
 
 def _settings() -> tuple[tuple[str, str], ...]:

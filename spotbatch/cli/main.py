@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from spotbatch import __version__
 from spotbatch.batch.errors import BrokenInvariant, NotFound, SpotbatchError, Unavailable
 from spotbatch.cli.commands import BY_NAME, COMMANDS, Entry
+from spotbatch.cli.plain_values import use_plain_values
 from spotbatch.runs import endpoint
 
 EXIT_INTERRUPTED_BY_USER: Final = 130
@@ -177,6 +178,7 @@ def _root(
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
+    use_plain_values()
     if _COMPLETE in os.environ:
         import typer.completion as shells
 

@@ -20,7 +20,7 @@ from spotbatch.batch.placement import BlockedReason
 from spotbatch.batch.status import JobStatus
 
 if TYPE_CHECKING:
-    from spotbatch.local.contract import HostView
+    from spotbatch.local.host_view import HostView
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
-from spotbatch.local.contract import HostView
+from spotbatch.local.host_view import HostView
 from spotbatch.local.region_file import RegionInfo
 
 _TIMEOUT_SECONDS: Final = 30.0

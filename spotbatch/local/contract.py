@@ -16,6 +16,7 @@ from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import JobStatus
 from spotbatch.local.changes import Observer
 from spotbatch.local.faults import NO_FAULTS, FaultPlan
+from spotbatch.local.host_view import HostView
 from spotbatch.policy.trace import Trace
 
 Json = Mapping[str, object]
@@ -111,25 +112,6 @@ class UnitView:
     array_index: int | None = None
     array_size: int | None = None  # of a parent, or of a child's parent
     summary: Mapping[JobStatus, int] | None = None  # parents only
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HostView:
-    """A simulated EC2 instance, from its launch to its end."""
-
-    instance_id: str
-    instance_type: str
-    zone: str
-    environment: str
-    is_spot: bool
-    vcpus: int
-    memory_mib: int
-    launched_at: float
-    started_at: float | None
-    noticed_at: float | None
-    ended_at: float | None
-    end_cause: str | None  # RECLAIMED, IDLE, ENVIRONMENT, REGION_STOPPED, NEVER_JOINED
-    running: int  # attempts currently on it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

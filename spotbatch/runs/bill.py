@@ -24,7 +24,7 @@ from spotbatch.pricing.usage import AttemptUse, HostLife
 from spotbatch.runs import artifact_store, records
 
 if TYPE_CHECKING:
-    from spotbatch.local.contract import HostView  # which loads the scheduler
+    from spotbatch.local.host_view import HostView
 
 _MOST_UNITS: Final = 20_000  # at most this many are described, 100 per call
 _NEIGHBOURS_SECONDS: Final = 86400.0  # jobs that started up to a day before may share a host
@@ -70,16 +70,19 @@ class Bill:
         return self.completeness.coverage is Coverage.COMPLETE
 
 
-def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None) -> Bill:
+def bill(jobs: Jobs, run: Sequence[Job], *, stack: str | None, hosts: Hosts | None = None) -> Bill:
     """The cost of the hosts on which one run's jobs ran: a single job, several arrays, or a job that was moved.
 
     Other jobs' attempts there are queried too, so that shared hosts do not look idle. For a single child it is the
     child's share.
     """
     found, notes = _records(run[0], stack)
+    hosts = hosts or Hosts()
     units = [unit for job in run for unit in units_of(jobs, job)]
-    others = [*_siblings(jobs, run), *neighbours(jobs, run, since=_first_launch(units, found))]
-    made = bill_of(units, found, others=others, is_of_children=any(job.array_index is not None for job in run))
+    others = [*_siblings(jobs, run), *neighbours(jobs, run, since=_first_launch(units, found, hosts))]
+    made = bill_of(
+        units, found, hosts=hosts, others=others, is_of_children=any(job.array_index is not None for job in run)
+    )
     is_over = all(job.status.is_terminal for job in run)
     return replace(made, notes=(*notes, *made.notes), is_over=is_over, unread=_beyond(run))
 
@@ -91,10 +94,10 @@ def _siblings(jobs: Jobs, run: Sequence[Job]) -> list[Job]:
     return [unit for parent in parents for unit in units_of(jobs, parent) if unit.id not in own]
 
 
-def _first_launch(units: Sequence[Job], found: Sequence[AttemptRecord]) -> float | None:
+def _first_launch(units: Sequence[Job], found: Sequence[AttemptRecord], hosts: Hosts) -> float | None:
     """When the first of the units' hosts was launched; None if no host is known."""
     by_attempt = _by_attempt(units, found)
-    lives, _, _ = lives_of([use for unit in units for use in _uses(unit, by_attempt)], by_attempt)
+    lives, _, _ = lives_of([use for unit in units for use in _uses(unit, by_attempt)], by_attempt, hosts)
     return min((life.launched_at for life in lives), default=None)
 
 
@@ -102,6 +105,7 @@ def bill_of(
     units: Sequence[Job],
     found: Sequence[AttemptRecord],
     *,
+    hosts: Hosts | None = None,
     others: Sequence[Job] = (),
     is_of_children: bool = False,
 ) -> Bill:
@@ -112,7 +116,7 @@ def bill_of(
     """
     by_attempt = _by_attempt(units, found)
     uses = [use for unit in [*units, *others] for use in _uses(unit, by_attempt)]
-    lives, uses, notes = lives_of(uses, by_attempt)
+    lives, uses, notes = lives_of(uses, by_attempt, hosts)
     ids = {unit.parent_id for unit in units}
     if is_of_children:
         ids = {unit.id for unit in units}
@@ -140,6 +144,7 @@ def in_short(
     stack: str | None = None,
     most_units: int = _MOST_UNITS,
     is_exact: bool = False,
+    hosts: Hosts | None = None,
 ) -> str:
     """The cost of a run in a few words; "" while nothing is known.
 
@@ -149,12 +154,12 @@ def in_short(
     """
     beyond = _beyond(run, most_units)
     if not beyond and (is_exact or all(job.status.is_terminal for job in run)):
-        return _words(bill(jobs, run, stack=stack))
+        return _words(bill(jobs, run, stack=stack, hosts=hosts))
     units = _some(jobs, run, most_units) if beyond else [unit for job in run for unit in units_of(jobs, job)]
     uses = [use for unit in units for use in _uses(unit, {})]
     if not uses:
         return ""
-    lives, named, notes = lives_of(uses, {})
+    lives, named, notes = lives_of(uses, {}, hosts)
     report = report_from(lives, named, current_prices(), until=time.time(), is_simulated=session.is_local())
     made = Bill(report=report, notes=notes, missing=notes, unread=beyond, is_over=False)
     return _words(made, before="about " if made.completeness.coverage is Coverage.SO_FAR else "")
@@ -277,10 +282,10 @@ def _observed(use: AttemptUse, found: Mapping[tuple[str, int], AttemptRecord]) -
 
 
 def lives_of(
-    uses: Sequence[AttemptUse], found: Mapping[tuple[str, int], AttemptRecord]
+    uses: Sequence[AttemptUse], found: Mapping[tuple[str, int], AttemptRecord], hosts: Hosts | None = None
 ) -> tuple[list[HostLife], list[AttemptUse], tuple[str, ...]]:
     """The hosts of attempts, the attempts with their hosts' instance ids, and what is not known."""
-    hosts = Hosts()
+    hosts = hosts or Hosts()
     by_arn = hosts.by_arn(use.instance_id for use in uses)
     named = [
         replace(use, instance_id=by_arn[use.instance_id].instance_id) if use.instance_id in by_arn else use

@@ -12,7 +12,7 @@ from spotbatch.batch import artifacts as layout
 from spotbatch.batch.environment import SPOTBATCH_ARTIFACTS_URL
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.local.client import RegionClient
-from spotbatch.local.contract import HostView
+from spotbatch.local.host_view import HostView
 from spotbatch.local.region_file import RegionInfo
 from spotbatch.rehearsal.private_region import DEFINITION, QUEUE
 from spotbatch.runs.endpoint import LOCAL_VARIABLE

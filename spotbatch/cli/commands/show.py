@@ -42,14 +42,15 @@ def show(job: JobArgument, queue: QueueOption = None, stack: StackOption = None,
     if as_json:
         return json.write({**_plain(found, kept), "controller": controlled})
     _head(found)
-    if money := _money(jobs, [found]):
+    hosts = Hosts()
+    if money := _money(jobs, [found], hosts):
         text.say(f"cost         {money}")
     if found.array is not None:
         return _children(jobs, found)
-    return _attempts(found, kept)
+    return _attempts(found, kept, hosts)
 
 
-def _money(jobs: Jobs, parts: Sequence[Job]) -> str:
+def _money(jobs: Jobs, parts: Sequence[Job], hosts: Hosts) -> str:
     """What the hosts cost so far, in a few words; `spotbatch cost` has the full bill."""
     from spotbatch.runs.bill import in_short
 
@@ -57,7 +58,7 @@ def _money(jobs: Jobs, parts: Sequence[Job]) -> str:
     try:
         if is_child and _is_of_many(jobs, parts[0]):
             return f"`spotbatch cost {parts[0].parent_id}` has its run's"
-        money = in_short(jobs, parts, most_units=_PRICED, is_exact=True)
+        money = in_short(jobs, parts, most_units=_PRICED, is_exact=True, hosts=hosts)
     except SpotbatchError:
         return ""  # the cost is an addition to the story and must not prevent showing it
     return f"{money}, its share of the hosts" if money and is_child else money
@@ -81,7 +82,7 @@ def _show_run(
         whole = [_plain(each, {}) for each in parts]
         return json.write({"run_id": called, "jobs": whole, "failed": plain, "controller": controlled})
     text.say(f"{text.styled(called, 'bold')}  a run of {len(parts)} jobs")
-    if money := _money(jobs, parts):
+    if money := _money(jobs, parts, Hosts()):
         text.say(f"cost         {money}")
     rows = []
     for each in parts:
@@ -170,13 +171,13 @@ def _children(jobs: Jobs, job: Job) -> None:
         text.hint(f"`spotbatch list --array {job.id} --status FAILED` lists all of them")
 
 
-def _attempts(job: Job, kept: dict[int, AttemptRecord]) -> None:
+def _attempts(job: Job, kept: dict[int, AttemptRecord], around: Hosts) -> None:
     if not job.attempts:
         text.say(f"attempts     none{'' if job.status.is_terminal else ' yet'}")
         if not job.status.is_terminal:
             text.hint(f"`spotbatch doctor {job.id}` says why")
         return
-    hosts = _hosts(job)
+    hosts = _hosts(job, around)
     outcomes = outcomes_of(job, kept)
     for number, attempt in enumerate(job.attempts, start=1):
         text.say()
@@ -198,11 +199,11 @@ def _attempt(attempt: Attempt, record: AttemptRecord | None, hosts: dict[str, Ho
         text.say(f"  log        {attempt.log_stream}")
 
 
-def _hosts(job: Job) -> dict[str, Host]:
+def _hosts(job: Job, hosts: Hosts) -> dict[str, Host]:
     """The EC2 instances behind the attempts, as long as ECS remembers them."""
     arns = [attempt.host for attempt in job.attempts if attempt.host]
     try:
-        return Hosts().by_arn(arns) if arns else {}
+        return hosts.by_arn(arns)
     except SpotbatchError:
         return {}  # the permission may be missing; then Batch's own name for the host is shown
 

@@ -15,7 +15,7 @@ from spotbatch.local.api import ec2_limits, launch_templates
 from spotbatch.local.api.errors import ApiError, ec2_error
 from spotbatch.local.api.http import Response
 from spotbatch.local.api.region import ENVIRONMENT, Region
-from spotbatch.local.contract import HostView
+from spotbatch.local.host_view import HostView
 
 _NAMESPACE: Final = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _BY_ID: Final = re.compile(r"InstanceId\.[0-9]+")

@@ -16,7 +16,8 @@ from spotbatch.local.api.http import Head, Response, json_response
 from spotbatch.local.api.names import Names
 from spotbatch.local.api.pages import answer_page
 from spotbatch.local.api.region import ENVIRONMENT, Document, Region
-from spotbatch.local.contract import AttemptView, HostView, UnitView
+from spotbatch.local.contract import AttemptView, UnitView
+from spotbatch.local.host_view import HostView
 
 _TARGET: Final = "AmazonEC2ContainerServiceV20141113."
 _UNKNOWN: Final = "spotbatch"  # the cluster of attempts made before hosts were recorded

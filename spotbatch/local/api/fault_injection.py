@@ -18,7 +18,7 @@ from spotbatch.local.api.ec2 import tags_of
 from spotbatch.local.api.http import Head, Response
 from spotbatch.local.api.metadata import MetadataService
 from spotbatch.local.api.region import Region
-from spotbatch.local.contract import HostView
+from spotbatch.local.host_view import HostView
 
 ACTION: Final = "aws:ec2:send-spot-instance-interruptions"
 _SPOT: Final = "aws:ec2:spot-instance"

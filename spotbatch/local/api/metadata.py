@@ -14,7 +14,8 @@ from typing import Final
 from spotbatch.batch.errors import NotFound
 from spotbatch.local.api.http import Head, Response
 from spotbatch.local.api.names import Names
-from spotbatch.local.contract import Engine, HostView
+from spotbatch.local.contract import Engine
+from spotbatch.local.host_view import HostView
 from spotbatch.local.metadata.answers import PLAIN, HostFacts, answer
 from spotbatch.local.metadata.sessions import TOKEN_HEADER, TTL_HEADER, Sessions
 from spotbatch.pricing.catalogue import catalogue

@@ -17,8 +17,8 @@ from spotbatch.local.changes import (
     Observer,
     QueueBlocked,
 )
-from spotbatch.local.contract import HostView
 from spotbatch.local.engine.logs import task_id
+from spotbatch.local.host_view import HostView
 
 IdOf = Callable[[int], str]  # by the scheduler's number
 _Attempt = tuple[int, int, int]

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from spotbatch.batch import environment as names
-from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView, ImageEntry
+from spotbatch.local.contract import ContainerSpec, EngineSettings, ImageEntry
 from spotbatch.local.engine.leaked_processes import COOKIE_VARIABLE, cookie_of
+from spotbatch.local.host_view import HostView
 
 _PLAIN_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _IMAGES_OWN: Final = ("PATH", "HOME", "TMPDIR", "LANG")

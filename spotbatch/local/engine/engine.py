@@ -9,7 +9,7 @@ from typing import Final
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler.state import UNLIMITED
 from spotbatch.batch.status import JobStatus
-from spotbatch.local.contract import EngineSettings, HostView, JobFilter, JobPlace, Json, Rules, Submission, UnitView
+from spotbatch.local.contract import EngineSettings, JobFilter, JobPlace, Json, Rules, Submission, UnitView
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.change_log import ChangeLog
 from spotbatch.local.engine.clock import Clock
@@ -28,6 +28,7 @@ from spotbatch.local.engine.process_runner import ProcessRunner
 from spotbatch.local.engine.restore import Restore
 from spotbatch.local.engine.retention import Retention
 from spotbatch.local.engine.scratch import Scratch
+from spotbatch.local.host_view import HostView
 
 _CLOSE_GRACE_SECONDS: Final = 5.0
 

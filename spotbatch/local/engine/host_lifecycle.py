@@ -9,7 +9,7 @@ from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.local import faults
 from spotbatch.local.changes import HostState
-from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, HostView, Json, launch_template_of
+from spotbatch.local.contract import LAUNCH_TEMPLATE, EngineSettings, Json, launch_template_of
 from spotbatch.local.engine.attempts import Attempts
 from spotbatch.local.engine.control_plane import ENVIRONMENT
 from spotbatch.local.engine.ecs_config import drains_on_notice, reaches_metadata
@@ -17,6 +17,7 @@ from spotbatch.local.engine.group_commit import GroupCommit
 from spotbatch.local.engine.hosts import Hosts
 from spotbatch.local.engine.spot_capacity import CapacityAtRate, CapacityFromTrace, PoolKey, SpotCapacity
 from spotbatch.local.faults import BootFault
+from spotbatch.local.host_view import HostView
 
 _RELAUNCH_SECONDS: Final = 1.0  # when to ask again in a pool that lacked capacity because of a fault
 

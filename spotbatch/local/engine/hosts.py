@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from spotbatch.batch.placement import ComputeEnvironment, Pool
-from spotbatch.local.contract import HostView
 from spotbatch.local.engine.container import OnHost
 from spotbatch.local.engine.journal import Journal
+from spotbatch.local.host_view import HostView
 
 _PUT: Final = "INSERT OR REPLACE INTO host VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS: Final = (

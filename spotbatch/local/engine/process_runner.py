@@ -10,7 +10,7 @@ from typing import Final
 
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import CANNOT_START_REASON, NOT_STARTED
-from spotbatch.local.contract import ContainerSpec, EngineSettings, HostView
+from spotbatch.local.contract import ContainerSpec, EngineSettings
 from spotbatch.local.engine.container import Place, Unit, command_line, image_entry, own_variables, shared_variables
 from spotbatch.local.engine.group_commit import GroupCommit
 from spotbatch.local.engine.helper_link import MOST_PLANS, Calls, Plan, Start
@@ -23,6 +23,7 @@ from spotbatch.local.engine.running_attempt import AttemptNews, RunningAttempt
 from spotbatch.local.engine.scratch import Scratch
 from spotbatch.local.engine.secrets import MissingSecret, fetched
 from spotbatch.local.engine.snapshot_agent import SnapshotAgent, wants_snapshots
+from spotbatch.local.host_view import HostView
 
 _MIB: Final = 1 << 20
 

@@ -4,7 +4,7 @@ import signal
 from dataclasses import dataclass
 from typing import Protocol
 
-from spotbatch.local.contract import HostView
+from spotbatch.local.host_view import HostView
 
 
 @dataclass(kw_only=True, slots=True)

@@ -13,9 +13,10 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.local.api import describe_jobs, ecs
 from spotbatch.local.api.region import Region
 from spotbatch.local.changes import AttemptChange, AttemptState, Change, HostChange, HostState, JobChange, QueueBlocked
-from spotbatch.local.contract import AttemptView, HostView, UnitView
+from spotbatch.local.contract import AttemptView, UnitView
 from spotbatch.local.events import shapes
 from spotbatch.local.events.shapes import Event, Kind
+from spotbatch.local.host_view import HostView
 
 # EC2 user guide, "Monitor instance state changes": the instance states for each of the engine's terms.
 _INSTANCE_STATES: Final = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from spotbatch.aws import session
 from tests.contract.cli_world import CliWorld, cli_world
 
 
@@ -67,3 +68,14 @@ def test_what_one_child_cost_is_its_share_and_not_its_arrays(world: CliWorld) ->
     whole, one = (float(world.run("cost", named, "--json").json["paid_usd"]) for named in (run, f"{run}:0"))
     assert 0 < one < whole * 0.9
     assert "its share of the hosts" in world.run("show", f"{run}:0").out
+
+
+def test_what_is_said_of_ten_thousand_children_takes_few_calls(world: CliWorld) -> None:
+    job = world.submit("--name", "many", "--array", "10000", "--", "sleep", "600")
+    world.run("cancel", job, "--yes")
+    assert world.wait(job) == "FAILED"
+    for command in (("list",), ("show", job), ("show", "many"), ("logs", f"{job}:9999"), ("doctor", job)):
+        before = session.calls_made()
+        said = world.run(*command, code=None)
+        assert said.code in (0, 3), said.err  # 3: a child that never ran has no log
+        assert session.calls_made() - before < 40, command

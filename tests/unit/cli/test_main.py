@@ -124,3 +124,19 @@ def test_a_group_without_a_command_shows_whole_sentences(capsys: pytest.CaptureF
     said = capsys.readouterr().err
     assert "interrupt" in said
     assert "..." not in said.replace("[ARGS]...", "")
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "x"], ["logs", "x"], ["doctor", "x"], ["cost", "x"]])
+def test_a_read_loads_no_validation_library_no_transfers_and_no_region(command: list[str]) -> None:
+    code = (
+        "import os, sys; os.environ |= dict(AWS_ENDPOINT_URL='http://127.0.0.1:9', AWS_REGION='us-east-1', "
+        "AWS_ACCESS_KEY_ID='a', AWS_SECRET_ACCESS_KEY='b'); from spotbatch.cli.main import main; "
+        "code = main([*sys.argv[1:], '--queue', 'q', '--json']); print(code, *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True, timeout=60
+    )
+    code_of_it, *modules = done.stdout.split()
+    assert (code_of_it, "does not answer" in done.stderr) == ("4", True), done.stderr
+    heavy = {"pydantic", "boto3", "s3transfer", "spotbatch.batch.scheduler", "spotbatch.local.contract", "numpy"}
+    assert not heavy & set(modules)

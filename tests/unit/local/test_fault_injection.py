@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from spotbatch.local.api.fault_injection import ACTION, Candidate, ExperimentRefused, Interruption, interruptions
-from spotbatch.local.contract import HostView
+from spotbatch.local.host_view import HostView
 
 
 def candidate(number: int, *, zone: str = "us-east-1a", **tags: str) -> Candidate:
