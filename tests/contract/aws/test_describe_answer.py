@@ -106,3 +106,8 @@ def test_a_refusal_keeps_awss_own_words() -> None:
     batch = answering(b'{"message": "jobs holds 101 ids"}', 400, {"x-amzn-errortype": "ClientException"})
     with pytest.raises(InvalidInput, match="jobs holds 101 ids"):
         Jobs(batch=read_as_json(batch)).describe(["x"])
+
+
+def test_a_client_that_several_prepare_is_read_once() -> None:
+    batch = read_as_json(read_as_json(answering(json.dumps({"jobs": SHAPES}).encode())))
+    assert len(Jobs(batch=batch).describe([each["jobId"] for each in SHAPES])) == len(SHAPES)
