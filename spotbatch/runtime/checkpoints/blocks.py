@@ -16,7 +16,7 @@ from spotbatch.batch.errors import Invalid
 from spotbatch.runtime.checkpoints.folder import fields_of
 
 CHUNK = struct.Struct("<32sIII")  # SHA-256, pack, offset, length
-_MEAN_ENTRIES = 256  # a power of two
+_MEAN_ENTRIES = 64  # a change encodes this many again; small blocks compress a little less
 _MOST_ENTRIES = 4096
 _MOST_BODY_BYTES = 512 * 1024  # of chunk lists: a file of 8 GiB has 90 KiB
 FREELY_INFLATED_BYTES = 1024 * 1024  # of one block

@@ -25,6 +25,9 @@ from spotbatch.runtime.checkpoints.blocks import (
 from spotbatch.runtime.checkpoints.folder import fields_of, is_file
 
 _PAGE_ROWS = 1000
+_MOST_UNWRITTEN_BYTES = 512 * 1024
+_MOST_UNWRITTEN_CHUNKS = 16_384  # about 4 MiB
+_DIGEST_BITS = 1 << 24  # 2 MiB: of 200,000 new chunks one in a hundred is looked up for nothing
 _SCHEMA = """
 CREATE TABLE files (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
 CREATE TABLE fresh (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
@@ -39,12 +42,14 @@ SELECT key, look, flags, 0 FROM files
     WHERE key > :after AND NOT EXISTS (SELECT 1 FROM fresh WHERE fresh.key = files.key)
 UNION ALL SELECT key, look, flags, 1 FROM fresh WHERE key > :after AND body IS NOT NULL ORDER BY key LIMIT :rows
 """
+_KNOWN_WITHOUT_FRESH = "SELECT key, look, flags, 0 FROM files WHERE key > :after ORDER BY key LIMIT :rows"
 _ENTRIES = """
-SELECT key, look, body FROM files WHERE key >= :first AND (:end IS NULL OR key < :end)
+SELECT key, look, body FROM files WHERE key >= :first AND key < :end
     AND NOT EXISTS (SELECT 1 FROM fresh WHERE fresh.key = files.key)
-UNION ALL SELECT key, look, body FROM fresh WHERE key >= :first AND (:end IS NULL OR key < :end) AND body IS NOT NULL
+UNION ALL SELECT key, look, body FROM fresh WHERE key >= :first AND key < :end AND body IS NOT NULL
 ORDER BY key
 """
+_BEYOND = b"\xff" * 8192  # greater than any key: a bound that SQLite can search by, which "or unbounded" is not
 
 
 class Index:
@@ -56,7 +61,13 @@ class Index:
         After any sqlite3.Error (a full disk, for example) it is unusable: there is no journal to roll back with.
         """
         place = ":memory:" if is_in_memory else "" if file is None else file
-        self._db = sqlite3.connect(place, check_same_thread=False, isolation_level=None)
+        self._connection = sqlite3.connect(place, check_same_thread=False, isolation_level=None)
+        self._unwritten: list[tuple[bytes, bytes, int, bytes]] = []  # rows of `fresh`
+        self._unwritten_bytes = 0
+        self._unwritten_chunks: dict[bytes, Location] = {}
+        self._maybe_stored = bytearray(
+            _DIGEST_BITS >> 3
+        )  # a bit for each beginning of a digest that may be in `chunks`
         for setting in _SETTINGS:
             self._db.execute(f"PRAGMA {setting}")
         self._db.execute("BEGIN")
@@ -66,22 +77,42 @@ class Index:
             with contextlib.suppress(OSError):
                 file.unlink()  # it lives as long as this process
 
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """The database with all of it written. Rows are written in batches, chunks in the order of their digests:
+        one by one, each would look for its page anew.
+        """
+        if self._unwritten:
+            rows, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
+            self._connection.executemany("INSERT OR REPLACE INTO fresh VALUES (?, ?, ?, ?)", rows)
+        if self._unwritten_chunks:
+            found, self._unwritten_chunks = sorted(self._unwritten_chunks.items()), {}
+            chunks = ((digest, *location) for digest, location in found)
+            self._connection.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)", chunks)
+        return self._connection
+
     # --- what is known of the folder
 
     def known(self) -> Iterator[Known]:
         """Everything known, by key; entries put in the meantime at or before the last key returned are not returned."""
         after: bytes | None = None
-        while rows := self._page(after):
-            yield from (Known(key, look, flags, bool(is_fresh)) for key, look, flags, is_fresh in rows)
+        is_plain = self._db.execute("SELECT 1 FROM fresh LIMIT 1").fetchone() is None
+        while rows := self._page(after, is_plain=is_plain):
+            yield from map(Known._make, rows)
             after = rows[-1][0]
 
-    def _page(self, after: bytes | None) -> list[tuple[bytes, bytes, int, int]]:
-        text = _KNOWN if after is not None else _KNOWN.replace("key > :after AND", "")
+    def _page(self, after: bytes | None, *, is_plain: bool) -> list[tuple[bytes, bytes, int, int]]:
+        text = _KNOWN_WITHOUT_FRESH if is_plain else _KNOWN
+        if after is None:
+            text = text.replace("key > :after AND", "").replace("WHERE key > :after", "")
         return self._db.execute(text, {"after": after, "rows": _PAGE_ROWS}).fetchall()
 
     def put(self, key: bytes, look: bytes, flags: int, body: bytes) -> None:
         """Record an entry that was just read."""
-        self._db.execute("INSERT OR REPLACE INTO fresh VALUES (?, ?, ?, ?)", (key, look, flags, body))
+        self._unwritten.append((key, look, flags, body))
+        self._unwritten_bytes += len(body)
+        if len(self._unwritten) >= _PAGE_ROWS or self._unwritten_bytes >= _MOST_UNWRITTEN_BYTES:
+            _ = self._db
 
     def look_again(self, known: Known, look: bytes, flags: int) -> None:
         """The same content has a new look or a different trust."""
@@ -204,11 +235,25 @@ class Index:
     # --- what the store has
 
     def find(self, digest: bytes) -> Location | None:
-        row = self._db.execute("SELECT pack, offset, length FROM chunks WHERE digest = ?", (digest,)).fetchone()
+        number = _bits_of(digest)
+        if not self._maybe_stored[number >> 3] & 1 << (number & 7):
+            return None
+        if (unwritten := self._unwritten_chunks.get(digest)) is not None:
+            return unwritten
+        text = "SELECT pack, offset, length FROM chunks WHERE digest = ?"
+        row = self._connection.execute(text, (digest,)).fetchone()
         return None if row is None else Location(*row)
 
     def stored(self, digest: bytes, location: Location) -> None:
-        self._db.execute("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?)", (digest, *location))
+        self._mark(digest)
+        self._unwritten_chunks[digest] = location
+        if len(self._unwritten_chunks) >= _MOST_UNWRITTEN_CHUNKS:
+            _ = self._db
+
+    def _mark(self, digest: bytes) -> bytes:
+        number = _bits_of(digest)
+        self._maybe_stored[number >> 3] |= 1 << (number & 7)
+        return digest
 
     def learn_chunks(self) -> None:
         """From what was restored."""
@@ -216,12 +261,13 @@ class Index:
         while page := rows.fetchmany(_PAGE_ROWS):
             self._db.executemany(
                 "INSERT OR IGNORE INTO chunks VALUES (?, ?, ?, ?)",
-                (each for look, body in page if is_file(look) for each in chunks_in(body)),
+                ((self._mark(c), *at) for look, body in page if is_file(look) for c, *at in chunks_in(body)),
             )
 
     def forget_packs(self, packs: set[int]) -> None:
         """These are not in the store, or soon will not be: their contents count as not stored."""
-        self._db.executemany("DELETE FROM chunks WHERE pack = ?", ((pack,) for pack in packs))
+        for some in batched(sorted(packs), _PAGE_ROWS // 2):  # each reads all chunks
+            self._db.execute(f"DELETE FROM chunks WHERE pack IN ({', '.join('?' * len(some))})", some)  # noqa: S608
 
     def forget_readings(self, packs: set[int]) -> None:
         """A pack did not arrive: files that need it must be read again."""
@@ -244,13 +290,14 @@ class Index:
         return self._summary()
 
     def _is_stale(self, first: bytes, end: bytes | None) -> bool:
-        text = "SELECT 1 FROM fresh WHERE key >= ? AND (? IS NULL OR key < ?) LIMIT 1"
-        return self._db.execute(text, (first, end, end)).fetchone() is not None
+        text = "SELECT 1 FROM fresh WHERE key >= ? AND key < ? LIMIT 1"
+        return self._db.execute(text, (first, end or _BEYOND)).fetchone() is not None
 
     def _encode_range(self, first: bytes, end: bytes | None) -> None:
-        rows = self._db.execute(_ENTRIES, {"first": first, "end": end})
+        bounds = {"first": first, "end": end or _BEYOND}
+        rows = self._db.execute(_ENTRIES, bounds)
         blocks = list(encoded_blocks(Entry(*row) for row in rows))
-        self._db.execute("DELETE FROM blocks WHERE first >= ? AND (? IS NULL OR first < ?)", (first, end, end))
+        self._db.execute("DELETE FROM blocks WHERE first >= :first AND first < :end", bounds)
         # the first block of a range keeps the range's own start, so that keys put before its first entry belong to it
         self._db.executemany(
             "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?)",
@@ -268,3 +315,12 @@ class Index:
 
     def _summary(self) -> Summary:
         return sum_up(self._db.execute("SELECT entries, bytes, content, packs FROM blocks"))
+
+
+def _bits_of(digest: bytes) -> int:
+    return int.from_bytes(digest[:3], "little")
+
+
+def batched(values: list[int], count: int) -> Iterator[list[int]]:
+    """Slices of at most `count` values."""
+    return (values[at : at + count] for at in range(0, len(values), count))

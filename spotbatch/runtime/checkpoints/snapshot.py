@@ -217,7 +217,8 @@ class Folder:
                         for key in seen.restless - without:
                             visit.one(key)
                 for copy in copies:
-                    visit.put(copy.key, copy.found, copies.descriptor, copy.base)
+                    known = self._index.known_of(copy.key)
+                    visit.put(copy.key, copy.found, copies.descriptor, copy.base, known)
         except (TooMuch, Torn) as problem:
             return None, str(problem)
         except OSError as error:

@@ -153,9 +153,9 @@ class Visit:
         if file in self._writers and (known is None or known.is_fresh or not is_same):
             seen.held[key] = file
         if not (is_same and is_trusted):
-            self._read(key)
+            self._read(key, known)
 
-    def _read(self, key: bytes) -> None:
+    def _read(self, key: bytes, known: Known | None) -> None:
         seen = self._seen
         try:
             descriptor = os.open(self._folder + b"/" + key, _FLAGS)
@@ -168,7 +168,7 @@ class Visit:
             if self._copies is not None:
                 self._copies.add(key, descriptor)
             else:
-                self._take(key, descriptor)
+                self._take(key, descriptor, known)
         except Torn:
             self._differs(key)
             seen.moving.add(key)
@@ -178,11 +178,11 @@ class Visit:
             os.close(descriptor)
         return None
 
-    def _take(self, key: bytes, descriptor: int) -> None:
+    def _take(self, key: bytes, descriptor: int, known: Known | None) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             return self._differs(key)
-        if self.put(key, found, descriptor, 0):
+        if self.put(key, found, descriptor, 0, known):
             self._differs(key)
         now = os.fstat(descriptor)
         if look_of(now) != look_of(found) and not self._is_appended(now):
@@ -190,9 +190,10 @@ class Visit:
             self._seen.differences += 1
         return None
 
-    def put(self, key: bytes, found: os.stat_result, descriptor: int, base: int) -> bool:
-        """Read a file's content and record it with the file's look; returns whether the content differs from before."""
-        before = self._index.known_of(key)
+    def put(self, key: bytes, found: os.stat_result, descriptor: int, base: int, before: Known | None) -> bool:
+        """Read a file's content and record it with the file's look; returns whether the content differs from `before`,
+        which is what is known of it.
+        """
         known_body = self._index.body(key) if before is not None and stat.S_ISREG(fields_of(before.look)[5]) else None
         body = self._reader.read(descriptor, found.st_size, known_body, base)
         look, flags = look_of(found), self._flags(key, found)
