@@ -53,7 +53,6 @@ class Piece(NamedTuple):
     digest: bytes
     key: bytes  # of the file
     at: int  # in the file
-    look: bytes  # of the file, according to the manifest
 
 
 class Entry(NamedTuple):

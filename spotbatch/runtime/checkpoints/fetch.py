@@ -62,22 +62,32 @@ def fetch_files(
 def _fill(store: Store, key: str, pieces: list[Piece], pending: Pending, read: Read, limit: Limit) -> int:
     """Write the pieces into their files; returns the number of bytes that were read again."""
     moved = 0
+    hole: tuple[int, int, bytes] | None = None  # where a piece of zeros was found: huge sparse files repeat it
     for file, own in groupby(pieces, key=lambda piece: piece.key):
         descriptor = os.open(pending.path(file), os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             for piece in own:
+                if hole is not None and hole == (piece.start, piece.length, piece.digest):
+                    _leave_hole(descriptor, piece)
+                    continue
                 data = read(piece)
                 if not _is_right(data, piece):
                     moved += piece.length
                     data = _read_again(store, key, piece, limit)
                 if pending.has_holes and data[:64] == _ZEROS[: len(data)] and data == bytes(len(data)):
-                    if os.fstat(descriptor).st_size < piece.at + piece.length:
-                        os.ftruncate(descriptor, piece.at + piece.length)
+                    hole = piece.start, piece.length, piece.digest
+                    _leave_hole(descriptor, piece)
                 else:
                     _write(descriptor, data, piece.at)
         finally:
             os.close(descriptor)
     return moved
+
+
+def _leave_hole(descriptor: int, piece: Piece) -> None:
+    """The file is new: all that is not written reads as zeros."""
+    if os.fstat(descriptor).st_size < piece.at + piece.length:
+        os.ftruncate(descriptor, piece.at + piece.length)
 
 
 def _write(descriptor: int, data: bytes | memoryview, offset: int) -> None:

@@ -11,6 +11,8 @@ from fnmatch import translate
 from pathlib import Path
 from typing import IO
 
+from spotbatch.runtime.checkpoints.room import is_of_the_file_system
+
 MIB = 1024 * 1024
 SMALLEST_CHUNK_BYTES = MIB // 4
 LARGEST_CHUNK_BYTES = 4 * MIB  # a chunk is never larger than a pack: memory is bounded for files of any size
@@ -84,6 +86,8 @@ class Walk:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if self._excluded is not None and self._excluded(os.fsdecode(entry.name)):
+                    continue
+                if folder == self._top and is_of_the_file_system(folder, entry):
                     continue
                 names.append(entry.name + b"/" if entry.is_dir(follow_symlinks=False) else entry.name)
                 if len(names) >= MOST_NAMES:

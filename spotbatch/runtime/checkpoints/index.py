@@ -32,7 +32,7 @@ _SCHEMA = """
 CREATE TABLE files (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
 CREATE TABLE fresh (key BLOB PRIMARY KEY, look BLOB, flags INTEGER, body BLOB) WITHOUT ROWID;
 CREATE TABLE chunks (digest BLOB PRIMARY KEY, pack INTEGER, offset INTEGER, length INTEGER) WITHOUT ROWID;
-CREATE TABLE pieces (pack INTEGER, start INTEGER, length INTEGER, digest BLOB, key BLOB, at INTEGER, look BLOB,
+CREATE TABLE pieces (pack INTEGER, start INTEGER, length INTEGER, digest BLOB, key BLOB, at INTEGER,
     PRIMARY KEY (pack, key, at)) WITHOUT ROWID;
 CREATE TABLE blocks (first BLOB PRIMARY KEY, data BLOB, entries INTEGER, bytes INTEGER, content BLOB, packs TEXT);
 """
@@ -65,9 +65,7 @@ class Index:
         self._unwritten: list[tuple[bytes, bytes, int, bytes]] = []  # rows of `fresh`
         self._unwritten_bytes = 0
         self._unwritten_chunks: dict[bytes, Location] = {}
-        self._maybe_stored = bytearray(
-            _DIGEST_BITS >> 3
-        )  # a bit for each beginning of a digest that may be in `chunks`
+        self._maybe_stored = bytearray(_DIGEST_BITS >> 3)  # a bit for each beginning of a digest in `chunks`
         for setting in _SETTINGS:
             self._db.execute(f"PRAGMA {setting}")
         self._db.execute("BEGIN")
@@ -215,13 +213,13 @@ class Index:
 
     def want(self, pieces: Iterable[Piece]) -> None:
         """Record pieces to be fetched."""
-        self._db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?, ?)", pieces)
+        self._db.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?)", pieces)
 
     def wanted(self) -> Iterator[tuple[int, list[Piece]]]:
         """The pieces of each pack, file by file; the list is cleared at the end."""
         rows = self._db.execute("SELECT * FROM pieces ORDER BY pack, key, at")
         for pack, pieces in groupby(iter(rows.fetchone, None), key=lambda row: row[0]):
-            yield int(pack), [Piece(*row) for row in pieces]
+            yield int(pack), list(map(Piece._make, pieces))
         self._db.execute("DELETE FROM pieces")
 
     def published(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from spotbatch.runtime.checkpoints.blocks import CHUNK, UNSURE, Piece, chunks_in
 from spotbatch.runtime.checkpoints.folder import fields_of, is_file, look_of
-from spotbatch.runtime.checkpoints.room import MARKER, is_restore_under_way
+from spotbatch.runtime.checkpoints.room import MARKER, is_of_the_file_system, is_restore_under_way
 from spotbatch.runtime.checkpoints.trust import CLOCK_TICK_NS, FileSystems, is_too_young
 from spotbatch.runtime.log import say
 
@@ -93,8 +93,13 @@ def finish(folder: Path, index: "Index", pending: Pending) -> None:
     for key, look in index.folders_from_below():
         _, mtime_ns, _, _, _, mode = fields_of(look)
         path = pending.path(key)
-        os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101 - as above
-        _set_time(path, mtime_ns)
+        try:
+            os.chmod(path, stat.S_IMODE(mode))  # noqa: PTH101 - as above
+            _set_time(path, mtime_ns)
+        except PermissionError as error:
+            if key:
+                raise
+            say(f"{folder} belongs to somebody else, and keeps its mode and time ({error.strerror})")
         learn(key, os.stat(path))  # noqa: PTH116 - as above
     index.set_looks(looks)
     time.sleep(CLOCK_TICK_NS / 1e9)
@@ -118,7 +123,7 @@ def _plan(pending: Pending, key: bytes, look: bytes, body: bytes) -> Iterator[Pi
         return
     if len(body) == CHUNK.size and pending.has_holes:  # created when its single piece arrives: most files are small
         digest, pack, start, length = CHUNK.unpack(body)
-        yield Piece(pack, start, length, digest, key, 0, look)
+        yield Piece(pack, start, length, digest, key, 0)
         return
     flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_EXCL if pending.has_holes else 0)
     descriptor = os.open(path, flags, 0o600)
@@ -131,7 +136,7 @@ def _plan(pending: Pending, key: bytes, look: bytes, body: bytes) -> Iterator[Pi
             if has_content and _is_there(descriptor, at, length, digest):
                 pending.found_bytes += length
             else:
-                yield Piece(pack, start, length, digest, key, at, look)
+                yield Piece(pack, start, length, digest, key, at)
             at += length
     finally:
         os.close(descriptor)
@@ -145,6 +150,9 @@ def _is_there(descriptor: int, at: int, length: int, digest: bytes) -> bool:
 def _make_writable(folder: Path) -> None:
     """Undo modes that the interrupted restore may already have set."""
     for top, folders, names in os.walk(folder):
+        if Path(top) == folder:
+            own = [entry.name for entry in os.scandir(folder) if is_of_the_file_system(folder, entry)]
+            folders[:] = [name for name in folders if name not in own]
         for name in folders + names:
             path = Path(top, name)
             if not path.is_symlink():
@@ -155,6 +163,8 @@ def _clear(folder: Path, index: "Index | None", below: bytes = b"") -> None:
     """Remove what one of our restores has written, except the regular files and folders that the index has."""
     for entry in list(os.scandir(os.fsencode(folder))):
         key = below + entry.name
+        if not below and is_of_the_file_system(folder, entry):
+            continue
         is_folder = entry.is_dir(follow_symlinks=False)
         known = index.known_of(key + b"/" if is_folder else key) if index is not None else None
         if is_folder:

@@ -3,25 +3,28 @@ and only then is a checkpoint given up for the one before it."""
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotbatch.batch.errors import Corrupt, HostFault, Invalid, Missing, Refused
+from spotbatch.batch.errors import Corrupt, HostFault, Invalid, Missing, Refused, StoreError
 from spotbatch.runtime.checkpoints.fetch import fetch_files
 from spotbatch.runtime.checkpoints.layout import finish, prepare
 from spotbatch.runtime.checkpoints.listing import Head, load, read_head
-from spotbatch.runtime.checkpoints.names import MANIFESTS, ManifestName, manifest_names
+from spotbatch.runtime.checkpoints.names import MANIFESTS, PACKS, ManifestName, manifest_names
 from spotbatch.runtime.checkpoints.results import Restored
 from spotbatch.runtime.checkpoints.room import is_restore_under_way
-from spotbatch.runtime.deadline import Limit, retrying
+from spotbatch.runtime.deadline import LONGEST_WAIT_SECONDS, Limit, retrying
 from spotbatch.runtime.errors import is_index_lost
-from spotbatch.runtime.log import say
+from spotbatch.runtime.log import say, say_on_change
 from spotbatch.runtime.storage.download import download, reading_again
 from spotbatch.runtime.storage.store import Store
 
 if TYPE_CHECKING:
     from spotbatch.runtime.checkpoints.index import Index
+
+_FIRST_PAUSE_SECONDS = 0.5
 
 
 def restore(
@@ -54,7 +57,7 @@ def restore(
 def _restore(
     store: Store, prefix: str, folder: Path, limit: Limit, scratch: Path | None, seen: Iterable[ManifestName]
 ) -> Restored:
-    found = Restored()
+    found, patience = Restored(), _Patience(store, prefix, limit)
     while True:
         listed = retrying(lambda: manifest_names(store, prefix), limit)
         names = with_unlisted(store, prefix, {*listed, *seen}, limit)
@@ -63,6 +66,7 @@ def _restore(
             if is_restore_under_way(folder):
                 prepare(folder, None)
             return found
+        manifest: Head | None = None
         try:
             index = _new_index(scratch)
             manifest = load_manifest(store, prefix, left[-1], index, limit, scratch)
@@ -70,6 +74,9 @@ def _restore(
             packs = f"{prefix}/packs"
             found.downloaded_bytes += fetch_files(store, packs, manifest.packs, index, pending, limit)
         except (Corrupt, Missing) as problem:
+            if isinstance(problem, Missing) and patience.is_contradicted(left[-1], manifest):
+                patience.wait(problem)
+                continue
             say(f"checkpoint {left[-1]} is not whole ({problem}); falling back to the one before")
             found.corrupt.add(left[-1])
             if isinstance(problem, Invalid):
@@ -78,6 +85,39 @@ def _restore(
             finish(folder, index, pending)
             found.manifest, found.index = manifest, index
             return found
+
+
+class _Patience:
+    """For a store that lists an object and then answers that it is missing: it is not well, or not the store at all.
+    To fall back to an older checkpoint would throw work away for that; so it is asked again while the limit on
+    standing still allows it.
+    """
+
+    def __init__(self, store: Store, prefix: str, limit: Limit) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._limit = limit
+        self._give_up: float | None = None  # monotonic: listings that succeed are no progress
+        self._pause_seconds = _FIRST_PAUSE_SECONDS
+
+    def is_contradicted(self, name: ManifestName, manifest: Head | None) -> bool:
+        """Whether a listing shows the manifest, or, once that has been read, all packs that it needs."""
+        if manifest is None:
+            return name in retrying(lambda: manifest_names(self._store, self._prefix), self._limit)
+        packs = {pack for pack, _ in manifest.packs.values()}
+        found = retrying(lambda: {key for key, _ in self._store.list(f"{self._prefix}/{PACKS}/")}, self._limit)
+        return packs <= {key.rpartition("/")[2] for key in found}
+
+    def wait(self, problem: Missing) -> None:
+        """Raises StoreError when it is time to give up."""
+        now = time.monotonic()
+        if self._give_up is None:
+            self._give_up = now + self._limit.left_seconds()
+        if now + self._pause_seconds >= self._give_up:
+            raise StoreError(f"{problem}, says the store, and lists it: nothing is begun anew on such an answer")
+        say_on_change("contradiction", f"{problem}, says the store, and lists it: asking again")
+        self._limit.wait(self._pause_seconds)
+        self._pause_seconds = min(2 * self._pause_seconds, LONGEST_WAIT_SECONDS)
 
 
 def with_unlisted(store: Store, prefix: str, names: Iterable[ManifestName], limit: Limit) -> list[ManifestName]:

@@ -7,6 +7,7 @@ from spotbatch.runtime.errors import local_error
 from spotbatch.runtime.light_path import Path
 from spotbatch.runtime.log import say
 
+_LOST_AND_FOUND = b"lost+found"
 MARKER = ".spotbatch-restore-under-way"
 
 
@@ -29,10 +30,18 @@ def make_room(folder: Path) -> None:
         raise local_error(text, error) from error
 
 
-def is_empty(folder: Path) -> bool:
+def is_empty(folder: str | os.PathLike[str]) -> bool:
     """Raises OSError if it cannot be read."""
     with os.scandir(folder) as entries:
-        return next(entries, None) is None
+        return all(is_of_the_file_system(folder, entry) for entry in entries)
+
+
+def is_of_the_file_system(top: str | bytes | os.PathLike[str], entry: "os.DirEntry[str] | os.DirEntry[bytes]") -> bool:
+    """Whether an entry of the checkpoint folder itself is `lost+found` of a volume that is mounted there (mkfs makes
+    it, and only root may read it: mke2fs(8)). It is neither saved nor removed, and a folder with nothing else is empty.
+    """
+    is_named_so = os.fsencode(entry.name) == _LOST_AND_FOUND
+    return is_named_so and entry.is_dir(follow_symlinks=False) and os.path.ismount(top)
 
 
 def is_restore_under_way(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from spotbatch.runtime.checkpoints.open_rule import OpenRule, Unfinished
 from spotbatch.runtime.checkpoints.reader import Reader
 from spotbatch.runtime.checkpoints.restore import read_manifest
 from spotbatch.runtime.checkpoints.results import Restored, Saved
+from spotbatch.runtime.checkpoints.room import is_empty
 from spotbatch.runtime.checkpoints.snapshot import Folder
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES, Upload
 from spotbatch.runtime.deadline import Limit, retrying
@@ -332,8 +333,7 @@ class Writer:
     def _is_empty(self) -> bool:
         """Nothing was ever saved or restored, and nothing is there: the common case for a short command."""
         try:
-            with os.scandir(self._path) as entries:
-                return next(entries, None) is None
+            return is_empty(self._path)
         except OSError:
             return False
 

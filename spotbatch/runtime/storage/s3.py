@@ -87,7 +87,7 @@ class S3Store:
             obstore.put(self._sender(), name, data, use_multipart=False)
         except _ERRORS as error:
             self._be_patient(error)
-            raise self._translated(error, key) from error
+            raise self._translated(error, key, is_read=False) from error
 
     def put_file(self, key: str, file: Path, on_bytes: OnBytes = ignore) -> None:
         name = self._name_to_write(key)
@@ -97,7 +97,7 @@ class S3Store:
                 obstore.put(self._sender(), name, source, chunk_size=PART_BYTES, max_concurrency=4)
             except _ERRORS as error:
                 self._be_patient(error)
-                raise self._translated(error, key) from error
+                raise self._translated(error, key, is_read=False) from error
 
     def _name_to_write(self, key: str) -> str:
         """Raises BadName if S3 does not accept such a key."""
@@ -171,7 +171,7 @@ class S3Store:
                     yield last.removeprefix(self._prefix), each["size"]
         except _ERRORS as error:
             if _ODD_KEY not in str(error):
-                raise self._translated(error, prefix) from error
+                raise self._translated(error, prefix, is_read=False) from error
         else:
             return
         yield from self._list_beside_odd_keys(self._prefix + prefix, last)
@@ -205,8 +205,11 @@ class S3Store:
         """S3 never shows partial objects; the bucket's lifecycle rule removes the parts of interrupted uploads."""
         return 0
 
-    def _translated(self, error: Exception, key: str) -> SpotbatchError:
-        """The client's error as one of ours."""
+    def _translated(self, error: Exception, key: str, *, is_read: bool = True) -> SpotbatchError:
+        """The client's error as one of ours. `is_read`: of a request for an object, where 404 says that it is missing.
+        No other request is answered by S3 with 404 (Amazon S3 API Reference, "Error responses"), unless for want of
+        a bucket: whatever answered so is not the store, or not yet.
+        """
         whole = str(error)
         text = _in_short(whole)
         where = f"s3://{self._bucket}/{self._prefix}{key}"
@@ -215,7 +218,7 @@ class S3Store:
         if _BEYOND_END in whole:
             return Corrupt(f"{where} is shorter than it was when it was stored")
         if isinstance(error, NotFoundError | FileNotFoundError):
-            return Missing(f"{where} is not there")
+            return Missing(f"{where} is not there") if is_read else StoreError(f"{where}: answered with 404: {text}")
         if any(f"<Code>{code}</Code>" in whole for code in _OF_THE_MOMENT):
             return StoreError(f"{where}: {text}")
         if isinstance(error, PermissionDeniedError | UnauthenticatedError):

@@ -1,7 +1,9 @@
 """Saving and restoring a checkpoint folder: what is sent, what is kept, what is refused."""
 
+import hashlib
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,15 +11,18 @@ from pathlib import Path
 import pytest
 
 from spotbatch.batch.errors import Missing, StoreError, Superseded, Torn
+from spotbatch.runtime.checkpoints import restore as restoring
 from spotbatch.runtime.checkpoints.folder import chunk_bytes
 from spotbatch.runtime.checkpoints.manifest import MOST_SMALL_PACKS
 from spotbatch.runtime.checkpoints.names import manifest_names
 from spotbatch.runtime.checkpoints.reader import Reader
 from spotbatch.runtime.checkpoints.restore import restore
 from spotbatch.runtime.checkpoints.results import Restored, Saved
+from spotbatch.runtime.checkpoints.room import make_room
 from spotbatch.runtime.checkpoints.upload import PACK_BYTES
 from spotbatch.runtime.checkpoints.writer import Writer
 from spotbatch.runtime.deadline import Limit
+from spotbatch.runtime.storage.download import Stream
 from spotbatch.runtime.storage.store import FolderStore
 
 MIB = 1024 * 1024
@@ -437,3 +442,99 @@ def test_any_name_that_a_file_may_have_comes_back(tmp_path: Path) -> None:
     assert all((second.folder / os.fsdecode(name)).read_bytes() == name for name in names)
     link = second.folder / os.fsdecode(b"link\xff")
     assert os.fsencode(link.readlink()) == b"nowhere\xfe\n"
+
+
+class Unwell(FolderStore):
+    """Lists everything, and says of what it is asked for that it is missing, a number of times."""
+
+    def __init__(self, root: Path, kind: str, times: int) -> None:
+        super().__init__(root)
+        self.kind = kind
+        self.times = times
+
+    def _is_missing(self, key: str) -> bool:
+        is_hit = self.times > 0 and f"/{self.kind}/" in key
+        self.times -= is_hit
+        return is_hit
+
+    def get(self, key: str, on_bytes: Callable[[int], object] = lambda _: None) -> bytes:
+        if self._is_missing(key):
+            raise Missing(f"{key} is not there")
+        return super().get(key, on_bytes)
+
+    def open_at(self, key: str, offset: int, version: str) -> Stream:
+        if self._is_missing(key):
+            raise Missing(f"{key} is not there")
+        return super().open_at(key, offset, version)
+
+
+@pytest.fixture
+def two_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(restoring, "_FIRST_PAUSE_SECONDS", 0.01)
+    life = Life(tmp_path, 1)
+    for number in range(2):
+        life.write("state", noise(number, 1000))
+        life.save()
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["manifests", "packs"])
+def test_what_is_listed_and_said_to_be_missing_is_asked_for_until_it_comes(two_checkpoints: Path, kind: str) -> None:
+    store = Unwell(two_checkpoints / "store", kind, times=9)
+    assert Life(two_checkpoints, 2, store).content()["state"] == noise(1, 1000)
+    assert store.times == 0
+
+
+@pytest.mark.parametrize("kind", ["manifests", "packs"])
+def test_what_stays_missing_although_it_is_listed_is_no_reason_to_fall_back(two_checkpoints: Path, kind: str) -> None:
+    folder = two_checkpoints / "filled"
+    folder.mkdir()
+    with pytest.raises(StoreError, match="nothing is begun anew"):
+        restore(Unwell(two_checkpoints / "store", kind, times=10**6), PREFIX, folder, Limit.standing_still(1.5))
+    assert len(keys(FolderStore(two_checkpoints / "store"), "manifests")) == 2
+
+
+def test_a_volume_with_its_own_lost_and_found_is_an_empty_checkpoint_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_volume(number: int) -> Path:
+        volume = tmp_path / f"life-{number}"
+        (volume / "lost+found").mkdir(parents=True, mode=0o700)
+        (volume / "lost+found" / "#12").write_bytes(b"not ours")
+        return volume
+
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(os.fsdecode(path)).name.startswith("life-"))
+    store = FolderStore(tmp_path / "store")
+    first, second = with_volume(1), with_volume(2)
+    make_room(first)
+    make_room(second)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["life-1", "life-2"]  # nothing was moved aside
+    writer = Writer(store, PREFIX, first)
+    writer.claim(Limit(5))
+    assert not writer.save(Limit(5)).is_new
+    (first / "state").write_bytes(b"1")
+    saved = writer.save(Limit(5), is_asked=True)
+    assert (saved.is_new, saved.missed) == (True, {})
+    restore(store, PREFIX, second, Limit(5))
+    assert sorted(each.name for each in second.iterdir()) == ["lost+found", "state"]
+    assert (second / "lost+found" / "#12").read_bytes() == b"not ours"
+
+
+def test_a_huge_sparse_file_comes_back_in_less_time_than_its_zeros_take_to_hash(tmp_path: Path) -> None:
+    life = Life(tmp_path, 1)
+    with (life.folder / "sparse").open("wb") as out:
+        out.write(b"begin")
+        out.seek(256 * MIB)
+        out.write(b"end")
+    life.save(60, is_asked=True)
+    folder = tmp_path / "back"
+    folder.mkdir()
+    began = time.process_time()
+    restore(life.store, PREFIX, folder, Limit(60))
+    took = time.process_time() - began
+    began = time.process_time()
+    hashlib.sha256(bytes(256 * MIB))
+    assert took < time.process_time() - began
+    found = (folder / "sparse").stat()
+    assert (found.st_size, found.st_blocks * 512 < 2 * MIB) == (256 * MIB + 3, True)
+    assert (folder / "sparse").read_bytes() == (life.folder / "sparse").read_bytes()
