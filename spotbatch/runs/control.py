@@ -13,21 +13,21 @@ from typing import Any, Final
 
 from spotbatch import wording
 from spotbatch.aws import session, stack_outputs
-from spotbatch.aws.inspection import Inspector
 from spotbatch.aws.job_shapes import submit_shape
 from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.stack_outputs import StackOutputs
 from spotbatch.batch.array_indexes import ArrayIndexes, spans
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
-from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
-from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
+from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest, ResourceRequirements
 from spotbatch.controller.advance import Controller
 from spotbatch.controller.decide import STOP_SECONDS
 from spotbatch.controller.edges import BatchJobs, StoredRecords, manifest_of
 from spotbatch.controller.request import request_of
 from spotbatch.controller.run import Budget, Deadline, Growth, Move, Need, Note, Outcome, Place, Run, Wishes
 from spotbatch.controller.table import Table
-from spotbatch.runs import artifact_store
+from spotbatch.runs import artifact_store, control_checks
+from spotbatch.runs.capacity import requirements_of
 from spotbatch.runs.destination import Destination
 from spotbatch.runs.endpoint import running_region
 from spotbatch.runs.inputs import store_inputs
@@ -175,10 +175,11 @@ def run_of(asked: JobOptions, prepared: Submission, control: Control, jobs: Jobs
     wanted = prepared.request
     size = prepared.inputs.count if prepared.inputs is not None else wanted.array_size or 0
     size = 0 if size == 1 else size
-    _check(asked, wanted, control, size)
+    needs = requirements_of(wanted, jobs.definition(wanted.definition).requirements)
+    unknown = _check(asked, needs, control, size, jobs)
     price = unit_price(jobs, wanted) if asked.max_usd is not None or asked.deadline_seconds is not None else None
-    memory = wanted.memory_mib or jobs.definition(wanted.definition).requirements.memory_mib
-    wishes = _wishes(asked, price, memory, now)
+    memory = needs.memory_mib
+    wishes = _wishes(asked, price, needs, _largest_memory(asked, needs, control, jobs), now)
     _check_budget(wishes.budget, max(1, size))
     run_id = wanted.environment.get(SPOTBATCH_RUN_ID) or new_run_id(wanted.name)
     own = {SPOTBATCH_RUN_ID: run_id, **({SPOTBATCH_INPUT_LIST: "1"} if prepared.inputs is not None else {})}
@@ -205,10 +206,23 @@ def run_of(asked: JobOptions, prepared: Submission, control: Control, jobs: Jobs
     moves = tuple(
         Move(number=number, indexes=each, need=need, at=now, why="submitted") for number, each in enumerate(held, 1)
     )
-    return replace(run, moves=moves, next_number=len(moves) + 1)
+    notes = tuple(Note(at=now, text=line) for line in unknown)
+    return replace(run, moves=moves, next_number=len(moves) + 1, notes=notes)
 
 
-def _wishes(asked: JobOptions, price: UnitPrice | None, memory: int, now: float) -> Wishes:
+def _largest_memory(asked: JobOptions, needs: ResourceRequirements, control: Control, jobs: Jobs) -> int | None:
+    """The most memory that a unit may grow to, by the hosts of its queues; None if it is not known."""
+    if asked.grow_memory is None:
+        return None
+    moves_on_demand = asked.deadline_seconds is not None or asked.on_demand_after is not None
+    queues = (control.spot_queue, control.on_demand_queue) if moves_on_demand else (control.spot_queue,)
+    return control_checks.largest_memory_mib(queues, needs, jobs=jobs)
+
+
+def _wishes(
+    asked: JobOptions, price: UnitPrice | None, needs: ResourceRequirements, largest_mib: int | None, now: float
+) -> Wishes:
+    memory = needs.memory_mib
     deadline = budget = growth = None
     if asked.deadline_seconds is not None and asked.work_seconds is not None and price is not None:
         changeover = asked.changeover_seconds if asked.changeover_seconds is not None else _CHANGEOVER_SECONDS
@@ -237,7 +251,12 @@ def _wishes(asked: JobOptions, price: UnitPrice | None, memory: int, now: float)
         factor, most = asked.grow_memory
         if most is not None and most <= memory:
             raise InvalidInput(f"--grow-memory grows to more than the job's memory of {memory} MiB, not to {most}")
-        growth = Growth(factor=factor, most_mib=most if most is not None else memory * _MOST_GROWTH)
+        if most is not None and largest_mib is not None and most > largest_mib:
+            raise InvalidInput(
+                f"--grow-memory up to {most} MiB: no host of the queue has more than {largest_mib} MiB for jobs"
+            )
+        limits = (memory * _MOST_GROWTH if most is None else most, *(() if largest_mib is None else (largest_mib,)))
+        growth = Growth(factor=factor, most_mib=min(limits))
     return Wishes(deadline=deadline, on_demand_after=asked.on_demand_after, growth=growth, budget=budget)
 
 
@@ -253,43 +272,24 @@ def _check_budget(budget: Budget | None, units: int) -> None:
         )
 
 
-def _check(asked: JobOptions, wanted: JobRequest, control: Control, size: int) -> None:
-    """Raises InvalidInput or NotFound for what the controller could not fulfil."""
+def _check(asked: JobOptions, needs: ResourceRequirements, control: Control, size: int, jobs: Jobs) -> list[str]:
+    """What could not be checked. Raises InvalidInput or NotFound for what the controller could not fulfil."""
     if asked.is_sequential:
         raise InvalidInput("the controller runs children anew, apart from each other: leave --sequential out")
     if asked.on_demand_after is not None and not 1 <= asked.on_demand_after <= _MOST_LOSSES:
         raise InvalidInput(f"--on-demand-after is 1 to {_MOST_LOSSES} losses, not {asked.on_demand_after}")
+    spot = control_checks.spot_notes(control.spot_queue, needs, jobs=jobs)
     if asked.on_demand_after is None and asked.deadline_seconds is None:
-        return
+        return spot
     if not control.on_demand_queue:
         raise NotFound(_no_on_demand_queue(control))
-    _check_on_demand(asked, wanted, control.on_demand_queue, size)
-    if asked.deadline_seconds is None:
-        return
-    if asked.after or asked.after_each:
+    has_deadline = asked.deadline_seconds is not None
+    if has_deadline and (asked.after or asked.after_each):
         raise InvalidInput("nobody can promise when a job is done that waits for others: leave --after out")
-    if size > MOST_UNITS_IN_TIME:
+    if has_deadline and size > MOST_UNITS_IN_TIME:
         raise InvalidInput(f"a deadline is for {MOST_UNITS_IN_TIME} children at most, not {size:,}")
-
-
-def _check_on_demand(asked: JobOptions, wanted: JobRequest, queue: str, size: int) -> None:
-    """Check that the on-demand queue accepts jobs and, with a deadline, fits all of them at once."""
-    try:
-        found = Inspector().queue(queue)
-    except SpotbatchError as error:
-        raise Unavailable(
-            f"the on-demand queue {queue} cannot be looked at, so nothing is promised: {error}"
-        ) from error
-    usable = [each for each in found.environments if each.is_usable]
-    if not usable:
-        raise InvalidInput(f"the on-demand queue {queue} has no environment that launches hosts: spotbatch doctor")
-    needed = (wanted.vcpus or 1) * max(1, size)
-    most = sum(each.max_vcpus for each in usable)
-    if asked.deadline_seconds is not None and needed > most:
-        raise InvalidInput(
-            f"a deadline needs room on demand for all {max(1, size)} at once: that is {needed} vCPUs, and {queue} has "
-            f"at most {most}: raise on_demand_max_vcpus, or ask for less"
-        )
+    hosts = control_checks.on_demand_hosts(control.on_demand_queue, jobs=jobs)
+    return [*spot, *control_checks.check_room(hosts, needs, max(1, size), is_at_once=has_deadline)]
 
 
 def _no_on_demand_queue(control: Control) -> str:

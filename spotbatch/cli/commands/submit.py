@@ -204,6 +204,8 @@ def _send_to_controller(
     as_json: bool,
 ) -> None:
     run = control.run_of(asked, prepared, controller, jobs, now=time.time())
+    for note in run.notes:
+        text.hint(note.text)
     if is_dry:
         json.write(control.first_requests(run))
         return _show_price(jobs, prepared.request)
