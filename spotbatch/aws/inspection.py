@@ -1,7 +1,6 @@
 """The surroundings of a job that does not run: queue, environments, network, image, roles, quota. Read-only."""
 
 import json
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
@@ -241,12 +240,14 @@ def _quota_vcpus(code: str) -> float:
 
 def _image_settings(ecr: Any, repository: str, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
     """The config of an image for one architecture, which says what it was built for: a small JSON blob in ECR."""
+    from urllib.request import urlopen  # some ms, which every submission would pay
+
     digest = manifest.get("config", {}).get("digest")
     if not digest:
         raise NotFound("its manifest does not say")
     url = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=digest)["downloadUrl"]
     try:
-        with urllib.request.urlopen(url, timeout=_BLOB_SECONDS) as answer:  # noqa: S310 - the address is AWS's answer
+        with urlopen(url, timeout=_BLOB_SECONDS) as answer:  # noqa: S310 - the address is AWS's answer
             settings: Mapping[str, Any] = json.loads(answer.read(_MOST_BLOB_BYTES))
     except (OSError, ValueError) as error:
         raise Unavailable(f"ECR did not hand out {digest[:19]}: {error}") from error

@@ -4,22 +4,24 @@ So a one-line change needs no new image. Files ignored by git or `.spotbatchigno
 usual folders that can be regenerated are left out.
 """
 
-import gzip
 import hashlib
 import io
 import os
 import subprocess
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from spotbatch.aws.artifacts import Artifacts
 from spotbatch.batch import artifacts as layout
 from spotbatch.batch.errors import InvalidInput, NotFound
 from spotbatch.wording import size
+
+if TYPE_CHECKING:
+    import tarfile
 
 IGNORE_FILE: Final = ".spotbatchignore"
 MOST_BYTES: Final = 50 << 20  # packed: anything larger belongs in an image or among the inputs
@@ -68,11 +70,10 @@ def pack(folder: Path) -> Code:
 
 def with_files(code: Code | None, files: Mapping[str, bytes]) -> Code:
     """A packed folder with more files in it, by their relative paths; of these alone if there is no folder."""
+    import tarfile
+
     out = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=out, mode="wb", mtime=0, compresslevel=6) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as packed,
-    ):
+    with _packing(out) as packed:
         if code is not None:
             with tarfile.open(fileobj=io.BytesIO(code.archive)) as before:
                 for entry in before.getmembers():
@@ -168,10 +169,7 @@ def _refuse(folder: Path, whole: int, sizes: list[tuple[int, str]]) -> None:
 def _packed(folder: Path, names: Iterable[str]) -> bytes:
     out = io.BytesIO()
     sizes: list[tuple[int, str]] = []
-    with (
-        gzip.GzipFile(fileobj=out, mode="wb", mtime=0, compresslevel=6) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as packed,
-    ):
+    with _packing(out) as packed:
         for name in names:
             entry = packed.gettarinfo(str(folder / name), arcname=name)
             if entry is None or not (entry.isfile() or entry.issym() or entry.islnk()):
@@ -194,9 +192,22 @@ def _packed(folder: Path, names: Iterable[str]) -> bytes:
     return archive
 
 
-def _check_link(folder: Path, name: str, entry: tarfile.TarInfo) -> None:
+@contextmanager
+def _packing(out: BinaryIO) -> "Iterator[tarfile.TarFile]":
+    """An archive to be filled, whose bytes depend on what goes into it alone."""
+    import gzip
+    import tarfile
+
+    with (
+        gzip.GzipFile(fileobj=out, mode="wb", mtime=0, compresslevel=6) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as packed,
+    ):
+        yield packed
+
+
+def _check_link(folder: Path, name: str, entry: "tarfile.TarInfo") -> None:
     if entry.islnk():  # a second name of a packed file: its content again, so that order does not matter
-        entry.type = tarfile.REGTYPE
+        entry.type = b"0"  # tarfile.REGTYPE
         entry.size = (folder / name).stat().st_size
         entry.linkname = ""
     if entry.issym():

@@ -53,6 +53,13 @@ class JobOptions:
     grow_memory: tuple[float, int | None] | None = None  # the factor, and the maximum MiB
     max_usd: Decimal | None = None
 
+    @property
+    def is_for_controller(self) -> bool:
+        """Whether anything was requested that is the controller's business; see control.py."""
+        limits = (self.deadline_seconds, self.on_demand_after, self.grow_memory, self.max_usd)
+        with_them = (self.work_seconds, self.changeover_seconds, self.on_demand_queue)
+        return any(one is not None for one in (*limits, *with_them))
+
     def with_defaults(self, other: "JobOptions") -> "JobOptions":
         """Merge with `other`: values given here win, and tables are joined."""
         joined = {

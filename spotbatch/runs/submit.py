@@ -13,7 +13,7 @@ from spotbatch.batch.array_indexes import spans
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_CODE, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest
-from spotbatch.runs import lookup, preflight
+from spotbatch.runs import lookup
 from spotbatch.runs.artifact_store import store_at
 from spotbatch.runs.code import Code, pack, send_code
 from spotbatch.runs.destination import Destination, destination
@@ -78,6 +78,8 @@ def prepare(
     wanted = request(resolved, queue=where.queue, definition=where.definition)
     prepared = Submission(request=wanted, inputs=inputs, bucket=where.bucket, code=code)
     if is_checked:
+        from spotbatch.runs import preflight  # with the catalogue and prices; imported where it is needed
+
         for each in prepared.requests[:1]:
             preflight.check(each, jobs=jobs, folder=Path.cwd() if code is None else None)
     return prepared

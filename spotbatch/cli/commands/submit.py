@@ -14,9 +14,7 @@ from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.batch.job import JobRequest
 from spotbatch.cli.options import JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import json, text
-from spotbatch.cli.output.control import ControlledRun, say_controlled
-from spotbatch.runs import control, job_file, parse
-from spotbatch.runs.capacity import need_of, requirements_of
+from spotbatch.runs import job_file, parse
 from spotbatch.runs.manifest import RunManifest
 from spotbatch.runs.request import JobOptions
 from spotbatch.runs.submit import Submission, prepare
@@ -176,8 +174,10 @@ def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_chec
     jobs = Jobs()
     prepared = prepare(asked, jobs=jobs, is_checked=is_checked)
     wanted = prepared.request
-    if (controller := control.control_of(asked, wanted, is_dry=is_dry)) is not None:
-        return _send_to_controller(asked, prepared, controller, jobs, is_dry=is_dry, watch=watch, as_json=as_json)
+    if asked.is_for_controller and _send_to_controller(
+        asked, prepared, jobs, is_dry=is_dry, watch=watch, as_json=as_json
+    ):
+        return None
     if is_dry:
         return _show_plan(jobs, prepared, asked.work_seconds, as_json=as_json)
     run = submit_prepared(jobs, prepared)
@@ -194,26 +194,26 @@ def send(asked: JobOptions, *, is_dry: bool, watch: bool, as_json: bool, is_chec
 
 
 def _send_to_controller(
-    asked: JobOptions,
-    prepared: Submission,
-    controller: control.Control,
-    jobs: Jobs,
-    *,
-    is_dry: bool,
-    watch: bool,
-    as_json: bool,
-) -> None:
+    asked: JobOptions, prepared: Submission, jobs: Jobs, *, is_dry: bool, watch: bool, as_json: bool
+) -> bool:
+    """Whether the request was the controller's, which has it now, or would have had it."""
+    from spotbatch.cli.output.control import ControlledRun, say_controlled  # 40 ms, which others do not pay
+    from spotbatch.runs import control
+
+    if (controller := control.control_of(asked, prepared.request, is_dry=is_dry)) is None:
+        return False
     run = control.run_of(asked, prepared, controller, jobs, now=time.time())
     for note in run.notes:
         text.hint(note.text)
     if is_dry:
         json.write(control.first_requests(run))
-        return _show_price(jobs, prepared.request)
+        _show_price(jobs, prepared.request)
+        return True
     run = control.submit(jobs, prepared, run, controller)
     say_controlled(run, as_json=as_json, watch=watch)
     if watch:
         ControlledRun(jobs=jobs, store=open_artifacts(run.artifacts_url), run_id=run.run_id, as_json=as_json).run()
-    return None
+    return True
 
 
 def _show_plan(jobs: Jobs, prepared: Submission, work_seconds: float | None, *, as_json: bool) -> None:
@@ -241,6 +241,8 @@ def _show_plan(jobs: Jobs, prepared: Submission, work_seconds: float | None, *, 
 
 def _need(jobs: Jobs, wanted: JobRequest) -> "Need":
     """What each job requests: from the request, or else from its definition."""
+    from spotbatch.runs.capacity import need_of, requirements_of  # with the catalogue
+
     return need_of(requirements_of(wanted, jobs.definition(wanted.definition).requirements))
 
 
