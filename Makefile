@@ -35,7 +35,7 @@ check: $(READY)  ## ruff, mypy --strict, and the import table
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_house.py
 
-clients: $(READY)  ## other people's programs, unmodified: AWS CLI, redun, Snakemake, the CDK, checkov
+clients: $(READY)  ## other people's programs, unmodified: AWS CLI, the SDKs for Go, Java, JavaScript, redun, Snakemake, the CDK, checkov
 	@$(BIN)/python -m pytest tests/ -m clients
 
 chaos: $(READY)  ## hundreds of jobs while hosts are reclaimed and the region is killed

@@ -1,12 +1,11 @@
 """A region with many ended jobs: the cost of listing, describing and starting, and a job's size on disk.
 
-The rows are written as the engine would for jobs that ran once (`--jobs` of them); the rest is the real engine.
-There is no peer: AWS forgets ended jobs after 7 days. Run: python bench/local_history.py [--jobs N] [--folder FOLDER]
+The engine itself takes and ends `--jobs` jobs; only its processes and the time are simulated. There is no peer: AWS
+forgets ended jobs after 7 days. Run: python bench/local_history.py [--jobs N] [--folder FOLDER]
 """
 
 import argparse
 import asyncio
-import json
 import random
 import shutil
 import statistics
@@ -16,80 +15,133 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from unittest import mock
 
 from spotbatch.batch.job import ResourceRequirements
-from spotbatch.batch.placement import JobQueue
+from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.retry import spot_safe
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.batch.status import CONTAINER_EXITED, STATUSES, JobStatus
-from spotbatch.local.contract import ContainerSpec, EngineSettings, JobFilter, JobPlace
-from spotbatch.local.engine import codec, open_engine
+from spotbatch.batch.status import JobStatus
+from spotbatch.local.contract import ContainerSpec, EngineSettings, JobFilter, JobPlace, Submission
+from spotbatch.local.engine import open_engine, process_runner
 from spotbatch.local.engine.engine import LocalEngine
-from spotbatch.local.engine.journal import FILE_NAME, Journal
-from spotbatch.local.engine.logs import task_id
-from spotbatch.local.engine.packing import JobTexts, pack
+from spotbatch.local.engine.helper_link import Calls, Start
+from spotbatch.local.engine.journal import FILE_NAME
 
 QUEUE: Final = "Queue-e5cf2d5033584608"
 ARN: Final = "arn:aws:batch:us-east-1:123456789012"
 FIRST_SECOND: Final = 1_780_000_000.0
 ROUNDS: Final = 20
+TOGETHER: Final = 500  # jobs submitted at once
+WIDE: Final = 10_000
+ARRAY: Final = "00000000-0000-4000-8000-000000000000"
+POOL: Final = Pool(instance_type="m5.metal", zone="us-east-1a", vcpus=512, memory_mib=512 * 1024, usd_per_hour=4.0)
 GOAL_LIST_MS: Final = 10.0
 GOAL_START_SECONDS: Final = 5.0
 GOAL_BYTES: Final = 1_000
 
 
-def fill(home: Path, jobs: int) -> None:
-    """Ended jobs of 5 definitions, 1,000 names and 7 shares, one in a hundred FAILED."""
-    chance = random.Random(1)
-    journal = Journal(home)
-    journal.write(
-        "INSERT OR REPLACE INTO resource VALUES (?, ?, ?, ?)",
-        ("job-queue", QUEUE, "{}", codec.encode(JobQueue(name=QUEUE, environments=()))),
-    )
-    for number in range(1, jobs + 1):
-        _write_job(journal, number, chance)
-        if number % 500 == 0:
-            journal.commit()
-        if journal.is_checkpoint_due:
-            journal.checkpoint()
-    journal.close()
+class InstantLauncher:
+    """Takes the place of the processes: each begins and ends within the turn of the loop in which it was started."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._started: list[Start] = []
+
+    def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, order: Start) -> None:
+        if not self._started:
+            self._loop.call_soon(self._end_all)
+        self._started.append(order)
+
+    def _end_all(self) -> None:
+        orders, self._started = self._started, []
+        self._calls.news_begins()
+        for order in orders:
+            self._calls.on_started(order.attempt_id, 1)
+            self._calls.on_ended(order.attempt_id, int(order.plan.environment.get("FAILS", "0")))
+        self._calls.news_ends()
+
+    def signal(self, attempt_id: int, number: int) -> None:
+        """There is nothing to signal."""
+
+    async def close(self) -> None:
+        """There is nothing to end."""
 
 
-def _write_job(journal: Journal, number: int, chance: random.Random) -> None:
-    job_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-    name, definition, share = f"convert-{number % 1000:04}", f"work-{number % 5}:{number % 3 + 1}", f"s{number % 7}"
-    created = FIRST_SECOND + number
-    status = JobStatus.FAILED if number % 100 == 0 else JobStatus.SUCCEEDED
-    texts = _texts(number, job_id, name, definition, share)
-    code, reason = STATUSES.index(status), CONTAINER_EXITED
-    journal.write(
-        "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            number, job_id, name, QUEUE, created, "/spotbatch/tested", definition, share, pack(texts),
-            code, reason, created + 9.0, bytes([code]), b"\x01",
-        ),
-    )  # fmt: skip
-    journal.write("INSERT INTO unit VALUES (?, 0, ?, ?, ?)", (number, code, reason, created + 9.0))
-    task, host = task_id(job_id, number, 0, 1), f"i-{chance.getrandbits(68):017x}"
-    row = (number, 0, 1, task, host, created, created + 1.0, created + 9.0, 0, "", reason)
-    journal.write("INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+class NoScratch:
+    """Takes the place of the folders that processes would have."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self) -> None:
+        """There is no folder to make."""
+
+    def take(self, attempt_id: int) -> str:
+        return str(self._folder / str(attempt_id))
+
+    def give_back(self, attempt_id: int, *, is_dead: bool) -> None:
+        """There is no folder to empty."""
+
+    def close(self) -> None:
+        """There is no folder to remove."""
 
 
-def _texts(number: int, job_id: str, name: str, definition: str, share: str) -> JobTexts:
-    """The texts that SubmitJob stores for a job of the default stack."""
+async def fill(home: Path, jobs: int) -> None:
+    """Ended jobs of 15 definitions, 1,000 names and 7 shares, one in a hundred FAILED, and one wide array.
+
+    The engine itself accepts, places, ends and stores them, on a clock on which a job is submitted every second.
+    """
+    moment = [FIRST_SECOND]
+    settings = EngineSettings(home=home, artifacts=home / "artifacts", boot_seconds=0.0, seed=1, utc=lambda: moment[0])
+    without_processes = mock.patch.object(process_runner, "Launcher", InstantLauncher)
+    with without_processes, mock.patch("spotbatch.local.engine.engine.Scratch", NoScratch):
+        engine = await open_engine(settings)
+        environment = ComputeEnvironment(name="e", pools=(POOL,), max_vcpus=POOL.vcpus)
+        await engine.put_resource("compute-environment", "e", {}, rules=environment)
+        await engine.put_resource("job-queue", QUEUE, {}, rules=JobQueue(name=QUEUE, environments=("e",)))
+        chance = random.Random(1)
+        await engine.submit(submission(0, ARRAY, "wide", FIRST_SECOND, size=WIDE))
+        for first in range(1, jobs, TOGETHER):
+            some = range(first, min(first + TOGETHER, jobs))
+            ids = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in some]
+            moment[0] = FIRST_SECOND + some[-1]
+            await asyncio.gather(
+                *(
+                    engine.submit(submission(number, job_id, f"convert-{number % 1000:04}", FIRST_SECOND + number))
+                    for number, job_id in zip(some, ids, strict=True)
+                )
+            )
+            waiting = [ARRAY, *ids]
+            while waiting:
+                if engine.view(waiting[-1]).status.is_terminal:
+                    waiting.pop()
+                else:
+                    await asyncio.sleep(0)
+        await engine.close()
+
+
+def submission(number: int, job_id: str, name: str, created_at: float, *, size: int = 0) -> Submission:
+    """What SubmitJob makes of a job of the default stack."""
+    definition, share = f"work-{number % 5}:{number % 3 + 1}", f"s{number % 7}"
     artifacts = "file:///home/me/.local/state/spotbatch/artifacts"
     image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/jobs:latest"
     rules = ev.JobSubmitted(
-        job_no=number,
+        job_no=0,
         queue=QUEUE,
+        size=size,
         requirements=ResourceRequirements(vcpus=1, memory_mib=256),
         retry=spot_safe(),
         share=share,
     )
+    fails = {"FAILS": "1"} if number % 100 == 99 else {}
     container = ContainerSpec(
         image=image,
         command=("python", "convert.py", name),
-        environment={"SPOTBATCH_ARTIFACTS_URL": artifacts, "SPOTBATCH_RUN_ID": name},
+        environment={"SPOTBATCH_ARTIFACTS_URL": artifacts, "SPOTBATCH_RUN_ID": name, **fails},
         memory_mib=256,
         log_stream_prefix="work",
     )
@@ -121,7 +173,15 @@ def _texts(number: int, job_id: str, name: str, definition: str, share: str) -> 
             "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "/spotbatch/tested"}},
         },
     }
-    return JobTexts(rules=codec.encode(rules), container=codec.encode(container), described=json.dumps(described))
+    return Submission(
+        job_id=job_id,
+        name=name,
+        queue=QUEUE,
+        created_at=created_at,
+        rules=rules,
+        container=container,
+        described=described,
+    )
 
 
 def searches(jobs: int) -> dict[str, dict[str, object]]:
@@ -173,6 +233,8 @@ async def measure(home: Path, jobs: int) -> None:
     chance = random.Random(2)
     ms = median_ms(lambda: engine.view(chance.choice(ids)))
     print(f"view of an ended job               {ms:8.3f} ms")
+    ms = median_ms(lambda: engine.list_jobs(array_job_id=ARRAY, status=JobStatus.FAILED))
+    print(f"children of {WIDE:,} by status     {ms:8.2f} ms      (goal: {GOAL_LIST_MS:g} ms)")
     await engine.close()
 
 
@@ -184,7 +246,9 @@ def main() -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="history-", dir=given.folder))
     try:
-        fill(home, given.jobs)
+        begun = time.perf_counter()
+        asyncio.run(fill(home, given.jobs))
+        print(f"made in {time.perf_counter() - begun:.0f} s")
         size = (home / FILE_NAME).stat().st_size
         print(f"{given.jobs:,} ended jobs: {size / given.jobs:,.0f} bytes a job on disk (goal: {GOAL_BYTES:,})")
         asyncio.run(measure(home, given.jobs))
