@@ -230,6 +230,22 @@ def in_toml(text: str, where: str) -> FaultPlan:
         raise InvalidInput(f"{where}: {error}") from error
 
 
+def as_toml(rates: Mapping[str, object], where: str) -> str:
+    """The text of a file with these faults, by the names of FaultPlan. Raises InvalidInput for one that is wrong."""
+    sections: dict[str, list[str]] = {}
+    for name, value in rates.items():
+        section = next((each for each, known in _SECTIONS.items() if name in known), None)
+        if section is None:
+            known = ", ".join(each.name for each in fields(FaultPlan))
+            raise InvalidInput(f"{where}: there is no fault {name!r}, but {known}")
+        checked = _checked(name, value, where)
+        shown = str(checked).lower() if isinstance(checked, bool) else repr(checked)
+        sections.setdefault(section, []).append(f"{name} = {shown}")
+    text = "".join(f"[{section}]\n" + "".join(f"{line}\n" for line in lines) for section, lines in sections.items())
+    in_toml(text, where)
+    return text
+
+
 def _checked(name: str, value: object, where: str) -> bool | float:
     is_switch = isinstance(getattr(NO_FAULTS, name), bool)
     if is_switch and isinstance(value, bool):

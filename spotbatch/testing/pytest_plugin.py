@@ -8,7 +8,9 @@ def test_my_job(spotbatch_region):
     assert spotbatch_region.wait(job["jobId"])["status"] == "SUCCEEDED"
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,11 +20,17 @@ if TYPE_CHECKING:
 
 _SCOPE = "spotbatch_region_scope"
 _SCOPES = ("session", "package", "module", "class", "function")
+_FAULTS = "spotbatch_faults"
+
+# What a region's `faults=` takes: a name ("none", "hostile"), a TOML file, or rates by name: {"pull_failures": 0.2}.
+Faults = str | Path | Mapping[str, object]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The one setting: how long a region lives."""
+    """How long a region lives, and the faults that it has."""
     parser.addini(_SCOPE, "scope of spotbatch_region: session, package, module, class or function", default="session")
+    parser.addini(_FAULTS, "faults of spotbatch_region: none, hostile, or a file in TOML", default="none")
+    parser.addoption("--spotbatch-faults", metavar="NAME|FILE", help="instead of the setting spotbatch_faults")
 
 
 def _scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 - pytest calls it by these names
@@ -39,20 +47,50 @@ def spotbatch_region_options() -> Sequence[str]:
 
 
 @pytest.fixture(scope=_scope)
+def spotbatch_faults(pytestconfig: pytest.Config) -> Faults:
+    """The faults of spotbatch_region; override it, e.g. with "hostile" or {"pull_failures": 0.2}."""
+    return str(pytestconfig.getoption("--spotbatch-faults") or pytestconfig.getini(_FAULTS))
+
+
+@pytest.fixture(scope=_scope)
 def spotbatch_region(
-    spotbatch_region_options: Sequence[str], tmp_path_factory: pytest.TempPathFactory
+    spotbatch_region_options: Sequence[str], spotbatch_faults: Faults, tmp_path_factory: pytest.TempPathFactory
 ) -> "Iterator[Region]":
     """A local region with a Spot queue and a job definition. Stopped at the end of its scope."""
-    from spotbatch.batch.errors import Unavailable
+    with _started(tmp_path_factory.mktemp("spotbatch-region"), spotbatch_region_options, spotbatch_faults) as region:
+        yield region
+
+
+@pytest.fixture
+def spotbatch_new_region(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Callable[..., Region]]":
+    """Starts a region for this test alone: spotbatch_new_region(faults={"pull_failures": 1.0}, options=())."""
+    with contextlib.ExitStack() as regions:
+
+        def start(*, faults: Faults = "none", options: Sequence[str] = ()) -> "Region":
+            return regions.enter_context(_started(tmp_path_factory.mktemp("spotbatch-region"), options, faults))
+
+        yield start
+
+
+@contextlib.contextmanager
+def _started(folder: Path, options: Sequence[str], faults: Faults) -> "Iterator[Region]":
+    from spotbatch.batch.errors import InvalidInput, Unavailable
     from spotbatch.batch.job import ResourceRequirements
+    from spotbatch.local.faults import as_toml
     from spotbatch.rehearsal.private_region import started_region
     from spotbatch.testing.region import Region
 
     needs = ResourceRequirements(vcpus=1, memory_mib=256)
-    folder = tmp_path_factory.mktemp("spotbatch-region")
     try:
-        with started_region(folder, spotbatch_region_options, needs=needs, max_vcpus=64, notice_seconds=2.0) as info:
+        if isinstance(faults, Mapping):
+            file = folder / "faults.toml"
+            file.write_text(as_toml(faults, "faults"), encoding="utf-8")
+            faults = file
+        arguments = (*options, "--faults", str(faults))
+        with started_region(folder, arguments, needs=needs, max_vcpus=64, notice_seconds=2.0) as info:
             yield Region(info=info)
+    except InvalidInput as error:
+        pytest.fail(str(error), pytrace=False)
     except Unavailable as error:
         if "pip install" in str(error):
             pytest.fail(str(error), pytrace=False)

@@ -120,3 +120,21 @@ def reads(text: str) -> bool:
     except InvalidInput:
         return False
     return True
+
+
+def test_rates_by_name_become_a_file_that_means_the_same() -> None:
+    rates = {name: value for name, value in faults.to_json(HOSTILE).items() if value != getattr(NO_FAULTS, name)}
+    assert faults.in_toml(faults.as_toml(rates, "here"), "here") == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ({"pull_failures": 2.0}, "pull_failures is 0 to 1"),
+        ({"pull_failures": "often"}, "pull_failures is a number"),
+        ({"draining_off": 1}, "draining_off is true or false"),
+    ],
+)
+def test_a_rate_that_is_wrong_is_refused_before_a_region_starts(rates: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        faults.as_toml(rates, "here")
