@@ -5,7 +5,7 @@ import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 from urllib.parse import parse_qs, quote, unquote
@@ -19,11 +19,12 @@ from starlette.types import ASGIApp
 
 from spotbatch.batch.errors import NotFound, SpotbatchError
 from spotbatch.web import actions
-from spotbatch.web.choice import CHILD_ORDERS, RUN_ORDERS, TREND_ORDERS, Choice, choice_of
+from spotbatch.web.choice import CHILD_ORDERS, NO_CHOICE, RUN_ORDERS, TREND_ORDERS, Choice, choice_of
 from spotbatch.web.guard import Guard, Key
 from spotbatch.web.poller import Poller
 from spotbatch.web.render import COMPARED, ROOT, SCRIPTS, Pages, page_url
 from spotbatch.web.run_units import run_units
+from spotbatch.web.several_logs import ANY
 from spotbatch.web.state import State
 from spotbatch.web.target import Target
 
@@ -39,6 +40,7 @@ _MOST_LISTENERS: Final = 64
 _LONGEST_FORM: Final = 4096
 _LONGEST_ID: Final = 300
 _SAID_KEPT: Final = 50
+_LONGEST_INDEXES: Final = 100  # characters
 _LONGEST_NUMBER: Final = 7
 
 
@@ -64,6 +66,10 @@ class Dashboard:
             Route("/jobs/{id}", self.job_page),
             Route("/jobs/{id}/child", partial(self.child, kind="jobs")),
             Route("/runs/{id}/child", partial(self.child, kind="runs")),
+            Route("/jobs/{id}/logs", self.logs_page),
+            Route("/runs/{id}/logs", partial(self.logs_page, kind="runs")),
+            Route("/live/jobs/{id}/logs", partial(self.live, kind="jobs", has_children=True)),
+            Route("/live/runs/{id}/logs", partial(self.live, kind="runs", has_children=True)),
             Route("/live", self.live),
             Route("/live/trends", partial(self.live, kind="trends")),
             Route("/live/jobs/{id}", partial(self.live, kind="jobs")),
@@ -93,6 +99,10 @@ class Dashboard:
 
     async def job_page(self, request: Request) -> Response:
         return await self._page(_target(request, "jobs"), _choice(request, "jobs"))
+
+    async def logs_page(self, request: Request, kind: str = "jobs") -> Response:
+        """The logs of several children together: ?children=3,17."""
+        return await self._page(_with_children(request, _target(request, kind)), NO_CHOICE)
 
     async def compare(self, request: Request) -> Response:
         """Two runs side by side: ?a=/runs/x&b=/jobs/y."""
@@ -134,11 +144,11 @@ class Dashboard:
 
     # ---- updates ----
 
-    async def live(self, request: Request, kind: str = "list") -> Response:
+    async def live(self, request: Request, kind: str = "list", has_children: bool = False) -> Response:
         """Updates for one page, as long as the browser listens."""
         if sum(self.state.watched.values()) >= _MOST_LISTENERS:
             return PlainTextResponse(f"{_MOST_LISTENERS} pages are open already\n", status_code=503)
-        target = _target(request, kind)
+        target = _with_children(request, _target(request, kind)) if has_children else _target(request, kind)
         with contextlib.suppress(SpotbatchError):  # the page itself reports what is wrong
             await run_in_threadpool(self.poller.load, target)
         return StreamingResponse(self._news(target, _choice(request, kind)), media_type="text/event-stream")
@@ -209,6 +219,10 @@ def _target(request: Request, kind: str) -> Target:
     number = int(attempt) if _is_number(attempt) else None
     found = str(request.path_params["id"])[:_LONGEST_ID]
     return Target(kind="run" if kind == "runs" else "job", id=found, attempt=number)
+
+
+def _with_children(request: Request, target: Target) -> Target:
+    return replace(target, children=request.query_params.get("children", "").strip()[:_LONGEST_INDEXES] or ANY)
 
 
 def _named(address: str) -> Target | None:

@@ -8,6 +8,7 @@ from typing import Final
 from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.job import Job
 from spotbatch.web.run_units import index_of
+from spotbatch.web.several_logs import MOST_CHILDREN
 
 _FAILURES_SHOWN: Final = 20
 
@@ -22,6 +23,7 @@ class FailureRow:
     example: str  # an id
     input: str  # of the example
     which: str  # indexes of the run
+    first_indexes: str  # of these, the first six, as in an address
     last_lines: tuple[str, ...]  # of the example's log
 
 
@@ -40,8 +42,15 @@ def failure_rows(
             example=units[0].id,
             input=inputs.get(units[0].id, ""),
             last_lines=last_lines.get(units[0].id, ()),
-            which=ArrayIndexes.of(index for unit in units if (index := index_of(unit)) is not None).shown(),
+            which=ArrayIndexes.of(indexes).shown(),
+            first_indexes=str(ArrayIndexes.of(indexes[:MOST_CHILDREN])),
         )
         for (code, reason), units in groups.items()
+        for indexes in [_indexes(units)]
     ]
     return tuple(sorted(rows, key=lambda row: -row.count)[:_FAILURES_SHOWN])
+
+
+def _indexes(units: Sequence[Job]) -> list[int]:
+    found = (index_of(unit) for unit in units)
+    return sorted(index for index in found if index is not None)

@@ -8,7 +8,7 @@ from typing import Final
 
 from spotbatch.aws import session
 from spotbatch.aws.jobs import Jobs
-from spotbatch.aws.logs import DEFAULT_GROUP, Logs
+from spotbatch.aws.logs import DEFAULT_GROUP, LogEvent, Logs
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
@@ -18,8 +18,10 @@ from spotbatch.runs.control_story import ControlStory, read_story
 from spotbatch.runs.lookup import job_ids, run_jobs
 from spotbatch.web.account import account_of
 from spotbatch.web.failure_rows import failure_rows
+from spotbatch.web.job_graph import parents_of
 from spotbatch.web.run_units import run_units
 from spotbatch.web.scope import Scope, connect
+from spotbatch.web.several_logs import SeveralLogs, chosen_indexes, merged
 from spotbatch.web.state import State
 from spotbatch.web.story import findings_of, story_of
 from spotbatch.web.target import Target
@@ -27,8 +29,11 @@ from spotbatch.web.unit_records import UnitRecords
 
 _KEPT_DAYS: Final = 7  # AWS Batch keeps ended jobs for about this long
 _LIST_LIMIT: Final = 500
+_STEPS_BACK: Final = 3
 _IDS_A_CALL: Final = 100
 _LOG_LINES: Final = 400
+_LINES_EACH: Final = 200
+_SEVERAL_KEPT: Final = 20
 _FAILURE_LINES: Final = 5
 _FAILURES_WITH_LOG: Final = 6
 _LAST_LINES_KEPT: Final = 500
@@ -83,6 +88,8 @@ class Fetcher:
         if unknown:
             parents = [each.partition(":")[0] for each in unknown if ":" in each]
             self._take(self.jobs.describe([*unknown, *parents]))
+        self._load_list()
+        self._load_waited_for(self.state.members(target))
         if target.kind == "job" and self.state.find(target.id) is None:
             raise NotFound(f"there is no job {target.id} here (AWS Batch forgets a job about a week after its end)")
         if self.is_local():
@@ -91,6 +98,22 @@ class Fetcher:
             if not self.state.children_of(job).units:
                 self._take(self.jobs.describe(self.state.children_of(job).wanted(_IDS_A_CALL)))
                 break  # the rest in turns
+
+    def _load_list(self) -> None:
+        """The queue's jobs, once: those of a local region may wait for a page's."""
+        if self.is_local() and not self.state.is_listed and self.scope.queue is not None:
+            self.list_jobs()
+            self._take(self.jobs.describe(self._listed_ids()[:_IDS_A_CALL]))
+
+    def _load_waited_for(self, members: Sequence[Job]) -> None:
+        """Describe the jobs that these wait for, and so on: a call for each step, up to three."""
+        jobs = list(members)
+        for _ in range(_STEPS_BACK):
+            wanted = {parent for job in jobs for parent in parents_of(job) if self.state.find(parent) is None}
+            if not wanted:
+                return
+            jobs = self.jobs.describe(sorted(wanted)[:_IDS_A_CALL])
+            self._take(jobs)
 
     def read_children(self, target: Target, seconds: float) -> None:
         """Describe children of a page's arrays until all are known in their current status, or time is up.
@@ -298,15 +321,46 @@ class Fetcher:
             detail.log, detail.log_stream, detail.log_note = found, stream, note
             self.state.changed()
 
+    def several_logs(self, target: Target) -> None:
+        """Read the last lines of the logs of some children together: a call for each child."""
+        with self.state.lock:
+            units = run_units(self.state.members(target))
+            indexes = chosen_indexes(units, self.state.find, target.children)
+            ids = {index: unit_id for index in indexes if (unit_id := units.unit_id(index)) is not None}
+            open_ids = [each for each in ids.values() if not self._has_ended(each)]
+        if open_ids:
+            self._take(self.jobs.describe(open_ids))
+        found = {index: unit for index, unit_id in ids.items() if (unit := self.state.find(unit_id)) is not None}
+        lines = merged([(index, self._tail(unit, _LINES_EACH)) for index, unit in found.items()])
+        told = SeveralLogs(
+            children=tuple((index, unit.id, unit.status.value) for index, unit in found.items()), lines=lines
+        )
+        if self.state.several.get(target) != told:
+            with self.state.lock:
+                self.state.several[target] = told
+                self.state.several.move_to_end(target)
+                while len(self.state.several) > _SEVERAL_KEPT:
+                    self.state.several.popitem(last=False)
+            self.state.changed()
+
+    def _has_ended(self, unit_id: str) -> bool:
+        unit = self.state.find(unit_id)
+        return unit is not None and unit.status.is_terminal
+
+    def _tail(self, unit: Job, lines: int) -> list[LogEvent]:
+        """The last lines of a unit's newest log; none if there are none yet."""
+        stream = unit.attempts[-1].log_stream if unit.attempts else unit.log_stream
+        if not stream:
+            return []
+        try:
+            return Logs(group=unit.log_group or DEFAULT_GROUP, logs=session.client("logs")).tail(stream, lines)
+        except NotFound:
+            return []
+
     def failure_logs(self, target: Target) -> None:
         """Read the last lines of one log per failure reason on a page; each log is read once."""
         for unit in self.lacking_lines(target):
-            stream = unit.attempts[-1].log_stream if unit.attempts else unit.log_stream
-            logs = Logs(group=unit.log_group or DEFAULT_GROUP, logs=session.client("logs"))
-            try:
-                found = logs.tail(stream, _FAILURE_LINES) if stream else []
-            except NotFound:
-                found = []
+            found = self._tail(unit, _FAILURE_LINES)
             kept = list(self.state.last_lines.items())[-_LAST_LINES_KEPT:]
             self.state.last_lines = {**dict(kept), unit.id: tuple(line.text for line in found)}
             self.state.changed()

@@ -237,6 +237,9 @@ class Poller:
         self._describe_seconds = _SHORTEST_SECONDS if changed else min(self._describe_seconds * 1.3, _LONGEST_SECONDS)
 
     def _asks_of(self, target: Target) -> Iterator[_Ask]:
+        if target.children:
+            yield _Ask(key=("logs", target), seconds=_LOG_SECONDS, do=partial(self.fetcher.several_logs, target))
+            return
         with self.state.lock:
             members = self.state.members(target)
             known = hash(tuple((unit.status, len(unit.attempts)) for unit in self.state.units(members)))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -27,7 +27,7 @@ from spotbatch.web.money_view import CHART_HEIGHT, Drawings
 from spotbatch.web.poller import needs_findings
 from spotbatch.web.run_list import RunRow, run_rows
 from spotbatch.web.run_units import index_of
-from spotbatch.web.run_view import run_view
+from spotbatch.web.run_view import RunView, run_view
 from spotbatch.web.scope import Scope, place_name
 from spotbatch.web.state import Detail, State
 from spotbatch.web.target import Target
@@ -44,8 +44,21 @@ _ORDERS: Final = {"list": RUN_ORDERS, "trends": TREND_ORDERS}
 _REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "list": ("notice", "runs"),
     "trends": ("notice", "trends"),
-    "many": ("notice", "head", "control", "progress", "findings", "failures", "children", "table", "hosts", "money"),
-    "one": ("notice", "head", "control", "findings", "attempts", "log", "hosts", "money"),
+    "many": (
+        "notice",
+        "head",
+        "control",
+        "progress",
+        "findings",
+        "graph",
+        "failures",
+        "children",
+        "hosts",
+        "money",
+        "table",
+    ),
+    "logs": ("notice", "logs"),
+    "one": ("notice", "head", "control", "findings", "graph", "attempts", "log", "hosts", "money"),
 }
 
 
@@ -123,7 +136,7 @@ class Pages:
             control = self.state.controls.get(target.id)
             said, said_at = self.state.said.get(target.id, ("", now))
         return {
-            "kind": target.kind if target.is_list else "one" if is_one else "many",
+            "kind": target.kind if target.is_list else "logs" if target.children else "one" if is_one else "many",
             "target": target,
             "now": now,
             "place": self.place(),
@@ -149,6 +162,8 @@ class Pages:
             "findings": detail.findings if only is not None and needs_findings(only) else None,
             "control": control,
             "log": log,
+            "drawn_hosts": _drawn_hosts(shown),
+            "several": self.state.several.get(target),
             "log_lines": log_lines(log.log or ()),
             "scripts": SCRIPTS,
             "said": said if now - said_at < _SAID_SECONDS else "",
@@ -189,6 +204,12 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _drawn_hosts(shown: RunView | None) -> frozenset[str]:
+    """The hosts that have a line of their own on the page, so that a link leads somewhere."""
+    groups = shown.hosts.groups if shown is not None and shown.hosts is not None else ()
+    return frozenset(row.host.instance_id for group in groups for row in group.rows)
+
+
 def _plain(value: object) -> object:
     """Whatever a template shows: text without colours, and with control characters and reversed text spelt out."""
     if type(value) is not str:  # Markup is a str too: our own HTML
@@ -217,5 +238,7 @@ def page_url(target: Target) -> str:
 
 def live_url(target: Target, choice: Choice = NO_CHOICE) -> str:
     """The address of a page's updates."""
-    query = f"?attempt={target.attempt}" if target.attempt is not None else choice.query()
-    return f"/live{page_url(target).rstrip('/')}{query}"
+    where = f"/live{page_url(target).rstrip('/')}"
+    if target.children:
+        return f"{where}/logs?{urlencode({'children': target.children})}"
+    return f"{where}?attempt={target.attempt}" if target.attempt is not None else f"{where}{choice.query()}"

@@ -11,6 +11,7 @@ from spotbatch.web.choice import Choice
 from spotbatch.web.failure_rows import FailureRow, failure_rows
 from spotbatch.web.heat_map import HeatMap, heat_map_of
 from spotbatch.web.host_chart import HostChart
+from spotbatch.web.job_graph import JobGraph, job_graph
 from spotbatch.web.money_view import Drawings, Money
 from spotbatch.web.progress import Progress, progress_of
 from spotbatch.web.run_list import ended_at
@@ -54,6 +55,7 @@ class RunView:
     failed_unread: int
     hosts: HostChart | None
     money: Money | None
+    graph: JobGraph | None
     has_success: bool  # or may have some yet
 
 
@@ -69,6 +71,7 @@ def run_view(state: State, target: Target, drawings: Drawings, choice: Choice, n
         detailed = state.detailed(members)
         children = {job.id: state.children_of(job) for job in detailed if job.array is not None}
         heat_map = heat_map_of(target.id, detailed, children, state.counts) if children or len(members) > 1 else None
+        known = dict(state.jobs)
         unread = sum(each.unread for each in children.values()) + _left_out_units(members, detailed)
     progress = progress_of(standing_counts(members, state.counts))
     hosts, money, uses = drawings.of(target.id, account)
@@ -103,6 +106,7 @@ def run_view(state: State, target: Target, drawings: Drawings, choice: Choice, n
         failed_unread=max(0, progress.count(JobStatus.FAILED) - len(failed)),
         hosts=hosts,
         money=money,
+        graph=job_graph(members, known, lambda job: progress_of(state.counts([job]))),
         has_success=progress.count(JobStatus.SUCCEEDED) > 0 or progress.done < progress.total,
     )
 

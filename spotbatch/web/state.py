@@ -16,6 +16,7 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.runs.control_story import ControlStory
 from spotbatch.web.account import Account
 from spotbatch.web.array_children import ArrayChildren
+from spotbatch.web.several_logs import SeveralLogs
 from spotbatch.web.story import Findings, Story
 from spotbatch.web.target import Target
 
@@ -52,6 +53,7 @@ class State:
     children: OrderedDict[str, ArrayChildren] = field(default_factory=OrderedDict)
     runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     accounts: OrderedDict[str, Account] = field(default_factory=OrderedDict)
+    several: OrderedDict[Target, SeveralLogs] = field(default_factory=OrderedDict)
     details: OrderedDict[str, Detail] = field(default_factory=OrderedDict)
     watched: Counter[Target] = field(default_factory=Counter)
     trouble: str = ""  # why there is no answer

@@ -21,6 +21,7 @@ class Target:
     kind: Literal["list", "trends", "run", "job"]
     id: str = ""  # of trends: what is searched among the runs
     attempt: int | None = None  # whose log is shown; None: the last one's
+    children: str = ""  # whose logs are shown together, as run indexes (3,17,40-45) or "*"; "": the page itself
 
     @property
     def is_list(self) -> bool:
