@@ -97,6 +97,12 @@ def test_an_answer_that_is_not_aws_batchs_is_reported(body: bytes) -> None:
         Jobs(batch=read_as_json(answering(body))).describe(["x"])
 
 
+def test_a_client_that_is_used_again_reads_all_the_same() -> None:
+    batch = answering(json.dumps({"jobs": SHAPES}).encode())
+    for _ in range(3):
+        assert len(Jobs(batch=read_as_json(batch)).describe([each["jobId"] for each in SHAPES])) == len(SHAPES)
+
+
 @pytest.mark.parametrize("body", [b"{}", b'{"jobs": null}', b'{"jobs": []}'])
 def test_an_answer_without_jobs_has_none(body: bytes) -> None:
     assert Jobs(batch=read_as_json(answering(body))).describe(["x"]) == []
