@@ -57,7 +57,7 @@ def size(count: float) -> str:
     return f"{count / 1024:.1f} TiB"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: float, noun: str) -> str:
     """1 retry, 2 retries, 10,000 children."""
     if number == 1:
         return f"1 {noun}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from spotbatch.batch.consumable import ConsumableNeed
-from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.job import ResourceRequirements, Vcpus
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue, Pool
 from spotbatch.batch.retry import RetryStrategy, spot_safe
 from spotbatch.batch.scheduler import Scheduler
@@ -50,7 +50,7 @@ class World:
         self,
         *,
         size: int = 0,
-        vcpus: int = 1,
+        vcpus: Vcpus = 1,
         memory_mib: int = 1000,
         retry: RetryStrategy | None = None,
         dependencies: tuple[ev.ResolvedDependency, ...] = (),

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 from spotbatch.batch.dependency import Dependency, DependencyType
 from spotbatch.batch.environment import RESERVED_PREFIX
-from spotbatch.batch.job import ArrayProperties, Attempt, Job, JobRequest, ResourceRequirements
+from spotbatch.batch.job import (
+    FRACTIONS_OF_A_VCPU,
+    ArrayProperties,
+    Attempt,
+    Job,
+    JobRequest,
+    ResourceRequirements,
+    Vcpus,
+)
 from spotbatch.batch.retry import RetryStrategy
 from spotbatch.batch.status import JobStatus
 
@@ -187,6 +195,7 @@ def job_of(shape: Shape) -> Job:
         attempts_allowed=int(shape.get("retryStrategy", {}).get("attempts", 1)),
         array=_array(array) if "size" in array and "index" not in array else None,
         array_index=array.get("index"),
+        is_fargate="FARGATE" in shape.get("platformCapabilities", ()),
         depends_on=tuple(_dependency(each) for each in shape.get("dependsOn", [])),
         exit_code=container.get("exitCode"),
         reason=container.get("reason", ""),
@@ -265,10 +274,15 @@ def _host(container: Shape) -> str | None:
 def _requirements(container: Shape) -> ResourceRequirements:
     found: dict[str, Any] = {each["type"]: each["value"] for each in container.get("resourceRequirements", [])}
     return ResourceRequirements(
-        vcpus=max(1, round(float(found.get("VCPU") or container.get("vcpus") or 1))),
+        vcpus=_vcpus(float(found.get("VCPU") or container.get("vcpus") or 1)),
         memory_mib=max(4, int(found.get("MEMORY") or container.get("memory") or 4)),
         gpus=int(found.get("GPU", 0)),
     )
+
+
+def _vcpus(given: float) -> Vcpus:
+    """Fargate has a quarter and a half of a vCPU; everything else is whole."""
+    return given if given in FRACTIONS_OF_A_VCPU else max(1, round(given))
 
 
 def _array(shape: Shape) -> ArrayProperties:

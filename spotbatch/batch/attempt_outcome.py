@@ -27,6 +27,7 @@ from spotbatch.batch.status import (
     NOT_STARTED,
     NOT_STARTED_REASONS,
     OUT_OF_MEMORY,
+    SPOT_TASK_INTERRUPTED,
     TIMEOUT_EXCEEDED,
     JobStatus,
 )
@@ -129,6 +130,8 @@ def outcome_of(
         return AttemptOutcome.TIMED_OUT
     if exit_code == 0:
         return AttemptOutcome.STOPPED if is_stopped else AttemptOutcome.SUCCEEDED
+    if status_reason.startswith(SPOT_TASK_INTERRUPTED):
+        return AttemptOutcome.INTERRUPTED
     if status_reason.startswith(HOST_TERMINATED_PREFIX):
         return AttemptOutcome.INTERRUPTED if is_spot else AttemptOutcome.LOST
     if record is not None and (recorded := _recorded(record, exit_code, reason, is_stopped=is_stopped)):

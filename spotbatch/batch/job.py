@@ -18,19 +18,21 @@ from spotbatch.batch.status import JobStatus
 MIN_ARRAY_SIZE: Final = 2
 MAX_ARRAY_SIZE: Final = 10_000
 MIN_TIMEOUT_SECONDS: Final = 60
+Vcpus = int | float
+FRACTIONS_OF_A_VCPU: Final = (0.25, 0.5)  # API reference, ResourceRequirement.value
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResourceRequirements:
-    """What one attempt occupies on its host."""
+    """What one attempt occupies on its host. Only Fargate has fractions of a vCPU: 0.25 and 0.5, which are exact."""
 
-    vcpus: int = 1
+    vcpus: Vcpus = 1
     memory_mib: int = 2048
     gpus: int = 0
 
     def __post_init__(self) -> None:
-        if self.vcpus < 1 or self.memory_mib < 4 or self.gpus < 0:
+        if (self.vcpus < 1 and self.vcpus not in FRACTIONS_OF_A_VCPU) or self.memory_mib < 4 or self.gpus < 0:
             raise InvalidJob(
                 "a job needs at least 1 vCPU, 4 MiB and 0 GPUs, "
                 f"not {self.vcpus} vCPUs, {self.memory_mib} MiB and {self.gpus} GPUs"
@@ -140,6 +142,7 @@ class Job:
     attempts_allowed: int = 1
     array: ArrayProperties | None = None
     array_index: int | None = None
+    is_fargate: bool = False
     depends_on: tuple[Dependency, ...] = ()
     exit_code: int | None = None
     reason: str = ""

@@ -1,12 +1,12 @@
 """Which host takes which job, and which instance type is launched when none can."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from spotbatch.batch.errors import InvalidInput
-from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.job import ResourceRequirements, Vcpus
 
 
 class AllocationStrategy(StrEnum):
@@ -31,7 +31,7 @@ class Pool:
 
     instance_type: str
     zone: str
-    vcpus: int
+    vcpus: Vcpus
     memory_mib: int
     gpus: int = 0
     usd_per_hour: float = 0.0
@@ -55,6 +55,15 @@ class ComputeEnvironment:
     is_spot: bool = True
     is_enabled: bool = True
     idle_seconds: float = 60.0
+    is_fargate: bool = False  # each job is its own capacity: `pools` only name the zones
+
+    def pools_for(self, needs: ResourceRequirements) -> tuple[Pool, ...]:
+        """The pools that can take such a job; on Fargate they are exactly as large as the job, which has no GPUs."""
+        if not self.is_fargate:
+            return tuple(pool for pool in self.pools if pool.fits(needs))
+        if needs.gpus:
+            return ()
+        return tuple(replace(pool, vcpus=needs.vcpus, memory_mib=needs.memory_mib) for pool in self.pools)
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_vcpus <= self.max_vcpus:
@@ -124,7 +133,7 @@ def blocked_in_words(
     reason: BlockedReason, environments: Sequence[ComputeEnvironment], needs: ResourceRequirements
 ) -> str:
     """The status reason of a job that is blocked at the head of its queue."""
-    fitting = [pool for environment in environments for pool in environment.pools if pool.fits(needs)]
+    fitting = [pool for environment in environments for pool in environment.pools_for(needs)]
     smallest = min(fitting, key=lambda pool: (pool.vcpus, pool.instance_type), default=None)
     return f"{reason} - {_BLOCKED_IN_WORDS[reason].format(smallest.instance_type if smallest else '')}"
 
@@ -134,8 +143,8 @@ def choose_pool(
     pools: Iterable[Pool],
     needs: ResourceRequirements,
     *,
-    waiting_vcpus: int,
-    headroom_vcpus: int,
+    waiting_vcpus: Vcpus,
+    headroom_vcpus: Vcpus,
 ) -> Pool | None:
     """The pool to launch one host from, or None if no pool fits both the job and the headroom.
 
@@ -161,8 +170,8 @@ def choose_available_pool(
     available: Sequence[Pool],
     needs: ResourceRequirements,
     *,
-    waiting_vcpus: int,
-    headroom_vcpus: int,
+    waiting_vcpus: Vcpus,
+    headroom_vcpus: Vcpus,
 ) -> Pool | None:
     """`choose_pool` among the pools that are available now; None if the job must wait.
 
@@ -198,7 +207,7 @@ def _preference(strategy: AllocationStrategy, pool: Pool) -> tuple[float, float,
 
 def blocked_reason(environments: Sequence[ComputeEnvironment], needs: ResourceRequirements) -> BlockedReason:
     """Why a job that can be placed neither on a host nor by a launch is blocked at the head of its queue."""
-    fitting = [(environment, pool) for environment in environments for pool in environment.pools if pool.fits(needs)]
+    fitting = [(environment, pool) for environment in environments for pool in environment.pools_for(needs)]
     if not fitting:
         return BlockedReason.REQUIREMENT
     if all(pool.vcpus > environment.max_vcpus for environment, pool in fitting):

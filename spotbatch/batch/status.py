@@ -66,6 +66,8 @@ NOT_STARTED_REASONS: Final = (
 
 HOST_TERMINATED_PATTERN: Final = "Host EC2*"  # as matched by a retry strategy or a metric filter
 HOST_TERMINATED_PREFIX: Final = "Host EC2 (instance "  # longer: a user's own terminate reason does not match
+# ECS developer guide, "Amazon ECS clusters for Fargate" (termination notices) and the attempts of public Fargate jobs.
+SPOT_TASK_INTERRUPTED: Final = "Your Spot Task was interrupted."
 # AWS Batch user guide, "Instance draining and task interruptions".
 INSTANCE_DRAINING: Final = "Task stopped during instance draining"
 TASK_NOT_RUN_PATTERN: Final = "Task *"  # NOT_STARTED and INSTANCE_DRAINING, as matched by a retry strategy

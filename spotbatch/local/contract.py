@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from spotbatch.batch.consumable import ConsumableResource
+from spotbatch.batch.job import Vcpus
 from spotbatch.batch.placement import ComputeEnvironment, JobQueue
 from spotbatch.batch.scheduler.events import JobSubmitted
 from spotbatch.batch.status import JobStatus
@@ -60,11 +61,12 @@ class ContainerSpec:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     memory_mib: int = 2048
-    vcpus: int = 1
+    vcpus: Vcpus = 1
     gpus: int = 0
     log_group: str = "/aws/batch/job"
     log_stream_prefix: str = "job"  # streams are named `<prefix>/default/<task id>`
     secrets: Mapping[str, str] = field(default_factory=dict)  # variables whose values are fetched at each start
+    stop_timeout: int | None = None  # seconds from SIGTERM to SIGKILL; None: the default
     start_error: str = ""  # why ECS accepts no task of this job: each attempt fails with it, and nothing is run
 
 
@@ -222,11 +224,11 @@ class Engine(Protocol):
         """(job or child id, RUNNABLE since when) of the first RUNNABLE ones, in dispatch order."""
         ...
 
-    def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
+    def queue_usage(self, queue: str) -> tuple[Vcpus, Mapping[str, Vcpus]]:
         """The vCPUs currently used by a queue's jobs, in total and per share; no shares without fair share."""
         ...
 
-    def environment_vcpus(self, name: str) -> int:
+    def environment_vcpus(self, name: str) -> Vcpus:
         """The vCPUs of a compute environment's hosts, booting or running; 0 if it does not exist."""
         ...
 
@@ -270,7 +272,7 @@ class Engine(Protocol):
         """Those of `hosts` that have not ended, without reading the past ones from the journal."""
         ...
 
-    def vcpus(self) -> tuple[int, int | None]:
+    def vcpus(self) -> tuple[Vcpus, int | None]:
         """vCPUs of all hosts that were launched and have not ended, and their limit (None: no limit)."""
         ...
 

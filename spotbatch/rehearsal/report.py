@@ -4,6 +4,7 @@ import html
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from statistics import fmean
 from typing import Any, Final
 
@@ -145,7 +146,7 @@ def estimated(found: Rehearsed, total: int) -> FullRun | str:
         from spotbatch.pricing.forecast import Plan, forecast
         from spotbatch.pricing.instance_selection import Need
 
-        need = Need(vcpus=found.needs.vcpus, memory_mib=found.needs.memory_mib)
+        need = Need(vcpus=ceil(found.needs.vcpus), memory_mib=found.needs.memory_mib)
         measured = tuple(max(0.001, each) for each in found.measured_seconds)
         saves = found.save_seconds is not None  # without checkpoints, an interruption loses all of the job's work
         plan = Plan(

@@ -17,9 +17,10 @@ from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.batch.status import JobStatus
 from spotbatch.pricing.completeness import Completeness, Coverage
+from spotbatch.pricing.fargate import on_demand_usd
 from spotbatch.pricing.records import inferred_hosts, observed_of
 from spotbatch.pricing.report import CostReport, report_from, shown_usd
-from spotbatch.pricing.units import host_quantities
+from spotbatch.pricing.units import PROVENANCE, host_quantities
 from spotbatch.pricing.usage import AttemptUse, HostLife
 from spotbatch.runs import artifact_store, records
 
@@ -134,7 +135,25 @@ def bill_of(
         other_quantities=host_quantities(chosen, until=now, volume_gib=VOLUME_GIB) if chosen else None,
         is_simulated=session.is_local(),
     )
+    notes = (*notes, *_fargate_note(units, until=now))
     return Bill(report=report, notes=notes, missing=notes)
+
+
+def _fargate_note(units: Sequence[Job], *, until: float) -> tuple[str, ...]:
+    """Fargate has no hosts, so the report has nothing of it: what its on-demand price comes to is said beside it."""
+    ran = [
+        (unit.requirements, (attempt.stopped_at or until) - attempt.started_at)
+        for unit in units
+        if unit.is_fargate
+        for attempt in unit.attempts
+        if attempt.started_at is not None
+    ]
+    if not ran:
+        return ()
+    usd = sum(on_demand_usd(vcpus=needs.vcpus, memory_mib=needs.memory_mib, seconds=each) for needs, each in ran)
+    attempts = f"{len(ran)} attempts" if len(ran) > 1 else "1 attempt"
+    priced = f"{shown_usd(Decimal(usd))} at its on-demand price ({PROVENANCE})"
+    return (f"{attempts} on Fargate left out: {priced}, less on Fargate Spot, whose price is not known here",)
 
 
 def in_short(
@@ -301,7 +320,7 @@ def _local_lives(wanted: set[str]) -> list[HostLife]:
     from spotbatch.runs.endpoint import running_region
 
     views = RegionClient(info=running_region()).hosts()
-    return [_life_of_view(view) for view in views if view.instance_id in wanted]
+    return [_life_of_view(view) for view in views if view.instance_id in wanted and not view.is_fargate]
 
 
 def _life_of_view(view: "HostView") -> HostLife:
@@ -309,7 +328,7 @@ def _life_of_view(view: "HostView") -> HostLife:
         instance_id=view.instance_id,
         instance_type=view.instance_type,
         zone=view.zone,
-        vcpus=view.vcpus,
+        vcpus=int(view.vcpus),
         memory_mib=view.memory_mib,
         is_spot=view.is_spot,
         launched_at=view.launched_at,

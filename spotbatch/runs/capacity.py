@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from spotbatch.aws.inspection import Environment
 from spotbatch.batch.errors import NotFound
@@ -31,7 +32,7 @@ def requirements_of(request: JobRequest, defined: ResourceRequirements) -> Resou
 
 def need_of(requirements: ResourceRequirements) -> Need:
     """The same in the form used for price comparisons."""
-    return Need(vcpus=requirements.vcpus, memory_mib=requirements.memory_mib, gpus=requirements.gpus)
+    return Need(vcpus=ceil(requirements.vcpus), memory_mib=requirements.memory_mib, gpus=requirements.gpus)
 
 
 def types_of(environment: Environment, catalogue: Catalogue, *, only: str = "") -> list[InstanceType]:

@@ -117,7 +117,7 @@ def _checkpoint(scenario: Scenario) -> Made:
 
 def _fleet(scenario: Scenario) -> Made:
     """A fraction of the jobs in an on-demand queue with the same fraction of the vCPUs, as with two queues."""
-    least = min(each.vcpus for each in scenario.pools if _takes(scenario, each))
+    least = min(int(each.vcpus) for each in scenario.pools if _takes(scenario, each))
     for share in _SHARES:
         jobs = round(scenario.jobs.count * share)
         vcpus = max(least, round(scenario.max_vcpus * share))

@@ -54,7 +54,7 @@ class Recorder(Watcher):
                 instance_id=_name(host.host_no),
                 instance_type=host.pool.instance_type,
                 zone=host.pool.zone,
-                vcpus=host.pool.vcpus,
+                vcpus=int(host.pool.vcpus),
                 memory_mib=host.pool.memory_mib,
                 is_spot=self._scenario.is_spot,
                 launched_at=host.launched_at,

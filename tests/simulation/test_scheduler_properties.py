@@ -38,9 +38,15 @@ class SchedulerLife(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
 
-    @initialize(fair=FAIR, quota=st.sampled_from([None, 4, 12]), maximum=st.integers(2, 16), limits=TIME_LIMITS)
+    @initialize(
+        fair=FAIR,
+        quota=st.sampled_from([None, 4, 12]),
+        maximum=st.integers(2, 16),
+        limits=TIME_LIMITS,
+        fargate=st.booleans(),
+    )
     def build(
-        self, fair: FairShare | None, quota: int | None, maximum: int, limits: tuple[StateTimeLimit, ...]
+        self, fair: FairShare | None, quota: int | None, maximum: int, limits: tuple[StateTimeLimit, ...], fargate: bool
     ) -> None:
         self.world.scheduler = Scheduler(quota_vcpus=quota, remember=True)
         self.queues = [
@@ -49,7 +55,9 @@ class SchedulerLife(RuleBasedStateMachine):
         ]
         self.environments = {
             "e": ComputeEnvironment(name="e", pools=(SMALL, LARGE), max_vcpus=maximum, idle_seconds=5.0),
-            "f": ComputeEnvironment(name="f", pools=(LARGE,), max_vcpus=8, is_spot=False, idle_seconds=5.0),
+            "f": ComputeEnvironment(
+                name="f", pools=(LARGE,), max_vcpus=8, is_spot=False, idle_seconds=5.0, is_fargate=fargate
+            ),
         }
         self.put_all()
         self.world.do(ev.ConsumablePut(resource=ConsumableResource(name="licence", total=3)))
@@ -137,9 +145,8 @@ class SchedulerLife(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(1, 90))
     def wait(self, seconds: int) -> None:
-        for command in self.world.wait(seconds):
-            if isinstance(command, ev.TerminateHost):
-                self.world.do(ev.HostEnded(host_no=command.host_no))
+        self.world.wait(seconds)
+        _end_told_hosts(self.world)
 
     @precondition(lambda self: self.world.running())
     @rule(data=st.data(), exit_code=st.sampled_from([0, 0, 1, 210]))
@@ -201,9 +208,8 @@ class SchedulerLife(RuleBasedStateMachine):
             world.boot()
             for job, index, _attempt in world.running():
                 world.finish(job, index)
-            for command in world.wait(60):
-                if isinstance(command, ev.TerminateHost):
-                    world.do(ev.HostEnded(host_no=command.host_no))
+            world.wait(60)
+            _end_told_hosts(world)
             if not world.running():
                 _cancel_blocked_heads(world)
         jobs = world.scheduler.state.jobs
@@ -213,6 +219,12 @@ class SchedulerLife(RuleBasedStateMachine):
 
 _STARTED = (JobStatus.STARTING, JobStatus.RUNNING)
 _STOP = ev.StopAttempt
+
+
+def _end_told_hosts(world: World) -> None:
+    for host_no, host in list(world.scheduler.state.hosts.items()):
+        if host.state is HostState.ENDING:
+            world.do(ev.HostEnded(host_no=host_no))
 
 
 def _cancel_blocked_heads(world: World) -> None:

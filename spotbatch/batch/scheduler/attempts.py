@@ -4,7 +4,7 @@ from itertools import takewhile
 
 from spotbatch.batch.retry import Action, AttemptExit
 from spotbatch.batch.scheduler import events as ev
-from spotbatch.batch.scheduler.dispatch import fill_unless_blocked, room_came
+from spotbatch.batch.scheduler.dispatch import fill_unless_blocked, let_task_go, room_came
 from spotbatch.batch.scheduler.fleet import HostState
 from spotbatch.batch.scheduler.job_record import (
     FAILED,
@@ -71,7 +71,9 @@ def attempt_ended(state: State, event: ev.AttemptEnded) -> None:
         state.deadlines[timeout].pop(key, None)
     record.queue.order.ended(record, state.now)
     _settle(state, record, index, event)
-    if host is not None and host.state is HostState.READY:
+    if host is not None and host.state is HostState.DRAINING and host.fleet.environment.is_fargate:
+        let_task_go(state, host)
+    elif host is not None and host.state is HostState.READY:
         room_came(state, host)
         if record.status[index] != RUNNABLE:
             return

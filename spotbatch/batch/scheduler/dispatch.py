@@ -100,7 +100,7 @@ def could_host(state: State, queue: QueueRecord, record: JobRecord) -> str | Non
     for fleet in queue.fleets:
         if not fleet.is_open or _is_spoken_for(state, fleet, queue):
             continue
-        for host in fleet.hosts.values():
+        for host in () if fleet.environment.is_fargate else fleet.hosts.values():
             if host.state in (HostState.READY, HostState.BOOTING) and host.fits(record.needs):
                 return f"host {host.host_no}"
         pool = _launchable(state, queue, fleet, record)
@@ -146,12 +146,22 @@ def start(state: State, record: JobRecord, index: int, host: Host) -> None:
 def room_came(state: State, host: Host) -> None:
     """A unit left a host: give the room to the next in line, or let the host go idle."""
     fleet = host.fleet
+    if fleet.environment.is_fargate:
+        let_task_go(state, host)
+        return
     if host.state is HostState.READY or host.state is HostState.BOOTING:
         if fleet.is_open:
             _offer(state, host, fleet)
         fleet.room_came(host)
     if not host.units and host.state is HostState.READY:
         rest(state, host)
+
+
+def let_task_go(state: State, host: Host) -> None:
+    """Fargate's capacity ends with its task, and takes no other; one that is not there yet ends when it comes."""
+    if not host.units and host.state in (HostState.READY, HostState.DRAINING):
+        host.fleet.turn(host, HostState.ENDING)
+        state.out.append(ev.TerminateHost(host_no=host.host_no, cause=ev.HostEndCause.TASK_ENDED))
 
 
 def _offer(state: State, host: Host, fleet: Fleet) -> None:
@@ -269,7 +279,7 @@ def refill_all(state: State) -> None:
 
 def _keep_minimum(state: State, fleet: Fleet) -> None:
     environment = fleet.environment
-    while fleet.is_open and fleet.vcpus < environment.min_vcpus:
+    while fleet.is_open and fleet.vcpus < environment.min_vcpus and not environment.is_fargate:
         quota_left = state.quota_vcpus - state.launched_vcpus
         pools = [pool for pool in environment.pools if fleet.pool_back_at.get(pool, 0.0) <= state.now]
         headroom = min(environment.max_vcpus - fleet.vcpus, quota_left)

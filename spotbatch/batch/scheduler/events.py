@@ -215,6 +215,7 @@ class HostEndCause(StrEnum):
     """Why the scheduler terminates a host."""
 
     IDLE = "IDLE"
+    TASK_ENDED = "TASK_ENDED"  # on Fargate
     ENVIRONMENT = "ENVIRONMENT"  # the environment was disabled, shrunk or removed
 
 

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
-from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.job import ResourceRequirements, Vcpus
 from spotbatch.batch.placement import ComputeEnvironment, Pool, choose_available_pool
 from spotbatch.batch.scheduler.job_record import JobRecord
 from spotbatch.batch.scheduler.queue_order import QueueRecord
@@ -28,7 +28,7 @@ class Host:
         self.fleet = fleet
         self.pool = pool
         self.state = HostState.BOOTING
-        self.free_vcpus = pool.vcpus
+        self.free_vcpus: Vcpus = pool.vcpus
         self.free_mib = pool.memory_mib
         self.free_gpus = pool.gpus
         self.units: dict[int, JobRecord] = {}  # by the unit's key
@@ -76,13 +76,13 @@ class Fleet:
         self.queues: list[QueueRecord] = []  # that use it, highest priority first: kept by `State.wire`
         self.hosts: dict[int, Host] = {}
         self.booting: dict[int, Host] = {}  # those still booting
-        self.vcpus = 0  # of all hosts that have not ended
-        self.ending_vcpus = 0  # of those told to terminate
+        self.vcpus: Vcpus = 0  # of all hosts that have not ended
+        self.ending_vcpus: Vcpus = 0  # of those told to terminate
         self.is_removed = False
         self.is_open = environment.is_enabled  # whether new units may be placed here
         self.pool_back_at: dict[Pool, float] = {}  # pools without capacity, and when to retry
         self._full_for: dict[int, ResourceRequirements] = {}  # shapes that currently fit no host
-        self._least_vcpus: dict[int, int] = {}  # the smallest host that fits, per shape
+        self._least_vcpus: dict[int, Vcpus] = {}  # the smallest host that fits, per shape
 
     def change(self, environment: ComputeEnvironment) -> None:
         self.environment = environment
@@ -98,7 +98,7 @@ class Fleet:
 
     def find(self, record: JobRecord) -> Host | None:
         """A host with room: booted hosts before booting ones, oldest first."""
-        if record.shape in self._full_for:
+        if record.shape in self._full_for or self.environment.is_fargate:
             return None
         needs = record.needs
         booting: Host | None = None
@@ -130,12 +130,13 @@ class Fleet:
         least = self._least_vcpus.get(record.shape)
         return (self._least(record) if least is None else least) <= self.environment.max_vcpus
 
-    def launchable(self, record: JobRecord, waiting_vcpus: int, quota_left: int, now: float) -> Pool | None:
+    def launchable(self, record: JobRecord, waiting_vcpus: Vcpus, quota_left: Vcpus, now: float) -> Pool | None:
         """The pool to launch from so that a unit gets a host, or None if limits or capacity forbid it."""
         headroom = min(self.environment.max_vcpus - self.vcpus, quota_left)
         if self._least(record) > headroom:
             return None
-        pools = available = self.environment.pools
+        environment = self.environment
+        pools = available = environment.pools_for(record.needs) if environment.is_fargate else environment.pools
         if self.pool_back_at:
             available = tuple(pool for pool in pools if self.pool_back_at.get(pool, now) <= now)
         return choose_available_pool(
@@ -171,9 +172,9 @@ class Fleet:
         self.pool_back_at[pool] = back_at
         return back_at
 
-    def _least(self, record: JobRecord) -> int:
+    def _least(self, record: JobRecord) -> Vcpus:
         least = self._least_vcpus.get(record.shape)
         if least is None:
-            least = min((pool.vcpus for pool in self.environment.pools if pool.fits(record.needs)), default=1 << 60)
+            least = min((pool.vcpus for pool in self.environment.pools_for(record.needs)), default=1 << 60)
             self._least_vcpus[record.shape] = least
         return least

@@ -1,6 +1,7 @@
 """The invariants between the state's books; a violation prints the history of the job concerned."""
 
 from spotbatch.batch.errors import BrokenInvariant
+from spotbatch.batch.job import Vcpus
 from spotbatch.batch.scheduler.dispatch import could_host, lacks_consumables
 from spotbatch.batch.scheduler.fleet import Fleet, Host, HostState
 from spotbatch.batch.scheduler.job_record import RUNNABLE, RUNNING, STARTING, JobRecord, key_of, unit_of
@@ -80,7 +81,7 @@ def _check_fleet(state: State, fleet: Fleet) -> None:
 
 def _check_waiting(state: State) -> None:
     """Every RUNNABLE unit that is not bound to a booting host is counted exactly once in its queue's line."""
-    waiting = dict.fromkeys(state.queues, 0)
+    waiting: dict[str, Vcpus] = dict.fromkeys(state.queues, 0)
     for record in state.jobs.values():
         queue = record.submitted.queue
         if queue in waiting:
@@ -129,7 +130,7 @@ def _check_shares(state: State, queue: QueueRecord) -> None:
     """A fair-share queue books the vCPUs that each share runs."""
     if not isinstance(queue.order, FairOrder):
         return
-    running: dict[str, int] = {}
+    running: dict[str, Vcpus] = {}
     for record in state.jobs.values():
         units = record.counts[STARTING] + record.counts[RUNNING]
         if record.queue is queue and units:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.job import Vcpus
 from spotbatch.batch.placement import FairShare, JobQueue
 from spotbatch.batch.scheduler.job_record import RUNNABLE, JobRecord
 
@@ -128,7 +129,7 @@ class _Share:
         self.weight = weight
         self.lines: list[Line] = []  # highest scheduling priority first
         self._ranks: list[int] = []  # the priority of each line, negated so that it ascends
-        self.running_vcpus = 0
+        self.running_vcpus: Vcpus = 0
         self.used_vcpu_seconds = 0.0  # older use fades: see FairOrder
 
     def line(self, priority: int) -> Line:
@@ -245,7 +246,7 @@ class FairOrder:
         self._is_settled = False
 
     @property
-    def running_vcpus(self) -> dict[str, int]:
+    def running_vcpus(self) -> dict[str, Vcpus]:
         """vCPUs that each share runs now."""
         return {share.name: share.running_vcpus for share in self._shares.values()}
 
@@ -293,7 +294,7 @@ class QueueRecord:
         self.spec = queue
         self.order: FifoOrder | FairOrder = FairOrder(queue.fair_share) if queue.fair_share else FifoOrder()
         self.fleets: list[Fleet] = []  # of its environments, in order: kept by `State.wire`
-        self.waiting_vcpus = 0  # of all units in the line
+        self.waiting_vcpus: Vcpus = 0  # of all units in the line
         self.blocked_head: Unit | None = None
         self.blocked_since = 0.0
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from spotbatch.batch.consumable import ConsumableResource
 from spotbatch.batch.errors import InvalidInput
+from spotbatch.batch.job import Vcpus
 from spotbatch.batch.placement import BlockedReason, ComputeEnvironment, blocked_in_words
 from spotbatch.batch.scheduler import attempts, capacity, consumables, dispatch, lifecycle
 from spotbatch.batch.scheduler import events as ev
@@ -170,12 +171,12 @@ class Scheduler:
         fleet = self.state.fleets.get(name)
         return None if fleet is None else fleet.environment
 
-    def environment_vcpus(self, name: str) -> int:
+    def environment_vcpus(self, name: str) -> Vcpus:
         """vCPUs of an environment's hosts, from launch to end; 0 for an unknown environment."""
         fleet = self.state.fleets.get(name)
         return 0 if fleet is None else fleet.vcpus
 
-    def launched_vcpus(self) -> int:
+    def launched_vcpus(self) -> Vcpus:
         """vCPUs of all hosts, from launch to end."""
         return self.state.launched_vcpus
 
@@ -223,7 +224,7 @@ class Scheduler:
         waiting = ((record.job_no, index) for record, index in of.order.units(self.state.now))
         return list(islice(chain(bound, waiting), limit))
 
-    def running_vcpus(self, queue: str) -> int:
+    def running_vcpus(self, queue: str) -> Vcpus:
         """vCPUs of a queue's jobs that are starting or running."""
         of = self.state.queues[queue]
         return sum(
@@ -234,11 +235,11 @@ class Scheduler:
             if record.queue is of
         )
 
-    def shares(self, queue: str) -> dict[str, int]:
+    def shares(self, queue: str) -> dict[str, Vcpus]:
         """vCPUs that each share of a fair-share queue runs now; empty for a queue without shares."""
         order = self.state.queues[queue].order
         return order.running_vcpus if isinstance(order, FairOrder) else {}
 
-    def waiting_vcpus(self, queue: str) -> int:
+    def waiting_vcpus(self, queue: str) -> Vcpus:
         """vCPUs of all units waiting in a queue."""
         return self.state.queues[queue].waiting_vcpus

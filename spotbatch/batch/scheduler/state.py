@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from spotbatch.batch.consumable import ConsumableNeed
 from spotbatch.batch.errors import NotFound
-from spotbatch.batch.job import ResourceRequirements
+from spotbatch.batch.job import ResourceRequirements, Vcpus
 from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.scheduler.consumable_book import ConsumableBook
 from spotbatch.batch.scheduler.fleet import Fleet, Host
@@ -57,7 +57,7 @@ class State:
         self.hosts: dict[int, Host] = {}
         self.consumables = ConsumableBook()
         self.placed: dict[int, Host | None] = {}  # unit key -> host: bound, starting or running there
-        self.launched_vcpus = 0
+        self.launched_vcpus: Vcpus = 0
         self.host_no = 0  # of the last host that was launched
         self.deadlines: dict[int, dict[int, float]] = {}  # by timeout: unit key -> when it is over, earliest first
         self.timers: list[tuple[float, int, Timer, tuple[Any, ...]]] = []

@@ -104,15 +104,14 @@ def rehearse_command(
 
 def _run(asked: JobOptions, sample: int, plan: ReclaimPlan, notice_seconds: float, limit_seconds: float) -> Rehearsed:
     """Run in a separate region, whatever the AWS settings: nothing reaches the cloud."""
-    needs = ResourceRequirements(
-        vcpus=asked.vcpus or _DEFAULT_VCPUS, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB
-    )
+    vcpus = asked.vcpus or _DEFAULT_VCPUS
+    needs = ResourceRequirements(vcpus=vcpus, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB)
     wanted = RehearsalRequest(
-        asked=JobOptions(command=asked.command, vcpus=needs.vcpus, memory_mib=needs.memory_mib, env=asked.env),
+        asked=JobOptions(command=asked.command, vcpus=vcpus, memory_mib=needs.memory_mib, env=asked.env),
         sample=sample,
         plan=plan,
         limit_seconds=limit_seconds,
     )
-    max_vcpus = max(4, needs.vcpus * sample)
+    max_vcpus = max(4, vcpus * sample)
     opened = partial(private_region, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds, say=text.hint)
     return rehearse(opened, wanted, text.hint)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from spotbatch.batch.environment import RESERVED_PREFIX
 from spotbatch.batch.job import MIN_TIMEOUT_SECONDS, ResourceRequirements
 from spotbatch.batch.retry import Action, EvaluateOnExit, RetryStrategy
+from spotbatch.local.api import fargate
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.region import Document
 from spotbatch.local.contract import ContainerSpec
@@ -26,19 +27,21 @@ _LIST_MEMBERS: Final = (
 _PLACEHOLDER: Final = "Ref::"
 
 
-def checked_properties(properties: Document) -> Document:
+def checked_properties(properties: Document, *, on_fargate: bool = False) -> Document:
     """containerProperties with AWS's defaults filled in. Raises ClientException as RegisterJobDefinition would."""
     image = properties.get("image")
     if not image or not _IMAGE.fullmatch(image):
         allowed = "1 to 255 characters: letters, digits and -_:./#@"
         raise ClientException(f"Container properties: image must have {allowed}, not {(image or '')[:300]!r}")
     check_environment(properties.get("environment", []))
-    requirements(properties)
-    for only_fargate in ("networkConfiguration", "fargatePlatformConfiguration", "ephemeralStorage"):
-        if only_fargate in properties:
-            raise ClientException(
-                f"Container properties: {only_fargate} is for Fargate; the local region has EC2 hosts"
-            )
+    if on_fargate:
+        fargate.check_container(properties)
+        properties = fargate.with_defaults(properties)
+    else:
+        requirements(properties)
+        for member in fargate.ONLY_FARGATE:
+            if member in properties:
+                raise ClientException(f"Container properties: {member} is for jobs with the platform FARGATE, not EC2")
     kept = {"environment": with_values(properties.get("environment", []))}
     return {**{member: [] for member in _LIST_MEMBERS}, **properties, **kept}
 
@@ -63,8 +66,10 @@ def check_environment(variables: Sequence[Mapping[str, str]]) -> None:
             raise ClientException(f"an environment variable needs a name without '=', not {name[:200]!r}")
 
 
-def requirements(properties: Document) -> ResourceRequirements:
+def requirements(properties: Document, *, on_fargate: bool = False) -> ResourceRequirements:
     """What one attempt needs, from resourceRequirements or the deprecated members. Raises ClientException."""
+    if on_fargate:
+        return fargate.requirements(properties)
     values = {}
     for entry in properties.get("resourceRequirements", []):
         kind = entry["type"]
@@ -181,9 +186,10 @@ def spec_of(
     *,
     start_error: str = "",
     more: Mapping[str, str] | None = None,
+    on_fargate: bool = False,
 ) -> ContainerSpec:
     """What the engine starts for each attempt; `more` are AWS Batch's own variables."""
-    needs = requirements(properties)
+    needs = requirements(properties, on_fargate=on_fargate)
     return ContainerSpec(
         image=properties["image"],
         command=command,
@@ -195,6 +201,7 @@ def spec_of(
         gpus=needs.gpus,
         log_group=log_group_of(properties),
         log_stream_prefix=log_prefix_of(properties) or definition_name,
+        stop_timeout=properties.get("stopTimeout"),
         start_error=start_error,
     )
 

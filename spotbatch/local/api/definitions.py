@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from spotbatch.local.api import consumables, tags
+from spotbatch.local.api import consumables, fargate, tags
 from spotbatch.local.api.container import (
     DEFAULT_LOG_GROUP,
     checked_properties,
@@ -57,8 +57,7 @@ async def register(region: Region, asked: Document) -> Document:
 def checked(asked: Document) -> tuple[str, Document]:
     """The name of a definition and its containers' properties. Raises ClientException where AWS would refuse it."""
     name = check_name("jobDefinitionName", asked["jobDefinitionName"])
-    if others := [one for one in asked.get("platformCapabilities", []) if one != "EC2"]:
-        raise ClientException(f"platformCapabilities: the local region has EC2 hosts, not {others}")
+    fargate.checked_capabilities(asked)
     body = _checked_body(asked)
     retry_of(asked.get("retryStrategy", {}))
     timeout_of(asked.get("timeout", {}))
@@ -78,8 +77,14 @@ def _checked_body(asked: Document) -> Document:
             raise ClientException(f"a multinode job definition has nodeProperties and no other, not {given}")
         return {"nodeProperties": checked_nodes(asked["nodeProperties"])}
     if given == ["containerProperties"]:
-        return {"containerProperties": checked_properties(asked["containerProperties"])}
+        return {
+            "containerProperties": checked_properties(
+                asked["containerProperties"], on_fargate=fargate.is_fargate(asked)
+            )
+        }
     if given == ["ecsProperties"]:
+        if fargate.is_fargate(asked):
+            raise ClientException("ecsProperties: the local region runs jobs on Fargate with containerProperties only")
         return {"ecsProperties": checked_ecs(asked["ecsProperties"])}
     raise ClientException(f"a container job definition has containerProperties or ecsProperties, and no other: {given}")
 

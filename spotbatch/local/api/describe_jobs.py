@@ -11,6 +11,7 @@ from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import is_job_id
 from spotbatch.local.api.region import JOB_TAGS, Answer, Document, Fixed, Region, Rendered
 from spotbatch.local.contract import AttemptView, UnitView
+from spotbatch.local.host_view import is_fargate
 
 _MAX_IDS: Final = 100
 _OF_THE_TASK: Final = ("containerInstanceArn", "taskArn")
@@ -205,7 +206,7 @@ def _attempt_container(region: Region, attempt: AttemptView) -> Document:
     if attempt.log_stream:
         document["logStreamName"] = attempt.log_stream
         document["taskArn"] = ecs.task_arn(region, attempt)
-    if attempt.instance_id:
+    if attempt.instance_id and not is_fargate(attempt.instance_id):
         document["containerInstanceArn"] = ecs.container_instance_arn(region, attempt.instance_id, attempt.environment)
     return document
 

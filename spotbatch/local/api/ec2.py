@@ -89,7 +89,7 @@ def _asked(form: Mapping[str, str]) -> _Asked | None:
 
 
 def _is_wanted(region: Region, host: HostView, asked: _Asked) -> bool:
-    if asked.ids and host.instance_id not in asked.ids:
+    if host.is_fargate or (asked.ids and host.instance_id not in asked.ids):
         return False
     return all(_passes(region, host, name, values) for name, values in asked.filters)
 

@@ -17,7 +17,7 @@ from spotbatch.local.api.names import Names
 from spotbatch.local.api.pages import answer_page
 from spotbatch.local.api.region import ENVIRONMENT, Document, Region
 from spotbatch.local.contract import AttemptView, UnitView
-from spotbatch.local.host_view import HostView
+from spotbatch.local.host_view import HostView, is_fargate
 
 _TARGET: Final = "AmazonEC2ContainerServiceV20141113."
 _UNKNOWN: Final = "spotbatch"  # the cluster of attempts made before hosts were recorded
@@ -143,7 +143,7 @@ def _cluster(region: Region, name: str, environment: str) -> Document:
         "clusterArn": region.names.ecs_arn("cluster", name),
         "clusterName": name,
         "status": "ACTIVE",
-        "registeredContainerInstancesCount": len(hosts),
+        "registeredContainerInstancesCount": sum(not host.is_fargate for host in hosts),
         "runningTasksCount": sum(host.running for host in hosts),
         "pendingTasksCount": 0,
         "activeServicesCount": 0,
@@ -167,7 +167,7 @@ def _list_container_instances(region: Region, asked: Document) -> Document | Non
     arns = [
         container_instance_arn(region, host.instance_id, environment)
         for host in _hosts(region, environment)
-        if wanted in (None, _status(host))
+        if wanted in (None, _status(host)) and not host.is_fargate
     ]
     return answer_page(arns, str, asked, "containerInstanceArns", _MOST)
 
@@ -185,7 +185,7 @@ def _describe_container_instances(region: Region, asked: Document) -> Document |
     named = [str(one) for one in asked.get("containerInstances") or []]
     if not 1 <= len(named) <= _MOST:
         raise ApiError("InvalidParameterException", f"containerInstances holds 1 to {_MOST} entries, not {len(named)}")
-    hosts = {host.instance_id: host for host in region.engine.hosts()}
+    hosts = {host.instance_id: host for host in region.engine.hosts() if not host.is_fargate}
     used = _usage(region)
     found, missing = [], []
     for one in named:
@@ -197,7 +197,7 @@ def _describe_container_instances(region: Region, asked: Document) -> Document |
     return {"containerInstances": found, "failures": missing}
 
 
-def instance_document(region: Region, host: HostView, used: tuple[int, int] = (0, 0)) -> Document:
+def instance_document(region: Region, host: HostView, used: tuple[float, int] = (0, 0)) -> Document:
     """A container instance as DescribeContainerInstances returns it; `used` are the vCPUs and MiB of its tasks."""
     cpu, memory = host.vcpus * _CPU_A_VCPU, host.memory_mib
     attributes = {"ecs.instance-type": host.instance_type, "ecs.availability-zone": host.zone}
@@ -215,10 +215,10 @@ def instance_document(region: Region, host: HostView, used: tuple[int, int] = (0
     }
 
 
-def _resources(cpu: int, memory_mib: int) -> list[Document]:
+def _resources(cpu: float, memory_mib: int) -> list[Document]:
     amounts = {"CPU": cpu, "MEMORY": memory_mib}
     return [
-        {"name": name, "type": "INTEGER", "doubleValue": 0.0, "longValue": 0, "integerValue": amount}
+        {"name": name, "type": "INTEGER", "doubleValue": 0.0, "longValue": 0, "integerValue": int(amount)}
         for name, amount in amounts.items()
     ]
 
@@ -267,9 +267,9 @@ def _stopped(region: Region) -> Iterator[Task]:
             yield from ((job_id, view, one) for one in view.attempts if one.stopped_at and one.stopped_at >= since)
 
 
-def _usage(region: Region) -> dict[str, tuple[int, int]]:
+def _usage(region: Region) -> dict[str, tuple[float, int]]:
     """The vCPUs and the MiB used by the tasks on each host."""
-    found: dict[str, tuple[int, int]] = {}
+    found: dict[str, tuple[float, int]] = {}
     for job_id, _, attempt in _running(region):
         vcpus, memory = _needs(region, job_id)
         before = found.get(attempt.instance_id, (0, 0))
@@ -282,10 +282,10 @@ def _container(region: Region, job_id: str) -> Mapping[str, Any]:
     return container if isinstance(container, Mapping) else {}
 
 
-def _needs(region: Region, job_id: str) -> tuple[int, int]:
+def _needs(region: Region, job_id: str) -> tuple[float, int]:
     container = _container(region, job_id)
-    named = {one["type"]: int(one["value"]) for one in container.get("resourceRequirements", [])}
-    return named.get("VCPU", container.get("vcpus", 0)), named.get("MEMORY", container.get("memory", 0))
+    named = {one["type"]: float(one["value"]) for one in container.get("resourceRequirements", [])}
+    return named.get("VCPU", container.get("vcpus", 0)), int(named.get("MEMORY", container.get("memory", 0)))
 
 
 def _family(region: Region, job_id: str) -> str:
@@ -346,17 +346,26 @@ def task_document(region: Region, job_id: str, view: UnitView, attempt: AttemptV
         "taskArn": task_arn(region, attempt),
         "clusterArn": region.names.ecs_arn("cluster", cluster),
         "taskDefinitionArn": region.names.ecs_arn("task-definition", f"{family}:1"),
-        "containerInstanceArn": container_instance_arn(region, attempt.instance_id, attempt.environment),
+        **_capacity(region, attempt),
         "group": f"family:{family}",
-        "launchType": "EC2",
         "lastStatus": status,
         "desiredStatus": "STOPPED" if has_ended else "RUNNING",
-        "cpu": str(vcpus * _CPU_A_VCPU),
+        "cpu": str(int(vcpus * _CPU_A_VCPU)),
         "memory": str(memory),
         "containers": [container],
         **{name: moment for name, moment in moments.items() if moment is not None},
         **({"stoppedReason": attempt.status_reason} if attempt.status_reason else {}),
     }
+
+
+def _capacity(region: Region, attempt: AttemptView) -> Document:
+    """What a task runs on: a container instance, or one of Fargate's capacity providers."""
+    if not is_fargate(attempt.instance_id):
+        arn = container_instance_arn(region, attempt.instance_id, attempt.environment)
+        return {"containerInstanceArn": arn, "launchType": "EC2"}
+    body: Any = region.engine.resources(ENVIRONMENT).get(attempt.environment, {})
+    provider = body.get("computeResources", {}).get("type", "FARGATE")
+    return {"launchType": "FARGATE", "capacityProviderName": provider, "platformFamily": "Linux"}
 
 
 _OPERATIONS: Final[dict[str, Callable[[Region, Document], Document | None]]] = {

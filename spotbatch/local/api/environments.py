@@ -4,9 +4,11 @@ import uuid
 from operator import itemgetter
 from typing import Final
 
+from spotbatch.batch.job import Vcpus
 from spotbatch.batch.placement import AllocationStrategy, ComputeEnvironment
-from spotbatch.local.api import ecs, launch_templates, pools, tags
+from spotbatch.local.api import ecs, fargate, launch_templates, pools, tags
 from spotbatch.local.api.errors import ClientException
+from spotbatch.local.api.fargate import FARGATE
 from spotbatch.local.api.names import check_name
 from spotbatch.local.api.pages import answer_page, check_count
 from spotbatch.local.api.region import ENVIRONMENT, QUEUE, Document, Region
@@ -67,12 +69,17 @@ def _document(region: Region, name: str, asked: Document) -> Document:
         raise ClientException("computeResources must be provided for a MANAGED compute environment")
     if "unmanagedvCpus" in asked:
         raise ClientException("unmanagedvCpus may be set for UNMANAGED compute environments only")
-    resources = {**DEFAULTS, **asked["computeResources"]}
+    resources = with_defaults(asked["computeResources"])
     check_resources(resources)
     document |= _standing(region, resources)
     document["computeResources"] = _without_desired(resources)
     document["updatePolicy"] = {"terminateJobsOnUpdate": False, "jobExecutionTimeoutMinutes": 30}
     return document
+
+
+def with_defaults(resources: Document) -> Document:
+    """computeResources as AWS keeps them: Fargate has none of the defaults for hosts."""
+    return resources if resources["type"] in fargate.TYPES else {**DEFAULTS, **resources}
 
 
 def _standing(region: Region, resources: Document) -> Document:
@@ -109,6 +116,15 @@ def _rules(region: Region, document: Document) -> ComputeEnvironment:
         return ComputeEnvironment(name=name, pools=(), max_vcpus=0, is_enabled=is_enabled)
     resources = document["computeResources"]
     check_resources(resources)
+    if resources["type"] in fargate.TYPES:
+        return ComputeEnvironment(
+            name=name,
+            pools=pools.fargate_pools(resources, region.names.region),
+            max_vcpus=resources["maxvCpus"],
+            is_spot=resources["type"] == "FARGATE_SPOT",
+            is_enabled=is_enabled,
+            is_fargate=True,
+        )
     return ComputeEnvironment(
         name=name,
         pools=pools.pools_of(resources, region.names.region),
@@ -130,8 +146,11 @@ def _idle_seconds(region: Region, resources: Document) -> float:
 def check_resources(resources: Document) -> None:
     """AWS's rules for computeResources (API reference, ComputeResource). Raises ClientException."""
     kind = resources["type"]
+    if kind in fargate.TYPES:
+        fargate.check_resources(resources)
+        return
     if kind not in ("EC2", "SPOT"):
-        raise ClientException(f"computeResources.type: the local region has EC2 and SPOT hosts, not {kind}")
+        raise ClientException(f"computeResources.type: the local region has EC2, SPOT and Fargate, not {kind}")
     least, most = resources["minvCpus"], resources["maxvCpus"]
     if least < 0 or most < 1 or least > most:
         raise ClientException(f"minvCpus must be 0 or more and at most maxvCpus, not {least} and {most}")
@@ -198,8 +217,11 @@ def _check_update(document: Document, asked: Document, changes: Document) -> Non
     role = document["serviceRole"]
     if "serviceRole" in asked and _is_service_linked(asked["serviceRole"]) is not _is_service_linked(role):
         raise ClientException("serviceRole: a service-linked role cannot be changed to another kind of role, nor back")
-    if not set(changes) - IN_PLACE:
-        return
+    kinds = {document.get("computeResources", {}).get("type"), changes.get("type")} - {None}
+    if len({kind in fargate.TYPES for kind in kinds}) > 1:
+        raise ClientException(f"computeResources.type cannot change between EC2 and Fargate: {sorted(kinds)}")
+    if not set(changes) - IN_PLACE or kinds & set(fargate.TYPES):
+        return  # Fargate is always updated without interruption
     if document["computeResources"].get("allocationStrategy", "BEST_FIT") == "BEST_FIT":
         raise ClientException(
             f"with BEST_FIT only {sorted(IN_PLACE)} and the state can be updated, not {sorted(changes)}"
@@ -211,7 +233,7 @@ def _check_update(document: Document, asked: Document, changes: Document) -> Non
         )
 
 
-def _check_desired(document: Document, changes: Document, vcpus: int) -> None:
+def _check_desired(document: Document, changes: Document, vcpus: Vcpus) -> None:
     """API reference, ComputeResourceUpdate.desiredvCpus: within the limits, and never less than the current value."""
     if "desiredvCpus" not in changes:
         return
@@ -236,7 +258,7 @@ async def describe(region: Region, asked: Document) -> Document:
 
 def _as_it_is(region: Region, document: Document) -> Document:
     """With the vCPUs of the environment's current hosts, since AWS updates desiredvCpus with them."""
-    if "computeResources" not in document:
+    if document.get("computeResources", {}).get("type", FARGATE) in fargate.TYPES:
         return document
     vcpus = region.engine.environment_vcpus(document["computeEnvironmentName"])
     return {**document, "computeResources": {**document["computeResources"], "desiredvCpus": vcpus}}

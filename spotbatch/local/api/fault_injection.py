@@ -161,7 +161,7 @@ class Experiments:
                 tags=tags_of(self.region, host),
             )
             for host in self.region.engine.living_hosts()
-            if host.is_spot and host.noticed_at is None
+            if host.is_spot and not host.is_fargate and host.noticed_at is None
         ]
 
 

@@ -199,5 +199,5 @@ def _utilization(region: Region, queue: str) -> Document:
     return found
 
 
-def _vcpus(quantity: int) -> list[Document]:
+def _vcpus(quantity: float) -> list[Document]:
     return [{"capacityUnit": "VCPU", "quantity": float(quantity)}]

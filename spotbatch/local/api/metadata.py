@@ -40,7 +40,7 @@ class MetadataService:
 
     def recommend_rebalance(self, instance_ids: list[str], count: int) -> list[str]:
         """Send hosts (or this many Spot hosts, oldest first) a rebalance recommendation. Raises NotFound."""
-        living = {one.instance_id: one for one in self.engine.living_hosts() if one.is_spot}
+        living = {one.instance_id: one for one in self.engine.living_hosts() if one.is_spot and not one.is_fargate}
         if unknown := [one for one in instance_ids if one not in living]:
             raise NotFound(f"there is no living Spot host {', '.join(unknown)}")
         fresh = [one for one in living if one not in self.rebalanced]
@@ -80,7 +80,9 @@ class MetadataService:
         return Response(headers=[("content-type", PLAIN), (TTL_HEADER, ttl)], body=token.encode())
 
     def _host(self, instance_id: str) -> HostView | None:
-        return next((one for one in self.engine.living_hosts() if one.instance_id == instance_id), None)
+        return next(
+            (one for one in self.engine.living_hosts() if one.instance_id == instance_id and not one.is_fargate), None
+        )
 
     def _facts(self, host: HostView) -> HostFacts:
         types = catalogue()

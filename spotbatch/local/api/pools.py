@@ -40,6 +40,12 @@ def pools_of(resources: Document, region: str) -> tuple[Pool, ...]:
     return tuple(_pool(one, zone, ranks[one.name], is_spot=is_spot) for one in types_of(named) for zone in zones)
 
 
+def fargate_pools(resources: Document, region: str) -> tuple[Pool, ...]:
+    """Where tasks may be; each is as large as its job."""
+    zones = [f"{region}{letter}" for letter in _ZONES[: len(resources["subnets"])]]
+    return tuple(Pool(instance_type=resources["type"], zone=zone, vcpus=0, memory_mib=0) for zone in zones)
+
+
 def _ranks(named: Sequence[str]) -> dict[str, int]:
     """Each type's position in `instanceTypes`: its own if it is named itself, or that of its family or bundle.
 

@@ -9,7 +9,7 @@ from typing import Final
 from spotbatch.batch.errors import NotFound
 from spotbatch.batch.placement import FairShare, JobQueue, ShareWeight, StateTimeLimit
 from spotbatch.batch.status import QUEUE_DELETED, JobStatus
-from spotbatch.local.api import pools, tags
+from spotbatch.local.api import fargate, pools, tags
 from spotbatch.local.api.errors import ClientException
 from spotbatch.local.api.names import check_name
 from spotbatch.local.api.pages import answer_page, check_count
@@ -80,7 +80,11 @@ def _order(region: Region, entries: Sequence[Document]) -> list[Document]:
             raise ClientException(f"compute environment {one['computeEnvironmentName']} is {one['status']}, not VALID")
     if len({document["computeEnvironmentArn"] for document in documents}) < len(documents):
         raise ClientException("computeEnvironmentOrder must not hold one compute environment twice")
-    architectures = {pools.architecture_of(one["computeResources"]) for one in documents if "computeResources" in one}
+    resources = [one["computeResources"] for one in documents if "computeResources" in one]
+    if len({one["type"] in fargate.TYPES for one in resources}) > 1:  # API reference, CreateJobQueue
+        types = [one["type"] for one in resources]
+        raise ClientException(f"EC2 and Fargate compute environments can't be mixed in a queue: {types}")
+    architectures = {pools.architecture_of(one) for one in resources if one["type"] not in fargate.TYPES}
     if len(architectures) > 1:
         raise ClientException(f"the environments of a queue must share one architecture, not {sorted(architectures)}")
     order = [

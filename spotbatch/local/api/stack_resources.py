@@ -162,7 +162,7 @@ def _without_removed(document: Document, old: Kept, new: Kept) -> Document:
         return document
     removed = old.asked.get("computeResources", {}).keys() - new.asked.get("computeResources", {}).keys()
     kept = {name: value for name, value in document["computeResources"].items() if name not in removed}
-    return {**document, "computeResources": {**environments.DEFAULTS, **kept}}
+    return {**document, "computeResources": environments.with_defaults(kept)}
 
 
 async def _put(region: Region, kind: str, document: Document) -> None:

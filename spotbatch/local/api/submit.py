@@ -10,7 +10,7 @@ from spotbatch.batch.errors import NotFound
 from spotbatch.batch.job import MAX_ARRAY_SIZE, MIN_ARRAY_SIZE
 from spotbatch.batch.overrides import MAX_OVERRIDES_LENGTH, OVERRIDES_TOO_LONG, overrides_length
 from spotbatch.batch.scheduler.events import JobSubmitted, ResolvedDependency
-from spotbatch.local.api import consumables, definitions, multinode, tags
+from spotbatch.local.api import consumables, definitions, fargate, multinode, tags
 from spotbatch.local.api.container import (
     filled_command,
     requirements,
@@ -61,7 +61,11 @@ def _open_queue(region: Region, reference: str) -> Document:
 
 def _submission(region: Region, name: str, queue: Document, definition: Document, asked: Document) -> Submission:
     container, override = _chosen(definition, asked)
-    properties = with_overrides(container, override)
+    properties, on_fargate = with_overrides(container, override), fargate.is_fargate(definition)
+    _check_platform(region, queue, on_fargate=on_fargate)
+    if on_fargate:
+        old: Document = {member: override[member] for member in ("vcpus", "memory") if member in override}
+        fargate.check_container({**properties, **old})
     parameters = {**definition["parameters"], **asked.get("parameters", {})}
     command = filled_command(properties.get("command", []), parameters)
     size = _array_size(asked)
@@ -74,7 +78,7 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
         job_no=0,
         queue=queue["jobQueueName"],
         size=size,
-        requirements=requirements(properties),
+        requirements=requirements(properties, on_fargate=on_fargate),
         retry=retry_of(strategy),
         timeout_seconds=timeout_of(timeout),
         dependencies=_dependencies(region, wanted, size),
@@ -103,10 +107,24 @@ def _submission(region: Region, name: str, queue: Document, definition: Document
             definition["jobDefinitionName"],
             start_error=_start_error(region, queue, override, asked, command),
             more=multinode.VARIABLES if "nodeProperties" in definition else {},
+            on_fargate=on_fargate,
         ),
         described=described,
         depends_on_ids=tuple(entry.get("jobId", "") for entry in wanted),
     )
+
+
+def _check_platform(region: Region, queue: Document, *, on_fargate: bool) -> None:
+    """A queue's environments are all of EC2, or all of Fargate, and so are its jobs. Raises ClientException."""
+    arns = [one["computeEnvironment"] for one in queue["computeEnvironmentOrder"]]
+    environments = (region.find(ENVIRONMENT, arn) for arn in arns)
+    types = {one.get("computeResources", {}).get("type", "EC2") for one in environments if one is not None}
+    if types and types.isdisjoint(fargate.TYPES) is on_fargate:
+        wanted = "FARGATE" if on_fargate else "EC2"
+        raise ClientException(
+            f"the job definition has the platform capability {wanted}, and job queue {queue['jobQueueName']} has "
+            f"compute environments of {sorted(types)}"
+        )
 
 
 def _start_error(region: Region, queue: Document, override: Document, asked: Document, command: Sequence[str]) -> str:

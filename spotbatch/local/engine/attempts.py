@@ -1,5 +1,6 @@
 """Bookkeeping of attempts: from the scheduler's StartAttempt to a runner, and from their end to the scheduler."""
 
+import math
 import signal
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -13,6 +14,7 @@ from spotbatch.batch.status import (
     NOT_STARTED,
     OUT_OF_MEMORY_REASON,
     PULL_FAILED_REASON,
+    SPOT_TASK_INTERRUPTED,
     host_terminated,
 )
 from spotbatch.local import faults
@@ -132,12 +134,17 @@ class Attempts:
         attempt = self._of_unit.get(unit)
         if attempt is None:
             return
+        self._ask_to_stop(attempt, reason)
+
+    def _ask_to_stop(self, attempt: RunningAttempt, reason: str, at_most: float = math.inf) -> None:
         attempt.stop_reason = reason
         if attempt.is_held:  # there is nothing to signal
             self.over(attempt.attempt_id, None, "", reason)
             return
         self._runner.signal(attempt.attempt_id, signal.SIGTERM)
-        self._commit.later(self._settings.stop_grace_seconds, self._kill, attempt.attempt_id)
+        stop_timeout = self._book.container(attempt.job_no).stop_timeout
+        grace = self._settings.stop_grace_seconds if stop_timeout is None else float(stop_timeout)
+        self._commit.later(min(grace, at_most), self._kill, attempt.attempt_id)
 
     def _kill(self, attempt_id: int) -> None:
         if attempt_id in self._running:
@@ -151,6 +158,16 @@ class Attempts:
             attempt = self._of_unit[job_no, index]
             self._runner.signal(attempt.attempt_id, signal.SIGKILL)
             self.over(attempt.attempt_id, None, "", host_terminated(attempt.host.instance_id))
+
+    def interrupt(self, units: Sequence[AttemptKey], seconds: float) -> None:
+        """Fargate Spot interrupts their tasks: SIGTERM, their stop timeout or less, SIGKILL.
+
+        Their exit codes and the retry strategy decide what follows, as always.
+        """
+        for job_no, index, _ in units:
+            attempt = self._of_unit[job_no, index]
+            if attempt.stop_reason is None:
+                self._ask_to_stop(attempt, SPOT_TASK_INTERRUPTED, seconds)
 
     def ask_all_to_stop(self) -> None:
         """SIGTERM for all, as when their hosts end."""

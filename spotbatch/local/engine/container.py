@@ -120,6 +120,9 @@ def _of_the_host(place: Place, on_host: OnHost) -> Mapping[str, str]:
         names.SPOTBATCH_INSTANCE_TYPE: on_host.host.instance_type,
         names.SPOTBATCH_ZONE: on_host.host.zone,
     }
+    if on_host.host.is_fargate:  # no instance, and no notice but SIGTERM
+        own[names.AWS_EXECUTION_ENV] = "AWS_ECS_FARGATE"
+        del own[names.SPOTBATCH_NOTICE_FILE], own[names.SPOTBATCH_INSTANCE_TYPE]
     if place.array_size:
         own[names.AWS_BATCH_JOB_ARRAY_SIZE] = str(place.array_size)
     return own

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from spotbatch.batch.job import Vcpus
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.scheduler.state import UNLIMITED
 from spotbatch.batch.status import JobStatus
@@ -216,11 +217,11 @@ class LocalEngine:
         """(id, since when) of the first RUNNABLE jobs of a queue, in dispatch order."""
         return self._views.front_of_queue(queue, limit=limit)
 
-    def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
+    def queue_usage(self, queue: str) -> tuple[Vcpus, Mapping[str, Vcpus]]:
         """The vCPUs currently used by a queue's jobs, in total and per share."""
         return self._views.queue_usage(queue)
 
-    def environment_vcpus(self, name: str) -> int:
+    def environment_vcpus(self, name: str) -> Vcpus:
         """The vCPUs of a compute environment's hosts, from their launch to their end."""
         return self._views.environment_vcpus(name)
 
@@ -286,7 +287,7 @@ class LocalEngine:
         self._commit.settle()
         return self._host_lifecycle.living()
 
-    def vcpus(self) -> tuple[int, int | None]:
+    def vcpus(self) -> tuple[Vcpus, int | None]:
         """vCPUs of all hosts that were launched and have not ended, and their limit (None: no limit)."""
         state = self._scheduler.state
         return state.launched_vcpus, None if state.quota_vcpus == UNLIMITED else state.quota_vcpus

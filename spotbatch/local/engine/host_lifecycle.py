@@ -55,7 +55,7 @@ class HostLifecycle:
         assert environment is not None  # noqa: S101 - it exists as long as it has a host
         now = self._clock.now()
         host = self._hosts.launch(command.host_no, environment, command.pool, now)
-        if reaches_metadata(self._user_data(environment.name)):
+        if not environment.is_fargate and reaches_metadata(self._user_data(environment.name)):
             self._hosts.open_metadata(host.instance_id)
         self._commit.change_log.host(host, HostState.LAUNCHED, now)
         fault = faults.of_boot(self._settings.faults, self._settings.seed, command.host_no)
@@ -90,6 +90,8 @@ class HostLifecycle:
 
     def _terminate(self, command: ev.TerminateHost) -> None:
         host_no, cause = command.host_no, command.cause.value
+        if host_no in self._going and cause == ev.HostEndCause.TASK_ENDED:
+            cause = "RECLAIMED"
         self._commit.after_commit(lambda: self._end(host_no, cause))
 
     def _end(self, host_no: int, cause: str, *, relaunch_seconds: float | None = None) -> None:
@@ -125,6 +127,9 @@ class HostLifecycle:
         self._going.add(host_no)
         if self._capacity is not None:
             self._capacity.host_gone(host_no)
+        if self._hosts.alive[host_no].is_fargate:
+            self._interrupt_task(host_no, seconds)
+            return
         noticed = faults.notice_seconds(self._settings.faults, self._settings.seed, host_no, seconds)
         if noticed is None:
             self._commit.later(seconds, self._reclaim, host_no)
@@ -132,6 +137,22 @@ class HostLifecycle:
             self._commit.later(seconds - noticed, self._notice, host_no, noticed)
         else:
             self._notice(host_no, seconds)
+
+    def _interrupt_task(self, host_no: int, seconds: float) -> None:
+        """Fargate Spot takes a task's capacity back: the warning is SIGTERM, and its stop timeout begins.
+
+        It is at most the two minutes of the warning (ECS developer guide, "Fargate Spot termination notices"). The
+        capacity ends with the task.
+        """
+        now = self._clock.now()
+        self._commit.change_log.host(self._hosts.noticed(host_no, now, now + seconds), HostState.NOTICED, now)
+        units = self._scheduler.host_units(host_no)
+        is_booting = self._hosts.alive[host_no].started_at is None
+        self._commit.apply(ev.HostNoticed(host_no=host_no))
+        if is_booting:
+            self._end(host_no, "RECLAIMED")
+        else:
+            self._attempts.interrupt(units, seconds)
 
     def _notice(self, host_no: int, notice_seconds: float) -> None:
         host = self._hosts.alive.get(host_no)
@@ -196,7 +217,8 @@ class HostLifecycle:
         for number, host in self._hosts.alive.items():
             if host.instance_id == instance_id:
                 if not host.is_spot:
-                    raise InvalidInput(f"host {instance_id} is on-demand: EC2 reclaims Spot hosts only")
+                    what = "Fargate, not Fargate Spot" if host.is_fargate else "on-demand"
+                    raise InvalidInput(f"host {instance_id} is {what}: only Spot is reclaimed")
                 return number
         raise NotFound(f"there is no living host {instance_id}")
 

@@ -12,7 +12,7 @@ from typing import Final
 from spotbatch.batch.placement import ComputeEnvironment, Pool
 from spotbatch.local.engine.container import OnHost
 from spotbatch.local.engine.journal import Journal
-from spotbatch.local.host_view import HostView
+from spotbatch.local.host_view import FARGATE_PREFIX, HostView
 
 _PUT: Final = "INSERT OR REPLACE INTO host VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COLUMNS: Final = (
@@ -35,7 +35,7 @@ class Hosts:
     def launch(self, host_no: int, environment: ComputeEnvironment, pool: Pool, now: float) -> HostView:
         """A new instance, booting."""
         host = HostView(
-            instance_id=f"i-{self._rng.getrandbits(68):017x}",
+            instance_id=f"{FARGATE_PREFIX if environment.is_fargate else 'i-'}{self._rng.getrandbits(68):017x}",
             instance_type=pool.instance_type,
             zone=pool.zone,
             environment=environment.name,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from spotbatch.batch.job import Vcpus
 from spotbatch.batch.placement import BlockedReason
 from spotbatch.batch.scheduler import Scheduler
 from spotbatch.batch.status import (
@@ -206,12 +207,12 @@ class JobViews:
         front = self._scheduler.front(queue, limit)
         return [(self._book.unit_id(job_no, index), self._book.created_at(job_no)) for job_no, index in front]
 
-    def queue_usage(self, queue: str) -> tuple[int, Mapping[str, int]]:
+    def queue_usage(self, queue: str) -> tuple[Vcpus, Mapping[str, Vcpus]]:
         """The vCPUs currently used by a queue's jobs, in total and per share."""
         if not self._scheduler.has_queue(queue):
             return 0, {}
         return self._scheduler.running_vcpus(queue), self._scheduler.shares(queue)
 
-    def environment_vcpus(self, name: str) -> int:
+    def environment_vcpus(self, name: str) -> Vcpus:
         """The vCPUs of a compute environment's hosts, from their launch to their end."""
         return self._scheduler.environment_vcpus(name)

@@ -1,6 +1,7 @@
 """The default quota, derived from the machine's size: it limits what runs concurrently, but blocks no job."""
 
 from collections.abc import Callable, Iterable
+from math import ceil
 
 from spotbatch.batch.job import ResourceRequirements
 from spotbatch.batch.placement import ComputeEnvironment
@@ -34,12 +35,13 @@ class MachineQuota:
 
 def smallest_host_vcpus(environments: Iterable[ComputeEnvironment], needs: ResourceRequirements) -> int:
     """vCPUs of the smallest host that an environment may launch for such a job; 0 if it fits on none."""
-    return min(
+    least = min(
         (
             pool.vcpus
             for environment in environments
-            for pool in environment.pools
-            if pool.fits(needs) and pool.vcpus <= environment.max_vcpus
+            for pool in environment.pools_for(needs)
+            if pool.vcpus <= environment.max_vcpus
         ),
         default=0,
     )
+    return ceil(least)

@@ -151,6 +151,8 @@ def _open(attempt: AttemptView, *, is_running: bool) -> AttemptView:
 
 def _host(region: Region, change: HostChange, wanted: frozenset[Kind], memory: Memory) -> Iterator[Event]:
     host, at, names = change.host, change.at, region.names
+    if host.is_fargate:
+        return  # neither EC2 nor ECS has an instance: only its task is heard of
     if change.state is HostState.NOTICED and shapes.REBALANCE in wanted:
         # EC2 user guide, "Rebalance recommendations": it arrives no later than the notice.
         yield from rebalance(region, [host.instance_id], at, memory)
