@@ -96,11 +96,18 @@ async def fill(home: Path, jobs: int) -> None:
     The engine itself accepts, places, ends and stores them, on a clock on which a job is submitted every second.
     """
     moment = [FIRST_SECOND]
-    settings = EngineSettings(home=home, artifacts=home / "artifacts", boot_seconds=0.0, seed=1, utc=lambda: moment[0])
+    settings = EngineSettings(
+        home=home,
+        artifacts=home / "artifacts",
+        boot_seconds=0.0,
+        seed=1,
+        utc=lambda: moment[0],
+        keep_jobs_seconds=None,
+    )
     without_processes = mock.patch.object(process_runner, "Launcher", InstantLauncher)
     with without_processes, mock.patch("spotbatch.local.engine.engine.Scratch", NoScratch):
         engine = await open_engine(settings)
-        environment = ComputeEnvironment(name="e", pools=(POOL,), max_vcpus=POOL.vcpus)
+        environment = ComputeEnvironment(name="e", pools=(POOL,), max_vcpus=int(POOL.vcpus))
         await engine.put_resource("compute-environment", "e", {}, rules=environment)
         await engine.put_resource("job-queue", QUEUE, {}, rules=JobQueue(name=QUEUE, environments=("e",)))
         chance = random.Random(1)
