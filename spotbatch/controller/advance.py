@@ -13,7 +13,7 @@ from typing import Final
 from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.errors import InvalidInput, SpotbatchError
 from spotbatch.controller.decide import MANY, Submit, Terminate, decide, steps_of
-from spotbatch.controller.look import look
+from spotbatch.controller.look import has_begun, look
 from spotbatch.controller.ports import Batch, Conflict, Records, Store
 from spotbatch.controller.request import request_of, tags_of
 from spotbatch.controller.run import Move, Run
@@ -64,7 +64,13 @@ class Controller:
         if run is None or run.is_over:
             return run
         before = run.notes
-        run = self.store.write(decide(run, look(run, self.batch, self.records, now), now))
+        seen = look(run, self.batch, self.records, now)
+        if not run.may_split and has_begun(seen):
+            run = replace(run, is_recorded=self.records.has_any(run))
+        try:
+            run = self.store.write(decide(run, seen, now))
+        except InvalidInput as error:
+            return self._give_up(run, error, now)
         for step in list(steps_of(run, now)):
             if isinstance(step, Terminate):
                 self._terminate(step)
@@ -72,6 +78,15 @@ class Controller:
                 run = self._submit(run, step, now)
         if run.notes != before:
             self.records.tell(run)
+        return run
+
+    def _give_up(self, run: Run, error: InvalidInput, now: float) -> Run:
+        """The run cannot be kept any more: it is too large. It must not be left half controlled."""
+        if run.wishes.budget is not None:  # which nobody would enforce
+            living = [part.job_id for part in run.parts if len(part.open)]
+            self.batch.terminate(living, f"{MOVE_REASON}: its budget cannot be kept: {error}"[:_LONGEST_REASON])
+        run = self.store.write(run.given_up(now, str(error)))
+        self.records.tell(run)
         return run
 
     def _terminate(self, step: Terminate) -> None:

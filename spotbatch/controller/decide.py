@@ -25,6 +25,9 @@ _GATHER_SECONDS: Final = 20.0
 _HOUR: Final = Decimal(3600)
 
 
+APART: Final = "not run again: no attempt of this run was recorded, and apart a child needs spotrun to find its index"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Terminate:
     """Terminate these units of a part; the reason is the controller's."""
@@ -52,7 +55,7 @@ def decide(run: Run, seen: Seen, now: float) -> Run:
             run = _with_ends(run, part, seen[part.number], now)
     run = _within_budget(run, now)
     run = _in_time(run, seen, now)
-    return _ended(run, now)
+    return _ended(_without_apart(run, now), now)
 
 
 def steps_of(run: Run, now: float) -> Iterator[Terminate | Submit]:
@@ -250,6 +253,8 @@ def _in_time(run: Run, seen: Seen, now: float) -> Run:
                 wanted.setdefault((place, why), []).append(index)
         for (place, why), indexes in wanted.items():
             some = ArrayIndexes.of(indexes)
+            if not run.may_split and some != run.everything:
+                continue
             run = run.wanting(some, replace(part.need, place=place), now, why, some)
     return _waiting_in_time(run, now)
 
@@ -271,6 +276,19 @@ def _waiting_in_time(run: Run, now: float) -> Run:
 
 
 # --- the end
+
+
+def _without_apart(run: Run, now: float) -> Run:
+    """Give up what would run again under another child's index: some of an array whose command spotrun does not run."""
+    if run.may_split:
+        return run
+    for move in run.moves:
+        is_again = any(len(part.indexes.common(move.indexes)) for part in run.parts)
+        if is_again and move.indexes != run.everything and move.asked_at is None and not move.is_stop:
+            run = run.noted(now, f"{run.shown(move.indexes)} FAILED: {move.why}; {APART}")
+            run = replace(run, failed=run.failed.union(move.indexes))
+            run = run.with_move(replace(move, indexes=ArrayIndexes(), ending=ArrayIndexes()))
+    return run
 
 
 def _ended(run: Run, now: float) -> Run:

@@ -34,6 +34,7 @@ def to_json(run: Run) -> str:
             "succeeded": str(run.succeeded),
             "failed": str(run.failed),
             "stopped": str(run.stopped),
+            "is_recorded": run.is_recorded,
             "learnt_mib": run.learnt_mib,
             "spent_usd": str(run.spent_usd),
             "usd_per_hour": str(run.usd_per_hour),
@@ -113,6 +114,7 @@ def _run(found: Mapping[str, Any], revision: int) -> Run:
         spent_usd=Decimal(found["spent_usd"]),
         usd_per_hour=Decimal(found["usd_per_hour"]),
         outcome=Outcome(found["outcome"]),
+        is_recorded=bool(found.get("is_recorded", False)),
         notes=tuple(Note(at=at, text=text) for at, text in found["notes"]),
     )
 

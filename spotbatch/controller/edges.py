@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from spotbatch.aws.artifacts import Artifacts, open_artifacts, read_json
@@ -16,6 +17,8 @@ from spotbatch.batch.status import JobStatus
 from spotbatch.controller.run import Run
 from spotbatch.controller.seen import Work
 
+_ATTEMPTS: Final = "/attempts/"
+_KEYS_LOOKED_AT: Final = 1000  # one page of ListObjectsV2
 _SAME_NAME: Final = 100  # jobs: one page of ListJobs, and one DescribeJobs call
 
 
@@ -64,6 +67,11 @@ class StoredRecords:
         except NotFound:
             return Work()
         return work_done((each for each in found if each is not None), report, run.wishes.deadline.work_seconds, now)
+
+    def has_any(self, run: Run) -> bool:
+        """Looked for among the first keys: a child's attempts come before its checkpoints and the run's own files."""
+        keys = (each.key for each in open_artifacts(run.artifacts_url).list(layout.run_prefix(run.run_id)))
+        return any(_ATTEMPTS in key for key in islice(keys, _KEYS_LOOKED_AT))
 
     def tell(self, run: Run) -> None:
         """Write the manifest and the story; if that fails the run goes on, and the next change writes both."""

@@ -12,6 +12,7 @@ from spotbatch.controller.run import Part, Run
 from spotbatch.controller.seen import PartSeen, Unit, unit_of
 
 _KEPT_SECONDS: Final = 3600.0  # a job still unknown to AWS Batch this long after its submission is not explained by lag
+MOST_DESCRIBED: Final = 3000  # children a look: a call of the function has 45 s, and the rest is seen at the next look
 _COSTS: Final = (JobStatus.STARTING, JobStatus.RUNNING)
 _LIVING: Final = (JobStatus.RUNNING, JobStatus.STARTING, JobStatus.RUNNABLE)
 
@@ -20,7 +21,8 @@ def look(run: Run, batch: Batch, records: Records, now: float) -> dict[int, Part
     """The state of each part that has open units. Raises Unavailable."""
     wanted = [part for part in run.parts if len(part.open)]
     known = {job.id: job for job in batch.describe([part.job_id for part in wanted])}
-    seen = {}
+    seen: dict[int, PartSeen] = {}
+    room = MOST_DESCRIBED
     for part in wanted:
         job = known.get(part.job_id)
         if job is None:
@@ -31,8 +33,18 @@ def look(run: Run, batch: Batch, records: Records, now: float) -> dict[int, Part
             unit = _unit(run, part, index, job, records, now)
             seen[part.number] = PartSeen(running=int(job.status in _COSTS), units={index: unit})
         else:
-            seen[part.number] = _array(run, part, job, batch, records, now)
+            seen[part.number] = _array(run, part, job, batch, records, now, room)
+            room -= len(seen[part.number].units)
     return seen
+
+
+def has_begun(seen: Mapping[int, PartSeen]) -> bool:
+    """Whether any unit that was seen has run, or is running."""
+    return any(
+        unit.outcome is not None or unit.started_at is not None
+        for each in seen.values()
+        for unit in each.units.values()
+    )
 
 
 def _unit(run: Run, part: Part, index: int, job: Job, records: Records, now: float) -> Unit:
@@ -43,18 +55,23 @@ def _unit(run: Run, part: Part, index: int, job: Job, records: Records, now: flo
     return unit_of(job, records.work_of(run, index, now))
 
 
-def _array(run: Run, part: Part, job: Job, batch: Batch, records: Records, now: float) -> PartSeen:
+def _array(run: Run, part: Part, job: Job, batch: Batch, records: Records, now: float, room: int) -> PartSeen:
+    """An array, of whose children at most `room` are described."""
     counts = job.array.status_summary if job.array is not None else {}
+    running = sum(counts.get(status, 0) for status in _COSTS)
+    if room <= 0:
+        return PartSeen(running=running)
     asked = dict.fromkeys(child for status in _asked_for(run, part, counts) for child in batch.children(job.id, status))
     wanted = [child for child in asked if part.indexes.at(child) in part.open]
     units: dict[int, Unit] = {}
-    for child in batch.describe([f"{part.job_id}:{child}" for child in wanted]):
+    for child in batch.describe([f"{part.job_id}:{child}" for child in wanted[:room]]):
         index = part.indexes.at(child.array_index or 0)
         if index is not None:
             units[index] = _unit(run, part, index, child, records, now)
-    for index in _succeeded(run, part, job, batch, units):
-        units.setdefault(index, Unit(status=JobStatus.SUCCEEDED, is_done=True))
-    return PartSeen(running=sum(counts.get(status, 0) for status in _COSTS), units=units)
+    if len(wanted) <= room:  # else what was not described is not known to have succeeded
+        for index in _succeeded(run, part, job, batch, units):
+            units.setdefault(index, Unit(status=JobStatus.SUCCEEDED, is_done=True))
+    return PartSeen(running=running, units=units)
 
 
 def _asked_for(run: Run, part: Part, counts: Mapping[JobStatus, int]) -> Iterator[JobStatus]:

@@ -61,6 +61,10 @@ class Records(Protocol):
         """A unit's progress; empty if nothing is known."""
         ...
 
+    def has_any(self, run: Run) -> bool:
+        """Whether any attempt of the run was recorded, which spotrun does as soon as it starts. Raises Unavailable."""
+        ...
+
     def tell(self, run: Run) -> None:
         """Write the run's list of jobs and its story, for anyone to read."""
         ...

@@ -25,7 +25,7 @@ HANDOVER_SECONDS: Final = 30 + 3 * LOOK_SECONDS
 # A job's overrides must fit into 8 KiB (ECS API reference, RunTask, overrides): most of it is left to the command.
 LONGEST_INDEXES: Final = 3000
 MOST_NOTES: Final = 200
-MOST_PARTS: Final = 500  # a DynamoDB item holds 400 KB
+MOST_PARTS: Final = 500  # a look describes all that are open, and an item of the table holds 400 KB
 
 
 class Place(StrEnum):
@@ -168,6 +168,7 @@ class Run:
     succeeded: ArrayIndexes = field(default_factory=ArrayIndexes)
     failed: ArrayIndexes = field(default_factory=ArrayIndexes)
     stopped: ArrayIndexes = field(default_factory=ArrayIndexes)
+    is_recorded: bool = False  # whether spotrun has recorded any attempt, so that children can run anew, apart
     learnt_mib: int | None = None  # what a unit succeeded with after being killed for lack of memory
     spent_usd: Decimal = Decimal(0)
     usd_per_hour: Decimal = Decimal(0)  # of the units that ran at the last look
@@ -186,6 +187,19 @@ class Run:
         wanted = self.wishes.deadline
         return wanted is not None and self.ended_at is not None and self.ended_at > wanted.at
 
+    @property
+    def may_split(self) -> bool:
+        """Whether some of its units can run anew as a job of their own: apart, AWS Batch counts children from 0 again.
+
+        spotrun gives them back their index; AWS Batch refuses variables that begin with AWS_BATCH, so nothing else can.
+        """
+        return self.size == 0 or self.is_recorded
+
+    @property
+    def everything(self) -> ArrayIndexes:
+        """The indexes of all its units."""
+        return ArrayIndexes.span(0, max(1, self.size))
+
     def queue_of(self, place: Place) -> str:
         return self.spot_queue if place is Place.SPOT else self.on_demand_queue
 
@@ -195,6 +209,11 @@ class Run:
         if len(kept) >= MOST_NOTES:
             kept = (*kept[: MOST_NOTES // 2], *kept[MOST_NOTES // 2 + 1 :])
         return replace(self, notes=(*kept, Note(at=at, text=text)))
+
+    def given_up(self, at: float, why: str) -> Self:
+        """No longer under control: its jobs go on as AWS Batch retries them."""
+        kept = replace(self, moves=(), outcome=Outcome.FAILED, ended_at=at, notes=self.notes[: MOST_NOTES // 4])
+        return kept.noted(at, f"no longer under control: {why}")
 
     def wanting(self, indexes: ArrayIndexes, need: Need, at: float, why: str, ending: ArrayIndexes) -> Self:
         """Add moves for these units. A move not yet submitted is extended by other units with the same needs."""

@@ -21,7 +21,7 @@ from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT
 from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
 from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest, ResourceRequirements
 from spotbatch.controller.advance import Controller
-from spotbatch.controller.decide import STOP_SECONDS
+from spotbatch.controller.decide import APART, STOP_SECONDS
 from spotbatch.controller.edges import BatchJobs, StoredRecords, manifest_of
 from spotbatch.controller.request import request_of
 from spotbatch.controller.run import Budget, Deadline, Growth, Move, Need, Note, Outcome, Place, Run, Wishes
@@ -351,6 +351,8 @@ def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> R
         raise InvalidInput(
             f"--max-usd is for the whole run, which has cost about {run.spent_usd:.2f} USD: give more than that"
         )
+    if not run.may_split and not StoredRecords().has_any(run):
+        raise InvalidInput(f"run {run_id} cannot be resumed in part: {APART}; submit it again")
     now = time.time()
     need = Need(place=Place.SPOT, memory_mib=run.learnt_mib or run.memory_mib)
     again = replace(

@@ -412,6 +412,10 @@ class World:
         saved = since // SAVE_EVERY_SECONDS * SAVE_EVERY_SECONDS
         return Work(kept_seconds=unit.kept + saved, worked_seconds=unit.kept + since)
 
+    def has_any(self, run: Run) -> bool:
+        assert run
+        return self.faults.around(lambda: any(job.attempts for job in self.jobs.values()))  # type: ignore[no-any-return]
+
     def tell(self, run: Run) -> None:
         self._events = [note.text for note in run.notes]
 

@@ -52,6 +52,29 @@ def test_what_was_killed_for_memory_comes_back_with_more_at_once(world: CliWorld
     assert "give --memory 200 the next time" in world.run("show", run_id).out
 
 
+ODD_ONES_EAT = """
+import os, pathlib, time
+index = int(os.environ["AWS_BATCH_JOB_ARRAY_INDEX"])
+if index % 2:
+    x = bytearray(150 << 20)
+    x[::4096] = b"x" * len(x[::4096])
+    time.sleep(1)
+pathlib.Path(os.environ["SPOTBATCH_OUTPUT_DIR"], "index").write_text(str(index))
+"""
+
+
+def test_the_children_of_an_array_grow_each_for_itself_and_keep_their_indexes(world: CliWorld, tmp_path: Path) -> None:
+    own = ("--memory", "100", "--grow-memory", "2x", "--array", "6", "--deadline", "2h", "--work", "10s")
+    run_id = world.submit(*own, "--", sys.executable, "-c", ODD_ONES_EAT)
+    found = ended(world, run_id)
+    assert (found["outcome"], found["succeeded"], found["learnt_mib"]) == ("succeeded", 6, 200), found
+    again = [each for part in found["parts"][1:] for each in part["indexes"].split(",")]
+    assert sorted(again) == ["1", "3", "5"]
+    assert {part["memory_mib"] for part in found["parts"][1:]} == {200}
+    world.run("results", run_id, str(tmp_path))
+    assert [(tmp_path / f"{index:05d}" / "index").read_text() for index in range(6)] == list("012345")
+
+
 def test_what_was_lost_as_often_as_it_may_goes_on_on_demand(world: CliWorld) -> None:
     run_id = submit(world, "--on-demand-after", "1", "--", "sh", "-c", ON_DEMAND_ONLY)
     reclaim_under(world, story(world, run_id)["parts"][0]["job_id"])

@@ -1,5 +1,6 @@
 """The controller's store against DynamoDB as moto has it: what is written over another one's write is refused."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 from moto import mock_aws
 
 from spotbatch.aws import session
+from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.controller.ports import Conflict
 from spotbatch.controller.resources import INDEX
@@ -59,6 +61,15 @@ def test_a_write_over_what_another_one_wrote_is_refused_and_changes_nothing(tabl
 
 
 def test_a_run_that_no_item_can_hold_is_refused_with_its_size(table: Table) -> None:
-    run = replace(a_run(), notes=tuple(Note(at=NOW, text="x" * 4000) for _ in range(100)))
+    rng = random.Random(1)
+    notes = tuple(Note(at=NOW, text=rng.randbytes(4000).hex()) for _ in range(100))  # which compresses to a half
+    run = replace(a_run(), notes=notes)
     with pytest.raises(InvalidInput, match="380,000 bytes"):
         table.create(run)
+
+
+def test_a_long_run_is_kept_compressed_and_comes_back_as_it_was(table: Table) -> None:
+    many = ArrayIndexes.of(range(0, 100_000, 2))
+    made = table.create(replace(a_run(100_000), succeeded=many, failed=ArrayIndexes.of(range(1, 100_000, 2))))
+    assert len(str(many)) > 280_000  # and as much again
+    assert table.read("run-1") == made

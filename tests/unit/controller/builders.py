@@ -1,5 +1,6 @@
 """Runs under control, as tests of the controller's rules want them."""
 
+from dataclasses import replace
 from typing import Any
 
 from spotbatch.batch.array_indexes import ArrayIndexes
@@ -31,5 +32,5 @@ def a_run(size: int = 0, *, wishes: Wishes | None = None, request: dict[str, Any
 
 
 def begun(run: Run) -> Run:
-    """The same with its first move done: job-1 runs all of it."""
-    return run.submitted(run.moves[0], "job-1", NOW)
+    """The same with its first move done: job-1 runs all of it, under spotrun."""
+    return replace(run.submitted(run.moves[0], "job-1", NOW), is_recorded=True)

@@ -7,7 +7,7 @@ from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.status import JobStatus
 from spotbatch.controller.decide import Submit, Terminate, decide, steps_of
-from spotbatch.controller.run import Budget, Deadline, Growth, Outcome, Place, Run, Wishes
+from spotbatch.controller.run import Budget, Deadline, Growth, Move, Outcome, Place, Run, Wishes
 from spotbatch.controller.seen import PartSeen, Unit
 from tests.unit.controller.builders import NOW, a_run, begun, need
 
@@ -129,3 +129,35 @@ def test_scattered_children_are_moved_in_jobs_whose_lists_of_indexes_fit() -> No
     assert len(run.moves) > 1
     assert ArrayIndexes.of_ranges(each for move in run.moves for each in move.indexes.ranges) == many
     assert all(len(str(move.indexes)) <= 3000 and move.ending == move.indexes for move in run.moves)
+
+
+def unrecorded(run: Run) -> Run:
+    return replace(run, is_recorded=False)
+
+
+def test_a_child_whose_command_spotrun_does_not_run_is_not_run_again_under_another_index() -> None:
+    """Alone it would have no AWS_BATCH_JOB_ARRAY_INDEX, and AWS Batch lets nobody set one."""
+    run = after(unrecorded(begun(a_run(3, wishes=Wishes(on_demand_after=1)))), DONE, LOST, DONE)
+    assert (run.outcome, str(run.failed), run.moves) == (Outcome.FAILED, "1", ())
+    assert "apart a child needs spotrun" in run.notes[-2].text
+
+
+def test_all_children_together_run_again_without_spotrun_since_their_indexes_are_as_before() -> None:
+    run = after(unrecorded(begun(a_run(2, wishes=Wishes(on_demand_after=1)))), LOST, LOST)
+    assert [str(move.indexes) for move in run.moves] == ["0-1"]
+
+
+def test_a_single_job_and_the_first_submission_of_many_arrays_need_no_spotrun() -> None:
+    single = after(unrecorded(begun(a_run(wishes=Wishes(on_demand_after=1)))), LOST)
+    assert [move.need.place for move in single.moves] == [Place.ON_DEMAND]
+    second = Move(number=2, indexes=ArrayIndexes.span(10_000, 10_000), need=need(), at=NOW, why="submitted")
+    first = unrecorded(begun(a_run(20_000)))
+    half = ArrayIndexes.span(0, 10_000)
+    first = first.with_part(replace(first.parts[0], indexes=half, open=half))
+    assert decide(replace(first, moves=(second,)), {}, NOW + 1).moves == (second,)
+
+
+def test_a_run_that_is_given_up_is_over_and_says_why() -> None:
+    run = begun(a_run(2)).given_up(NOW + 5, "it has more bytes than an item holds")
+    assert (run.is_over, run.moves, run.ended_at) == (True, (), NOW + 5)
+    assert run.notes[-1].text == "no longer under control: it has more bytes than an item holds"
