@@ -30,8 +30,14 @@ def start(
 ) -> RegionInfo:
     """Start a region in the background and wait until it is ready; `say` receives its warnings.
 
-    Raises Unavailable if a library is missing, or, with the last lines of its log, if it ends or does not get ready.
+    Raises Unavailable on another system than Linux, if a library is missing, or, with the last lines of its log, if it
+    ends or does not get ready.
     """
+    if sys.platform != "linux":
+        raise Unavailable(
+            f"the local region needs Linux, and this is {sys.platform}: start it in a Linux machine or container "
+            "on this computer (docs/local-region.md, Other systems); the other commands work here, on AWS"
+        )
     if missing := [each for each in _NEEDED if importlib.util.find_spec(each) is None]:
         raise Unavailable(f"the local region needs {', '.join(missing)}: pip install 'spotbatch[local]'")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
