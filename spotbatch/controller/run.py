@@ -15,7 +15,6 @@ from spotbatch.batch.array_indexes import ArrayIndexes
 from spotbatch.batch.job import MAX_ARRAY_SIZE
 from spotbatch.policy.interface import Terms
 
-SINGLE: Final = ArrayIndexes.span(0, 1)  # the indexes of a run that is a single job
 TICK_SECONDS: Final = 60.0  # the shortest rate of an EventBridge schedule (EventBridge guide, "rate expressions")
 # One tick may be lost and the next one late: the longest time between two looks that promises account for.
 LOOK_SECONDS: Final = 2 * TICK_SECONDS + 15

@@ -22,7 +22,6 @@ class PoolsOutcome:
     reclaims: int
     starts: int
     attempts: int
-    pools_used: int
 
 
 class _Market:
@@ -81,7 +80,6 @@ class _Run:
         self._place = Place(Move.WAIT)
         self._done = self._pending = self._usd = self._egress_usd = self._on_demand = 0.0
         self._reclaims = self._starts = 0
-        self._used: set[str] = set()
 
     def tick(self, number: int) -> bool:
         """Run one tick; returns whether the work is done by its end."""
@@ -114,7 +112,6 @@ class _Run:
         if place.move:
             self._egress_usd += self._terms.egress_usd(self._place.region, place.region)
             self._pending, self._starts = self._terms.changeover_seconds, self._starts + 1
-            self._used |= {place.pool or f"on-demand {place.region}"}
         else:
             self._pending = 0.0
         self._place = place
@@ -134,5 +131,4 @@ class _Run:
             reclaims=self._reclaims,
             starts=self._starts,
             attempts=self.market.attempts,
-            pools_used=len(self._used),
         )

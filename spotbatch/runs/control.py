@@ -53,10 +53,6 @@ class Control:
     table_name: str = ""  # "": the region's own, which is created when a run is put under control
     schedule_name: str = ""
 
-    @property
-    def is_of_region(self) -> bool:
-        return not self.table_name
-
     def opened(self) -> "Control":
         """With its table and its schedule. Raises Unavailable."""
         return self if self.table_name else _of_region(self)

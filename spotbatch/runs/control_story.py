@@ -12,7 +12,6 @@ from spotbatch.batch.errors import SpotbatchError
 from spotbatch.batch.job import Job
 from spotbatch.controller.request import RUN_TAG
 from spotbatch.controller.run import Outcome
-from spotbatch.controller.seen import MOVE_REASON
 from spotbatch.runs import artifact_store
 
 
@@ -88,11 +87,6 @@ class ControlStory:
 def is_controlled(members: Sequence[Job]) -> bool:
     """Whether these jobs of a run are the controller's."""
     return any(RUN_TAG in job.tags for job in members)
-
-
-def is_moved(reason: str) -> bool:
-    """Whether a job ended because the controller moved or stopped it."""
-    return reason.startswith(MOVE_REASON)
 
 
 def story_of(store: Artifacts, run_id: str) -> Mapping[str, Any]:

@@ -46,7 +46,6 @@ class World:
         self._attempts = self._interruptions = self._launched = self._reclaimed = self._refused = 0
         self._ended = {JobStatus.SUCCEEDED: 0, JobStatus.FAILED: 0}
         self._last_end = 0.0
-        self._host_seconds = 0.0
         self._answers: dict[type, Callable[[Any], None]] = {
             ev.LaunchHost: self._launch,
             ev.TerminateHost: self._terminate,
@@ -260,7 +259,6 @@ class World:
     def _bill(self, host: SimulatedHost, *, is_reclaimed: bool) -> None:
         del self._hosts[host.host_no]
         self._pools[host.pool].hosts.pop(host.host_no)
-        self._host_seconds += self._now - host.launched_at
         self._watcher.host_ended(host, self._now, is_reclaimed=is_reclaimed)
 
     def _result(self) -> RunResult:
@@ -277,7 +275,6 @@ class World:
             hosts=self._launched,
             reclaimed_hosts=self._reclaimed,
             refused_launches=self._refused,
-            host_seconds=self._host_seconds,
             work_seconds=work.done_seconds,
             lost_seconds=work.lost_seconds,
             restart_seconds=work.restart_seconds,

@@ -25,7 +25,6 @@ class RunResult:
     hosts: int
     reclaimed_hosts: int
     refused_launches: int
-    host_seconds: float
     work_seconds: float
     lost_seconds: float
     restart_seconds: float

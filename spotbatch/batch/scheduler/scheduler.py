@@ -19,7 +19,7 @@ from spotbatch.batch.scheduler import events as ev
 from spotbatch.batch.scheduler.dispatch import why_blocked
 from spotbatch.batch.scheduler.fleet import HostState
 from spotbatch.batch.scheduler.invariants import check_state
-from spotbatch.batch.scheduler.job_record import SUCCEEDED, key_of, unit_of
+from spotbatch.batch.scheduler.job_record import SUCCEEDED, unit_of
 from spotbatch.batch.scheduler.queue_order import FairOrder
 from spotbatch.batch.scheduler.state import State, Timer
 from spotbatch.batch.status import CONTAINER_EXITED, STATUSES, JobStatus
@@ -160,11 +160,6 @@ class Scheduler:
     def host_numbers(self) -> list[int]:
         """All hosts that were launched and have not ended, oldest first."""
         return list(self.state.hosts)
-
-    def host_of(self, job_no: int, index: int = 0) -> int | None:
-        """The host that a unit is bound to, starting or running on; None if no host is known."""
-        host = self.state.placed.get(key_of(job_no, index))
-        return None if host is None else host.host_no
 
     def environment(self, name: str) -> ComputeEnvironment | None:
         """A compute environment as last put; also a removed one, until its last host has ended."""
