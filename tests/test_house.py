@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("snapshots.protocol", "snapshots.processes"),
     ),
     "snapshots": (),
-    "local": ("batch", "pricing", "policy", "controller.resources", "snapshots"),
+    "local": ("batch", "pricing", "policy", "controller.resources", "snapshots", "loopback"),
     "simulate": ("batch", "pricing", "policy"),
     "aws": ("batch", "pricing"),
     "controller": ("aws", "batch", "policy"),
@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "testing": ("rehearsal", "runs", "local", "aws", "batch"),
     "rehearsal": ("runs", "local", "aws", "batch", "policy", "pricing"),
     "deployment": ("aws", "batch", "pricing"),
-    "web": ("runs", "doctor", "aws", "batch", "pricing"),
+    "web": ("runs", "doctor", "aws", "batch", "pricing", "loopback"),
     "infra": ("batch", "controller.resources", "policy", "pricing"),
     "cli": (
         *("batch", "pricing", "policy", "runtime", "local", "simulate", "aws"),

@@ -50,7 +50,7 @@ def submit_shape(request: JobRequest) -> dict[str, Any]:
         "dependsOn": [_dependency_shape(each) for each in request.dependencies],
         "parameters": dict(request.parameters),
         "containerOverrides": _overrides(request),
-        "retryStrategy": _retry_shape(request.retry) if request.retry is not None else None,
+        "retryStrategy": retry_shape(request.retry) if request.retry is not None else None,
         "timeout": {"attemptDurationSeconds": request.timeout_seconds} if request.timeout_seconds else None,
         "shareIdentifier": request.share_identifier,
         "schedulingPriorityOverride": request.scheduling_priority,
@@ -76,7 +76,8 @@ def _dependency_shape(dependency: Dependency) -> dict[str, str]:
     return shape
 
 
-def _retry_shape(retry: RetryStrategy) -> dict[str, Any]:
+def retry_shape(retry: RetryStrategy) -> dict[str, Any]:
+    """A retry strategy as SubmitJob takes it."""
     shape: dict[str, Any] = {"attempts": retry.attempts}
     if retry.evaluate_on_exit:
         shape["evaluateOnExit"] = [

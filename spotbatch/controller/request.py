@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from spotbatch.aws.job_shapes import retry_shape
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_RUN_ID
 from spotbatch.batch.retry import spot_safe
 from spotbatch.controller.run import Move, Place, Run
@@ -59,20 +60,4 @@ def _attempts(run: Run, move: Move) -> int | None:
 def _retry(given: Mapping[str, Any] | None, attempts: int) -> dict[str, Any]:
     if given is not None:
         return {**given, "attempts": min(attempts, int(given.get("attempts", attempts)))}
-    strategy = spot_safe(attempts)
-    return {
-        "attempts": attempts,
-        "evaluateOnExit": [
-            {
-                key: value
-                for key, value in (
-                    ("action", entry.action.value),
-                    ("onExitCode", entry.on_exit_code),
-                    ("onReason", entry.on_reason),
-                    ("onStatusReason", entry.on_status_reason),
-                )
-                if value is not None
-            }
-            for entry in strategy.evaluate_on_exit
-        ],
-    }
+    return retry_shape(spot_safe(attempts))

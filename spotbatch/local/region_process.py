@@ -27,7 +27,7 @@ from spotbatch.local.api.metadata import PREFIX as METADATA_PREFIX
 from spotbatch.local.api.metadata import MetadataService
 from spotbatch.local.api.names import Names
 from spotbatch.local.api.region import QUEUE, STACK, Region
-from spotbatch.local.api.server import Server, bind, server_of
+from spotbatch.local.api.server import BACKLOG, Server, server_of
 from spotbatch.local.api.sigv4 import Verifier
 from spotbatch.local.contract import Engine, EngineSettings
 from spotbatch.local.durable_state import DurableState, StateStore
@@ -43,6 +43,7 @@ from spotbatch.local.settings import FOREVER, NO_QUOTA, Arguments, RegionSetting
 from spotbatch.local.settings_change import check_start
 from spotbatch.local.settings_file import StartSettings
 from spotbatch.local.template_file import read_template, stack_name_of
+from spotbatch.loopback import bind
 
 OpenEngine = Callable[[EngineSettings], Awaitable[Engine]]
 
@@ -74,7 +75,8 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
         _make_artifacts_folder(settings)
         before = _last_info(settings.home)
         preferred = urlsplit(before.endpoint).port or 0 if before else 0
-        with contextlib.closing(bind(settings.port, preferred=preferred)) as listener:
+        ports = [settings.port] if settings.port else [preferred, 0]
+        with contextlib.closing(bind(ports, backlog=BACKLOG)) as listener:
             info = _info(settings, listener.getsockname()[1], before)
             with settings_file.kept_for_the_next_start(settings.home, start):  # before a job can be accepted with them
                 assets = Assets(settings.home / "assets")

@@ -1,7 +1,6 @@
 """The server: only on 127.0.0.1, with the poller in a separate thread."""
 
 import contextlib
-import errno
 import secrets
 import socket
 import threading
@@ -11,7 +10,7 @@ from typing import Final
 
 import uvicorn
 
-from spotbatch.batch.errors import Unavailable
+from spotbatch.loopback import HOST, bind
 from spotbatch.web.app import Dashboard
 from spotbatch.web.guard import Key
 from spotbatch.web.poller import Poller
@@ -19,7 +18,6 @@ from spotbatch.web.render import Pages
 from spotbatch.web.scope import Scope
 from spotbatch.web.state import State
 
-HOST: Final = "127.0.0.1"
 USUAL_PORT: Final = 8427
 _BACKLOG: Final = 128
 _MAX_CONNECTIONS: Final = 200
@@ -42,26 +40,12 @@ class Served:
             self.server.run(sockets=[self.listener])
 
 
-def bind(port: int | None) -> socket.socket:
-    """A listening socket on the port; for None, on the default port if it is free, else on any. Raises Unavailable."""
-    for candidate in [port] if port is not None else [USUAL_PORT, 0]:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, candidate))
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            listener.close()
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            continue
-        return listener
-    raise Unavailable(f"port {port} of {HOST} is taken or not allowed: choose another with --port, or 0 for any")
-
-
 def prepare(scope: Scope, *, port: int | None, may_act: bool, home: str = "") -> Served:
-    """A dashboard on its own port. `home`: the start page, if it is not the list. Raises like `bind`."""
-    listener = bind(port)
+    """A dashboard on its own port. `home`: the start page, if it is not the list.
+
+    On the usual port if it is free and none is asked for, else on any. Raises Unavailable if the port is taken.
+    """
+    listener = bind([USUAL_PORT, 0] if port is None else [port], backlog=_BACKLOG)
     given = int(listener.getsockname()[1])
     key = Key(secret=secrets.token_urlsafe(24))
     state = State()

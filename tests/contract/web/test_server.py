@@ -14,13 +14,13 @@ import pytest
 from spotbatch.aws import session
 from spotbatch.aws.jobs import Jobs
 from spotbatch.batch.errors import Unavailable
+from spotbatch.loopback import bind
 from spotbatch.web import fetcher
 from spotbatch.web.choice import Choice
 from spotbatch.web.poller import Poller
 from spotbatch.web.rate_limit import SECONDS_A_CALL
 from spotbatch.web.render import Pages
 from spotbatch.web.scope import Scope
-from spotbatch.web.serve import bind
 from spotbatch.web.state import State
 from spotbatch.web.target import Target
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, cli_world, template
@@ -319,7 +319,7 @@ def test_a_port_that_is_taken_is_an_error_with_the_fix() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(Unavailable, match="--port"):
-            bind(int(other.getsockname()[1]))
+            bind([int(other.getsockname()[1])], backlog=5)
 
 
 def test_what_has_ended_is_read_once_and_then_left_alone(world: CliWorld) -> None:
