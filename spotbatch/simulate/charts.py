@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from spotbatch.batch.attempt_outcome import AttemptOutcome
 from spotbatch.batch.errors import InvalidInput
 from spotbatch.pricing.usage import HostLife
+from spotbatch.simulate.range_chart import LEGEND, draw_ranges, time_unit
 from spotbatch.simulate.result import RunResult, Timeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_HOUR: Final = 3600.0
 _MOST_HOSTS: Final = 400
 _ROW_INCHES: Final = 0.16
 _LEAST_INCHES: Final = 1.6  # of all rows together, however few
@@ -24,6 +24,7 @@ _END_COLOURS: Final[Mapping[AttemptOutcome | None, str]] = {
     AttemptOutcome.FAILED: "#c1121f",
     None: "#6c757d",  # stopped, or cut off at the end of the run
 }
+_WAY_COLOURS: Final = {"Spot": "#2a9d8f", "on demand": "#6c757d"}
 _END_WORDS: Final[Mapping[AttemptOutcome | None, str]] = {
     AttemptOutcome.SUCCEEDED: "attempt succeeded",
     AttemptOutcome.INTERRUPTED: "attempt interrupted",
@@ -47,29 +48,30 @@ def draw_gantt(timeline: Timeline, path: Path) -> None:
     figure = _figure(10, 1.4 + height)
     axes = figure.subplots()
     hosts = sorted(timeline.hosts, key=_by_pool)
+    by, unit = time_unit(max((each.ended_at or each.launched_at for each in hosts), default=0.0))
     rows = {each.instance_id: row for row, each in enumerate(hosts)}
-    _draw_hosts(axes, hosts, points=72 * height / max(1, len(hosts)))
+    _draw_hosts(axes, hosts, by, points=72 * height / max(1, len(hosts)))
     for end, colour in _END_COLOURS.items():
         ended = [each for each in timeline.attempts if _drawn_as(each.outcome) is end]
         for each in ended:
-            span = _span(each.started_at, each.stopped_at)
+            span = _span(each.started_at, each.stopped_at, by)
             axes.broken_barh([span], (rows[each.instance_id] - 0.3, 0.6), color=colour, linewidth=0)
         if ended:
             axes.broken_barh([], (0, 0), color=colour, label=_END_WORDS[end])
     _name_pools(axes, hosts)
-    axes.set(title="Hosts and their attempts", xlabel="hours", ylim=(len(hosts) - 0.3, -0.7))
+    axes.set(title="Hosts and their attempts", xlabel=unit, ylim=(len(hosts) - 0.3, -0.7))
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     _save(figure, path)
 
 
-def _draw_hosts(axes: Any, hosts: Sequence[HostLife], points: float) -> None:
-    """The hosts' lives in grey, and where they were reclaimed, with rows of a given height in points."""
+def _draw_hosts(axes: Any, hosts: Sequence[HostLife], by: float, points: float) -> None:
+    """The hosts' lives in grey, and where they were reclaimed, in units of `by` seconds; rows of so many points."""
     for row, host in enumerate(hosts):
-        axes.broken_barh([_span(host.launched_at, host.ended_at)], (row - 0.4, 0.8), color="#d9dce0", linewidth=0)
+        axes.broken_barh([_span(host.launched_at, host.ended_at, by)], (row - 0.4, 0.8), color="#d9dce0", linewidth=0)
     axes.broken_barh([], (0, 0), color="#d9dce0", label="host without work")
-    taken = [(host.ended_at / _HOUR, row) for row, host in enumerate(hosts) if host.is_reclaimed and host.ended_at]
+    taken = [(host.ended_at / by, row) for row, host in enumerate(hosts) if host.is_reclaimed and host.ended_at]
     if taken:
         style = {"marker": "x", "color": "#c1121f", "markersize": min(4.0, points), "linestyle": "none"}
         axes.plot(*zip(*taken, strict=True), **style, zorder=3, label="host reclaimed")
@@ -88,21 +90,19 @@ def _name_pools(axes: Any, hosts: Sequence[HostLife]) -> None:
 
 
 def draw_spread(results: Sequence[RunResult], path: Path) -> None:
-    """The spread of cost and end time over the runs."""
-    figure = _figure(10, 4.2)
+    """The spread of cost and end time over the runs, and what on-demand would cost."""
+    figure = _figure(10, 2.6)
     cost, end = figure.subplots(1, 2)
-    share = [100 * (at + 1) / len(results) for at in range(len(results))]
-    cost.step(sorted(float(each.usd) for each in results), share, where="post", color="#2a9d8f", label="Spot")
+    costs = {"Spot": [float(each.usd) for each in results]}
     base = results[0].undisturbed_usd
     if base is not None:
-        cost.axvline(float(base), color="#6c757d", linestyle="--", label="on-demand, undisturbed")
-    end.step(sorted(each.makespan_seconds / _HOUR for each in results), share, where="post", color="#2a9d8f")
-    cost.set(title="Cost", xlabel="USD, hosts only", ylabel="runs at or below, %", xlim=(0, None))
-    end.set(title="End of the last job", xlabel="hours", xlim=(0, None))
-    cost.legend(frameon=False)
-    for axes in (cost, end):
-        axes.grid(alpha=0.3)
-        axes.set_ylim(0, 103)
+        costs["on demand"] = [float(base)]
+    draw_ranges(cost, "What the run costs", costs, _WAY_COLOURS, "USD")
+    by, unit = time_unit(max(each.makespan_seconds for each in results))
+    draw_ranges(
+        end, "How long it takes", {"Spot": [each.makespan_seconds / by for each in results]}, _WAY_COLOURS, unit
+    )
+    figure.supxlabel(f"{LEGEND}. Hosts only; {len(results)} runs.", fontsize=9, color="#58636d")
     _save(figure, path)
 
 
@@ -114,7 +114,7 @@ def draw_savings(savings: Mapping[str, Sequence[tuple[float, float]]], path: Pat
         axes.plot(
             [hours for hours, _ in points], [100 * value for _, value in points], marker="o", markersize=3, label=name
         )
-    axes.set(title="Saving against the deadline", xlabel="deadline, hours", ylabel="saving over on-demand, %")
+    axes.set(title="Saving against the deadline", xlabel="deadline, h", ylabel="saved against on-demand, %")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     _save(figure, path)
@@ -125,7 +125,8 @@ def draw_answers(answers: Mapping[str, tuple[Sequence[Decimal], Sequence[float]]
     figure = _figure(9, 1.2 + 0.4 * len(answers))
     cost, end = figure.subplots(1, 2, sharey=True)
     places = range(len(answers))
-    for axes, which, unit in ((cost, 0, 1.0), (end, 1, _HOUR)):
+    by, name = time_unit(max((seconds for _, ends in answers.values() for seconds in ends), default=0.0))
+    for axes, which, unit in ((cost, 0, 1.0), (end, 1, by)):
         values = [[float(value) / unit for value in each[which]] for each in answers.values()]
         means = [sum(each) / len(each) for each in values]
         reach = [
@@ -137,7 +138,7 @@ def draw_answers(answers: Mapping[str, tuple[Sequence[Decimal], Sequence[float]]
         axes.grid(axis="x", alpha=0.3)
     cost.set(title="Cost", xlabel="USD", yticks=list(places), yticklabels=list(answers))
     cost.invert_yaxis()
-    end.set(title="End of the last job", xlabel="hours")
+    end.set(title="How long it takes", xlabel=name)
     _save(figure, path)
 
 
@@ -145,8 +146,8 @@ def _by_pool(host: HostLife) -> tuple[str, str, float, str]:
     return (host.instance_type, host.zone, host.launched_at, host.instance_id)
 
 
-def _span(begin: float, end: float | None) -> tuple[float, float]:
-    return (begin / _HOUR, ((end if end is not None else begin) - begin) / _HOUR)
+def _span(begin: float, end: float | None, by: float) -> tuple[float, float]:
+    return (begin / by, ((end if end is not None else begin) - begin) / by)
 
 
 def _figure(width: float, height: float) -> "Figure":
