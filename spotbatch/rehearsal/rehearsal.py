@@ -124,6 +124,22 @@ class Rehearsed:
         return sum(record.resumed_from is not None for record in self.disturbed.records)
 
     @property
+    def dumps(self) -> int:
+        """Snapshots that were stored."""
+        return sum(record.snapshot_bytes > 0 for record in self.disturbed.records)
+
+    @property
+    def snapshot_restores(self) -> int:
+        """Attempts that went on from a snapshot."""
+        return sum(record.snapshot_restore_seconds is not None for record in self.disturbed.records)
+
+    @property
+    def snapshot_refusals(self) -> list[str]:
+        """Why there was no snapshot where one was wanted, each reason once."""
+        found = (record.snapshot_refused for record in self.disturbed.records)
+        return list(dict.fromkeys(each for each in found if each))
+
+    @property
     def lost_seconds(self) -> list[float]:
         """Work lost by each interruption that the runtime was able to record."""
         found = (one.work_lost_seconds for one in self.disturbed.records if one.outcome == "interrupted")

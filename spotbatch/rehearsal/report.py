@@ -41,6 +41,11 @@ def _safety(found: Rehearsed) -> Iterator[tuple[str, str]]:
     for each in found.by_themselves[:_SHOWN_DIFFERENCES]:
         yield "also undisturbed", each.in_words
     yield "resumed from a checkpoint", wording.count(found.resumed, "attempt")
+    if found.dumps or found.snapshot_restores or found.snapshot_refusals:
+        restored = f"{wording.count(found.snapshot_restores, 'attempt')} went on from one"
+        yield "snapshots", f"{found.dumps} stored; {restored}"
+    for why in found.snapshot_refusals[:_SHOWN_DIFFERENCES]:
+        yield "no snapshot", why.removeprefix("no snapshot: ")
 
 
 def _differ(jobs: int) -> str:
@@ -191,6 +196,9 @@ def as_document(found: Rehearsed, total: int) -> dict[str, Any]:
         "reclaims": found.plan.in_words,
         "interruptions": found.disturbed.interruptions,
         "resumed_attempts": found.resumed,
+        "snapshots": found.dumps,
+        "snapshot_restores": found.snapshot_restores,
+        "snapshot_refusals": found.snapshot_refusals,
         "output_files": found.output_files,
         "differing_units": found.differing,
         "differences": [asdict(each) for each in found.differences],

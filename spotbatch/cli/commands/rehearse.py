@@ -27,6 +27,13 @@ TraceFile = Annotated[
 Faults = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="Besides, what else AWS does: hostile, or a file (see docs).")
 ]
+Notice = Annotated[
+    str | None,
+    typer.Option(help="From the notice to the reclaim, on AWS 2 minutes (default: 5s, 60s with --snapshot)."),
+]
+Snapshot = Annotated[
+    bool, typer.Option("--snapshot", help="Dump the commands at the notice (as root; docs/snapshots.md).")
+]
 
 
 @app.command("rehearse")
@@ -46,7 +53,8 @@ def rehearse_command(
     ] = None,
     faults: Faults = None,
     seed: Annotated[int, typer.Option(help="Of the reclaims at a --rate, and of the --faults.")] = 0,
-    notice: Annotated[str, typer.Option(help="From the notice to the reclaim (on AWS 2 minutes).")] = "5s",
+    notice: Notice = None,
+    snapshot: Snapshot = False,
     vcpus: Annotated[int | None, typer.Option(help="vCPUs of a job.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory of a job: 2048 (MiB), 2G.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, or NAME for this shell's value.")] = None,
@@ -71,6 +79,7 @@ def rehearse_command(
         vcpus=vcpus,
         memory_mib=parse.memory_mib(memory) if memory else None,
         env=parse.variables(env or ()),
+        is_snapshot=snapshot,
     )
     if file is not None:
         asked = asked.with_defaults(job_file.read(file))
@@ -87,7 +96,8 @@ def rehearse_command(
         seed=seed,
         faults=faults,
     )
-    found = _run(asked, sample, plan, parse.seconds(notice), parse.seconds(limit))
+    lead = notice or ("60s" if asked.is_snapshot else "5s")
+    found = _run(asked, sample, plan, parse.seconds(lead), parse.seconds(limit))
     full = total or asked.array or sample
     if html is not None:
         html.write_text(as_html(found, asked.command, full), encoding="utf-8")
@@ -107,11 +117,20 @@ def _run(asked: JobOptions, sample: int, plan: ReclaimPlan, notice_seconds: floa
     vcpus = asked.vcpus or _DEFAULT_VCPUS
     needs = ResourceRequirements(vcpus=vcpus, memory_mib=asked.memory_mib or _DEFAULT_MEMORY_MIB)
     wanted = RehearsalRequest(
-        asked=JobOptions(command=asked.command, vcpus=vcpus, memory_mib=needs.memory_mib, env=asked.env),
+        asked=JobOptions(
+            command=asked.command,
+            vcpus=vcpus,
+            memory_mib=needs.memory_mib,
+            env=asked.env,
+            is_snapshot=asked.is_snapshot,
+        ),
         sample=sample,
         plan=plan,
         limit_seconds=limit_seconds,
     )
     max_vcpus = max(4, vcpus * sample)
     opened = partial(private_region, needs=needs, max_vcpus=max_vcpus, notice_seconds=notice_seconds, say=text.hint)
-    return rehearse(opened, wanted, text.hint)
+    if not asked.is_snapshot:
+        return rehearse(opened, wanted, text.hint)
+    drained = ("--draining", "on")  # as the stack's hosts: the next attempt does not wait for the end of a long notice
+    return rehearse(lambda options: opened((*options, *drained)), wanted, text.hint)

@@ -105,3 +105,16 @@ def test_the_measured_restore_is_part_of_a_restart_and_half_of_it_is_priced() ->
 def test_a_rate_that_no_clock_could_hold_is_refused() -> None:
     with pytest.raises(InvalidInput, match="above 0, not 1e-310"):
         ReclaimPlan(reclaims_per_host_hour=1e-310)
+
+
+def test_snapshots_are_counted_and_each_reason_for_having_none_is_given_once() -> None:
+    found = rehearsed(ReclaimPlan())
+    assert "snapshots" not in said(found), "none were asked for"
+    why = "no snapshot: it uses io_uring"
+    dumped = AttemptRecord(started_at=0.0, snapshot_bytes=5, snapshot_seconds=0.1)
+    refused = AttemptRecord(started_at=0.0, snapshot_restore_seconds=0.2, snapshot_refused=why)
+    found = replace(found, disturbed=replace(found.disturbed, records=[dumped, refused, refused]))
+    assert said(found)["snapshots"] == "1 stored; 2 attempts went on from one"
+    assert [answer for name, answer in facts(found, 1) if name == "no snapshot"] == ["it uses io_uring"]
+    document = as_document(found, 1)
+    assert (document["snapshots"], document["snapshot_restores"], document["snapshot_refusals"]) == (1, 2, [why])

@@ -33,3 +33,13 @@ def test_lines_of_a_record_become_labels_and_texts() -> None:
         ("restores", "in about 1 min 15 s, at the bandwidth of its saves"),
         ("warning", "disk nearly full"),
     ]
+
+
+def test_a_snapshot_is_told_where_it_was_taken_where_it_was_restored_and_where_it_was_refused() -> None:
+    taken = AttemptRecord(snapshot_bytes=412 << 20, snapshot_seconds=0.94)
+    assert told_by(taken) == ["dumped     412.0 MiB, while the command stood still for 0.9 s"]
+    restored = AttemptRecord(snapshot_restore_seconds=1.31, snapshot_refused="no snapshot: it uses io_uring")
+    assert told_by(restored) == [
+        "restored   from its snapshot in 1.3 s",
+        "snapshot   no snapshot: it uses io_uring",
+    ]
