@@ -63,11 +63,10 @@ def measured(gib: float, folder: Path) -> str:
         restored = host.record()
     finally:
         host.close()
-    copy = copied(size, folder)
+    copy, frozen, back = copied(size, folder), dumped["snapshot_seconds"], restored["snapshot_restore_seconds"]
     return (
-        f"{gib:4.1f} GiB: frozen {dumped['snapshot_seconds']:6.2f} s ({dumped['snapshot_seconds'] / copy:4.1f} times cp), "
-        f"restored {restored['snapshot_restore_seconds']:6.2f} s "
-        f"({restored['snapshot_restore_seconds'] / copy:4.1f} times cp), cp {copy:6.2f} s, "
+        f"{gib:4.1f} GiB: frozen {frozen:6.2f} s ({frozen / copy:4.1f} times cp), "
+        f"restored {back:6.2f} s ({back / copy:4.1f} times cp), cp {copy:6.2f} s, "
         f"stored {dumped['uploaded_bytes'] / (1 << 30):.2f} GiB, "
         f"{dumped['ended_at'] - dumped['noticed_at']:.1f} s from the notice to the exit"
     )

@@ -201,7 +201,7 @@ class Agent:
             why = "it did not end in time" if ended.code is None else errors_in(read_log(images, "restore.log"))
         elif len(born) != 1:
             why = f"{len(born)} processes came of it instead of one"
-        elif processes.cgroups(born[0]) != processes.cgroups(peer):
+        elif not processes.is_in_cgroups_of(born[0], peer):
             why = "it is outside the container's cgroup, so its limits would not hold"
         if why:
             _kill(born)

@@ -119,6 +119,11 @@ def cgroups(pid: int) -> str:
     return _text(pid, "cgroup")
 
 
+def is_in_cgroups_of(pid: int, other: int) -> bool:
+    """Whether a process is in another's cgroups. One that has ended, and is in none any more, counts as if it were."""
+    return cgroups(pid) == cgroups(other) or not is_living(pid)
+
+
 def _refused_target(pid: int, target: str) -> list[str]:
     """Why a dump with this file open or mapped would be refused: nothing, or one reason."""
     if _DEVICES.match(target):

@@ -1,6 +1,9 @@
 """What is asked of criu, what is refused, and whether it fits the time: without processes."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -116,13 +119,23 @@ def test_a_message_fits_whatever_the_reason() -> None:
         decoded(b"[]")
 
 
-def test_each_package_is_pinned_and_another_file_is_not_used(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder, criu = Path(str(tmp_path)), next(each for each in packages() if each.name == "criu")
+def test_each_package_is_pinned_and_another_file_is_not_used(tmp_path: Path) -> None:
+    folder, criu = tmp_path, next(each for each in packages() if each.name == "criu")
     assert all(len(each.sha256) == 64 and each.version for each in packages())
     with pytest.raises(NotInstalled, match="did not arrive"):
         checked(criu, folder)
     (folder / f"criu_{criu.version}_amd64.deb").write_bytes(b"something else")
     with pytest.raises(NotInstalled, match="is pinned: it is not used"):
         checked(criu, folder)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cgroup").exists(), reason="there is no /proc")
+def test_a_restored_command_that_ended_at_once_is_not_taken_for_one_outside_its_cgroup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    monkeypatch.setattr(processes, "cgroups", lambda pid: f"/of/{pid}")
+    assert processes.is_in_cgroups_of(ended.pid, os.getpid())
+    assert not processes.is_in_cgroups_of(os.getpid(), ended.pid)
+    ended.wait()
