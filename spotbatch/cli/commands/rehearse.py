@@ -36,7 +36,7 @@ Snapshot = Annotated[
 ]
 
 
-@app.command("rehearse")
+@app.command("rehearse", epilog="Example: spotbatch rehearse --sample 4 --of 1000 -- python simulate.py")
 def rehearse_command(
     command: Annotated[
         list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What the job runs, after `--`.")
@@ -69,8 +69,6 @@ def rehearse_command(
     Hosts are reclaimed all at once, in --rounds; or each by chance at a --rate (60: about one a minute); or as a
     --trace-file recorded it. With --faults hostile AWS's other troubles come too: throttling, late and lost
     answers, failed pulls, hosts that never join, reclaims without a notice.
-
-    Example: spotbatch rehearse --sample 4 --of 1000 -- python simulate.py
     """
     from spotbatch.rehearsal.report import as_document, as_html, as_lines
 
