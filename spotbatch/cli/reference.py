@@ -88,7 +88,7 @@ def _page(entry: Entry) -> str:
 def _lines(name: str, command: Any, help_text: str) -> Iterator[str]:
     members = getattr(command, "commands", None)
     yield f"\n### {name}\n"
-    yield _plain(command.help or help_text)
+    yield "\n\n".join(_plain(text) for text in (command.help or help_text, command.epilog or "") if text)
     if members is not None:
         for member_name, member in members.items():
             yield from _lines(f"{name} {member_name}", member, "")

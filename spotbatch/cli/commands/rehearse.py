@@ -27,6 +27,10 @@ TraceFile = Annotated[
 Faults = Annotated[
     str | None, typer.Option(metavar="NAME|FILE", help="Besides, what else AWS does: hostile, or a file (see docs).")
 ]
+Command = Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What the job runs, after `--`.")]
+TracePolarity = Annotated[
+    str | None, typer.Option(help="What a 1 means, where the trace does not say: available or reclaimed.")
+]
 Notice = Annotated[
     str | None,
     typer.Option(help="From the notice to the reclaim, on AWS 2 minutes (default: 5s, 60s with --snapshot)."),
@@ -36,11 +40,9 @@ Snapshot = Annotated[
 ]
 
 
-@app.command("rehearse", epilog="Example: spotbatch rehearse --sample 4 --of 1000 -- python simulate.py")
+@app.command("rehearse")
 def rehearse_command(
-    command: Annotated[
-        list[str] | None, typer.Argument(metavar="-- COMMAND...", help="What the job runs, after `--`.")
-    ] = None,
+    command: Command = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A job file (TOML) instead.")] = None,
     sample: Annotated[int, typer.Option(help="How many jobs (children of an array) to run.", min=1, max=100)] = 2,
     total: Annotated[int | None, typer.Option("--of", help="How many the full run has, for its cost.", min=1)] = None,
@@ -48,9 +50,7 @@ def rehearse_command(
     rate: Annotated[float | None, typer.Option(help="Instead of rounds: reclaims per host and hour.")] = None,
     trace_file: TraceFile = None,
     trace_speed: Annotated[float, typer.Option(help="So many seconds of the trace pass in one.")] = 60.0,
-    trace_polarity: Annotated[
-        str | None, typer.Option(help="What a 1 means, where the trace does not say: available or reclaimed.")
-    ] = None,
+    trace_polarity: TracePolarity = None,
     faults: Faults = None,
     seed: Annotated[int, typer.Option(help="Of the reclaims at a --rate, and of the --faults.")] = 0,
     notice: Notice = None,
@@ -69,6 +69,8 @@ def rehearse_command(
     Hosts are reclaimed all at once, in --rounds; or each by chance at a --rate (60: about one a minute); or as a
     --trace-file recorded it. With --faults hostile AWS's other troubles come too: throttling, late and lost
     answers, failed pulls, hosts that never join, reclaims without a notice.
+
+    Example: spotbatch rehearse --sample 4 --of 1000 -- python simulate.py
     """
     from spotbatch.rehearsal.report import as_document, as_html, as_lines
 
