@@ -17,6 +17,7 @@ from spotbatch.local.engine.job_book import JobBook
 from spotbatch.local.engine.leaked_processes import cookie_of
 from spotbatch.local.engine.process_runner import ProcessRunner
 from spotbatch.local.engine.running_attempt import AttemptNews, RunningAttempt
+from spotbatch.local.engine.secrets import MissingSecret, fetched
 
 _NO_LIMIT_OF_OURS: Final = 1 << 60  # the engine's control group limits the container's memory
 _TELLING_CODES: Final = (125, 126, 127, 137)  # Docker's own failure, or its engine killed the container
@@ -126,6 +127,10 @@ class ContainerRunner:
 
     def _run_container(self, docker: Docker, attempt: RunningAttempt) -> None:
         container, name = self._book.container(attempt.job_no), docker.name_of(attempt.task)
+        secrets = fetched(self._settings.secret_of, container.secrets)
+        if isinstance(secrets, MissingSecret):
+            self._news.over(attempt.attempt_id, None, secrets.reason, NOT_STARTED)
+            return
         on_host = self._hosts.on_host(attempt.host, self._settings.metadata_url)
         asked: Any = self._book.described(attempt.job_no).get("container")
         place, unit = self._processes.place_of(attempt.job_no), self._processes.unit_of(attempt)
@@ -135,7 +140,7 @@ class ContainerRunner:
             job_id=unit.job_id,
             container=container,
             asked=asked if isinstance(asked, dict) else {},
-            variables=in_container(self._settings, container, place, unit, on_host),
+            variables={**in_container(self._settings, container, place, unit, on_host), **secrets},
             mounts=[
                 Mount(folder=on_host.notice.parent, is_read_only=True),
                 Mount(folder=self._settings.artifacts, is_read_only=False),

@@ -144,7 +144,7 @@ def run_command(
         docker.program, "run", "--pull=never", f"--name={name}", "--network=host", "--log-driver=none",
         f"--label={REGION_LABEL}={docker.region}", f"--label={JOB_LABEL}={job_id}",
         f"--memory={container.memory_mib}m", f"--memory-swap={container.memory_mib}m",
-        f"--cpu-shares={container.vcpus * _SHARES_A_VCPU}",
+        f"--cpu-shares={int(container.vcpus * _SHARES_A_VCPU)}",
         *([f"--gpus={container.gpus}"] if container.gpus else []),
         *(f"--volume={each.folder}:{each.folder}{':ro' if each.is_read_only else ''}" for each in mounts),
         *_definition_options(asked),

@@ -1,6 +1,8 @@
 """Secrets of job definitions: their values from the region's own services, or a start that fails as on AWS."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +101,35 @@ def test_a_stack_that_makes_a_secret_gives_it_to_its_jobs(region: RunningRegion)
     assert job["status"] == "SUCCEEDED", job["container"]
     assert printed(region, job) == ["kept told"]
     assert region.client("ssm").get_parameter(Name="/s/p")["Parameter"]["Value"] == "told"
+
+
+# Runs no container: it prints the variables that it was told to pass on, as the container would get them.
+STAND_IN = """#!/bin/sh
+case "$1" in
+  version) echo 1.0 ;;
+  run) echo "[$DB]"; case "$*" in *hidden*) echo "on the command line" ;; esac ;;
+  inspect) echo "false|2026-01-01T00:00:00Z|" ;;
+esac
+"""
+
+
+def test_a_container_gets_its_secrets_too_and_nobody_reads_them_on_a_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    with running(tmp_path / "home", "--boot-seconds", "0.05", "--runner", "docker") as region:
+        batch = region.client("batch")
+        batch.create_compute_environment(
+            computeEnvironmentName="ce", type="MANAGED", computeResources=ENVIRONMENT_RESOURCES
+        )
+        order = [{"order": 1, "computeEnvironment": "ce"}]
+        batch.create_job_queue(jobQueueName="q", priority=1, computeEnvironmentOrder=order)
+        arn = region.client("secretsmanager").create_secret(Name="db", SecretString="hidden")["ARN"]
+        assert printed(region, ended(region, "with", arn)) == ["[hidden]"]
+        job = ended(region, "without", "/there/is/none")
+        assert job["status"] == "FAILED"
+        assert job["container"]["reason"].startswith(LOST)
