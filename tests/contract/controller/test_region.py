@@ -135,3 +135,26 @@ def test_what_cannot_be_kept_is_refused_before_it_is_promised(
 ) -> None:
     answer = world.run("submit", "--memory", "300", *options, "--", "true", code=2)
     assert said in answer.err
+
+
+def test_a_second_load_and_an_update_keep_its_runs_and_the_stack_goes_with_its_controller(world: CliWorld) -> None:
+    """The whole template, as deployed again unchanged, deployed with a change, and removed."""
+    tables, functions, events = (world.region.client(name) for name in ("dynamodb", "lambda", "events"))
+    [table] = tables.list_tables()["TableNames"]
+    kept = tables.scan(TableName=table)["Count"]
+    assert kept > 0
+    [path] = (world.home.parent / "out").glob("*.template.json")
+    name, body = path.name.removesuffix(".template.json"), json.loads(path.read_text())
+    world.admin.load_stack(name, body, file=str(path))
+    assert tables.scan(TableName=table)["Count"] == kept
+    [function] = [one for one in body["Resources"].values() if one["Type"] == "AWS::Lambda::Function"]
+    function["Properties"]["MemorySize"] = 1024
+    world.admin.load_stack(name, body, file=str(path))
+    assert tables.list_tables()["TableNames"] == [table]
+    assert tables.scan(TableName=table)["Count"] == kept
+    assert [one["MemorySize"] for one in functions.list_functions()["Functions"]] == [1024]
+    assert ended(world, submit(world, "--grow-memory", "2x", "--", "true"))["outcome"] == "succeeded"
+    world.region.client("cloudformation").delete_stack(StackName=name)
+    until(lambda: not functions.list_functions()["Functions"], seconds=120)
+    assert tables.list_tables()["TableNames"] == []
+    assert not [rule for rule in events.list_rules()["Rules"] if "controller" in rule["Name"]]
