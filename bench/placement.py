@@ -62,6 +62,8 @@ YARDSTICKS: Makers = {
 }
 ABLATION: Makers = {
     "ours": YARDSTICKS["ours"],
+    "joint table alone": lambda model, coupling: JointPolicy(model=model, coupling=coupling, region_weight=0.0),
+    "region's table alone": lambda model, coupling: JointPolicy(model=model, coupling=coupling, region_weight=1.0),
     "pools independent": lambda model, _: JointPolicy(model=model, coupling=NONE),
     "solved once": lambda model, coupling: JointPolicy(model=model, coupling=coupling, solve_again_below=0.0),
     "recoveries as believed": lambda model, coupling: JointPolicy(model=model, coupling=coupling, recovery=1.0),

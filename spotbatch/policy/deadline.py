@@ -46,7 +46,7 @@ class DeadlinePolicy:
                 f"a memory of {len(known.beliefs)} regimes cannot go on with a model of {len(model.regimes)}: "
                 "start without it"
             )
-        return DeadlinePilot(terms, model, _solved(terms, model, self.caution), known)
+        return DeadlinePilot(terms, model, solved_table(terms, model, self.caution), known)
 
     @property
     def believed(self) -> HazardModel:
@@ -60,7 +60,8 @@ class DeadlinePolicy:
 
 
 @lru_cache(maxsize=2)  # a table takes tens of megabytes
-def _solved(terms: Terms, model: HazardModel, caution: float) -> Table:
+def solved_table(terms: Terms, model: HazardModel, caution: float) -> Table:
+    """The table for these terms, solved or among the last two that were. Needs numpy."""
     return solve(terms, model.harsher(caution))
 
 
@@ -80,14 +81,25 @@ class Beliefs:
 
     def see(self, is_up: bool) -> int:
         """Process one observation, a tick after the previous one; returns the bucket of the current age."""
-        if self._is_up is not None:
-            bucket = self._model.bucket(self._age)
-            likelihood = self._stayed if is_up == self._is_up else self._ended
-            weights = self._weights * likelihood[int(self._is_up), bucket]
-            self._weights = weights / weights.sum()
-            self._age = self._age + self._tick if is_up == self._is_up else 0.0
+        self._weights, self._age = self._observed(is_up)
         self._is_up = is_up
         return self._model.bucket(self._age)
+
+    def after(self, is_up: bool) -> tuple[int, Any]:
+        """The bucket of the age, and the weights, that `see` would lead to; nothing is processed."""
+        weights, age = self._observed(is_up)
+        return self._model.bucket(age), weights
+
+    def pass_tick(self) -> None:
+        """A tick without an observation: the period is taken to go on."""
+        self._age += self._tick
+
+    def _observed(self, is_up: bool) -> tuple[Any, float]:
+        if self._is_up is None:
+            return self._weights, self._age
+        likelihood = self._stayed if is_up == self._is_up else self._ended
+        weights = self._weights * likelihood[int(self._is_up), self._model.bucket(self._age)]
+        return weights / weights.sum(), self._age + self._tick if is_up == self._is_up else 0.0
 
     @property
     def weights(self) -> Any:
@@ -129,18 +141,18 @@ class DeadlinePilot:
         started = slack - terms.changeover_seconds
         on_spot = kept if view.instance is Move.SPOT else started
         on_demand = kept if view.instance is Move.ON_DEMAND else started
-        best, least = Move.ON_DEMAND, _at(costs, on_demand / table.cell_seconds, STAY_ON_DEMAND)
+        best, least = Move.ON_DEMAND, cost_at(costs, on_demand / table.cell_seconds, STAY_ON_DEMAND)
         if view.is_spot_available and is_safe(terms, view, Move.SPOT):
-            cost = _at(costs, on_spot / table.cell_seconds, STAY_ON_SPOT)
+            cost = cost_at(costs, on_spot / table.cell_seconds, STAY_ON_SPOT)
             if cost <= least:
                 best, least = Move.SPOT, cost
-        if is_safe(terms, view, Move.WAIT) and _at(costs, slack / table.cell_seconds, WAIT) < least:
+        if is_safe(terms, view, Move.WAIT) and cost_at(costs, slack / table.cell_seconds, WAIT) < least:
             return Move.WAIT
         return best
 
 
-def _at(costs: Any, place: float, move: int) -> float:
-    """A cost interpolated between two slack cells."""
+def cost_at(costs: Any, place: float, move: int) -> float:
+    """A move's cost interpolated between two slack cells; infinite below the first one, which would be late."""
     if place < 0:
         return math.inf
     low = min(int(place), len(costs) - 1)

@@ -11,6 +11,7 @@ from spotbatch.policy.interface import Move
 from spotbatch.policy.joint_table import MOST_POOLS, Chance, JointTable, solve_joint
 from spotbatch.policy.placement import Market, Place, PlacementTerms, PlacementView, SpotPool, is_safe
 from spotbatch.policy.pool_beliefs import PoolBeliefs
+from spotbatch.policy.region_table import RegionTable
 
 _SCARCE: Final = 0.5
 _HOUR: Final = 3600.0
@@ -24,6 +25,8 @@ class JointPolicy:
     beyond `coupling`; `scarce_recovery` where Spot is scarce. Spot is scarce if it is believed to be up less than the
     fraction `solve_again_below` of the time, as a mean over the table's pools: then the table is solved again every
     `solve_again_seconds` with the beliefs at that time. 0 means never, 1 always.
+    `region_weight`: where all pools are of one region, this part of the costs comes from `region_table`, the rest from
+    the joint table; 0 uses the joint table alone.
     `is_aged` False uses the table's own odds for the next tick, `is_moving` False stays on a Spot instance until it is
     reclaimed, `is_wide` False considers only pools like those fitted: all for ablation.
     """
@@ -35,6 +38,7 @@ class JointPolicy:
     coupling: Coupling = FITTED_COUPLING
     solve_again_below: float = _SCARCE
     solve_again_seconds: float = 6 * _HOUR
+    region_weight: float = 0.5
     is_wide: bool = True
     is_aged: bool = True
     is_moving: bool = True
@@ -80,6 +84,8 @@ class JointPilot:
         self._terms, self._policy = terms, policy
         self._beliefs = PoolBeliefs(policy.believed, terms.tick_seconds, terms.pools, policy.coupling)
         self._places = {each.name: place for place, each in enumerate(terms.pools)}
+        is_mixed = policy.region_weight > 0 and len(terms.regions) == 1
+        self._region = RegionTable(terms, policy.believed) if is_mixed else None
         self._is_first = True
         self._solved_at = 0.0
         self._solve()
@@ -91,6 +97,8 @@ class JointPilot:
     def watch(self, is_up: Sequence[bool]) -> None:
         """Process the pools' state at a tick before the job starts; the table is solved anew when it does."""
         self._step([*enumerate(is_up)])
+        if self._region is not None:
+            self._region.see(any(is_up))
         self._solved_at = -_HOUR * 24
 
     def decide(self, view: PlacementView, market: Market) -> Place:
@@ -101,7 +109,12 @@ class JointPilot:
             seen.append((self._places[view.reclaimed], False))
         self._step(seen)
         self._solve_again(view.elapsed_seconds)
-        return self._try(view, market, {place for place, _ in seen})
+        if self._region is not None and view.reclaimed:
+            self._region.see(False)
+        place, is_up = self._try(view, market, {place for place, _ in seen})
+        if self._region is not None:
+            self._region.see(True if view.place.move is Move.SPOT else is_up)
+        return place
 
     def _step(self, seen: Sequence[tuple[int, bool]]) -> None:
         if not self._is_first:
@@ -142,13 +155,17 @@ class JointPilot:
 
     # ---- the move ----
 
-    def _try(self, view: PlacementView, market: Market, known: set[int]) -> Place:
-        """Try pools in order of cost-to-go: one that refuses is known to be down, and the costs are recomputed."""
+    def _try(self, view: PlacementView, market: Market, known: set[int]) -> tuple[Place, bool | None]:
+        """Try pools in order of cost-to-go: one that refuses is known to be down, and the costs are recomputed.
+
+        Also returns whether the last pool that was tried is up; None if none was tried.
+        """
         refused: set[int] = set()
+        is_up: bool | None = None
         while True:
             place = self._cheapest(view, refused)
             if place.move is not Move.SPOT or place == view.place:
-                return place
+                return place, is_up
             number = self._places[place.pool]
             if number in known and place.pool == view.reclaimed:
                 refused.add(number)
@@ -156,12 +173,12 @@ class JointPilot:
             is_up = market.launch(place.pool)
             self._beliefs.see(number, is_up=is_up)
             if is_up:
-                return place
+                return place, True
             refused.add(number)
 
     def _cheapest(self, view: PlacementView, refused: set[int]) -> Place:
         """The place with the lowest cost-to-go among those that the safety net allows and that did not refuse."""
-        costs, wait = self._costs(view)
+        costs, wait = self._mixed(view, refused)
         best, least = self._net(view), float("inf")
         for place, cost in zip(self._targets, costs, strict=True):
             if place.move is Move.SPOT and (self._places[place.pool] in refused or not self._may(view, place)):
@@ -183,8 +200,19 @@ class JointPilot:
         region = view.place.region or min(self._terms.regions, key=self._terms.on_demand_usd_per_hour.__getitem__)
         return Place(Move.ON_DEMAND, region)
 
+    def _mixed(self, view: PlacementView, refused: set[int]) -> tuple[list[float], float]:
+        """Costs-to-go of each target, and of waiting, in USD: of the joint table, or the mean with the region's."""
+        costs, wait = self._costs(view)
+        if self._region is None:
+            return costs, wait
+        gone = refused | {self._places[each] for each in (view.reclaimed,) if each}
+        others, other_wait = self._region.costs(view, self._targets, is_up=not gone.issuperset(self._chosen))
+        share = self._policy.region_weight
+        mean = [(1 - share) * one + share * other for one, other in zip(costs, others, strict=True)]
+        return mean, (1 - share) * wait + share * other_wait
+
     def _costs(self, view: PlacementView) -> tuple[list[float], float]:
-        """Costs-to-go of each target, and of waiting, in USD."""
+        """Costs-to-go of each target, and of waiting, in USD, by the joint table."""
         np, terms, table = _numpy(), self._terms, self._table
         left = terms.deadline_seconds - view.elapsed_seconds
         slack = left - (terms.work_seconds - view.done_seconds)

@@ -18,6 +18,7 @@ from spotbatch.policy.pool_baselines import SkyNomad, UniformProgressOverPools
 from spotbatch.policy.pool_beliefs import PoolBeliefs
 from spotbatch.policy.pool_oracle import PoolsOptimum
 from spotbatch.policy.pool_replay import replay_pools
+from spotbatch.policy.region_table import RegionTable
 
 HOUR = 3600.0
 TERMS = PlacementTerms(
@@ -249,3 +250,45 @@ def test_more_pools_never_cost_more_in_the_optimum() -> None:
 def test_on_demand_too_short_for_the_deadline_has_no_optimum() -> None:
     with pytest.raises(InvalidInput, match="do not fit"):
         PoolsOptimum().usd(replace(TERMS, work_seconds=6 * HOUR - 100), ALWAYS)
+
+
+ONE_REGION = replace(
+    TERMS, pools=TERMS.pools[:2], on_demand_usd_per_hour={"a": 3.0}, checkpoint_gb=0.0, egress_usd_per_gb={}
+)
+
+
+def a_view(**changes: Any) -> PlacementView:
+    usual = {"elapsed_seconds": 0.0, "done_seconds": 0.0, "place": Place(Move.WAIT), "pending_seconds": 0.0}
+    return PlacementView(**{**usual, "usd_per_hour": {"a1": 1.0, "a2": 1.2}, **changes})
+
+
+def test_where_a_region_is_up_its_table_makes_spot_cheaper_than_on_demand_and_no_target_cheaper_where_it_is_away() -> (
+    None
+):
+    table = RegionTable(ONE_REGION, FITTED)
+    targets = [Place(Move.SPOT, "a", "a1"), Place(Move.ON_DEMAND, "a")]
+    (spot, demand), wait = table.costs(a_view(), targets, is_up=True)
+    assert spot < demand
+    assert spot < wait
+    (_, later), _ = table.costs(a_view(), targets, is_up=False)
+    assert later > demand, "after on-demand there is less hope of Spot"
+
+
+def test_what_the_regions_table_would_see_is_not_yet_seen() -> None:
+    table = RegionTable(ONE_REGION, FITTED)
+    table.see(True)
+    targets = [Place(Move.SPOT, "a", "a1"), Place(Move.ON_DEMAND, "a")]
+    before = table.costs(a_view(elapsed_seconds=600.0), targets, is_up=True)
+    table.costs(a_view(elapsed_seconds=600.0), targets, is_up=False)
+    assert table.costs(a_view(elapsed_seconds=600.0), targets, is_up=True) == before
+    table.see(None)  # a tick without a look: the period is older
+    assert table.costs(a_view(elapsed_seconds=600.0), targets, is_up=True)[0][0] <= before[0][0] + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_in_one_region_too_nobody_is_late_and_nobody_beats_the_optimum(seed: int) -> None:
+    for number in range(5):
+        up = drawn(ONE_REGION, 100 * seed + number)
+        outcome = replay_pools(ONE_REGION, JointPolicy(model=FITTED), up)
+        assert not outcome.is_late, seed
+        assert outcome.usd >= PoolsOptimum().usd(ONE_REGION, up) - 1e-6
