@@ -26,15 +26,15 @@ class RegionTable:
 
         Needs numpy.
         """
-        policy = DeadlinePolicy(model=model, caution=_CAUTION, is_wide=False)  # the model is the one believed in, doubt included
+        policy = DeadlinePolicy(model=model, caution=_CAUTION, is_wide=False)  # the model has its doubt already
         self._usd_per_hour = min(each.usd_per_hour for each in terms.pools)
-        dearest = min(terms.on_demand_usd_per_hour[each] for each in terms.regions)
+        demand = min(terms.on_demand_usd_per_hour[each] for each in terms.regions)
         self._terms = Terms(
             work_seconds=terms.work_seconds,
             deadline_seconds=terms.deadline_seconds,
             changeover_seconds=terms.changeover_seconds,
             tick_seconds=terms.tick_seconds,
-            price_ratio=round(dearest / self._usd_per_hour, 1),  # rounded, so that a table serves many jobs
+            price_ratio=round(demand / self._usd_per_hour, 1),  # rounded, so that a table serves many jobs
             is_reclaim_seen_at_once=terms.is_reclaim_seen_at_once,
         )
         self._table = solved_table(self._terms, policy.believed, policy.caution)
