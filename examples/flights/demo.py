@@ -46,7 +46,8 @@ def main() -> int:
     arguments = _arguments()
     started = time.monotonic()
     with _home(arguments.home) as home, _stopped_by_signals():
-        demo = Demo(home=home, results=arguments.results, reclaims=arguments.reclaims)
+        unkind = ("--faults", arguments.faults, "--seed", str(arguments.seed)) if arguments.faults else ()
+        demo = Demo(home=home, results=arguments.results, reclaims=arguments.reclaims, unkind=unkind)
         try:
             demo.run()
         except subprocess.CalledProcessError as error:
@@ -66,8 +67,9 @@ def main() -> int:
 class Demo:
     """The steps, one method each, and the state that they share: the region's home and the job ids."""
 
-    def __init__(self, *, home: Path, results: Path, reclaims: int) -> None:
+    def __init__(self, *, home: Path, results: Path, reclaims: int, unkind: tuple[str, ...] = ()) -> None:
         self.home = home
+        self.unkind = unkind
         self.results = results
         self.reclaims = reclaims
         assembly = Path(os.environ.get("CDK_OUTDIR", ROOT / "cdk.out")).absolute()
@@ -110,7 +112,7 @@ class Demo:
             "--template", str(_short(self.template)),
             "--images", "examples/flights/images.toml",
             "--vcpu-quota", "8", "--boot-seconds", "2", "--notice-seconds", "4",
-            "--pass-env", "PYTHONPATH",
+            "--pass-env", "PYTHONPATH", *self.unkind,
             *(("--pass-env", "FLIGHTS_RESAMPLES") if "FLIGHTS_RESAMPLES" in os.environ else ()),
             environment={"PYTHONPATH": str(ROOT / "examples")},
         )  # fmt: skip
@@ -202,6 +204,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=ROOT / "demo-results", help="default: demo-results/")
     parser.add_argument("--home", type=Path, help="keep the region in this folder (default: a temporary one)")
     parser.add_argument("--reclaims", type=int, default=RECLAIMS, help="hosts to reclaim (default: %(default)s)")
+    parser.add_argument("--faults", help="as of `spotbatch local up`: hostile, or a file")
+    parser.add_argument("--seed", type=int, default=0, help="of the faults (default: %(default)s)")
     given = parser.parse_args()
     given.results = given.results.absolute()
     return given

@@ -18,11 +18,16 @@ _SHARES_OF_REQUESTS: Final = ("throttled", "server_errors", "lost_answers", "s3_
 _SHARES_OF_ATTEMPTS: Final = ("pull_failures", "docker_timeouts")
 _SHARES_OF_HOSTS: Final = ("no_capacity", "never_join")
 _SHARES_OF_NOTICES: Final = ("late_notices", "missing_notices")
+_SHARES_OF_EVENTS: Final = ("duplicate_events", "late_events")
 _SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "api": ("rate_limits", *_SHARES_OF_REQUESTS, "lagging_answers", "lag_seconds"),
     "attempts": (*_SHARES_OF_ATTEMPTS, "pull_hangs", "pull_hang_seconds", "docker_timeout_seconds"),
-    "hosts": (*_SHARES_OF_HOSTS, "join_timeout_seconds", "late_boots", "late_boot_seconds"),
+    "hosts": (
+        *_SHARES_OF_HOSTS,
+        *("join_timeout_seconds", "late_boots", "late_boot_seconds", "agent_disconnects", "agent_disconnect_seconds"),
+    ),
     "notices": (*_SHARES_OF_NOTICES, "late_notice_seconds", "draining_off"),
+    "events": (*_SHARES_OF_EVENTS, "late_event_seconds"),
     "clock": ("clock_skew_seconds",),
 }
 _MOST_SKEW_SECONDS: Final = 86_400.0
@@ -54,11 +59,17 @@ class FaultPlan:
     join_timeout_seconds: float = 0.0
     late_boots: float = 0.0  # of the hosts: they take this much longer
     late_boot_seconds: float = 0.0
+    agent_disconnects: float = 0.0  # of the attempts' ends: the host's agent is disconnected then, for this time
+    agent_disconnect_seconds: float = 0.0
     # ---- of the table notices ----
     late_notices: float = 0.0  # of the notices: they arrive this long before the end
     late_notice_seconds: float = 0.0
     missing_notices: float = 0.0  # of the notices: they never arrive
     draining_off: bool = False  # no host drains, whatever its user data says
+    # ---- of the table events ----
+    duplicate_events: float = 0.0  # of the events: EventBridge delivers them again, at most this much later
+    late_events: float = 0.0  # of the events: they arrive late, after events that happened later
+    late_event_seconds: float = 0.0
     # ---- of the table clock ----
     clock_skew_seconds: float = 0.0  # how far the region's clock is ahead of this machine's
 
@@ -73,7 +84,8 @@ class FaultPlan:
                     raise InvalidInput(f"clock_skew_seconds is at most a day either way, not {value:g}")
             elif not 0 <= value <= most:
                 raise InvalidInput(f"{each.name} is 0 to {most:g}, not {value:g}")
-        for names in (_SHARES_OF_REQUESTS, _SHARES_OF_ATTEMPTS, _SHARES_OF_HOSTS, _SHARES_OF_NOTICES):
+        groups = (_SHARES_OF_REQUESTS, _SHARES_OF_ATTEMPTS, _SHARES_OF_HOSTS, _SHARES_OF_NOTICES, _SHARES_OF_EVENTS)
+        for names in groups:
             total = sum(getattr(self, name) for name in names)
             if total > 1:
                 raise InvalidInput(f"{', '.join(names)} are at most 1 together, not {total:g}")
@@ -103,10 +115,15 @@ HOSTILE: Final = FaultPlan(
     join_timeout_seconds=3.0,
     late_boots=0.20,
     late_boot_seconds=2.0,
+    agent_disconnects=0.10,
+    agent_disconnect_seconds=2.0,
     late_notices=0.25,
     late_notice_seconds=1.0,
     missing_notices=0.20,
     draining_off=True,
+    duplicate_events=0.05,
+    late_events=0.10,
+    late_event_seconds=3.0,
     clock_skew_seconds=90.0,
 )
 _BY_NAME: Final = {"none": NO_FAULTS, "hostile": HOSTILE}
@@ -188,6 +205,35 @@ def notice_seconds(plan: FaultPlan, seed: int, host: int, usual_seconds: float) 
     if name == "missing_notices":
         return None
     return min(usual_seconds, plan.late_notice_seconds) if name == "late_notices" else usual_seconds
+
+
+def agent_away_seconds(plan: FaultPlan, seed: int, attempt: int) -> float:
+    """How long the agent of an attempt's host is disconnected at the attempt's end, in seconds; 0 for most.
+
+    ECS developer guide, "Container instance state change events": the agent disconnects and reconnects several times an
+    hour in normal operation. Meanwhile ECS hears of no task's end, and the agent of no new task.
+    """
+    return plan.agent_disconnect_seconds if chance(seed, "agent", attempt) < plan.agent_disconnects else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventFault:
+    """What happens to an event: it arrives late, or arrives once more after some time. Times are in seconds."""
+
+    late_seconds: float = 0.0
+    again_seconds: float | None = None
+
+
+def of_event(plan: FaultPlan, seed: int, number: int) -> EventFault | None:
+    """The fault of an event by its number; None for most.
+
+    EventBridge reference, "Delivery level": at least once; EventBridge promises no order.
+    """
+    name = pick(plan, seed, "event", number, _SHARES_OF_EVENTS)
+    if name is None:
+        return None
+    seconds = plan.late_event_seconds * chance(seed, "how late is an event", number)
+    return EventFault(again_seconds=seconds) if name == "duplicate_events" else EventFault(late_seconds=seconds)
 
 
 # ---- where a plan comes from ----

@@ -29,6 +29,7 @@ class HostView:
     ended_at: float | None
     end_cause: str | None  # RECLAIMED, IDLE, TASK_ENDED, ENVIRONMENT, REGION_STOPPED, NEVER_JOINED
     running: int  # attempts currently on it
+    is_agent_connected: bool = True
 
     @property
     def is_fargate(self) -> bool:

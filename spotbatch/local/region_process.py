@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ from spotbatch.local.engine.group_commit import say
 from spotbatch.local.engine.unfinished import unfinished_in
 from spotbatch.local.events.functions.assets import Assets
 from spotbatch.local.events.monitor import Monitor
+from spotbatch.local.faults import of_event
 from spotbatch.local.machine import this_machine
 from spotbatch.local.metadata.sessions import Sessions
 from spotbatch.local.moto_bridge import MotoBridge
@@ -93,6 +95,7 @@ async def run(arguments: Arguments, open_engine: OpenEngine) -> None:
                     region=info.region,
                     home=settings.home,
                     environment=_function_environment(info),
+                    fault_of=partial(of_event, settings.faults, settings.seed),
                 )
                 moto.on_loaded = monitor.install_hooks
                 moto.on_promised = monitor.rules_changed

@@ -99,12 +99,12 @@ def test_interrupted_children_have_bit_for_bit_the_result_of_an_uninterrupted_ru
     assert interrupted
     for index in interrupted:
         assert isinstance(index, int)
-        alone = _run_alone(index, tmp_path / str(index))
+        alone = run_alone(index, tmp_path / str(index))
         (resumed,) = (demo.results / "months").rglob(alone.name)
         assert resumed.read_bytes() == alone.read_bytes()
 
 
-def _run_alone(index: int, folder: Path) -> Path:
+def run_alone(index: int, folder: Path) -> Path:
     """One child with nothing around it: no region, no runtime, no interruption."""
     environment = {
         "PATH": os.environ["PATH"],

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +13,11 @@ import pytest
 from spotbatch import Client, JobFailed
 from spotbatch.batch.retry import spot_safe
 from spotbatch.batch.status import JobStatus
+from tests.acceptance.test_demo import run_alone
 from tests.contract.cli_world import IMAGES, STACK, CliWorld, run, template
 from tests.contract.local_api_region import running
 
+ROOT = Path(__file__).resolve().parents[2]
 UNKIND = ("--boot-seconds", "0.2", "--notice-seconds", "2", "--stop-grace-seconds", "1", "--faults", "hostile")
 RECLAIMS = ("--reclaims-per-host-hour", "120")
 LIMIT_SECONDS = 240.0
@@ -107,6 +111,29 @@ def test_each_command_does_what_it_says(tmp_path: Path, seed: int) -> None:
         endless = world.submit("--name", "endless", "--memory", "256M", "--", "sleep", "600")
         world.run("cancel", endless, "--yes")
         assert world.run("watch", endless, code=None).code == 1
+
+
+@pytest.mark.chaos
+def test_the_demo_has_the_exact_table(tmp_path: Path) -> None:
+    """The same months as without faults, to the byte: one is computed here, with nothing around it."""
+    results = tmp_path / "results"
+    command = [sys.executable, "-m", "examples.flights.demo", "--home", str(tmp_path / "home"), "--results"]
+    done = subprocess.run(
+        [*command, str(results), "--faults", "hostile", "--seed", "25"],
+        cwd=ROOT,
+        env={**os.environ, "CDK_OUTDIR": str(tmp_path / "cdk.out")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (results / "delays.csv").read_text(encoding="utf-8").splitlines()
+    assert {line.partition(",")[0] for line in lines[1:]} == {str(month) for month in range(1, 13)}
+    alone = run_alone(4, tmp_path / "alone")
+    (found,) = (results / "months").rglob(alone.name)
+    assert found.read_bytes() == alone.read_bytes()
 
 
 @pytest.mark.chaos

@@ -205,7 +205,7 @@ def instance_document(region: Region, host: HostView, used: tuple[float, int] = 
         "containerInstanceArn": container_instance_arn(region, host.instance_id, host.environment),
         "ec2InstanceId": host.instance_id,
         "status": _status(host),
-        "agentConnected": host.ended_at is None,
+        "agentConnected": host.ended_at is None and host.is_agent_connected,
         "runningTasksCount": host.running,
         "pendingTasksCount": 0,
         "registeredResources": _resources(cpu, memory),

@@ -101,6 +101,11 @@ class Attempts:
         if attempt.attempt_id not in self._running or self._commit.is_closing:
             return  # its host was lost in the same turn
         attempt.is_held = False
+        away = self._hosts.agent_away_seconds(attempt.host.instance_id, self._commit.clock.steady())
+        if away:  # it hears of the task once it is connected again
+            attempt.is_held = True
+            self._commit.later(away, self._start, attempt)
+            return
         try:
             start_error = self._book.container(attempt.job_no).start_error
             if start_error:
@@ -206,7 +211,21 @@ class Attempts:
             return
         reason = OUT_OF_MEMORY_REASON if attempt.has_overrun else ""
         status_reason = CONTAINER_EXITED if attempt.stop_reason is None else attempt.stop_reason
-        self.over(attempt_id, exit_code, reason, status_reason)
+        away = 0.0 if self._commit.is_closing else self._agent_away_seconds(attempt)
+        if away:  # should the host be lost before its agent reports the end, the attempt is lost with it
+            self._commit.later(away, self.over, attempt_id, exit_code, reason, status_reason)
+        else:
+            self.over(attempt_id, exit_code, reason, status_reason)
+
+    def _agent_away_seconds(self, attempt: RunningAttempt) -> float:
+        """For how long the agent cannot report an end: it is disconnected already, or is struck by that fault now."""
+        settings, instance_id, now = self._settings, attempt.host.instance_id, self._commit.clock.steady()
+        away = self._hosts.agent_away_seconds(instance_id, now)
+        if not away and not settings.faults.is_kind and not attempt.host.is_fargate:  # AWS's own agent
+            away = faults.agent_away_seconds(settings.faults, settings.seed, attempt.attempt_id)
+            if away:
+                self._hosts.agent_leaves(instance_id, now + away)
+        return away
 
     def lost(self) -> None:
         for attempt in list(self._running.values()):

@@ -31,6 +31,7 @@ class Hosts:
         self._rng = rng
         self._open_to_jobs: set[str] = set()  # living hosts whose jobs reach the metadata service
         self.alive: dict[int, HostView] = {}
+        self._away: dict[str, float] = {}  # hosts whose agent is disconnected, and until when on the steady clock
 
     def launch(self, host_no: int, environment: ComputeEnvironment, pool: Pool, now: float) -> HostView:
         """A new instance, booting."""
@@ -72,6 +73,17 @@ class Hosts:
             beside.replace(file)
         return host
 
+    def agent_leaves(self, instance_id: str, until: float) -> None:
+        """Its agent is disconnected until then, on the steady clock."""
+        self._away[instance_id] = until
+
+    def agent_away_seconds(self, instance_id: str, now: float) -> float:
+        """For how long its agent is still disconnected; 0 if it is connected."""
+        left = self._away.get(instance_id, now) - now
+        if left <= 0:
+            self._away.pop(instance_id, None)
+        return max(0.0, left)
+
     def open_metadata(self, instance_id: str) -> None:
         """Give the host's jobs access to its metadata service."""
         self._open_to_jobs.add(instance_id)
@@ -88,6 +100,7 @@ class Hosts:
     def ended(self, host_no: int, now: float, cause: str) -> HostView:
         host = replace(self.alive.pop(host_no), ended_at=now, end_cause=cause)
         self._open_to_jobs.discard(host.instance_id)
+        self._away.pop(host.instance_id, None)
         self._journal.write(_PUT, _row(host))
         shutil.rmtree(self.notice_file(host.instance_id).parent, ignore_errors=True)
         return host
@@ -115,7 +128,10 @@ class Hosts:
 
     def living(self, running: dict[int, int]) -> list[HostView]:
         """Living hosts with their numbers of attempts, in launch order: the journal is not read."""
-        return [replace(host, running=running.get(host_no, 0)) for host_no, host in self.alive.items()]
+        return [
+            replace(host, running=running.get(host_no, 0), is_agent_connected=host.instance_id not in self._away)
+            for host_no, host in self.alive.items()
+        ]
 
     def all(self, running: dict[int, int]) -> list[HostView]:
         """Living hosts with their numbers of attempts, and dead ones, in launch order."""

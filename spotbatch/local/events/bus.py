@@ -18,6 +18,7 @@ from spotbatch.local.events import shapes
 from spotbatch.local.events.rule import Rule
 from spotbatch.local.events.shapes import Event
 from spotbatch.local.events.target_input import has_input, message_for, text_of
+from spotbatch.local.faults import EventFault
 
 Deliver = Callable[[Mapping[str, Any], Sequence[str]], Any]
 Source = Callable[[], Iterable[Event]]  # renders an item when its turn comes
@@ -45,6 +46,7 @@ class _Waiting:
     bus: str = "default"
     only: str = ""  # a rule's name: moto has already selected it
     events: Iterator[Event] | None = None  # once it has begun
+    was_struck: bool = False  # by a fault: it is late, or a duplicate
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Bus:
         region: str,
         clock: Callable[[], float] = time.time,
         first_wait_seconds: Callable[[], float] = lambda: _GATHER_SECONDS,
+        fault_of: Callable[[int], EventFault | None] = lambda _number: None,
     ) -> None:
         self._rules = rules
         self._deliver = deliver
@@ -75,6 +78,8 @@ class Bus:
         self._region = region
         self._clock = clock
         self._first_wait_seconds = first_wait_seconds
+        self._fault_of = fault_of
+        self._event_no = 0
         self._waiting: deque[_Waiting] = deque()
         self._backlog = 0
         self._arrived = 0  # changes, so far
@@ -171,11 +176,30 @@ class Bus:
             if kind not in of_kind:
                 of_kind[kind] = _for_kind(rules, *kind)
             takers = [rule for rule in of_kind[kind] if rule.takes(event)]
-            if takers:
+            if takers and not self._is_late(one, event):
                 _add(found, takers, event)
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
         return list(found.values())
+
+    def _is_late(self, one: _Waiting, event: Event) -> bool:
+        """Whether a requested fault keeps an event back; another lets it arrive once more."""
+        self._event_no += 1
+        fault = None if one.was_struck else self._fault_of(self._event_no)
+        if fault is None:
+            return False
+        again = fault.late_seconds if fault.again_seconds is None else fault.again_seconds
+        asyncio.get_running_loop().call_later(again, self._put_again, one, event)
+        return fault.again_seconds is None
+
+    def _put_again(self, one: _Waiting, event: Event) -> None:
+        self._waiting.append(
+            _Waiting(
+                source=lambda: [event], left=1, since=time.monotonic(), bus=one.bus, only=one.only, was_struck=True
+            )
+        )
+        self._backlog += 1
+        self._some.set()
 
     async def _first_try(self, delivery: _Delivery) -> None:
         if not await self._try(delivery):

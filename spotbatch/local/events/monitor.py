@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from spotbatch.local.events.moto_side import MotoSide
 from spotbatch.local.events.rule import Rule, kinds_wanted, rule_of
 from spotbatch.local.events.shapes import Event, Kind
 from spotbatch.local.events.targets import Targets
+from spotbatch.local.faults import EventFault
 from spotbatch.local.moto_bridge import MotoBridge
 
 _GATHER_SECONDS: Final = 0.1
@@ -47,6 +48,7 @@ class Monitor:
         home: Path,
         environment: Mapping[str, str],
         retry_seconds: Sequence[float] = RETRY_SECONDS,
+        fault_of: Callable[[int], EventFault | None] = lambda _number: None,
     ) -> None:
         self._moto = moto
         self._account_id = account_id
@@ -76,6 +78,7 @@ class Monitor:
             account_id=account_id,
             region=region,
             first_wait_seconds=lambda: _GATHER_SECONDS if moto.is_loaded else _UNTIL_LOADED_SECONDS,
+            fault_of=fault_of,
         )
 
         self._metrics = Metrics(account_id=account_id, region=region)

@@ -102,6 +102,26 @@ def test_hosts_that_never_come_or_never_join_do_not_keep_a_job_from_running(tmp_
     assert len(hosts) == 2
 
 
+def test_an_end_that_a_disconnected_agent_has_not_reported_is_lost_with_the_host(tmp_path: Path) -> None:
+    unkind = faults(tmp_path, "[hosts]\nagent_disconnects = 1.0\nagent_disconnect_seconds = 600\n")
+    with running(tmp_path / "home", *BOOT, "--notice-seconds", "0", *unkind) as region:
+        prepare(region)
+        with session.connected(connected(region)):
+            jobs = Jobs()
+            job_id = jobs.submit(request())
+            away = until(lambda: [host for host in region.admin.hosts() if not host.is_agent_connected], seconds=60)
+            assert jobs.get(job_id).status.value == "RUNNING", "its process has ended, but nobody has said so"
+            ecs = region.client("ecs")
+            (cluster,) = ecs.list_clusters()["clusterArns"]
+            arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+            found = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
+            assert [one["agentConnected"] for one in found] == [False]
+            region.admin.interrupt(instance_ids=[away[0].instance_id])
+            first = until(lambda: jobs.get(job_id).attempts, seconds=60)[0]
+            assert first.status_reason.startswith("Host EC2")
+            jobs.terminate(job_id, "enough")
+
+
 def test_a_reclaim_may_come_without_a_notice(tmp_path: Path) -> None:
     unkind = faults(tmp_path, "[notices]\nmissing_notices = 1.0\n")
     with running(tmp_path / "home", *BOOT, "--notice-seconds", "0.3", *unkind) as region:

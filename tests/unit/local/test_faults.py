@@ -61,6 +61,23 @@ def test_boots_and_notices_go_wrong_in_each_way_and_never_without_being_asked_to
     assert {faults.notice_seconds(NO_FAULTS, 4, number, 120.0) for number in range(100)} == {120.0}
 
 
+def test_events_come_twice_or_late_as_often_as_their_rates_say() -> None:
+    found = [faults.of_event(HOSTILE, 6, number) for number in range(MANY)]
+    twice = [one for one in found if one is not None and one.again_seconds is not None]
+    late = [one for one in found if one is not None and one.again_seconds is None]
+    assert share(len(twice)) == pytest.approx(HOSTILE.duplicate_events, rel=0.15)
+    assert share(len(late)) == pytest.approx(HOSTILE.late_events, rel=0.15)
+    assert max(one.late_seconds for one in late) <= HOSTILE.late_event_seconds
+    assert not any(faults.of_event(NO_FAULTS, 6, number) for number in range(100))
+
+
+def test_agents_are_away_as_often_and_as_long_as_was_asked_for() -> None:
+    away = [faults.agent_away_seconds(HOSTILE, 5, number) for number in range(MANY)]
+    assert set(away) == {0.0, HOSTILE.agent_disconnect_seconds}
+    assert share(sum(map(bool, away))) == pytest.approx(HOSTILE.agent_disconnects, rel=0.15)
+    assert not any(faults.agent_away_seconds(NO_FAULTS, 5, number) for number in range(100))
+
+
 def test_a_late_notice_is_never_earlier_than_a_usual_one() -> None:
     plan = FaultPlan(late_notices=1.0, late_notice_seconds=60.0)
     assert faults.notice_seconds(plan, 0, 1, 5.0) == 5.0
@@ -109,7 +126,7 @@ def test_every_fault_stands_in_a_table_of_the_file_and_in_the_documentation() ->
     text = (Path(__file__).parents[3] / "docs" / "local-region.md").read_text(encoding="utf-8")
     for each in fields(FaultPlan):
         value = "true" if isinstance(each.default, bool) else "0.5"
-        tables = ("api", "attempts", "hosts", "notices", "clock")
+        tables = ("api", "attempts", "hosts", "notices", "events", "clock")
         assert any(reads(f"[{table}]\n{each.name} = {value}\n") for table in tables), each.name
         assert f"`{each.name}`" in text, each.name
 

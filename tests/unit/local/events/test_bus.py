@@ -1,8 +1,9 @@
 """The bus delivers what rules take, tries again what failed, and fires schedules."""
 
 import asyncio
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from spotbatch.local.events import bus as bus_module
 from spotbatch.local.events.bus import Bus
 from spotbatch.local.events.rule import Rule, rule_of
 from spotbatch.local.events.shapes import JOB_STATE, envelope
+from spotbatch.local.faults import EventFault
 
 
 def rule(name: str, **properties: Any) -> Rule:
@@ -28,7 +30,14 @@ def rule(name: str, **properties: Any) -> Rule:
 class World:
     """A bus whose deliveries are noted, and fail as often as is asked."""
 
-    def __init__(self, rules: Sequence[Rule], *, failures: int = 0, error: type[Exception] = OSError) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        failures: int = 0,
+        error: type[Exception] = OSError,
+        fault_of: Callable[[int], EventFault | None] = lambda _number: None,
+    ) -> None:
         self.now = 1000.0
         self.delivered: list[tuple[str, str]] = []
         self.dead: list[tuple[str, str]] = []
@@ -44,6 +53,7 @@ class World:
             region="r",
             clock=lambda: self.now,
             first_wait_seconds=lambda: 0.0,
+            fault_of=fault_of,
         )
 
     async def _deliver(self, target: Mapping[str, Any], messages: Sequence[str]) -> None:
@@ -101,6 +111,25 @@ def test_a_wide_array_is_delivered_in_pieces_and_one_broken_source_stops_nothing
             True
         ] * 1_000
         assert world.calls >= 1_000 / bus_module._MOST_AT_ONCE
+
+    asyncio.run(scene())
+
+
+def test_a_fault_delivers_an_event_twice_or_after_those_that_followed_it() -> None:
+    struck = {1: EventFault(late_seconds=0.05), 2: EventFault(again_seconds=0.05)}
+
+    async def scene() -> None:
+        world = World([rule("all", EventPattern={"source": ["aws.batch"]})], fault_of=struck.get)
+        world.bus.put(lambda: [job("first"), job("twice"), job("plain")], count=3)
+        async with asyncio.timeout(30):
+            while len(world.delivered) < 4:
+                world.some.clear()
+                await world.some.wait()
+        await world.bus.close()
+        found = [json.loads(message) for _, message in world.delivered]
+        assert [one["detail"]["status"] for one in found[:2]] == ["twice", "plain"]
+        assert sorted(one["detail"]["status"] for one in found[2:]) == ["first", "twice"]
+        assert len({one["id"] for one in found}) == 3, "a duplicate has the id of its event"
 
     asyncio.run(scene())
 
