@@ -249,7 +249,10 @@ def _peer(connection: socket.socket) -> int:
 
 def _init_of(target: int) -> int:
     """The process whose namespaces a command's dump is taken in: its parent, which is the container's first."""
-    return processes.parent(target)
+    try:
+        return processes.parent(target)
+    except ValueError as error:
+        raise Refused("the command has ended") from error
 
 
 def _raise_pids(peer: int, last: int) -> None:
