@@ -2,8 +2,10 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("same", derandomize=True, print_blob=True)
-settings.register_profile("explore", print_blob=True)
+# No time limits: a busy machine is slow, and how long an example takes says nothing of whether it holds.
+_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, print_blob=True, **_UNTIMED)
+settings.register_profile("explore", print_blob=True, **_UNTIMED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
