@@ -5,7 +5,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 # No time limits: a busy machine is slow, and how long an example takes says nothing of whether it holds.
-_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("same", derandomize=True, print_blob=True, **_UNTIMED)
-settings.register_profile("explore", print_blob=True, **_UNTIMED)
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", untimed, derandomize=True, print_blob=True)
+settings.register_profile("explore", untimed, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
