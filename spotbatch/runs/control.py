@@ -79,11 +79,11 @@ def control_of(asked: JobOptions, wanted: JobRequest, *, is_dry: bool = False) -
     if found is not None and found.controller_table and found.controller_schedule and _are_of(found, asked):
         return _of_stack(found)
     if session.is_local():
-        default = found.on_demand_queue if found is not None and _name(wanted.queue) == found.job_queue else ""
+        default = found.on_demand_queue if found is not None and _name(wanted.queue) == _name(found.job_queue) else ""
         return Control(
             stack=found.stack if found is not None else "",
             spot_queue=_name(wanted.queue),
-            on_demand_queue=_name(asked.on_demand_queue or "") or default,
+            on_demand_queue=_name(asked.on_demand_queue or default),
         )
     own = _outputs(asked.stack)
     raise InvalidInput(
@@ -120,7 +120,7 @@ def _stack_of(asked: JobOptions) -> StackOutputs | None:
 def _are_of(found: StackOutputs, asked: JobOptions) -> bool:
     """Whether the queues asked for are the stack's."""
     return all(
-        wanted is None or _name(wanted) == own
+        wanted is None or _name(wanted) == _name(own)
         for wanted, own in ((asked.queue, found.job_queue), (asked.on_demand_queue, found.on_demand_queue))
     )
 
@@ -133,8 +133,8 @@ def _name(queue: str) -> str:
 def _of_stack(found: StackOutputs) -> Control:
     return Control(
         stack=found.stack,
-        spot_queue=found.job_queue,
-        on_demand_queue=found.on_demand_queue,
+        spot_queue=_name(found.job_queue),
+        on_demand_queue=_name(found.on_demand_queue),
         table_name=found.controller_table,
         schedule_name=found.controller_schedule,
     )

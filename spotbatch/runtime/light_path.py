@@ -55,6 +55,8 @@ else:
 
         @property
         def parent(self):
+            if self._text.startswith("//"):  # two slashes, unlike three, are kept
+                return Path(_real(self).parent)
             head, slash, _ = self._text.rpartition("/")
             return Path(head or slash or ".")
 
