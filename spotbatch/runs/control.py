@@ -18,7 +18,7 @@ from spotbatch.aws.jobs import Jobs
 from spotbatch.aws.stack_outputs import StackOutputs
 from spotbatch.batch.array_indexes import ArrayIndexes, spans
 from spotbatch.batch.environment import SPOTBATCH_ARRAY_INDEXES, SPOTBATCH_INPUT_LIST, SPOTBATCH_RUN_ID
-from spotbatch.batch.errors import InvalidInput, NotFound, Unavailable
+from spotbatch.batch.errors import Denied, InvalidInput, NotFound, Unavailable
 from spotbatch.batch.job import MAX_ARRAY_SIZE, JobRequest, ResourceRequirements
 from spotbatch.controller.advance import Controller
 from spotbatch.controller.decide import APART, STOP_SECONDS
@@ -366,6 +366,14 @@ def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> R
     return _first_look(jobs, run_id, control)
 
 
+def is_known(run_id: str, stack: str | None) -> bool:
+    """Whether a controller has this run; no if there is none, or no right to ask it."""
+    try:
+        return _found(run_id, stack) is not None
+    except (NotFound, InvalidInput, Denied):
+        return False
+
+
 def _found(run_id: str, stack: str | None) -> tuple[Control, Run]:
     """A run, and the controller that it is under. Raises NotFound."""
     for control in _controls(stack):
@@ -380,4 +388,7 @@ def _controls(stack: str | None) -> Iterator[Control]:
         return
     with contextlib.suppress(NotFound, InvalidInput):  # no such stack, or no controller in it
         yield _of_stack(_outputs(stack))
-    yield Control(stack="", spot_queue="", on_demand_queue="").opened()
+    from spotbatch.local.controller_stack import NAME
+
+    with contextlib.suppress(NotFound, InvalidInput):  # the region has none of its own yet
+        yield replace(_of_stack(_outputs(NAME)), stack="")

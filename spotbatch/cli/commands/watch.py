@@ -6,11 +6,11 @@ from typing import Final
 import typer
 
 from spotbatch.aws.jobs import Jobs
-from spotbatch.batch.errors import JobFailed
+from spotbatch.batch.errors import JobFailed, NotFound
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.options import JobArgument, JsonOption, QueueOption, StackOption
 from spotbatch.cli.output import text
-from spotbatch.cli.output.control import controlled_run
+from spotbatch.cli.output.control import controlled_run, run_just_entered
 from spotbatch.cli.output.facts import Facts
 from spotbatch.cli.output.screens import open_screen, play
 from spotbatch.runs import lookup
@@ -35,7 +35,14 @@ def watch(
     jobs = Jobs()
     if (controlled := controlled_run(job, jobs=jobs, stack=stack, queue=queue, as_json=as_json)) is not None:
         return controlled.run()
-    return follow(lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue), jobs=jobs, as_json=as_json, called=job)
+    try:
+        ids = lookup.job_ids(job, jobs=jobs, stack=stack, queue=queue)
+    except NotFound:  # a run whose first job is still to come, or not yet listed
+        entered = run_just_entered(job, jobs=jobs, stack=stack, queue=queue, as_json=as_json)
+        if entered is None:
+            raise
+        return entered.run()
+    return follow(ids, jobs=jobs, as_json=as_json, called=job)
 
 
 def follow(ids: Sequence[str], *, jobs: Jobs, as_json: bool, called: str | None = None) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +19,7 @@ from spotbatch.web.render import Pages
 from spotbatch.web.scope import Scope
 from spotbatch.web.state import State
 from spotbatch.web.target import Target
-from tests.contract.cli_world import STACK, CliWorld, cli_world
+from tests.contract.cli_world import STACK, CliWorld, Said, cli_world
 from tests.contract.cli_world import run as run_command
 from tests.contract.controller.region import add_on_demand_queue, ended, places, story, tick, ticking
 from tests.contract.local_api_region import running, until
@@ -151,3 +152,24 @@ def test_on_aws_the_stack_is_looked_at_before_anything_is_promised(tmp_path: Pat
     said = run_command("submit", *options, "--", "true", environ={"HOME": str(tmp_path), **environ})
     assert said.code == Unavailable.exit_code
     assert said.out == ""
+
+
+def test_a_run_that_only_the_controllers_table_has_can_be_watched(world: CliWorld, tmp_path: Path) -> None:
+    """Its first job may still be to come, or not be listed yet."""
+    go_on = tmp_path / "go"
+    run_id = world.submit(
+        "--max-usd", "5", "--name", "soon", "--", "sh", "-c", f"until [ -e {go_on} ]; do sleep 0.1; done"
+    )
+    left = world.home / "artifacts" / "runs" / run_id
+    kept = [file for file in left.rglob("*.json") if "attempts" not in file.parts]
+    assert kept
+    for file in kept:
+        file.unlink()  # neither its manifest nor its story
+    watching = threading.Thread(target=lambda: said.append(world.run("watch", run_id, code=None)))
+    said: list[Said] = []
+    watching.start()
+    go_on.touch()
+    ended(world, run_id)
+    watching.join(timeout=60)
+    assert [one.code for one in said] == [0], said
+    assert "there is no job of the name 'nobody'" in world.run("watch", "nobody", code=3).err
