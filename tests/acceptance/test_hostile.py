@@ -1,5 +1,6 @@
 """A hostile region and everything that a user does in it: each command, the client library, and the exact results."""
 
+import copy
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,11 +43,22 @@ def hostile(folder: Path, seed: int) -> Iterator[CliWorld]:
     ]
     strategy = {"Attempts": 10, "EvaluateOnExit": [{k: v for k, v in one.items() if v is not None} for one in entries]}
     body["Resources"]["Definition"]["Properties"]["RetryStrategy"] = strategy
+    body["Resources"] |= _on_demand(body["Resources"])
     file = folder / f"{STACK}.template.json"
     file.write_text(json.dumps(body), encoding="utf-8")
     options = (*UNKIND, *RECLAIMS, "--seed", str(seed), "--images", str(images), "--template", str(file))
     with running(home, *options) as region:
         yield CliWorld(region=region, home=home)
+
+
+def _on_demand(resources: dict[str, Any]) -> dict[str, Any]:
+    """A second environment and its queue `paid`, where a deadline may move a run to."""
+    environment, queue = (copy.deepcopy(resources[name]) for name in ("Environment", "Queue"))
+    environment["Properties"]["ComputeResources"] |= {"Type": "EC2", "AllocationStrategy": "BEST_FIT_PROGRESSIVE"}
+    del environment["Properties"]["ComputeResources"]["BidPercentage"]
+    order = [{"ComputeEnvironment": {"Fn::GetAtt": ["PaidEnvironment", "ComputeEnvironmentArn"]}, "Order": 1}]
+    queue["Properties"] |= {"JobQueueName": "paid", "ComputeEnvironmentOrder": order}
+    return {"PaidEnvironment": environment, "PaidQueue": queue}
 
 
 def numbers(folder: Path) -> Path:
@@ -111,6 +124,20 @@ def test_each_command_does_what_it_says(tmp_path: Path, seed: int) -> None:
         endless = world.submit("--name", "endless", "--memory", "256M", "--", "sleep", "600")
         world.run("cancel", endless, "--yes")
         assert world.run("watch", endless, code=None).code == 1
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", [23, 24])
+def test_a_run_with_a_deadline_has_the_exact_results(tmp_path: Path, seed: int) -> None:
+    with hostile(tmp_path, seed) as world:
+        terms = ("--deadline", "30m", "--work", "10s", "--changeover", "10s", "--on-demand-queue", "paid")
+        pattern = str(numbers(tmp_path) / "*.txt")
+        out = world.run("submit", *terms, "--inputs", pattern, "--name", "squares", "--", "sh", "-c", WRITE)
+        run_id = out.out.split()[-1]
+        end = world.run("watch", run_id, "--json").events[-1]
+        assert (end["event"], end["outcome"], end["succeeded"]) == ("ended", "succeeded", COUNT)
+        world.run("results", run_id, str(tmp_path / "out"))
+        check_squares(tmp_path / "out")
 
 
 @pytest.mark.chaos
