@@ -34,12 +34,16 @@ class Packing:
     @property
     def text(self) -> str:
         """The finding as a sentence."""
-        unit = " MiB" if self.resource == "memory" else " vCPUs"
+        asked, offered, smaller = (self._size(each) for each in (self.asked, self.offered, self.smaller))
         return (
-            f"idle capacity: a job of {self.asked:,g}{unit} ({self.job_name}) fits {_times(self.fits)} on a "
-            f"{self.instance_type}, which has {self.offered:,g}{unit} for jobs; one of {self.smaller:,g}{unit} would "
+            f"idle capacity: a job of {asked} ({self.job_name}) fits {_times(self.fits)} on a "
+            f"{self.instance_type}, which has {offered} for jobs; one of {smaller} would "
             f"fit {_times(self.fits + 1)} (up to {self.idle_usd:.6f} USD of this run)"
         )
+
+    def _size(self, amount: float) -> str:
+        unit = "MiB" if self.resource == "memory" else "vCPU" if amount == 1 else "vCPUs"
+        return f"{amount:,g} {unit}"
 
     def to_json(self) -> dict[str, object]:
         return {
