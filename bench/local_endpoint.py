@@ -20,15 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from spotbatch.local import region_file
-from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.start import start
+from spotbatch.local.start import start, stop
+from spotbatch.testing.region import Region
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench"
 IDS = 100
@@ -70,16 +68,6 @@ def port_of(info: RegionInfo) -> int:
     return int(info.endpoint.rpartition(":")[2])
 
 
-def client(info: RegionInfo, service: str) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]  # any service, by its name
-        endpoint_url=info.endpoint,
-        region_name=info.region,
-        aws_access_key_id=info.access_key,
-        aws_secret_access_key=info.secret_key,
-    )
-
-
 @contextmanager
 def running(home: Path, template: Path | None) -> Iterator[RegionInfo]:
     more = ["--template", str(template)] if template else []
@@ -87,10 +75,7 @@ def running(home: Path, template: Path | None) -> Iterator[RegionInfo]:
     try:
         yield info
     finally:
-        RegionClient(info=info).shut_down()
-        deadline = time.monotonic() + STOP_SECONDS
-        while region_file.is_alive(info) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        stop(info, STOP_SECONDS)
 
 
 def signed(info: RegionInfo, operation: str, parameters: object) -> bytes:
@@ -201,7 +186,7 @@ def run_array(info: RegionInfo, size: int) -> "Future[float]":
 @contextmanager
 def uploads(info: RegionInfo) -> Iterator[list[int]]:
     """Put objects of 8 MiB continuously, on a thread."""
-    s3 = client(info, "s3")
+    s3 = Region(info=info).client("s3")
     done: list[int] = []
     stop = threading.Event()
 
@@ -273,8 +258,8 @@ def main() -> None:
     chosen.folder.mkdir(parents=True, exist_ok=True)
     home = tempfile.TemporaryDirectory(dir=chosen.folder)
     with home as folder, running(Path(folder) / "home", chosen.template) as info:
-        batch = client(info, "batch")
-        client(info, "s3").create_bucket(Bucket="bench")
+        batch = Region(info=info).client("batch")
+        Region(info=info).client("s3").create_bucket(Bucket="bench")
         request = signed(info, "describejobs", {"jobs": prepare(batch)})
         rounds = [one_round(info, request, chosen) for _ in range(chosen.rounds)]
         show(rounds)

@@ -16,14 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import boto3
-
-from spotbatch.local import region_file
-from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.start import start
+from spotbatch.local.start import start, stop
+from spotbatch.testing.region import Region
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "bench"
@@ -57,16 +53,6 @@ class Figures:
     until_delivered_ms: float
 
 
-def client(info: RegionInfo, service: str) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]  # any service, by its name
-        endpoint_url=info.endpoint,
-        region_name=info.region,
-        aws_access_key_id=info.access_key,
-        aws_secret_access_key=info.secret_key,
-    )
-
-
 @contextmanager
 def running(folder: Path) -> Iterator[RegionInfo]:
     """A region with the default stack, synthesized now."""
@@ -77,10 +63,7 @@ def running(folder: Path) -> Iterator[RegionInfo]:
     try:
         yield info
     finally:
-        RegionClient(info=info).shut_down()
-        deadline = time.monotonic() + STOP_SECONDS
-        while region_file.is_alive(info) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        stop(info, STOP_SECONDS)
 
 
 def cpu_ms(info: RegionInfo) -> float:
@@ -99,7 +82,7 @@ def wait_until_delivered(info: RegionInfo) -> None:
 
 
 def run_array(info: RegionInfo, queue: str, jobs: int) -> Figures:
-    batch = client(info, "batch")
+    batch = Region(info=info).client("batch")
     wait_until_delivered(info)
     cpu, begun = cpu_ms(info), time.perf_counter()
     asked = {"jobName": "bench", "jobQueue": queue, "jobDefinition": "bench", "arrayProperties": {"size": jobs}}
@@ -116,7 +99,7 @@ def run_array(info: RegionInfo, queue: str, jobs: int) -> Figures:
 
 
 def compare(info: RegionInfo, jobs: int, rounds: int) -> None:
-    batch, events = client(info, "batch"), client(info, "events")
+    batch, events = Region(info=info).client("batch"), Region(info=info).client("events")
     queue = batch.describe_job_queues()["jobQueues"][0]["jobQueueName"]
     batch.register_job_definition(jobDefinitionName="bench", type="container", containerProperties=CONTAINER)
     rules = [one["Name"] for one in events.list_rules()["Rules"] if "EventPattern" in one]

@@ -1,4 +1,4 @@
-"""Starts a local region in the background, and waits until it is ready."""
+"""Starts a local region in the background and waits until it is ready; stops one and waits for its end."""
 
 import importlib.util
 import sys
@@ -10,6 +10,7 @@ from typing import Final
 from spotbatch.batch.errors import InvalidInput, NotFound, SpotbatchError, Unavailable
 from spotbatch.local import region_file
 from spotbatch.local.background_process import Background
+from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
 
 LOG_NAME: Final = "region.log"
@@ -53,6 +54,17 @@ def start(
         if line.startswith(_WARNING):
             say(line)
     return info
+
+
+def stop(info: RegionInfo, wait_seconds: float) -> bool:
+    """Ask a region to stop; whether it has ended within this time."""
+    RegionClient(info=info).shut_down()
+    deadline = time.monotonic() + wait_seconds
+    while region_file.is_alive(info):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def _until_ready(process: Background, folder: Path, log: Path, begun: int, wait_seconds: float) -> RegionInfo:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from spotbatch.batch.job import ResourceRequirements
-from spotbatch.local import region_file
 from spotbatch.local.background_process import Background
 from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.start import start
+from spotbatch.local.start import start, stop
 from spotbatch.runs.endpoint import LOCAL_VARIABLE
 
 QUEUE: Final = "rehearsal"
@@ -92,18 +91,9 @@ def started_region(
     try:
         yield info
     finally:
-        _stop(info)
-
-
-def _stop(info: RegionInfo) -> None:
-    import time
-
-    RegionClient(info=info).shut_down()
-    deadline = time.monotonic() + _DOWN_SECONDS
-    while region_file.is_alive(info) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if info.pid is not None:
-        Background(pid=info.pid).poll()  # it is our child: reap it
+        stop(info, _DOWN_SECONDS)
+        if info.pid is not None:
+            Background(pid=info.pid).poll()  # it is our child: reap it
 
 
 def _images() -> str:

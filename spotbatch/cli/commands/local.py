@@ -1,7 +1,6 @@
 """`spotbatch local`: AWS Batch on this machine: start it in the background and query it."""
 
 import shlex
-import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,11 +11,10 @@ from spotbatch.cli.output import json, text
 from spotbatch.local import region_file
 from spotbatch.local.client import RegionClient
 from spotbatch.local.region_file import RegionInfo
-from spotbatch.local.start import UP_SECONDS, alive, start
+from spotbatch.local.start import UP_SECONDS, alive, start, stop
 from spotbatch.runs import parse
 
 _DOWN_SECONDS: Final = 60.0
-_POLL_SECONDS: Final = 0.05
 
 app: Final = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="AWS Batch on this machine."
@@ -92,12 +90,8 @@ def down(
     info = alive(folder)
     if info is None:
         return json.write({"was_running": False}) if as_json else text.say(f"no local region runs in {folder}")
-    RegionClient(info=info).shut_down()
-    deadline = time.monotonic() + wait_seconds
-    while region_file.is_alive(info):
-        if time.monotonic() > deadline:
-            raise Unavailable(f"the local region (pid {info.pid}) has not ended within {wait_seconds:g} s")
-        time.sleep(_POLL_SECONDS)
+    if not stop(info, wait_seconds):
+        raise Unavailable(f"the local region (pid {info.pid}) has not ended within {wait_seconds:g} s")
     return json.write({"was_running": True}) if as_json else text.say("the local region has stopped")
 
 
