@@ -169,6 +169,12 @@ def test_a_run_that_only_the_controllers_table_has_can_be_watched(world: CliWorl
     said: list[Said] = []
     watching.start()
     go_on.touch()
+
+    def is_told() -> bool:
+        tick(world)
+        return (left / "controller.json").exists()  # at the next change: the end of the job
+
+    until(is_told, seconds=60)
     ended(world, run_id)
     watching.join(timeout=60)
     assert [one.code for one in said] == [0], said
