@@ -135,8 +135,7 @@ class DeadlinePilot:
         table, terms = self._table, self._terms
         left = terms.deadline_seconds - view.elapsed_seconds
         slack = left - (terms.work_seconds - view.done_seconds)
-        costs = table.costs[min(int(view.elapsed_seconds / table.step_seconds + 1e-6), len(table.costs) - 1)]
-        costs = costs[int(view.is_spot_available), bucket] @ self._beliefs.weights
+        costs = table.at(view.elapsed_seconds, bucket, self._beliefs.weights, is_up=view.is_spot_available)
         kept = slack - view.pending_seconds
         started = slack - terms.changeover_seconds
         on_spot = kept if view.instance is Move.SPOT else started

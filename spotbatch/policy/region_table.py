@@ -6,7 +6,7 @@ egress and their outages come together, so the region is much like one pool that
 of the two tables' costs is closer to the optimum than either.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from spotbatch.policy.deadline import Beliefs, DeadlinePolicy, cost_at, solved_table
 from spotbatch.policy.hazard import HazardModel
@@ -53,8 +53,7 @@ class RegionTable:
         bucket, weights = self._beliefs.after(is_up)
         left = terms.deadline_seconds - view.elapsed_seconds
         slack = left - (terms.work_seconds - view.done_seconds)
-        step = min(int(view.elapsed_seconds / table.step_seconds + 1e-6), len(table.costs) - 1)
-        costs: Any = table.costs[step, int(is_up), bucket] @ weights
+        costs = table.at(view.elapsed_seconds, bucket, weights, is_up=is_up)
         usd = self._usd_per_hour * terms.tick_seconds / _HOUR  # of the table's unit, a tick of Spot
         found = []
         for each in targets:

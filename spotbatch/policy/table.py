@@ -31,6 +31,11 @@ class Table:
     def bytes(self) -> int:
         return int(self.costs.nbytes)
 
+    def at(self, elapsed_seconds: float, bucket: int, weights: Any, *, is_up: bool) -> Any:
+        """Costs by (cell, move) at a time, if the pool's period is of this age bucket: the mean over the regimes."""
+        step = min(int(elapsed_seconds / self.step_seconds + 1e-6), len(self.costs) - 1)
+        return self.costs[step, int(is_up), bucket] @ weights
+
 
 def solve(terms: Terms, model: HazardModel) -> Table:
     """The table for a job. State: time, slack (time left minus work left), up or down, age, instance.

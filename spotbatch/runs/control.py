@@ -369,9 +369,10 @@ def resume(jobs: Jobs, run_id: str, max_usd: Decimal, *, stack: str | None) -> R
 def is_known(run_id: str, stack: str | None) -> bool:
     """Whether a controller has this run; no if there is none, or no right to ask it."""
     try:
-        return _found(run_id, stack) is not None
+        _found(run_id, stack)
     except (NotFound, InvalidInput, Denied):
         return False
+    return True
 
 
 def _found(run_id: str, stack: str | None) -> tuple[Control, Run]:

@@ -29,6 +29,7 @@ class Hosts:
     queue: str
     max_vcpus: int
     types: tuple[InstanceType, ...] = ()  # empty if any is unknown
+    spot: tuple[str, ...] = ()  # the environments whose hosts EC2 may take
     unknown: tuple[str, ...] = ()
 
     def holding(self, needs: ResourceRequirements) -> tuple[InstanceType, ...]:
@@ -53,7 +54,9 @@ def hosts_of(queue: str, *, jobs: Jobs) -> Hosts:
     unknown = [name for each in usable for name in unknown_types(each, catalogue)]
     types = () if unknown else tuple(kind for each in usable for kind in types_of(each, catalogue))
     lines = (f"{UNKNOWN}: what hosts of {', '.join(unknown)} hold (queue {queue})",) if unknown else ()
-    return Hosts(queue=queue, max_vcpus=sum(each.max_vcpus for each in usable), types=types, unknown=lines)
+    spot = tuple(each.name for each in usable if each.is_spot)
+    most = sum(each.max_vcpus for each in usable)
+    return Hosts(queue=queue, max_vcpus=most, types=types, spot=spot, unknown=lines)
 
 
 def _is_open(queue: Queue) -> bool:
@@ -63,9 +66,9 @@ def _is_open(queue: Queue) -> bool:
 def on_demand_hosts(queue: str, *, jobs: Jobs) -> Hosts:
     """The hosts of the queue for on-demand capacity. Raises like `hosts_of`, and InvalidInput if EC2 may take them."""
     found = hosts_of(queue, jobs=jobs)
-    environments = Inspector(batch=jobs.batch).queue(queue).environments
-    if spot := [each.name for each in environments if each.is_usable and each.is_spot]:
-        raise InvalidInput(f"the queue {queue} launches Spot hosts ({', '.join(spot)}): name one that launches none")
+    if found.spot:
+        spot = ", ".join(found.spot)
+        raise InvalidInput(f"the queue {queue} launches Spot hosts ({spot}): name one that launches none")
     return found
 
 

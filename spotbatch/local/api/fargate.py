@@ -17,7 +17,8 @@ _NOT_OF_ENVIRONMENTS: Final = (
     "minvCpus", "desiredvCpus", "instanceTypes", "instanceRole", "allocationStrategy", "bidPercentage", "imageId",
     "launchTemplate", "ec2KeyPair", "ec2Configuration", "placementGroup", "spotIamFleetRole", "scalingPolicy", "tags",
 )  # fmt: skip
-_NOT_OF_CONTAINERS: Final = ("vcpus", "memory", "instanceType", "ulimits")
+_REQUIRED: Final = ("vcpus", "memory")  # as resource requirements
+_NOT_OF_CONTAINERS: Final = (*_REQUIRED, "instanceType", "ulimits")
 _NOT_OF_LINUX: Final = ("devices", "sharedMemorySize", "tmpfs", "maxSwap", "swappiness")
 ONLY_FARGATE: Final = ("networkConfiguration", "fargatePlatformConfiguration", "ephemeralStorage", "runtimePlatform")
 _STORAGE_GIB: Final = (21, 200)
@@ -59,8 +60,12 @@ def check_resources(resources: Document) -> None:
         raise ClientException(f"maxvCpus must be 1 or more, not {resources['maxvCpus']}")
 
 
-def _not_applicable(member: str) -> ClientException:
-    return ClientException(f"Error executing request, Exception : {member} is not applicable for Fargate.")
+def _not_applicable(member: str, instead: str = "") -> ClientException:
+    return _refused(f"{member} is not applicable for Fargate.{instead}")
+
+
+def _refused(why: str) -> ClientException:
+    return ClientException(f"Error executing request, Exception : {why}")
 
 
 def checked_capabilities(asked: Document) -> None:
@@ -78,8 +83,7 @@ def check_container(properties: Document) -> None:
     """containerProperties of a job on Fargate. Raises ClientException."""
     for member in _NOT_OF_CONTAINERS:
         if properties.get(member):
-            use = " Use resource requirements instead." if member in ("vcpus", "memory") else ""
-            raise ClientException(f"Error executing request, Exception : {member} is not applicable for Fargate.{use}")
+            raise _not_applicable(member, " Use resource requirements instead." if member in _REQUIRED else "")
     for member in _NOT_OF_LINUX:
         if member in properties.get("linuxParameters", {}):
             raise _not_applicable(member)
@@ -110,14 +114,12 @@ def requirements(properties: Document) -> ResourceRequirements:
         raise _not_applicable("GPU")
     for kind in ("VCPU", "MEMORY"):
         if kind not in given:
-            raise ClientException(f"Error executing request, Exception : {kind} is not provided.")
+            raise _refused(f"{kind} is not provided.")
     try:
         vcpus, memory = float(given["VCPU"]), int(given["MEMORY"])
     except ValueError:
         vcpus, memory = -1.0, -1
     if memory not in MEMORY_OF.get(f"{vcpus:g}", ()):
         asked = f"{vcpus:.2f} vCPU, {memory} MiB" if vcpus >= 0 else f"{given['VCPU']} vCPU, {given['MEMORY']} MiB"
-        raise ClientException(
-            f"Error executing request, Exception : Fargate resource requirements ({asked}) not valid."
-        )
+        raise _refused(f"Fargate resource requirements ({asked}) not valid.")
     return ResourceRequirements(vcpus=int(vcpus) if vcpus >= 1 else vcpus, memory_mib=memory)
