@@ -13,7 +13,7 @@ from spotbatch.batch.errors import JobFailed, NotFound, SpotbatchError
 from spotbatch.batch.status import JobStatus
 from spotbatch.cli.output import json, text
 from spotbatch.controller.run import Outcome, Run
-from spotbatch.runs import artifact_store, control, control_story, destination, lookup
+from spotbatch.runs import artifact_store, control_story, destination, lookup
 from spotbatch.runs.tracker import Tracker
 
 _SHORTEST_SECONDS: Final = 1.1
@@ -56,6 +56,8 @@ def run_just_entered(
     written: str, *, jobs: Jobs, stack: str | None, queue: str | None, as_json: bool
 ) -> "ControlledRun | None":
     """The follower of a run that the controller's table has, and nothing else yet; None if it has not."""
+    from spotbatch.runs import control  # the whole controller, which no other watch pays for
+
     if not control.is_known(written, stack):
         return None
     store = artifact_store.store_at(jobs, destination.destination(stack=stack, queue=queue))
